@@ -1,0 +1,28 @@
+/// Number of an interface among the configured ones; indexes the `ports` list
+/// of the configuration. (The number of a TCP or UDP port is an `l4_port`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PortId(pub u8);
+
+/// One port of one Service. Stable while the Service port exists, and
+/// quarantined before reuse, since flows and counters refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// "No Service": the flow is routed, not translated.
+    pub const NONE: ServiceId = ServiceId(u32::MAX);
+}
+
+/// One endpoint of one Service port. Stable while the endpoint is known, and
+/// quarantined before reuse, since flows refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(pub u32);
+
+impl BackendId {
+    /// "No backend": the destination was not translated.
+    pub const NONE: BackendId = BackendId(u32::MAX);
+}
+
+/// A node's tunnel endpoint; indexes [`crate::Tables::vteps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VtepId(pub u32);

@@ -1,0 +1,154 @@
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+const WAYS: usize = 32;
+/// Shards of a [`ShardMap`].
+pub const SHARDS: usize = WAYS * WAYS;
+
+/// A hash map in [`SHARDS`] shards. A clone shares everything; a change clones
+/// the one shard that it touches (and two arrays of 32 pointers above it), and
+/// not even that when nobody else holds them.
+pub struct ShardMap<K, V> {
+    groups: Arc<[Arc<Group<K, V>>; WAYS]>,
+    len: usize,
+}
+
+struct Group<K, V> {
+    shards: [Arc<HashTable<(K, V)>>; WAYS],
+}
+
+impl<K, V> Clone for Group<K, V> {
+    fn clone(&self) -> Self {
+        Group { shards: self.shards.clone() }
+    }
+}
+
+impl<K, V> Clone for ShardMap<K, V> {
+    fn clone(&self) -> Self {
+        ShardMap { groups: self.groups.clone(), len: self.len }
+    }
+}
+
+impl<K, V> Default for ShardMap<K, V> {
+    fn default() -> Self {
+        let shard = Arc::new(HashTable::new());
+        let group = Arc::new(Group { shards: std::array::from_fn(|_| shard.clone()) });
+        ShardMap { groups: Arc::new(std::array::from_fn(|_| group.clone())), len: 0 }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
+    /// Entries in the map.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when the map has no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of a key.
+    #[inline]
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let hash = hash_of(key);
+        let (group, shard) = place(hash);
+        self.groups[group].shards[shard].find(hash, |entry| entry.0 == *key).map(|entry| &entry.1)
+    }
+
+    /// Sets the value of a key and returns the one it had.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let hash = hash_of(&key);
+        let shard = self.shard_mut(hash);
+        if let Some(entry) = shard.find_mut(hash, |entry| entry.0 == key) {
+            return Some(std::mem::replace(&mut entry.1, value));
+        }
+        shard.insert_unique(hash, (key, value), |entry| hash_of(&entry.0));
+        self.len += 1;
+        None
+    }
+
+    /// Removes a key and returns its value. Clones nothing when it is absent.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.get(key)?;
+        let hash = hash_of(key);
+        let entry = self.shard_mut(hash).find_entry(hash, |entry| entry.0 == *key).ok()?;
+        let ((_, value), _) = entry.remove();
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// All entries, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.shards.iter())
+            .flat_map(|shard| shard.iter())
+            .map(|(key, value)| (key, value))
+    }
+
+    /// How many of the [`SHARDS`] two versions share: how little a change
+    /// touched.
+    pub fn shards_shared_with(&self, other: &Self) -> usize {
+        let groups = self.groups.iter().zip(other.groups.iter());
+        let shards = groups.flat_map(|(a, b)| a.shards.iter().zip(b.shards.iter()));
+        shards.filter(|(a, b)| Arc::ptr_eq(a, b)).count()
+    }
+
+    fn shard_mut(&mut self, hash: u64) -> &mut HashTable<(K, V)> {
+        let (group, shard) = place(hash);
+        let group = Arc::make_mut(&mut Arc::make_mut(&mut self.groups)[group]);
+        Arc::make_mut(&mut group.shards[shard])
+    }
+}
+
+fn hash_of<K: Hash>(key: &K) -> u64 {
+    FixedState::with_seed(0x51_71_c3).hash_one(key)
+}
+
+/// Bits that hashbrown uses neither for the bucket nor for the tag first.
+fn place(hash: u64) -> (usize, usize) {
+    ((hash >> 40) as usize % WAYS, (hash >> 48) as usize % WAYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn agrees_with_the_standard_map_and_leaves_old_versions_alone() {
+        let mut oracle: HashMap<u32, u32> = HashMap::new();
+        let mut map: ShardMap<u32, u32> = ShardMap::default();
+        let mut x = 1u32;
+        for step in 0..20_000u32 {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let key = (x >> 16) % 3000;
+            if x & 3 == 0 {
+                assert_eq!(map.remove(&key), oracle.remove(&key));
+            } else {
+                let before = map.clone();
+                assert_eq!(map.insert(key, step), oracle.insert(key, step));
+                assert_ne!(before.get(&key), Some(&step));
+            }
+        }
+        assert_eq!(map.len(), oracle.len());
+        assert_eq!(map.iter().count(), oracle.len());
+        for (key, value) in &oracle {
+            assert_eq!(map.get(key), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_change_shares_every_other_shard() {
+        let mut map: ShardMap<u32, u32> = ShardMap::default();
+        for key in 0..5000 {
+            map.insert(key, key);
+        }
+        let before = map.clone();
+        map.insert(17, 0);
+        assert_eq!(before.shards_shared_with(&map), SHARDS - 1);
+    }
+}

@@ -1,0 +1,177 @@
+use crate::family::{Family, V4, V6};
+use crate::hash::endpoint;
+use crate::ids::{PortId, ServiceId, VtepId};
+use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
+use crate::paged::Paged;
+use crate::route::{RouteTarget, Routes, Vtep};
+use crate::service::{BackendState, Frontend, FrontendKey};
+use crate::shards::ShardMap;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Groups of Services that share an epoch: a change of one Service makes the
+/// flows of one group in so many look at their backend again.
+pub const SERVICE_EPOCHS: usize = 64;
+
+/// One immutable view of everything that workers look up. Cloning it copies
+/// pointers; see the crate's documentation.
+#[derive(Clone)]
+pub struct Tables {
+    /// Counts publications, from 1.
+    pub version: u64,
+    /// Changes when a flow may be judged differently by policy.
+    pub policy_epoch: u32,
+    /// Changes when a flow may be routed differently.
+    pub route_epoch: u32,
+    /// Per group of Services: changes when a backend's state changes. The extra
+    /// last one is for flows without a Service: it changes when an address
+    /// becomes a VIP.
+    pub service_epochs: Box<[u32; SERVICE_EPOCHS + 1]>,
+    /// What belongs to the gateway.
+    pub local: Arc<Local>,
+    /// Tunnel endpoints by [`VtepId`]; `None` where a node has gone.
+    pub vteps: Arc<Vec<Option<Vtep>>>,
+    /// Endpoint states by [`crate::BackendId`].
+    pub backends: Paged<BackendState>,
+    /// Which worker owns which slot.
+    pub owners: OwnerMap,
+    /// IPv4.
+    pub v4: FamilyTables<V4>,
+    /// IPv6.
+    pub v6: FamilyTables<V6>,
+}
+
+/// One family's half of [`Tables`].
+#[derive(Clone)]
+pub struct FamilyTables<F: Family> {
+    /// Service ports by VIP, port and protocol.
+    pub frontends: ShardMap<FrontendKey<F>, Frontend<F>>,
+    /// All VIPs.
+    pub vips: ShardMap<F::Addr, Vip>,
+    /// The gateway's own addresses.
+    pub local: Arc<HashMap<F::Addr, LocalAddress>>,
+    /// Routes, pods' nodes included.
+    pub routes: Arc<Routes<F>>,
+    /// Addresses that stand in for clients.
+    pub snat: Arc<SnatPool<F>>,
+    /// Tunnel endpoints by underlay address.
+    pub vteps_by_addr: Arc<HashMap<F::Addr, VtepId>>,
+}
+
+impl<F: Family> Default for FamilyTables<F> {
+    fn default() -> Self {
+        FamilyTables {
+            frontends: ShardMap::default(),
+            vips: ShardMap::default(),
+            local: Arc::default(),
+            routes: Arc::default(),
+            snat: Arc::default(),
+            vteps_by_addr: Arc::default(),
+        }
+    }
+}
+
+impl<F: Family> FamilyTables<F> {
+    /// The node that has a pod address; `None` for every other address.
+    #[inline]
+    pub fn pod_node(&self, addr: &F::Addr) -> Option<VtepId> {
+        match self.routes.lookup(addr) {
+            Some(RouteTarget::Tunnel(vtep)) => Some(vtep),
+            _ => None,
+        }
+    }
+}
+
+impl Tables {
+    /// Tables of a gateway that knows nothing of a cluster yet.
+    pub fn empty(workers: usize) -> Self {
+        Tables {
+            version: 0,
+            policy_epoch: 1,
+            route_epoch: 1,
+            service_epochs: Box::new([1; SERVICE_EPOCHS + 1]),
+            local: Arc::default(),
+            vteps: Arc::default(),
+            backends: Paged::default(),
+            owners: OwnerMap::even(workers),
+            v4: FamilyTables::default(),
+            v6: FamilyTables::default(),
+        }
+    }
+
+    /// The port of a number.
+    #[inline]
+    pub fn port(&self, id: PortId) -> Option<&PortLocal> {
+        self.local.ports.get(usize::from(id.0))
+    }
+
+    /// The tunnel endpoint of a number, if its node still exists.
+    #[inline]
+    pub fn vtep(&self, id: VtepId) -> Option<&Vtep> {
+        self.vteps.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Index of the epoch that a Service's flows depend on.
+    #[inline]
+    pub fn service_group(service: ServiceId) -> usize {
+        if service == ServiceId::NONE {
+            SERVICE_EPOCHS
+        } else {
+            service.0 as usize % SERVICE_EPOCHS
+        }
+    }
+
+    /// The epoch that a Service's flows depend on.
+    #[inline]
+    pub fn service_epoch(&self, service: ServiceId) -> u32 {
+        self.service_epochs[Self::service_group(service)]
+    }
+}
+
+/// Which worker owns which of 256 slots. A SNAT port (or ICMP id) names its
+/// slot in its low byte; other flows hash to one. Changing the number of
+/// workers moves slots, not the function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerMap {
+    slots: Box<[u8; 256]>,
+    seed: u64,
+}
+
+impl OwnerMap {
+    /// Slots spread evenly over `workers` (1 to 256).
+    pub fn even(workers: usize) -> Self {
+        let workers = workers.clamp(1, 256);
+        OwnerMap { slots: Box::new(std::array::from_fn(|slot| (slot % workers) as u8)), seed: 0 }
+    }
+
+    /// The same map with a random seed, so that senders cannot aim at a worker.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The owner of a slot.
+    #[inline]
+    pub fn of_slot(&self, slot: u8) -> usize {
+        usize::from(self.slots[usize::from(slot)])
+    }
+
+    /// The owner of a SNAT port or ICMP id.
+    #[inline]
+    pub fn of_l4_port(&self, l4_port: u16) -> usize {
+        self.of_slot(l4_port as u8)
+    }
+
+    /// The owner of the flows of one endpoint (address and port).
+    #[inline]
+    pub fn of_endpoint(&self, addr: &[u8], l4_port: u16) -> usize {
+        self.of_slot((endpoint(self.seed, addr, l4_port) >> 24) as u8)
+    }
+
+    /// The owner of a flow between two endpoints, the same for both directions.
+    #[inline]
+    pub fn of_pair(&self, a: (&[u8], u16), b: (&[u8], u16)) -> usize {
+        let both = endpoint(self.seed, a.0, a.1) ^ endpoint(self.seed, b.0, b.1);
+        self.of_slot((both >> 24) as u8)
+    }
+}
