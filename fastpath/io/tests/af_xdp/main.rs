@@ -1,0 +1,18 @@
+//! AF_XDP on veth pairs, in network namespaces that each test makes itself.
+//! Needs root; without it every test says that it skips.
+
+#![expect(clippy::disallowed_methods, reason = "the kernel goes by its own time")]
+
+/// Frames to send.
+mod frames;
+/// Namespaces, veth pairs, packet sockets at the far ends.
+mod lab;
+/// Opening ports, and a worker's hands.
+mod worker;
+
+/// Bytes in, bytes out, nothing lost.
+mod forwarding;
+/// How it opens, fails to open, and goes away.
+mod lifecycle;
+/// Who gets which frame.
+mod steering;

@@ -1,0 +1,202 @@
+use crate::frames::{EXPERIMENTAL, arp, ethernet, nd, numbered, tagged, udp4, udp6};
+use crate::lab::{Lab, eventually};
+use crate::worker::{Opened, options};
+use sluice_io::AfXdpOptions;
+use sluice_io::af_xdp::{Attach, XdpCounters};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const KERNEL_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const KERNEL_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+const OTHER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+const OTHER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
+/// A VTEP that the kernel does not have.
+const VTEP_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const VXLAN_PORT: u16 = 8472;
+
+const VLAN: u16 = 0x8100;
+const QINQ: u16 = 0x88a8;
+
+/// The kernel has an address of each family, both of which are VTEPs too.
+fn steering_options(attach: Attach) -> AfXdpOptions {
+    let mut options = AfXdpOptions { attach, ..options(1, 1) };
+    let kernel: [IpAddr; 2] = [KERNEL_V4.into(), KERNEL_V6.into()];
+    options.ports[0].kernel_addresses = kernel.to_vec();
+    options.ports[0].vteps = [&kernel[..], &[VTEP_V4.into()]].concat();
+    options.ports[0].vxlan_udp_port = VXLAN_PORT;
+    options
+}
+
+/// Picks a counter.
+type Counter = fn(&mut XdpCounters) -> &mut u64;
+
+/// The IPv4 frame as a first fragment.
+fn fragment(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[14 + 6] |= 0x20;
+    frame
+}
+
+/// The IPv4 frame with four bytes of options, all "no operation".
+fn with_ip_options(frame: &[u8]) -> Vec<u8> {
+    let mut frame = [&frame[..34], &[1; 4], &frame[34..]].concat();
+    frame[14] = 0x46;
+    frame
+}
+
+/// Each frame goes where it belongs, and exactly one counter says so.
+fn each_frame_goes_where_it_belongs(attach: Attach) {
+    let Some(lab) = Lab::new(1, 1) else { return };
+    let mut opened = Opened::new(&lab, &steering_options(attach));
+    let (far, kernel) = (lab.packet_socket("e0"), lab.kernel_socket("p0"));
+    let to_kernel = udp4(KERNEL_V4, 1, 53);
+
+    let counters: [Counter; 5] = [
+        |counters| &mut counters.redirected,
+        |counters| &mut counters.passed_kernel_address,
+        |counters| &mut counters.passed_arp,
+        |counters| &mut counters.passed_nd,
+        |counters| &mut counters.passed_control,
+    ];
+    let [redirected, kernel_address, by_arp, by_nd, control] = counters;
+    let cases: Vec<(&str, Vec<u8>, Counter)> = vec![
+        ("UDP to a kernel address", to_kernel.clone(), kernel_address),
+        ("the same with a tag", tagged(&to_kernel, VLAN, 7), kernel_address),
+        ("the same with two", tagged(&tagged(&to_kernel, VLAN, 7), QINQ, 8), kernel_address),
+        ("UDP over IPv6 to a kernel address", udp6(KERNEL_V6, 53), kernel_address),
+        ("UDP to another address", udp4(OTHER_V4, 1, 53), redirected),
+        ("UDP over IPv6 to another address", udp6(OTHER_V6, 53), redirected),
+        ("VXLAN to a VTEP that is the kernel's too", udp4(KERNEL_V4, 1, VXLAN_PORT), redirected),
+        ("the same with IP options", with_ip_options(&udp4(KERNEL_V4, 1, VXLAN_PORT)), redirected),
+        ("the same with a tag", tagged(&udp4(KERNEL_V4, 1, VXLAN_PORT), VLAN, 7), redirected),
+        ("VXLAN over IPv6 to such a VTEP", udp6(KERNEL_V6, VXLAN_PORT), redirected),
+        ("a fragment of VXLAN", fragment(udp4(KERNEL_V4, 1, VXLAN_PORT)), kernel_address),
+        ("the usual VXLAN port where it is not ours", udp4(KERNEL_V4, 1, 4789), kernel_address),
+        ("UDP to a VTEP of ours alone", udp4(VTEP_V4, 1, 53), redirected),
+        ("ARP request for a kernel address", arp(1, KERNEL_V4), by_arp),
+        ("ARP reply to a kernel address", arp(2, KERNEL_V4), by_arp),
+        ("ARP request for another", arp(1, OTHER_V4), redirected),
+        ("ARP cut short", arp(1, KERNEL_V4)[..14 + 27].to_vec(), redirected),
+        ("solicitation of a kernel address", nd(135, ALL_NODES, KERNEL_V6), by_nd),
+        ("solicitation of another", nd(135, ALL_NODES, OTHER_V6), redirected),
+        ("advertisement to a kernel address", nd(136, KERNEL_V6, OTHER_V6), by_nd),
+        ("advertisement to all", nd(136, ALL_NODES, OTHER_V6), redirected),
+        ("router solicitation", nd(133, ALL_NODES, OTHER_V6), control),
+        ("router advertisement", nd(134, ALL_NODES, OTHER_V6), control),
+        ("redirect", nd(137, OTHER_V6, OTHER_V6), control),
+        ("echo request to a kernel address", nd(128, KERNEL_V6, OTHER_V6), kernel_address),
+        ("LLDP", ethernet(0x88cc, &[0; 46]), control),
+        ("LACP", ethernet(0x8809, &[1; 46]), control),
+        ("EAPOL", ethernet(0x888e, &[1; 46]), control),
+        ("LLDP with a tag", tagged(&ethernet(0x88cc, &[0; 46]), VLAN, 7), control),
+        ("something unknown", ethernet(EXPERIMENTAL, &[0; 46]), redirected),
+        ("IPv4 cut short", to_kernel[..14 + 19].to_vec(), redirected),
+        ("IPv6 cut short", udp6(KERNEL_V6, 53)[..14 + 39].to_vec(), redirected),
+        ("an Ethernet header alone", to_kernel[..14].to_vec(), redirected),
+    ];
+    for (name, frame, counter) in cases {
+        let before = opened.counters(0);
+        let mut expected = before;
+        *counter(&mut expected) += 1;
+        far.send(&frame);
+        let counters = eventually(name, || {
+            let counters = opened.counters(0);
+            (counters != before).then_some(counters)
+        });
+        assert_eq!(counters, expected, "{name}");
+        if expected.redirected > before.redirected {
+            assert_eq!(opened.workers[0].receive_bytes(0), frame, "{name}");
+        } else {
+            let seen = eventually(name, || kernel.try_receive());
+            // Packet sockets show tags beside the frame.
+            assert_eq!(seen[..12], frame[..12], "{name}");
+            assert!(frame.ends_with(&seen[14..]), "{name}");
+        }
+        assert_eq!(kernel.try_receive(), None, "{name} went both ways");
+    }
+    opened.close();
+}
+
+#[test]
+fn each_frame_goes_where_it_belongs_in_the_driver() {
+    each_frame_goes_where_it_belongs(Attach::Native);
+}
+
+#[test]
+fn each_frame_goes_where_it_belongs_on_socket_buffers() {
+    each_frame_goes_where_it_belongs(Attach::Generic);
+}
+
+/// The kernel's own addresses go on working, and nothing else does.
+#[test]
+fn the_kernel_answers_pings_to_its_addresses() {
+    let Some(lab) = Lab::new(1, 1) else { return };
+    lab.add_address(&lab.gateway, "p0", "10.0.0.1/24");
+    lab.add_address(&lab.gateway, "p0", "fd00::1/64");
+    lab.add_address(&lab.gateway, "p0", "10.0.0.3/24");
+    lab.add_address(&lab.far, "e0", "10.0.0.2/24");
+    lab.add_address(&lab.far, "e0", "fd00::2/64");
+    let opened = Opened::new(&lab, &steering_options(Attach::Native));
+    for address in ["10.0.0.1", "fd00::1"] {
+        let ping = lab.far_command(&["ping", "-n", "-c", "3", "-i", "0.2", "-W", "10", address]);
+        assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
+    }
+    let counters = opened.counters(0);
+    assert!(counters.passed_arp >= 1 && counters.passed_nd >= 1, "{counters:?}");
+    assert!(counters.passed_kernel_address >= 6, "{counters:?}");
+    // An address of the kernel that is not listed is Sluice's.
+    let ping = lab.far_command(&["ping", "-n", "-c", "1", "-W", "1", "10.0.0.3"]);
+    assert!(!ping.status.success());
+    assert_eq!(opened.counters(0).passed_arp, counters.passed_arp);
+    drop(opened);
+}
+
+/// Frames on a queue that nobody serves are dropped and counted: the kernel
+/// does not see them.
+#[test]
+fn a_queue_without_a_socket_drops_and_counts() {
+    let Some(lab) = Lab::new(1, 2) else { return };
+    let mut opened = Opened::new(&lab, &options(1, 1));
+    let (far, kernel) = (lab.packet_socket("e0"), lab.kernel_socket("p0"));
+    let sent = 64;
+    for flow in 0..sent {
+        far.send(&udp4(OTHER_V4, 20_000 + flow, 53));
+    }
+    let sent = u64::from(sent);
+    let counters = eventually("every frame in a counter", || {
+        let counters = opened.counters(0);
+        (counters.redirected + counters.dropped_no_socket >= sent).then_some(counters)
+    });
+    assert!(counters.redirected > 0 && counters.dropped_no_socket > 0, "{counters:?}");
+    assert_eq!(counters.redirected + counters.dropped_no_socket, sent, "{counters:?}");
+    let worker = &mut opened.workers[0];
+    for _ in 0..counters.redirected {
+        worker.receive_bytes(0);
+    }
+    // The first frames that the kernel sees are those that it is meant to.
+    let lldp = ethernet(0x88cc, &[0; 46]);
+    far.send(&lldp);
+    assert_eq!(eventually("LLDP at the kernel", || kernel.try_receive()), lldp);
+    assert_eq!(kernel.try_receive(), None);
+    opened.close();
+}
+
+/// A worker that sleeps is woken by the port's descriptor.
+#[test]
+fn the_descriptor_becomes_readable_when_a_frame_is_there() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let Some(lab) = Lab::new(1, 1) else { return };
+    let mut opened = Opened::new(&lab, &options(1, 1));
+    let far = lab.packet_socket("e0");
+    let readable = |opened: &Opened, timeout: &Timespec| {
+        let fd = opened.workers[0].ports[0].wait_fd().unwrap();
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        poll(&mut fds, Some(timeout)).unwrap() == 1 && fds[0].revents().contains(PollFlags::IN)
+    };
+    assert!(!readable(&opened, &Timespec { tv_sec: 0, tv_nsec: 0 }));
+    let sent = numbered(1, 60);
+    far.send(&sent);
+    assert!(readable(&opened, &Timespec { tv_sec: 30, tv_nsec: 0 }));
+    assert_eq!(opened.workers[0].receive_bytes(0), sent);
+    assert!(!readable(&opened, &Timespec { tv_sec: 0, tv_nsec: 0 }));
+    opened.close();
+}
