@@ -1,0 +1,414 @@
+use crate::journey::step::Step;
+use std::io;
+use std::path::PathBuf;
+
+/// Words of packets: protocol numbers, EtherTypes, ports and addresses of the
+/// gateway, headers.
+pub const PACKET_WORDS: &[&[u8]] = &[
+    &[0x08, 0x00],
+    &[0x86, 0xdd],
+    &[0x08, 0x06],
+    &[0x81, 0x00, 0x00, 0x07],
+    &[0x45, 0x00],
+    &[0x4f, 0x00],
+    &[0x60, 0x00, 0x00, 0x00],
+    &[0x20, 0x00],
+    &[0x40, 0x00],
+    &[0x21, 0x18],
+    &[0x08, 0, 0, 0, 0, 0x10, 0x92, 0],
+    &[192, 0, 2, 100],
+    &[192, 0, 2, 254],
+    &[10, 0, 0, 254],
+    &[10, 1, 0, 5],
+    &[10, 1, 255, 1],
+    &[0x20, 0x01, 0x0d, 0xb8, 0, 192, 0, 2],
+    &[0x2c, 0],
+    &[0x3c, 0],
+    &[0, 80],
+    &[0x9c, 0x40],
+    &[255, 255],
+    &[0, 0],
+    &[2, 4, 5, 180],
+    &[58, 255],
+    &[135, 0],
+    &[136, 0],
+];
+
+/// Words of configurations.
+pub const CONFIG_WORDS: &[&[u8]] = &[
+    b"ports:",
+    b"workers:",
+    b"overlay:",
+    b"snat:",
+    b"routes:",
+    b"cluster:",
+    b"source:",
+    b"- ",
+    b"\n  ",
+    b"\n    ",
+    b": ",
+    b"10.0.0.0/8",
+    b"fd00::/64",
+    b"0.0.0.0/0",
+    b"255",
+    b"-1",
+    b"65536",
+    b"1e99",
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b"&a ",
+    b"*a",
+    b"!!str ",
+    b"|\n",
+    b"---\n",
+    b"\t",
+    b"\xef\xbb\xbf",
+    b"\xff",
+];
+
+/// Words of manifests.
+pub const MANIFEST_WORDS: &[&[u8]] = &[
+    b"apiVersion: v1\n",
+    b"kind: Service\n",
+    b"kind: Pod\n",
+    b"kind: Node\n",
+    b"kind: EndpointSlice\n",
+    b"kind: List\n",
+    b"metadata:\n",
+    b"  name: ",
+    b"  namespace: ",
+    b"spec:\n",
+    b"status:\n",
+    b"  ports:\n",
+    b"  - port: ",
+    b"    targetPort: ",
+    b"    protocol: TCP\n",
+    b"  clusterIP: None\n",
+    b"  selector:\n",
+    b"endpoints:\n",
+    b"- ",
+    b"\n---\n",
+    b"65536",
+    b"-1",
+    b"null",
+    b"{}",
+    b"[]",
+    b"&a ",
+    b"*a",
+    b"<<: *a\n",
+    b"{\"kind\":",
+    b"\t",
+];
+
+/// The folder of a target's corpus.
+pub fn folder(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
+}
+
+/// The folder of inputs that made a target fail. They are kept: once mended,
+/// they are replayed with the corpus.
+pub fn crashes(target: &str) -> PathBuf {
+    folder(target).join("crashes")
+}
+
+/// The inputs of a target's corpus, crashes included, by name and in order.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn load(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut inputs = Vec::new();
+    for folder in [folder(target), crashes(target)] {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_file() {
+                inputs.push((path.clone(), std::fs::read(path)?));
+            }
+        }
+    }
+    inputs.sort();
+    Ok(inputs)
+}
+
+/// The inputs that every corpus begins with: (target, name, bytes).
+pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let mut seeds = journeys();
+    seeds.extend(packets());
+    seeds.extend(neighbors());
+    seeds.extend(texts());
+    seeds
+}
+
+const SYN: u8 = 2;
+const SYN_ACK: u8 = 18;
+const ACK: u8 = 16;
+const FIN_ACK: u8 = 17;
+
+/// Traffic of flow 0 from a client on the uplink (v4; 0x80: v6) to a VIP.
+fn to_vip(family: u8, flags: u8) -> Step {
+    Step::Traffic { queue: 0, from: family, to: 6, flow: 0, flags, len: 3, ttl: 64 }
+}
+
+fn script(flags: u8, steps: &[Step]) -> Vec<u8> {
+    let mut out = vec![flags];
+    steps.iter().for_each(|step| step.encode(&mut out));
+    out
+}
+
+fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let answer = |flags| Step::Answer { queue: 1, flags };
+    let connection = |family| {
+        [
+            to_vip(family, SYN),
+            answer(SYN_ACK),
+            to_vip(family, ACK),
+            answer(FIN_ACK),
+            to_vip(family, FIN_ACK),
+            answer(ACK),
+        ]
+    };
+    let udp = |family: u8| Step::Traffic {
+        queue: 1,
+        from: family | 1,
+        to: 0x16,
+        flow: 4,
+        flags: 0,
+        len: 20,
+        ttl: 64,
+    };
+    let many: Vec<Step> = (0..60)
+        .map(|n| Step::Traffic {
+            queue: n & 1,
+            from: (n << 7) | (n % 6),
+            to: 6,
+            flow: n << 3,
+            flags: SYN,
+            len: 0,
+            ttl: 64,
+        })
+        .collect();
+    let big = |family: u8| Step::Traffic {
+        queue: 0,
+        from: family,
+        to: 0x13,
+        flow: 2,
+        flags: 0,
+        len: 242,
+        ttl: 64,
+    };
+    let dying =
+        |ttl| Step::Traffic { queue: 0, from: 0x81, to: 6, flow: 1, flags: SYN, len: 0, ttl };
+    let changes = [
+        to_vip(0, SYN),
+        answer(SYN_ACK),
+        Step::Change { what: 0 },
+        to_vip(0, ACK),
+        Step::Change { what: 2 },
+        to_vip(0, ACK),
+        Step::Change { what: 2 },
+        to_vip(0, ACK),
+        Step::Change { what: 1 },
+        to_vip(0, SYN),
+        Step::Wait { ms: 90_000_000 },
+        to_vip(0, ACK),
+    ];
+    let silence = [
+        Step::Neighbors { answer: false },
+        to_vip(0x80, SYN),
+        Step::Wait { ms: 1_000 },
+        Step::Wait { ms: 1_000 },
+        Step::Wait { ms: 1_000 },
+        Step::Wait { ms: 1_500 },
+        Step::Neighbors { answer: true },
+        to_vip(0x80, SYN),
+    ];
+    let raw: Vec<Step> = packets()
+        .into_iter()
+        .flat_map(|(_, _, bytes)| {
+            [
+                Step::Packet { port: 0, queue: 0, mend: true, bytes: bytes.clone() },
+                Step::Inner { node: 0, queue: 1, mend: true, tos: 3, bytes },
+            ]
+        })
+        .collect();
+    vec![
+        ("journey", "connection-v4", script(0, &connection(0))),
+        ("journey", "connection-v6", script(4, &connection(0x80))),
+        ("journey", "connection-preserved", script(2 | 1, &connection(0))),
+        ("journey", "udp", script(1, &[udp(0), answer(0), udp(0x80), answer(0), udp(0)])),
+        ("journey", "many-tight", script(16 | 1, &many)),
+        ("journey", "many-ample", script(1, &many)),
+        ("journey", "too-big", script(4, &[big(0), big(0x80), Step::Change { what: 4 }, big(0)])),
+        ("journey", "time-to-live", script(0, &[dying(0), dying(1), dying(2)])),
+        ("journey", "changes", script(1, &changes)),
+        ("journey", "silence", script(1, &silence)),
+        ("journey", "raw", script(8, &raw)),
+    ]
+}
+
+/// IP packets by hand, for the parser and inside of scripts.
+fn packets() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    use crate::journey::packet::{Traffic, mend};
+    let traffic = |from, to, flags| Traffic { from, to, flow: 0, flags, len: 2, ttl: 64 }.packet();
+    let v6_with = |next: u8, extensions: &[u8]| {
+        let plain = traffic(0x80, 0x16, 0);
+        let mut packet = plain[..40].to_vec();
+        packet[6] = next;
+        packet.extend_from_slice(extensions);
+        packet.extend_from_slice(&plain[40..]);
+        let len = (packet.len() - 40) as u16;
+        packet[4..6].copy_from_slice(&len.to_be_bytes());
+        packet
+    };
+    let v4_with = |options: &[u8]| {
+        let plain = traffic(0, 0x16, 0);
+        let mut packet = plain[..20].to_vec();
+        packet[0] = 0x45 + (options.len() / 4) as u8;
+        packet.extend_from_slice(options);
+        packet.extend_from_slice(&plain[20..]);
+        let len = packet.len() as u16;
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        mend(&mut packet);
+        packet
+    };
+    let fragment = |word: u16| {
+        let mut packet = traffic(0, 0x16, 0);
+        packet[6..8].copy_from_slice(&word.to_be_bytes());
+        mend(&mut packet);
+        packet
+    };
+    let udp_behind = |mut bytes: Vec<u8>| {
+        bytes[0] = 17;
+        bytes
+    };
+    vec![
+        ("parser", "tcp-v4", traffic(0, 6, SYN)),
+        ("parser", "tcp-v6", traffic(0x80, 6, SYN)),
+        ("parser", "udp-v4", traffic(0, 0x16, 0)),
+        ("parser", "udp-v6", traffic(0x80, 0x16, 0)),
+        ("parser", "echo-v4", traffic(0, 0x26, 0)),
+        ("parser", "echo-v6", traffic(0x80, 0x26, 0)),
+        ("parser", "error-v4", traffic(0, 0x26, 3)),
+        ("parser", "options-v4", v4_with(&[7, 7, 4, 0, 0, 0, 0, 0])),
+        ("parser", "source-route-v4", v4_with(&[131, 7, 4, 10, 0, 0, 1, 0])),
+        ("parser", "first-fragment-v4", fragment(0x2000)),
+        ("parser", "last-fragment-v4", fragment(0x0010)),
+        ("parser", "beyond-64k-v4", fragment(0x1fff)),
+        ("parser", "hop-by-hop-v6", v6_with(0, &udp_behind(vec![0, 0, 1, 4, 0, 0, 0, 0]))),
+        ("parser", "fragment-v6", v6_with(44, &udp_behind(vec![0, 0, 0, 1, 0, 0, 0, 9]))),
+        ("parser", "atomic-fragment-v6", v6_with(44, &udp_behind(vec![0, 0, 0, 0, 0, 0, 0, 9]))),
+        ("parser", "routing-0-v6", v6_with(43, &udp_behind(vec![0, 0, 0, 1, 0, 0, 0, 0]))),
+        ("parser", "options-v6", v6_with(60, &udp_behind(vec![0, 0, 1, 4, 0, 0, 0, 0]))),
+    ]
+}
+
+fn neighbors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let arp = |kind: u8, operation: u8, sender: [u8; 4], target: [u8; 4]| {
+        let mut out = vec![kind, 0, 1, 8, 0, 6, 4, 0, operation, 2, 5, 5, 5, 5, 5];
+        out.extend_from_slice(&sender);
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&target);
+        out
+    };
+    let own = [192, 0, 2, 254];
+    let v6 = |last: u8| {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8, 0, 192, 0, 2]);
+        address[15] = last;
+        address
+    };
+    let nd = |icmp_type: u8, from: [u8; 16], to: [u8; 16], target: [u8; 16]| {
+        let mut out = vec![1, 32];
+        out.extend_from_slice(&from);
+        out.extend_from_slice(&to);
+        out.extend_from_slice(&[icmp_type, 0, 0, 0, 0x60, 0, 0, 0]);
+        out.extend_from_slice(&target);
+        out.extend_from_slice(&[if icmp_type == 135 { 1 } else { 2 }, 1, 2, 5, 5, 5, 5, 5]);
+        out
+    };
+    // Without answers; a packet first, so that somebody is asked for.
+    let waiting = |rest: Vec<u8>| [vec![0x20, 2, 0x81, 0, 0], rest].concat();
+    vec![
+        ("arp_nd", "request", [vec![0], arp(0, 1, [192, 0, 2, 10], own)].concat()),
+        ("arp_nd", "probe", [vec![0], arp(0, 1, [0; 4], [192, 0, 2, 100])].concat()),
+        ("arp_nd", "reply", waiting(arp(0, 2, [192, 0, 2, 10], own))),
+        ("arp_nd", "false-claim", [vec![0], arp(0, 2, [192, 0, 2, 100], own)].concat()),
+        ("arp_nd", "solicitation", [vec![0], nd(135, v6(10), v6(254), v6(100))].concat()),
+        ("arp_nd", "advertisement", waiting(nd(136, v6(10), v6(254), v6(10)))),
+        ("arp_nd", "silence", waiting([3, 10].repeat(6))),
+    ]
+}
+
+fn texts() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    const SERVICE: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.96.0.10, \"fd96::10\"]
+  selector: {app: web}
+  ports:
+  - {name: http, port: 80, targetPort: http, nodePort: 30080}
+  - {name: dns, port: 53, protocol: UDP, targetPort: 5353}
+status:
+  loadBalancer: {ingress: [{ip: 192.0.2.100}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop, labels: {app: web}}
+spec:
+  nodeName: node-1
+  containers:
+  - name: web
+    image: web
+    ports: [{name: http, containerPort: 8080}]
+status:
+  podIPs: [{ip: 10.1.0.7}, {ip: \"fd01::7\"}]
+  conditions: [{type: Ready, status: \"True\"}]
+";
+    const CLUSTER: &str = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: shop}
+- apiVersion: v1
+  kind: Node
+  metadata: {name: node-1}
+  spec: {podCIDRs: [10.1.0.0/24, \"fd01::/64\"]}
+  status:
+    addresses: [{type: InternalIP, address: 10.0.0.11}]
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata:
+    name: web-x
+    namespace: shop
+    labels: {kubernetes.io/service-name: web}
+  addressType: IPv4
+  ports: [{name: http, port: 8080, protocol: TCP}]
+  endpoints:
+  - addresses: [10.1.0.7]
+    nodeName: node-1
+    conditions: {ready: true, serving: true, terminating: false}
+";
+    const JSON: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"},"spec":{"ports":[{"port":80}]}}"#;
+    const BROKEN: &str =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: [\n---\nkind: {a: &x [*x]}\n";
+    let text = |text: &str| text.as_bytes().to_vec();
+    vec![
+        ("config", "minimal", text(include_str!("../../../config/examples/minimal.yaml"))),
+        ("config", "dual-stack", text(include_str!("../../../config/examples/dual-stack.yaml"))),
+        ("config", "on-a-stick", text(include_str!("../../../config/examples/on-a-stick.yaml"))),
+        ("config", "broken", text("ports: [&a {name: *a}\nworkers: {{}}\n\tx: !!int y\n")),
+        ("manifests", "service-and-pod", text(SERVICE)),
+        ("manifests", "cluster", text(CLUSTER)),
+        ("manifests", "json", text(JSON)),
+        ("manifests", "broken", text(BROKEN)),
+    ]
+}

@@ -1,0 +1,157 @@
+//! What leaves is looked at by another implementation: it must parse, be as
+//! long as it says, and have right checksums.
+
+use super::cluster::{Cluster, INNER_MAC, Net, VLAN, VNI, VXLAN_PORT, address, port_mac};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
+use std::ops::Range;
+
+/// The ones' complement sum of bytes (RFC 1071).
+pub fn sum(data: &[u8]) -> u16 {
+    let mut sum = 0u32;
+    for pair in data.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// The bytes that the transport checksum of a whole packet covers, and where
+/// the checksum is among them; `None` when it has none.
+pub fn segment(packet: &[u8]) -> Option<(Range<usize>, usize)> {
+    let sliced = LaxSlicedPacket::from_ip(packet).ok()?;
+    let payload = sliced.net.as_ref()?.ip_payload_ref()?;
+    if payload.fragmented
+        || payload.len_source != etherparse::LenSource::Ipv4HeaderTotalLen
+            && payload.len_source != etherparse::LenSource::Ipv6HeaderPayloadLen
+    {
+        return None;
+    }
+    let start = payload.payload.as_ptr() as usize - packet.as_ptr() as usize;
+    let is_v4 = matches!(sliced.net, Some(LaxNetSlice::Ipv4(_)));
+    let (field, len) = match (payload.ip_number.0, is_v4) {
+        (6, _) => (16, payload.payload.len()),
+        (17, _) => (
+            6,
+            usize::from(u16::from_be_bytes([*payload.payload.get(4)?, *payload.payload.get(5)?])),
+        ),
+        (1, true) | (58, false) => (2, payload.payload.len()),
+        _ => return None,
+    };
+    let covered = start..start + len;
+    (field + 2 <= len && len <= payload.payload.len()).then_some((covered, field))
+}
+
+/// The sum over a segment with its pseudo header: 0xffff when its checksum is
+/// right.
+pub fn segment_sum(packet: &[u8], at: &Range<usize>) -> u16 {
+    let mut bytes = Vec::new();
+    let is_v4 = packet[0] >> 4 == 4;
+    let protocol = match (is_v4, LaxSlicedPacket::from_ip(packet)) {
+        (_, Ok(sliced)) => {
+            sliced.net.as_ref().and_then(|net| net.ip_payload_ref()).map_or(0, |p| p.ip_number.0)
+        }
+        _ => 0,
+    };
+    if protocol != 1 {
+        bytes.extend_from_slice(if is_v4 { &packet[12..20] } else { &packet[8..40] });
+        bytes.extend_from_slice(&(at.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&u32::from(protocol).to_be_bytes());
+    }
+    bytes.extend_from_slice(&packet[at.clone()]);
+    sum(&bytes)
+}
+
+/// True when a packet's transport checksum is right, or there is none to judge.
+pub fn is_sound(packet: &[u8]) -> bool {
+    let Some((at, field)) = segment(packet) else { return true };
+    let is_udp = field == 6;
+    let none = is_udp && packet[at.start + 6..at.start + 8] == [0, 0];
+    none || segment_sum(packet, &at) == 0xffff
+}
+
+/// The innermost IP packet of a received frame, as far as it can be found.
+pub fn innermost(frame: &[u8]) -> &[u8] {
+    let header = |frame: &[u8]| if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
+    let packet = frame.get(header(frame)..).unwrap_or_default();
+    let Ok(sliced) = LaxSlicedPacket::from_ip(packet) else { return packet };
+    match &sliced.transport {
+        Some(TransportSlice::Udp(udp)) if udp.destination_port() == VXLAN_PORT => {
+            udp.payload().get(8 + 14..).unwrap_or_default()
+        }
+        _ => packet,
+    }
+}
+
+/// Looks at a frame that the gateway sent by a port; its transport checksums
+/// count if `sound`.
+///
+/// # Panics
+/// When something is wrong with it.
+pub fn sent(cluster: &Cluster, port: u8, frame: &[u8], sound: bool) {
+    let sliced = SlicedPacket::from_ethernet(frame).unwrap_or_else(|error| {
+        panic!("port {port} sent what does not parse: {error}: {frame:02x?}")
+    });
+    assert_eq!(frame[6..12], port_mac(port), "sent from another MAC");
+    let tag = frame.get(12..16).filter(|tag| tag[..2] == [0x81, 0]);
+    let vlan = tag.map(|tag| u16::from_be_bytes([tag[2] & 15, tag[3]]));
+    assert_eq!(vlan, (port == 2).then_some(VLAN), "sent with another tag");
+    let packet = &frame[if vlan.is_some() { 18 } else { 14 }..];
+    let Some(net) = &sliced.net else { panic!("port {port} sent no network packet: {frame:02x?}") };
+    if matches!(net, NetSlice::Arp(_)) {
+        assert_eq!(packet.len(), 28, "an ARP packet of another length");
+        return;
+    }
+    let mtu = if port == 1 { cluster.mtu.max(1500) } else { 1500 };
+    assert!(packet.len() <= usize::from(mtu), "{} bytes do not fit port {port}", packet.len());
+    whole(packet);
+    let own = |v6| address(v6, Net::Cluster, 254);
+    if let Some(TransportSlice::Udp(udp)) = &sliced.transport
+        && udp.destination_port() == VXLAN_PORT
+        && (packet_source(packet) == own(false) || packet_source(packet) == own(true))
+    {
+        let v4 = packet[0] >> 4 == 4;
+        let checksum = udp.checksum();
+        assert!(checksum != 0 || v4, "no checksum over IPv6");
+        assert!(checksum == 0 || !sound || is_sound(packet), "a tunnel's checksum is wrong");
+        assert!(udp.source_port() >= 49_152, "a source port out of the range");
+        return inner(udp.payload(), sound);
+    }
+    if sound {
+        assert!(is_sound(packet), "a transport checksum is wrong: {packet:02x?}");
+    }
+}
+
+fn inner(payload: &[u8], sound: bool) {
+    let vni = (VNI << 8).to_be_bytes();
+    assert_eq!(payload[..8], [8, 0, 0, 0, vni[0], vni[1], vni[2], 0], "another VXLAN header");
+    let frame = &payload[8..];
+    SlicedPacket::from_ethernet(frame)
+        .unwrap_or_else(|error| panic!("sent what does not parse in a tunnel: {error}"));
+    assert_eq!(frame[6..12], INNER_MAC, "sent from another MAC in a tunnel");
+    let packet = &frame[14..];
+    whole(packet);
+    assert!(!sound || is_sound(packet), "a checksum in a tunnel is wrong: {packet:02x?}");
+}
+
+/// A packet is as long as it says, and its header's checksum is right.
+fn whole(packet: &[u8]) {
+    let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+    if packet[0] >> 4 == 4 {
+        assert_eq!(word(2), packet.len(), "an IPv4 packet of another length");
+        let len = usize::from(packet[0] & 15) * 4;
+        assert_eq!(sum(&packet[..len]), 0xffff, "an IPv4 header's checksum is wrong");
+        assert_ne!(packet[8], 0, "a time to live of 0");
+    } else {
+        assert_eq!(40 + word(4), packet.len(), "an IPv6 packet of another length");
+        assert_ne!(packet[7], 0, "a hop limit of 0");
+    }
+}
+
+/// The source address of a packet.
+pub fn packet_source(packet: &[u8]) -> std::net::IpAddr {
+    let octets = |at: usize| <[u8; 16]>::try_from(&packet[at..at + 16]).unwrap_or_default();
+    match packet[0] >> 4 {
+        4 => [packet[12], packet[13], packet[14], packet[15]].into(),
+        _ => octets(8).into(),
+    }
+}

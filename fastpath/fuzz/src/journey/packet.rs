@@ -1,0 +1,155 @@
+use super::cluster::{INNER_MAC, Net, PORTS, VLAN, VNI, VXLAN_PORT, address, port_mac};
+use super::step::PLACES;
+use etherparse::{PacketBuilder, PacketBuilderStep};
+use std::net::IpAddr;
+
+/// A packet between two places: who they are, what transport, what is special.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// A byte that chooses the source; its high bit is the family.
+    pub from: u8,
+    /// A byte that chooses the destination.
+    pub to: u8,
+    /// A byte that chooses the transport and its ports.
+    pub flow: u8,
+    /// TCP flags, or how ICMP is.
+    pub flags: u8,
+    /// Eighths of the payload's bytes.
+    pub len: u8,
+    /// The time to live.
+    pub ttl: u8,
+}
+
+impl Traffic {
+    /// The IP packet, its checksums right.
+    pub fn packet(&self) -> Vec<u8> {
+        let v6 = self.from & 0x80 != 0;
+        let place = |byte: u8| {
+            let (net, last) = PLACES[usize::from(byte & 15)];
+            address(v6, net, last)
+        };
+        let (src, dst) = (place(self.from), place(self.to));
+        let payload = vec![self.flow; usize::from(self.len) * 6];
+        let src_port = 1024 + u16::from(self.flow >> 3);
+        let dst_port = [80, 443, 53, 81][usize::from(self.flow >> 1 & 3)];
+        let mut out = Vec::new();
+        let ip = ip(src, dst, self.ttl);
+        let written = match (self.to >> 4 & 3, v6) {
+            (0 | 3, _) => {
+                let mut tcp = ip.tcp(src_port, dst_port, 1, 64);
+                for (bit, set) in [
+                    (1u8, PacketBuilderStep::fin as fn(_) -> _),
+                    (2, PacketBuilderStep::syn),
+                    (4, PacketBuilderStep::rst),
+                    (8, PacketBuilderStep::psh),
+                ] {
+                    if self.flags & bit != 0 {
+                        tcp = set(tcp);
+                    }
+                }
+                if self.flags & 16 != 0 {
+                    tcp = tcp.ack(7);
+                }
+                tcp.write(&mut out, &payload)
+            }
+            (1, _) => ip.udp(src_port, dst_port).write(&mut out, &payload),
+            (_, false) if self.flags & 1 == 0 => {
+                ip.icmpv4_echo_request(src_port, 1).write(&mut out, &payload)
+            }
+            (_, false) => ip.icmpv4_raw(self.flags, 0, [0; 4]).write(&mut out, &payload),
+            (_, true) if self.flags & 1 == 0 => {
+                ip.icmpv6_echo_request(src_port, 1).write(&mut out, &payload)
+            }
+            (_, true) => ip.icmpv6_raw(self.flags, 0, [0; 4]).write(&mut out, &payload),
+        };
+        match written {
+            Ok(()) => out,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The port that the source is behind, or its node.
+    pub fn way_in(&self) -> Result<u8, u8> {
+        match PLACES[usize::from(self.from & 15)].0 {
+            Net::Pods(node) => Err(node),
+            Net::Tagged => Ok(2),
+            Net::Cluster => Ok(1),
+            _ => Ok(0),
+        }
+    }
+}
+
+fn ip(src: IpAddr, dst: IpAddr, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders> {
+    let (src, dst) = match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            return PacketBuilder::ipv4(src.octets(), dst.octets(), ttl);
+        }
+        (src, dst) => (src.to_canonical(), dst.to_canonical()),
+    };
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    PacketBuilder::ipv6(octets(src), octets(dst), ttl)
+}
+
+/// A frame for a port of the gateway around an IP packet.
+pub fn frame(port: u8, packet: &[u8]) -> Vec<u8> {
+    let mut out = [port_mac(port), [2, 9, 9, 9, 9, port]].concat();
+    if usize::from(port) == PORTS - 1 {
+        out.extend_from_slice(&[0x81, 0, 0, VLAN as u8]);
+    }
+    let is_v4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
+    out.extend_from_slice(if is_v4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
+    out.extend_from_slice(packet);
+    out
+}
+
+/// A node's tunnel packet around an IP packet.
+pub fn tunnel(node: u8, underlay_v6: bool, tos: u8, inner: &[u8]) -> Vec<u8> {
+    let is_v4 = inner.first().is_some_and(|byte| byte >> 4 == 4);
+    let mut payload = vec![8, 0, 0, 0];
+    payload.extend_from_slice(&(VNI << 8).to_be_bytes());
+    payload.extend_from_slice(&INNER_MAC);
+    payload.extend_from_slice(&[2, 0, 0, 1, 0, node]);
+    payload.extend_from_slice(if is_v4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
+    payload.extend_from_slice(inner);
+    let src = address(underlay_v6, Net::Cluster, 10 + node);
+    let dst = address(underlay_v6, Net::Cluster, 254);
+    let mut out = Vec::new();
+    let udp = ip(src, dst, 64).udp(50_000, VXLAN_PORT);
+    if udp.write(&mut out, &payload).is_err() {
+        return Vec::new();
+    }
+    set_tos(&mut out, tos);
+    frame(1, &out)
+}
+
+/// Sets the type of service of a packet whose headers are right.
+fn set_tos(packet: &mut [u8], tos: u8) {
+    if packet[0] >> 4 == 4 {
+        packet[1] = tos;
+        mend(packet);
+    } else {
+        packet[0] = 0x60 | tos >> 4;
+        packet[1] = packet[1] & 15 | tos << 4;
+    }
+}
+
+/// Computes the checksums of a packet anew, where it has any.
+pub fn mend(packet: &mut [u8]) {
+    if packet.len() >= 20 && packet[0] >> 4 == 4 {
+        let len = usize::from(packet[0] & 15) * 4;
+        if (20..=packet.len()).contains(&len) {
+            packet[10..12].fill(0);
+            let checksum = !super::check::sum(&packet[..len]);
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+    if let Some((at, field)) = super::check::segment(packet) {
+        packet[at.start + field..at.start + field + 2].fill(0);
+        let checksum = !super::check::segment_sum(packet, &at);
+        let checksum = if checksum == 0 { 0xffff } else { checksum };
+        packet[at.start + field..at.start + field + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+}

@@ -1,0 +1,364 @@
+use crate::wire::{be16, be32, checksum, ethernet, ip::Ip, l4, put16, vxlan};
+use hashbrown::HashMap;
+use sluice_io::PortId;
+use sluice_tables::{PortLocal, V6, Vtep, VtepId, Vxlan};
+
+/// Room for the longest header: tagged Ethernet, IPv6, UDP, VXLAN, Ethernet.
+const HEADER_MAX: usize = 96;
+const UDP_LEN: usize = 8;
+
+/// What VXLAN adds to an IP packet over IPv4, the outer Ethernet header left
+/// out: IPv4, UDP, VXLAN, inner Ethernet.
+pub const OVERHEAD_V4: u16 = 50;
+/// The same over IPv6.
+pub const OVERHEAD_V6: u16 = 70;
+
+/// First source port of encapsulated packets (RFC 7348 section 5: the dynamic
+/// range).
+const SOURCE_PORT_MIN: u16 = 49_152;
+
+/// Number of a row of [`Adjacencies`]. Flow entries hold it.
+pub type AdjacencyId = u32;
+
+/// What a row leads to; there is one row for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A neighbor, by number: plain Ethernet.
+    Neighbor(u32),
+    /// A node's tunnel, for inner packets of IPv4 (true) or IPv6.
+    Tunnel(VtepId, bool),
+}
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ethernet,
+    VxlanV4,
+    VxlanV6,
+}
+
+/// One way out: the header to put in front of an IP packet.
+#[derive(Clone, Debug)]
+pub struct Adjacency {
+    header: [u8; HEADER_MAX],
+    len: u8,
+    /// Offset of the outer IP header in `header`.
+    outer: u8,
+    kind: Kind,
+    /// The sum of what a checksum in the header covers and no packet changes:
+    /// of the outer IPv4 header, or of the outer UDP over IPv6.
+    sum: u16,
+    /// The port it leaves by.
+    pub port: PortId,
+    /// Largest IP packet (inner, for a tunnel) that fits, in bytes.
+    pub mtu: u16,
+    /// The neighbor whose MAC the header needs.
+    pub neighbor: u32,
+    /// The MAC is known.
+    pub resolved: bool,
+    /// Route epoch that the row was built in.
+    pub epoch: u32,
+    /// A packet took it since the neighbor was last looked at.
+    pub used: bool,
+}
+
+impl Adjacency {
+    /// The row of a neighbor on `port`.
+    pub fn ethernet(port: &PortLocal, neighbor: u32, ethertype: u16, epoch: u32) -> Self {
+        let mut row = Adjacency::empty(Kind::Ethernet, port, neighbor, epoch);
+        let len = ethernet::emit(&mut row.header, [0; 6], port.mac, port.vlan, ethertype);
+        row.len = len as u8;
+        row.outer = len as u8;
+        row.mtu = port.mtu;
+        row
+    }
+
+    /// The row of a node's tunnel over IPv4 or IPv6, whichever `from` and `to`
+    /// are; its next hop is `neighbor` on `port`.
+    pub fn vxlan<F: Ip>(
+        port: &PortLocal,
+        neighbor: u32,
+        local: &Vxlan,
+        vtep: &Vtep,
+        (from, to): (F::Addr, F::Addr),
+        inner_ethertype: u16,
+        epoch: u32,
+    ) -> Self {
+        let (kind, overhead) =
+            if F::IS_V4 { (Kind::VxlanV4, OVERHEAD_V4) } else { (Kind::VxlanV6, OVERHEAD_V6) };
+        let mut row = Adjacency::empty(kind, port, neighbor, epoch);
+        let mut at = ethernet::emit(&mut row.header, [0; 6], port.mac, port.vlan, F::ETHERTYPE);
+        row.outer = at as u8;
+        F::emit(&mut row.header[at..], from, to, l4::UDP, 64, 0, 0);
+        if F::IS_V4 {
+            // Length, type of service and checksum differ per packet.
+            put16(&mut row.header, at + 2, 0);
+            put16(&mut row.header, at + 10, 0);
+        }
+        at += F::HEADER_LEN;
+        put16(&mut row.header, at + 2, local.udp_port);
+        at += UDP_LEN;
+        vxlan::emit(&mut row.header[at..], local.vni);
+        at += vxlan::HEADER_LEN;
+        at += ethernet::emit(&mut row.header[at..], vtep.mac, local.mac, None, inner_ethertype);
+        let outer = usize::from(row.outer);
+        let fixed = match kind {
+            Kind::VxlanV6 => checksum::sum(u64::from(l4::UDP), &row.header[outer + 8..at]),
+            _ => checksum::sum(0, &row.header[outer..outer + F::HEADER_LEN]),
+        };
+        row.sum = checksum::fold(fixed);
+        row.len = at as u8;
+        row.mtu = local.mtu.min(port.mtu.saturating_sub(overhead));
+        row
+    }
+
+    fn empty(kind: Kind, port: &PortLocal, neighbor: u32, epoch: u32) -> Self {
+        Adjacency {
+            header: [0; HEADER_MAX],
+            len: 0,
+            outer: 0,
+            kind,
+            sum: 0,
+            port: port.id,
+            mtu: 0,
+            neighbor,
+            resolved: false,
+            epoch,
+            used: false,
+        }
+    }
+
+    /// True for a tunnel.
+    #[inline]
+    pub fn is_tunnel(&self) -> bool {
+        self.kind != Kind::Ethernet
+    }
+
+    /// Sets the next hop's MAC; the row is then complete.
+    pub fn resolve(&mut self, mac: [u8; 6]) {
+        self.header[..6].copy_from_slice(&mac);
+        self.resolved = true;
+    }
+
+    /// Puts the header in front of an IP packet of type of service `tos`, whose
+    /// flow has the hash `entropy`. False, and no change, when the headroom is
+    /// too small.
+    #[inline]
+    #[must_use]
+    pub fn encapsulate(&self, frame: &mut sluice_io::Frame, tos: u8, entropy: u64) -> bool {
+        let inner_len = frame.len();
+        match self.kind {
+            Kind::Ethernet => self.push(frame),
+            Kind::VxlanV4 => {
+                if !self.push(frame) {
+                    return false;
+                }
+                let outer = usize::from(self.outer);
+                let len = (inner_len + usize::from(OVERHEAD_V4)) as u16;
+                let data = &mut frame.data_mut()[outer..];
+                let Some(header) = data.first_chunk_mut::<28>() else { return false };
+                header[1] = tos;
+                put16(header, 2, len);
+                let sum = u64::from(self.sum) + u64::from(tos) + u64::from(len);
+                put16(header, 10, !checksum::fold(sum));
+                put16(header, 20, source_port(entropy));
+                put16(header, 24, len - 20);
+                true
+            }
+            Kind::VxlanV6 => {
+                // Linux drops UDP over IPv6 without a checksum (RFC 8200
+                // section 8.1): it is computed from headers alone.
+                let payload = inner_sum(frame.data());
+                if !self.push(frame) {
+                    return false;
+                }
+                let outer = usize::from(self.outer);
+                let udp_len = (inner_len + usize::from(OVERHEAD_V6) - 40) as u16;
+                let port = source_port(entropy);
+                let data = &mut frame.data_mut()[outer..];
+                let Some(header) = data.first_chunk_mut::<70>() else { return false };
+                V6::set_tos(header, tos);
+                put16(header, 4, udp_len);
+                put16(header, 40, port);
+                put16(header, 44, udp_len);
+                // The length counts twice: in the pseudo header and in UDP's.
+                let sum = u64::from(self.sum) + u64::from(port) + 2 * u64::from(udp_len);
+                let checksum = !checksum::fold(sum + u64::from(payload));
+                put16(header, 46, if checksum == 0 { 0xffff } else { checksum });
+                true
+            }
+        }
+    }
+
+    #[inline]
+    fn push(&self, frame: &mut sluice_io::Frame) -> bool {
+        let len = usize::from(self.len);
+        let Some(room) = frame.push_head(len) else { return false };
+        // The two usual lengths as constants: straight vector moves.
+        match len {
+            14 => room.copy_from_slice(&self.header[..14]),
+            64 => room.copy_from_slice(&self.header[..64]),
+            _ => room.copy_from_slice(&self.header[..len]),
+        }
+        true
+    }
+}
+
+/// The source port that spreads flows over links and queues.
+#[inline]
+fn source_port(entropy: u64) -> u16 {
+    SOURCE_PORT_MIN | (entropy >> 32) as u16 & 0x3fff
+}
+
+/// The ones' complement sum of an IP packet, from its headers where its
+/// transport checksum vouches for the rest: a segment with its pseudo header
+/// sums to 0xffff, and so does an IPv4 header; both are zero. Packets whose
+/// checksum does not cover everything are summed whole.
+#[inline]
+fn inner_sum(packet: &[u8]) -> u16 {
+    quick_sum(packet).unwrap_or_else(|| whole_sum(packet))
+}
+
+#[cold]
+fn whole_sum(packet: &[u8]) -> u16 {
+    checksum::fold(checksum::sum(0, packet))
+}
+
+/// [`inner_sum`] of a packet without options, extensions or fragments.
+#[inline]
+fn quick_sum(packet: &[u8]) -> Option<u16> {
+    let header = packet.first_chunk::<20>()?;
+    match header[0] {
+        0x45 => {
+            let segment = &packet[20..];
+            let whole = be16(header, 6) & 0x3fff == 0;
+            let len = usize::from(be16(header, 2));
+            if !whole || len != packet.len() || !is_covered(header[9], segment) {
+                return None;
+            }
+            let pseudo = u64::from(be32(header, 12)) + u64::from(be32(header, 16));
+            Some(!checksum::fold(pseudo + u64::from(header[9]) + segment.len() as u64))
+        }
+        0x60..=0x6f => {
+            let segment = packet.get(40..)?;
+            let len = usize::from(be16(header, 4));
+            if len != segment.len() || !is_covered(header[6], segment) {
+                return None;
+            }
+            // The addresses are in the header and in the pseudo header.
+            let rest = u64::from(be32(header, 0)) + u64::from(be32(header, 4));
+            let pseudo = checksum::fold(u64::from(header[6]) + segment.len() as u64);
+            Some(checksum::fold(rest + u64::from(!pseudo)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a segment's checksum covers all of it: UDP may end before the packet
+/// does, or carry no checksum, and of the rest not every protocol has one.
+#[inline]
+fn is_covered(protocol: u8, segment: &[u8]) -> bool {
+    match protocol {
+        l4::TCP => segment.len() >= 20,
+        l4::UDP => {
+            usize::from(be16(segment, 4)) == segment.len()
+                && segment.len() >= 8
+                && be16(segment, 6) != 0
+        }
+        _ => false,
+    }
+}
+
+/// The rows of one worker.
+#[derive(Debug, Default)]
+pub struct Adjacencies {
+    rows: Vec<Adjacency>,
+    by_target: HashMap<Target, AdjacencyId>,
+}
+
+impl Adjacencies {
+    /// The row of a target.
+    pub fn find(&self, target: Target) -> Option<AdjacencyId> {
+        self.by_target.get(&target).copied()
+    }
+
+    /// Sets the row of a target. There are as many rows as neighbors and
+    /// tunnels, and both are bounded.
+    pub fn put(&mut self, target: Target, row: Adjacency) -> AdjacencyId {
+        let next = self.rows.len() as AdjacencyId;
+        let id = *self.by_target.entry(target).or_insert(next);
+        if id == next {
+            self.rows.push(row);
+        } else {
+            self.rows[id as usize] = row;
+        }
+        id
+    }
+
+    /// A row. Numbers come from [`Adjacencies::put`].
+    #[inline]
+    pub fn row(&self, id: AdjacencyId) -> Option<&Adjacency> {
+        self.rows.get(id as usize)
+    }
+
+    /// A row, to be changed.
+    #[inline]
+    pub fn row_mut(&mut self, id: AdjacencyId) -> Option<&mut Adjacency> {
+        self.rows.get_mut(id as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tables::V4;
+
+    /// A packet of `len` payload bytes, its checksums right.
+    fn packet<F: Ip>(src: F::Addr, dst: F::Addr, protocol: u8, len: usize) -> Vec<u8> {
+        let (l4_len, at) = if protocol == l4::UDP { (8, 6) } else { (20, 16) };
+        let start = F::HEADER_LEN;
+        let mut packet = vec![0u8; start + l4_len + len];
+        F::emit(&mut packet, src, dst, protocol, 64, 0x2c, l4_len + len);
+        for (i, byte) in packet[start..].iter_mut().enumerate() {
+            *byte = (i * 37 + 11) as u8;
+        }
+        if protocol == l4::UDP {
+            put16(&mut packet, start + 4, (8 + len) as u16);
+        }
+        put16(&mut packet, start + at, 0);
+        let pseudo = checksum::pseudo(src.as_ref(), dst.as_ref(), protocol, l4_len + len);
+        let checksum = checksum::finish(pseudo, &packet[start..]);
+        put16(&mut packet, start + at, checksum);
+        packet
+    }
+
+    #[test]
+    fn a_sum_from_headers_equals_the_whole_sum() {
+        for protocol in [l4::UDP, l4::TCP] {
+            for len in [0usize, 1, 7, 64, 1000] {
+                for packet in [
+                    packet::<V4>([10, 1, 2, 3], [192, 168, 254, 1], protocol, len),
+                    packet::<V6>([0x20; 16], [0xfd; 16], protocol, len),
+                ] {
+                    let (whole, quick) = (whole_sum(&packet), quick_sum(&packet).unwrap());
+                    assert!(quick == whole || quick ^ whole == 0xffff, "{quick:x} {whole:x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_checksum_covers_is_summed_whole() {
+        let mut no_checksum = packet::<V4>([10, 1, 2, 3], [10, 1, 2, 4], l4::UDP, 9);
+        put16(&mut no_checksum, 26, 0);
+        let mut fragment = packet::<V4>([10, 1, 2, 3], [10, 1, 2, 4], l4::TCP, 9);
+        put16(&mut fragment, 6, 0x2000);
+        let mut short_udp = packet::<V6>([0x20; 16], [0xfd; 16], l4::UDP, 9);
+        put16(&mut short_udp, 44, 12);
+        let icmp = packet::<V4>([10, 1, 2, 3], [10, 1, 2, 4], 1, 9);
+        for packet in [no_checksum, fragment, short_udp, icmp] {
+            assert_eq!(quick_sum(&packet), None);
+            assert_eq!(inner_sum(&packet), checksum::fold(checksum::sum(0, &packet)));
+        }
+    }
+}

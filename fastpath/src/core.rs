@@ -1,0 +1,163 @@
+use crate::adjacency::{Adjacencies, AdjacencyId};
+use crate::counters::WorkerCounters;
+use crate::local::LocalServices;
+use crate::mesh::MeshEnd;
+use crate::neighbor::{Held, Neighbors};
+use crate::random::Random;
+use crate::reason::DropReason;
+use crate::stages::error::ErrorLimiter;
+use crate::time::Nanos;
+use arrayvec::ArrayVec;
+use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
+use sluice_tables::Tables;
+use std::sync::Arc;
+
+/// What the stages of one worker share, the flows left out: those are borrowed
+/// beside it, one family at a time.
+pub struct Core {
+    /// The worker's number.
+    pub worker: usize,
+    /// The time of this burst.
+    pub now: Nanos,
+    /// The time of this burst, as flow entries store it.
+    pub now_ms: u32,
+    /// The tables of this burst. Stages that read much borrow a clone instead.
+    pub tables: Arc<Tables>,
+    /// The ports, in the order of the configuration.
+    pub ports: Vec<PortSlot>,
+    /// Free frames.
+    pub cache: FrameCache,
+    /// Counters.
+    pub counters: Arc<WorkerCounters>,
+    /// Ways out.
+    pub adjacencies: Adjacencies,
+    /// Neighbors.
+    pub neighbors: Neighbors,
+    /// How long a neighbor counts as reachable, in nanoseconds.
+    pub reachable_ns: u64,
+    /// Probes without an answer until a neighbor has failed.
+    pub probes_max: u8,
+    /// Added to the tables' route epoch: changes when numbers of neighbors
+    /// change their meaning.
+    pub epoch: u32,
+    /// Rings to the other workers.
+    pub mesh: MeshEnd,
+    /// Bounds errors sent.
+    pub limiter: ErrorLimiter,
+    /// Choices.
+    pub(crate) random: Random,
+    /// What ends here.
+    pub local: LocalServices,
+}
+
+/// A port and what is to be sent by it.
+pub struct PortSlot {
+    /// The port.
+    pub port: Box<dyn Port>,
+    tx: ArrayVec<Frame, BURST>,
+}
+
+impl PortSlot {
+    /// A port with nothing to send.
+    pub fn new(port: Box<dyn Port>) -> Self {
+        PortSlot { port, tx: ArrayVec::new() }
+    }
+}
+
+impl Core {
+    /// The route epoch that flows depend on.
+    #[inline]
+    pub fn route_epoch(&self, tables: &Tables) -> u32 {
+        tables.route_epoch.wrapping_add(self.epoch)
+    }
+
+    /// Drops a packet.
+    #[inline]
+    pub fn drop(&mut self, frame: Frame, reason: DropReason) {
+        self.counters.count_drop(reason);
+        self.cache.free(frame);
+    }
+
+    /// Ends a packet that was for the gateway.
+    #[inline]
+    pub fn consume(&mut self, frame: Frame) {
+        self.counters.consumed.add(1);
+        self.cache.free(frame);
+    }
+
+    /// Sends an IP packet by a way out, or makes it wait for its neighbor.
+    #[inline(always)]
+    pub fn transmit(&mut self, mut frame: Frame, way: AdjacencyId, tos: u8, entropy: u64) {
+        let Some(row) = self.adjacencies.row_mut(way) else {
+            return self.drop(frame, DropReason::NoRoute);
+        };
+        row.used = true;
+        if !row.resolved {
+            let neighbor = row.neighbor;
+            return self.wait(Held { neighbor, adjacency: way, frame, tos, entropy });
+        }
+        let port = row.port;
+        if !row.encapsulate(&mut frame, tos, entropy) {
+            return self.drop(frame, DropReason::NoHeadroom);
+        }
+        self.send(port, frame);
+    }
+
+    /// Sends a complete frame by a port.
+    #[inline(always)]
+    pub fn send(&mut self, port: PortId, frame: Frame) {
+        let Some(slot) = self.ports.get_mut(usize::from(port.0)) else {
+            return self.drop(frame, DropReason::NoRoute);
+        };
+        slot.tx.push(frame);
+        if slot.tx.is_full() {
+            self.flush_port(usize::from(port.0));
+        }
+    }
+
+    /// Gives what is to be sent to the TX rings.
+    #[inline]
+    pub fn flush(&mut self) {
+        for port in 0..self.ports.len() {
+            if !self.ports[port].tx.is_empty() {
+                self.flush_port(port);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn flush_port(&mut self, port: usize) {
+        let slot = &mut self.ports[port];
+        let bytes = |frames: &[Frame]| frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        let (packets, before) = (slot.tx.len(), bytes(&slot.tx));
+        slot.port.tx(&mut self.cache, &mut slot.tx);
+        let refused = slot.tx.len();
+        let counters = &self.counters.ports[port];
+        counters.tx_packets.add((packets - refused) as u64);
+        counters.tx_bytes.add(before - bytes(&slot.tx));
+        for frame in slot.tx.drain(..) {
+            self.counters.count_drop(DropReason::TxRingFull);
+            self.cache.free(frame);
+        }
+    }
+
+    /// Makes a packet wait for its neighbor, which is asked for.
+    #[cold]
+    fn wait(&mut self, held: Held) {
+        use crate::neighbor::State;
+        let id = held.neighbor;
+        if self.neighbors.get(id).state == State::Failed && !self.solicit(id) {
+            return self.drop(held.frame, DropReason::NeighborUnreachable);
+        }
+        if let Err(frame) = self.neighbors.hold(held) {
+            self.drop(frame, DropReason::NeighborQueueFull);
+        }
+        self.counters.held.set(self.neighbors.held() as u64);
+    }
+
+    /// A free frame for a packet of the gateway's own; `None` (and it is
+    /// simply not sent) when there is none.
+    pub fn new_frame(&mut self) -> Option<Frame> {
+        self.cache.alloc()
+    }
+}

@@ -1,0 +1,201 @@
+use crate::reason::DropReason;
+use sluice_io::PortStats;
+use sluice_tables::ServiceId;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One count. Written by one worker only, with a relaxed load and store (no
+/// locked instruction), and read by anyone.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Sets the value: for gauges and for counts kept elsewhere.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of one worker. Packets are conserved:
+/// `rx + originated + handed_in = tx + dropped + consumed + handed_out + held`,
+/// where `held` is the number of packets that wait for a neighbor now.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// By port, in the order of the configuration.
+    pub ports: Box<[PortCounters]>,
+    /// By [`DropReason`], in the order of [`DropReason::ALL`].
+    pub drops: Box<[Counter]>,
+    /// By Service up to the bound given at start, then one for all the others.
+    pub services: Box<[ServiceCounters]>,
+    /// Packets that the gateway made itself: answers, errors, probes, and the
+    /// fragments of a packet beyond the first.
+    pub originated: Counter,
+    /// Packets that ended here: delivered to a local service, or learned from.
+    pub consumed: Counter,
+    /// Packets received from other workers.
+    pub handed_in: Counter,
+    /// Packets given to the workers that own their flows.
+    pub handed_out: Counter,
+    /// Packets that wait for a neighbor (a gauge).
+    pub held: Counter,
+    /// ICMP errors and RSTs not sent because of the rate limit.
+    pub errors_limited: Counter,
+    /// Neighbor news that found another worker's ring full.
+    pub neighbor_news_lost: Counter,
+    /// Flows in the table, IPv4 and IPv6 (gauges).
+    pub flows: [Counter; 2],
+    /// Flows ever created, IPv4 and IPv6.
+    pub flows_created: [Counter; 2],
+    /// Flows that expired or were given up for new ones, IPv4 and IPv6.
+    pub flows_removed: [Counter; 2],
+    /// Flows that hold a SNAT port, IPv4 and IPv6 (gauges).
+    pub snat_ports: [Counter; 2],
+    /// Flows judged again because tables changed.
+    pub revalidated: Counter,
+    /// Version of the tables in use (a gauge).
+    pub tables_version: Counter,
+    /// Turns of the loop.
+    pub loops: Counter,
+    /// Turns of the loop that found work.
+    pub loops_busy: Counter,
+    /// Nanoseconds spent in turns that found work.
+    pub busy_ns: Counter,
+    /// Nanoseconds since the worker started.
+    pub total_ns: Counter,
+    /// Longest turn so far, in nanoseconds (a gauge).
+    pub poll_longest_ns: Counter,
+    /// Times the worker went to sleep.
+    pub sleeps: Counter,
+    /// Frames in the worker's cache (a gauge).
+    pub frames_cached: Counter,
+}
+
+/// Counters of one port's queue.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Packets received.
+    pub rx_packets: Counter,
+    /// Bytes received, Ethernet header included.
+    pub rx_bytes: Counter,
+    /// Packets that the TX ring took.
+    pub tx_packets: Counter,
+    /// Bytes of them, Ethernet header included.
+    pub tx_bytes: Counter,
+    /// Counts kept below the worker, copied about once a second.
+    pub below: PortStatsCounters,
+}
+
+/// [`PortStats`] as counters.
+#[derive(Debug, Default)]
+pub struct PortStatsCounters {
+    /// See [`PortStats::rx_dropped`].
+    pub rx_dropped: Counter,
+    /// See [`PortStats::rx_invalid_descs`].
+    pub rx_invalid_descs: Counter,
+    /// See [`PortStats::rx_ring_full`].
+    pub rx_ring_full: Counter,
+    /// See [`PortStats::rx_fill_ring_empty`].
+    pub rx_fill_ring_empty: Counter,
+    /// See [`PortStats::tx_invalid_descs`].
+    pub tx_invalid_descs: Counter,
+    /// See [`PortStats::tx_ring_empty`].
+    pub tx_ring_empty: Counter,
+    /// See [`PortStats::tx_kicks`].
+    pub tx_kicks: Counter,
+    /// See [`PortStats::rx_kicks`].
+    pub rx_kicks: Counter,
+    /// See [`PortStats::tx_copies`].
+    pub tx_copies: Counter,
+}
+
+impl PortStatsCounters {
+    pub(crate) fn copy(&self, stats: PortStats) {
+        self.rx_dropped.set(stats.rx_dropped);
+        self.rx_invalid_descs.set(stats.rx_invalid_descs);
+        self.rx_ring_full.set(stats.rx_ring_full);
+        self.rx_fill_ring_empty.set(stats.rx_fill_ring_empty);
+        self.tx_invalid_descs.set(stats.tx_invalid_descs);
+        self.tx_ring_empty.set(stats.tx_ring_empty);
+        self.tx_kicks.set(stats.tx_kicks);
+        self.rx_kicks.set(stats.rx_kicks);
+        self.tx_copies.set(stats.tx_copies);
+    }
+}
+
+/// Counters of one Service port.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Packets from clients.
+    pub rx_packets: Counter,
+    /// IP bytes from clients.
+    pub rx_bytes: Counter,
+    /// Packets to clients.
+    pub tx_packets: Counter,
+    /// IP bytes to clients.
+    pub tx_bytes: Counter,
+}
+
+impl WorkerCounters {
+    /// Counters, all zero, for `ports` ports and `services` Services with
+    /// counters of their own.
+    pub fn new(ports: usize, services: usize) -> Self {
+        fn many<T: Default>(n: usize) -> Box<[T]> {
+            (0..n).map(|_| T::default()).collect()
+        }
+        WorkerCounters {
+            ports: many(ports),
+            drops: many(DropReason::ALL.len()),
+            services: many(services + 1),
+            originated: Counter::default(),
+            consumed: Counter::default(),
+            handed_in: Counter::default(),
+            handed_out: Counter::default(),
+            held: Counter::default(),
+            errors_limited: Counter::default(),
+            neighbor_news_lost: Counter::default(),
+            flows: Default::default(),
+            flows_created: Default::default(),
+            flows_removed: Default::default(),
+            snat_ports: Default::default(),
+            revalidated: Counter::default(),
+            tables_version: Counter::default(),
+            loops: Counter::default(),
+            loops_busy: Counter::default(),
+            busy_ns: Counter::default(),
+            total_ns: Counter::default(),
+            poll_longest_ns: Counter::default(),
+            sleeps: Counter::default(),
+            frames_cached: Counter::default(),
+        }
+    }
+
+    /// Counts a dropped packet.
+    #[inline]
+    pub fn count_drop(&self, reason: DropReason) {
+        self.drops[reason as usize].add(1);
+    }
+
+    /// Packets dropped for a reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+
+    /// The counters of a Service: its own, or those of "all the others".
+    #[inline]
+    pub fn service(&self, service: ServiceId) -> &ServiceCounters {
+        let other = self.services.len() - 1;
+        &self.services[(service.0 as usize).min(other)]
+    }
+}

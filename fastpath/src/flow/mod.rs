@@ -1,0 +1,17 @@
+/// The hash table over the entries of one family.
+mod buckets;
+/// One direction of a flow: a cache line.
+pub mod entry;
+/// What identifies a flow in one direction.
+pub mod key;
+/// States of connections and their timeouts.
+pub mod state;
+/// The flows of one family: create, find, expire, give up.
+pub mod table;
+/// The timer wheel.
+mod wheel;
+
+pub use entry::{Direction, Entry};
+pub use key::Key;
+pub use state::{State, Timeouts};
+pub use table::{FlowTable, Flows};

@@ -1,0 +1,469 @@
+use super::buckets::Buckets;
+use super::wheel::Wheel;
+use super::{Direction, Entry, Key, State, Timeouts};
+use crate::reason::DropReason;
+use crate::wire::ip::Ip;
+use sluice_tables::hash::endpoint;
+use sluice_tables::{BackendId, V4, V6};
+
+/// Sources are counted by hash in so many classes.
+const SOURCES: usize = 4096;
+/// Flows looked at for one to give up when the table is full.
+const RECLAIM_SCAN: usize = 16;
+
+/// The flows of both families of one worker.
+pub struct Flows {
+    /// IPv4.
+    pub v4: FlowTable<V4>,
+    /// IPv6.
+    pub v6: FlowTable<V6>,
+}
+
+/// Which table of [`Flows`] is a family's.
+pub trait FlowFamily: Ip {
+    /// The family's flows.
+    fn flows(flows: &mut Flows) -> &mut FlowTable<Self>;
+
+    /// The family's flows, to be looked at.
+    fn table(flows: &Flows) -> &FlowTable<Self>;
+}
+
+impl FlowFamily for V4 {
+    #[inline]
+    fn flows(flows: &mut Flows) -> &mut FlowTable<V4> {
+        &mut flows.v4
+    }
+
+    #[inline]
+    fn table(flows: &Flows) -> &FlowTable<V4> {
+        &flows.v4
+    }
+}
+
+impl FlowFamily for V6 {
+    #[inline]
+    fn flows(flows: &mut Flows) -> &mut FlowTable<V6> {
+        &mut flows.v6
+    }
+
+    #[inline]
+    fn table(flows: &Flows) -> &FlowTable<V6> {
+        &flows.v6
+    }
+}
+
+/// "No candidate".
+pub const NO_ENTRY: u32 = u32::MAX;
+
+/// The flows of one family that one worker owns. A flow is two entries side by
+/// side: number `2 n` for the original direction, `2 n + 1` for the reply.
+/// Memory is touched as flows come; it is bounded by the table's capacity.
+pub struct FlowTable<F: Ip> {
+    buckets: Buckets,
+    entries: Vec<[Entry<F>; 2]>,
+    backends: Vec<BackendId>,
+    wheel: Wheel,
+    free: Vec<u32>,
+    flows_max: usize,
+    len: usize,
+    seed: u64,
+    sources: Box<[u32]>,
+    /// Where the search for a flow to give up goes on.
+    hand: usize,
+    timeouts: Timeouts,
+    snat_ports: u64,
+    given_up: u64,
+}
+
+/// Steps from one station of the expiry to the next.
+const LAG: usize = 4;
+
+/// A flow that the wheel has given up, and the hashes of its keys.
+#[derive(Clone, Copy)]
+struct Condemned {
+    flow: u32,
+    hashes: [u64; 2],
+}
+
+/// What a turn of the expiry did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Flows looked at.
+    pub visited: usize,
+    /// Flows removed.
+    pub removed: usize,
+}
+
+impl<F: Ip> FlowTable<F> {
+    /// A table for `flows_max` flows (at least 1), whose hash is keyed by `seed`.
+    pub fn new(flows_max: usize, timeouts: Timeouts, seed: u64) -> Self {
+        let flows_max = flows_max.clamp(1, (NO_ENTRY / 2 - 1) as usize);
+        FlowTable {
+            buckets: Buckets::new(flows_max * 2),
+            entries: crate::hugepage::vec_with_capacity(flows_max),
+            backends: Vec::with_capacity(flows_max),
+            wheel: Wheel::new(flows_max),
+            free: Vec::with_capacity(flows_max),
+            flows_max,
+            len: 0,
+            seed,
+            sources: vec![0; SOURCES].into(),
+            hand: 0,
+            timeouts,
+            snat_ports: 0,
+            given_up: 0,
+        }
+    }
+
+    /// Flows in the table.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Flows that hold a SNAT port.
+    pub fn snat_ports(&self) -> u64 {
+        self.snat_ports
+    }
+
+    /// Flows given up for new ones since this was last asked.
+    pub fn take_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Bytes of memory once every flow has been used.
+    pub fn memory_bytes(&self) -> usize {
+        self.buckets.memory_bytes()
+            + self.flows_max * (size_of::<[Entry<F>; 2]>() + size_of::<BackendId>() + 12 + 4)
+    }
+
+    /// The hash of a key in this table.
+    #[inline]
+    pub fn hash(&self, key: &Key<F>) -> u64 {
+        key.hash(self.seed)
+    }
+
+    /// Asks the processor to load the bucket of a hash.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        prefetch(self.buckets.line(hash));
+    }
+
+    /// The entry that the bucket suggests, which it asks the processor to load;
+    /// [`NO_ENTRY`] if none.
+    #[inline(always)]
+    pub fn suggest(&self, hash: u64) -> u32 {
+        let Some(entry) = self.buckets.suggest(hash) else { return NO_ENTRY };
+        if let Some(flow) = self.entries.get(entry as usize / 2) {
+            let line = std::ptr::from_ref(&flow[entry as usize % 2]).cast::<u8>();
+            prefetch(line);
+            if !F::IS_V4 {
+                prefetch(line.wrapping_add(64));
+            }
+        }
+        entry
+    }
+
+    /// The entry of a key, tried at `candidate` first.
+    #[inline]
+    pub fn find(&self, key: &Key<F>, hash: u64, candidate: u32) -> Option<u32> {
+        if self.is_entry_of(candidate, key) {
+            return Some(candidate);
+        }
+        // Flows that began or ended since the candidate was read.
+        self.buckets.find(hash, |entry| self.is_entry_of(entry, key))
+    }
+
+    #[inline]
+    fn is_entry_of(&self, entry: u32, key: &Key<F>) -> bool {
+        match self.entries.get(entry as usize / 2) {
+            Some(flow) => {
+                let entry = &flow[entry as usize % 2];
+                entry.key == *key && entry.state != State::Free
+            }
+            None => false,
+        }
+    }
+
+    /// An entry by number.
+    ///
+    /// # Panics
+    /// When there is no such entry: numbers come from [`FlowTable::find`].
+    #[inline]
+    pub fn entry(&self, entry: u32) -> &Entry<F> {
+        &self.entries[entry as usize / 2][entry as usize % 2]
+    }
+
+    /// An entry by number, to be changed (not its key).
+    ///
+    /// # Panics
+    /// As [`FlowTable::entry`].
+    #[inline]
+    pub fn entry_mut(&mut self, entry: u32) -> &mut Entry<F> {
+        &mut self.entries[entry as usize / 2][entry as usize % 2]
+    }
+
+    /// Both directions of an entry's flow.
+    pub fn both(&self, entry: u32) -> &[Entry<F>; 2] {
+        &self.entries[entry as usize / 2]
+    }
+
+    /// The direction that an entry stands for.
+    #[inline]
+    pub fn direction(entry: u32) -> Direction {
+        if entry.is_multiple_of(2) { Direction::Original } else { Direction::Reply }
+    }
+
+    /// The backend of an entry's flow.
+    pub fn backend(&self, entry: u32) -> BackendId {
+        self.backends[entry as usize / 2]
+    }
+
+    /// True when a key is taken.
+    pub fn contains(&self, key: &Key<F>, hash: u64) -> bool {
+        self.buckets.find(hash, |entry| self.is_entry_of(entry, key)).is_some()
+    }
+
+    /// Creates a flow from its two entries (state and keys set; the reply's key
+    /// is known to be free) and the hashes of their keys. Returns the number of
+    /// the original entry.
+    ///
+    /// # Errors
+    /// Why there is no room for it.
+    pub fn create(
+        &mut self,
+        original: Entry<F>,
+        reply: Entry<F>,
+        hashes: [u64; 2],
+        backend: BackendId,
+        now_ms: u32,
+    ) -> Result<u32, DropReason> {
+        let source = self.source_class(&original.key);
+        // Under pressure a source may hold an eighth of the table, no more.
+        if self.len >= self.flows_max - self.flows_max / 4
+            && self.sources[source] as usize > self.flows_max / 8
+        {
+            return Err(DropReason::FlowSourceLimit);
+        }
+        if self.len >= self.flows_max {
+            self.reclaim(now_ms);
+        }
+        let flow = match self.free.pop() {
+            Some(flow) => flow,
+            None if self.entries.len() < self.flows_max => {
+                self.entries.push([Entry::free(); 2]);
+                self.backends.push(BackendId::NONE);
+                self.wheel.grow();
+                (self.entries.len() - 1) as u32
+            }
+            None => return Err(DropReason::FlowTableFull),
+        };
+        if !self.buckets.insert(hashes[0], flow * 2) {
+            self.free.push(flow);
+            return Err(DropReason::FlowTableFull);
+        }
+        if !self.buckets.insert(hashes[1], flow * 2 + 1) {
+            self.buckets.remove(hashes[0], flow * 2);
+            self.free.push(flow);
+            return Err(DropReason::FlowTableFull);
+        }
+        let deadline = now_ms.wrapping_add(self.timeouts.of(original.state));
+        self.wheel.insert(flow, deadline, now_ms);
+        self.sources[source] += 1;
+        self.snat_ports += u64::from(original.bits & Entry::<F>::SNAT != 0);
+        self.entries[flow as usize] = [original, reply];
+        self.backends[flow as usize] = backend;
+        self.len += 1;
+        // The place of the next flow.
+        if let Some(&next) = self.free.last() {
+            self.prefetch_flow(next);
+            self.wheel.prefetch(next);
+        }
+        Ok(flow * 2)
+    }
+
+    /// Removes the flow of an entry.
+    pub fn remove(&mut self, entry: u32) {
+        let flow = entry / 2;
+        self.wheel.remove(flow);
+        self.forget(Condemned { flow, hashes: self.hashes(flow) });
+    }
+
+    /// Gives up a flow that the wheel no longer holds.
+    fn forget(&mut self, Condemned { flow, hashes }: Condemned) {
+        self.buckets.remove(hashes[0], flow * 2);
+        self.buckets.remove(hashes[1], flow * 2 + 1);
+        let original = &self.entries[flow as usize][0];
+        let source = self.source_class(&original.key);
+        self.sources[source] -= 1;
+        self.snat_ports -= u64::from(original.bits & Entry::<F>::SNAT != 0);
+        for entry in &mut self.entries[flow as usize] {
+            entry.state = State::Free;
+        }
+        self.free.push(flow);
+        self.len -= 1;
+    }
+
+    /// Changes the state of an entry's flow, and TCP's FIN bits.
+    pub fn set_state(&mut self, entry: u32, state: State, fins: u8, now_ms: u32) {
+        let flow = entry / 2;
+        let before = self.entries[flow as usize][0].state;
+        for entry in &mut self.entries[flow as usize] {
+            entry.state = state;
+            entry.bits = entry.bits & !Entry::<F>::FINS | fins;
+        }
+        // A flow that lives longer now stays where it is: when its slot comes
+        // up, its time is looked at and it moves on.
+        if self.timeouts.of(state) < self.timeouts.of(before) {
+            self.wheel.remove(flow);
+            self.wheel.insert(flow, now_ms.wrapping_add(self.timeouts.of(state)), now_ms);
+        }
+    }
+
+    /// Removes flows whose time has come, looking at `budget` flows at most.
+    ///
+    /// A flow passes two stations some steps apart: by the first its entries
+    /// are on their way from memory, by the second its buckets. Otherwise each
+    /// would cost four trips to memory, one after the other.
+    pub fn expire(&mut self, now_ms: u32, budget: usize) -> Expired {
+        let mut expired = Expired::default();
+        let mut looked_at: [Option<u32>; LAG] = [None; LAG];
+        let mut condemned: [Option<Condemned>; LAG] = [None; LAG];
+        let mut on_the_way = 0;
+        for step in 0.. {
+            let due = if expired.visited < budget { self.wheel.due(now_ms) } else { None };
+            if let Some(flow) = due {
+                expired.visited += 1;
+                on_the_way += 1;
+                self.prefetch_flow(flow);
+            } else if on_the_way == 0 {
+                break;
+            }
+            let station = step % LAG;
+            let next = std::mem::replace(&mut looked_at[station], due).and_then(|flow| {
+                let hashes = self.judge(flow, now_ms);
+                on_the_way -= usize::from(hashes.is_none());
+                Some(Condemned { flow, hashes: hashes? })
+            });
+            if let Some(gone) = std::mem::replace(&mut condemned[station], next) {
+                self.forget(gone);
+                expired.removed += 1;
+                on_the_way -= 1;
+            }
+        }
+        expired
+    }
+
+    /// The hashes of a flow that has come due, its buckets asked for, if its
+    /// time is over; otherwise it goes back to the wheel.
+    fn judge(&mut self, flow: u32, now_ms: u32) -> Option<[u64; 2]> {
+        let left = self.expires_in(flow, now_ms);
+        if left > 0 {
+            self.wheel.insert(flow, now_ms.wrapping_add(left), now_ms);
+            return None;
+        }
+        let hashes = self.hashes(flow);
+        hashes.iter().for_each(|&hash| self.prefetch_bucket(hash));
+        Some(hashes)
+    }
+
+    /// The hashes of both directions of a flow.
+    fn hashes(&self, flow: u32) -> [u64; 2] {
+        let [original, reply] = &self.entries[flow as usize];
+        [self.hash(&original.key), self.hash(&reply.key)]
+    }
+
+    /// Asks the processor to load both entries of a flow.
+    #[inline]
+    fn prefetch_flow(&self, flow: u32) {
+        let Some(entries) = self.entries.get(flow as usize) else { return };
+        let line = std::ptr::from_ref(entries).cast::<u8>();
+        for at in (0..size_of::<[Entry<F>; 2]>()).step_by(64) {
+            prefetch(line.wrapping_add(at));
+        }
+    }
+
+    /// Milliseconds since the last packet of a flow.
+    fn idle(&self, flow: u32, now_ms: u32) -> u32 {
+        let since = |entry: &Entry<F>| now_ms.wrapping_sub(entry.last_seen_ms);
+        let [original, reply] = &self.entries[flow as usize];
+        // The reply's time means nothing before its first packet.
+        if reply.packets == 0 { since(original) } else { since(original).min(since(reply)) }
+    }
+
+    fn expires_in(&self, flow: u32, now_ms: u32) -> u32 {
+        let timeout = self.timeouts.of(self.entries[flow as usize][0].state);
+        timeout.saturating_sub(self.idle(flow, now_ms))
+    }
+
+    /// Gives up a flow for a new one: one that is closing, else the half-open
+    /// one among those looked at that has waited longest. Established flows
+    /// are never given up.
+    fn reclaim(&mut self, now_ms: u32) {
+        let mut longest = None;
+        for _ in 0..RECLAIM_SCAN.min(self.entries.len()) {
+            self.hand = (self.hand + 1) % self.entries.len();
+            let flow = self.hand as u32;
+            let state = self.entries[self.hand][0].state;
+            if state.is_reusable() {
+                longest = Some((u32::MAX, flow));
+                break;
+            }
+            let idle = self.idle(flow, now_ms);
+            if state.is_half_open() && longest.is_none_or(|(most, _)| idle > most) {
+                longest = Some((idle, flow));
+            }
+        }
+        if let Some((_, flow)) = longest {
+            self.given_up += 1;
+            self.remove(flow * 2);
+        }
+    }
+
+    fn source_class(&self, key: &Key<F>) -> usize {
+        endpoint(self.seed, key.src.as_ref(), 0) as usize % SOURCES
+    }
+
+    /// Flows from number `from` on that are in use: (number of the original
+    /// entry, entries, idle milliseconds, milliseconds to expiry), looking at
+    /// `budget` flows at most, and where to go on.
+    pub fn scan(
+        &self,
+        from: usize,
+        budget: usize,
+        now_ms: u32,
+        mut each: impl FnMut(u32, &[Entry<F>; 2], u32, u32) -> bool,
+    ) -> Option<usize> {
+        let end = self.entries.len().min(from.saturating_add(budget));
+        for flow in from..end {
+            let entries = &self.entries[flow];
+            if entries[0].state == State::Free {
+                continue;
+            }
+            let number = flow as u32;
+            let (idle, left) = (self.idle(number, now_ms), self.expires_in(number, now_ms));
+            if !each(number * 2, entries, idle, left) {
+                return Some(flow);
+            }
+        }
+        (end < self.entries.len()).then_some(end)
+    }
+}
+
+/// Asks the processor to load a cache line.
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing architecturally and cannot fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}

@@ -1,0 +1,184 @@
+//! The journey of a packet. [`judge`] is the order of the stages; the rest
+//! moves packets through it in bursts, so that the memory of all of them is on
+//! its way before the first is judged.
+
+use crate::core::Core;
+use crate::flow::table::FlowFamily;
+use crate::flow::{FlowTable, Flows};
+use crate::local::{LocalContext, LocalPacket};
+use crate::mesh::Handed;
+use crate::packet::Packet;
+use crate::reason::DropReason;
+use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
+use crate::stages::{conntrack, establish, link, output, steer};
+use crate::wire::ip::{Fragment, Ip};
+use crate::wire::l4::Kind;
+use arrayvec::ArrayVec;
+use sluice_io::{BURST, RxBurst};
+use sluice_tables::{PortLocal, Tables, V4, V6};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes out by this adjacency (or waits for its neighbor).
+    Forward(u32),
+    /// It is dropped.
+    Drop(DropReason),
+    /// Another worker owns its flow.
+    Handoff(usize),
+    /// It ends here.
+    Local,
+}
+
+/// Judges one packet: the journey from conntrack on.
+///
+/// ```text
+/// known flow? -> replay what was decided for it
+/// otherwise   -> steer -> sanity -> service -> route -> snat -> new flow -> replay
+/// ```
+///
+/// A flow is looked up before its owner is: only the owner has it.
+#[inline]
+fn judge<F: Ip>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    packet: &mut Packet<F>,
+    handed: bool,
+) -> Verdict {
+    if is_tracked(packet)
+        && let Some(verdict) = conntrack::replay(core, table, tables, packet)
+    {
+        return verdict;
+    }
+    if !handed && core.mesh.workers() > 1 {
+        let owner = steer::owner(tables, packet);
+        if owner != core.worker {
+            return Verdict::Handoff(owner);
+        }
+    }
+    establish::establish(core, table, tables, packet)
+}
+
+/// Whether a packet can belong to a flow.
+#[inline]
+fn is_tracked<F: Ip>(packet: &Packet<F>) -> bool {
+    packet.ip.fragment == Fragment::Whole
+        && !matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther)
+}
+
+/// Takes a burst of a port through the journey.
+pub fn run(
+    core: &mut Core,
+    flows: &mut Flows,
+    tables: &Tables,
+    port: &PortLocal,
+    burst: &mut RxBurst,
+) {
+    let mut arrivals = Arrivals::default();
+    for frame in burst.iter() {
+        frame.prefetch();
+    }
+    for frame in burst.drain(..) {
+        receive(core, flows, tables, port, frame, &mut arrivals);
+    }
+    forward(core, flows, tables, &mut arrivals.v4, false);
+    forward(core, flows, tables, &mut arrivals.v6, false);
+}
+
+/// Takes packets that other workers handed over through the rest of the
+/// journey; up to a burst. Returns how many messages there were.
+pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usize) -> usize {
+    let mut arrivals = Arrivals::default();
+    let mut received = 0;
+    while received < BURST {
+        match core.mesh.receive(turn) {
+            Some(Handed::V4(packet)) => {
+                flows.v4.prefetch_bucket(packet.hash);
+                arrivals.v4.push(packet);
+            }
+            Some(Handed::V6(packet)) => {
+                flows.v6.prefetch_bucket(packet.hash);
+                arrivals.v6.push(packet);
+            }
+            Some(Handed::Neighbor(news)) => {
+                link::note(core, news);
+            }
+            None => break,
+        }
+        received += 1;
+    }
+    core.counters.handed_in.add((arrivals.v4.len() + arrivals.v6.len()) as u64);
+    forward(core, flows, tables, &mut arrivals.v4, true);
+    forward(core, flows, tables, &mut arrivals.v6, true);
+    received
+}
+
+/// Judges the packets of one family and carries the verdicts out.
+fn forward<F: FlowFamily + ArrivedFamily>(
+    core: &mut Core,
+    flows: &mut Flows,
+    tables: &Tables,
+    packets: &mut ArrayVec<Packet<F>, BURST>,
+    handed: bool,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    let table = F::flows(flows);
+    for packet in packets.iter_mut() {
+        packet.candidate = table.suggest(packet.hash);
+        if packet.ingress.vtep().is_none() {
+            packet.frame.prefetch_headroom();
+        }
+    }
+    for mut packet in packets.drain(..) {
+        match judge(core, table, tables, &mut packet, handed) {
+            Verdict::Forward(way) => {
+                output::forward::<F>(core, packet.frame, way, packet.ip.tos, packet.hash);
+            }
+            Verdict::Drop(reason) => core.drop(packet.frame, reason),
+            Verdict::Handoff(owner) => hand_over(core, owner, packet),
+            Verdict::Local => {
+                core.counters.consumed.add(1);
+                let mut context = LocalContext { now: core.now, cache: &mut core.cache };
+                core.local.deliver(packet.into(), &mut context);
+            }
+        }
+    }
+}
+
+fn hand_over<F: Ip>(core: &mut Core, owner: usize, packet: Packet<F>)
+where
+    Packet<F>: Into<Handed>,
+{
+    match core.mesh.send(owner, packet.into()) {
+        Ok(()) => core.counters.handed_out.add(1),
+        Err(Handed::V4(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
+        Err(Handed::V6(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
+        Err(Handed::Neighbor(_)) => {}
+    }
+}
+
+impl From<Packet<V4>> for Handed {
+    fn from(packet: Packet<V4>) -> Self {
+        Handed::V4(packet)
+    }
+}
+
+impl From<Packet<V6>> for Handed {
+    fn from(packet: Packet<V6>) -> Self {
+        Handed::V6(packet)
+    }
+}
+
+impl From<Packet<V4>> for LocalPacket {
+    fn from(packet: Packet<V4>) -> Self {
+        LocalPacket::V4(packet)
+    }
+}
+
+impl From<Packet<V6>> for LocalPacket {
+    fn from(packet: Packet<V6>) -> Self {
+        LocalPacket::V6(packet)
+    }
+}

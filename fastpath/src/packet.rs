@@ -1,0 +1,58 @@
+use crate::flow::Key;
+use crate::wire::ip::{Ip, IpInfo};
+use sluice_io::{Frame, PortId};
+use sluice_tables::VtepId;
+
+/// Where a packet entered the gateway: a port, or a node's tunnel. One word, so
+/// that a flow entry can hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress(u32);
+
+impl Ingress {
+    const TUNNEL: u32 = 1 << 31;
+
+    /// "Not seen yet": the direction of a flow that no packet took so far.
+    pub const UNSEEN: Ingress = Ingress(u32::MAX);
+
+    /// By a port.
+    #[inline]
+    pub fn port(id: PortId) -> Self {
+        Ingress(u32::from(id.0))
+    }
+
+    /// From a node, through the overlay.
+    #[inline]
+    pub fn tunnel(vtep: VtepId) -> Self {
+        Ingress(vtep.0 | Self::TUNNEL)
+    }
+
+    /// The node, if it came through the overlay.
+    #[inline]
+    pub fn vtep(self) -> Option<VtepId> {
+        (self.0 & Self::TUNNEL != 0).then_some(VtepId(self.0 & !Self::TUNNEL))
+    }
+
+    /// The port, if it came by one.
+    #[inline]
+    pub fn as_port(self) -> Option<PortId> {
+        (self.0 & Self::TUNNEL == 0).then_some(PortId(self.0 as u8))
+    }
+}
+
+/// An IP packet on its journey: the frame's data begins with its IP header.
+#[derive(Debug)]
+pub struct Packet<F: Ip> {
+    /// The frame.
+    pub frame: Frame,
+    /// The header, parsed.
+    pub ip: IpInfo<F>,
+    /// What identifies its flow.
+    pub key: Key<F>,
+    /// Hash of the key.
+    pub hash: u64,
+    /// Where it came from.
+    pub ingress: Ingress,
+    /// The flow entry that its bucket suggests; found while the entry is being
+    /// fetched from memory.
+    pub candidate: u32,
+}

@@ -1,0 +1,422 @@
+//! ARP (RFC 826) and Neighbor Discovery (RFC 4861): answers for the gateway's
+//! addresses and VIPs, questions for next hops, and news for other workers.
+
+use crate::core::Core;
+use crate::mesh::Handed;
+use crate::neighbor::{NeighborId, PROBE_INTERVAL_NS, State};
+use crate::reason::DropReason;
+use crate::stages::route;
+use crate::time::Nanos;
+use crate::wire::arp::{self, Arp};
+use crate::wire::ethernet::{self, BROADCAST, is_multicast};
+use crate::wire::ip::{Ip, IpInfo, in_prefix};
+use crate::wire::nd::{self, Nd};
+use sluice_io::Frame;
+use sluice_tables::{Family, LocalAddress, PortId, PortLocal, Tables, V4, V6};
+use std::net::IpAddr;
+
+/// Neighbors looked at for aging in one turn of the worker.
+const AGE_BUDGET: usize = 16;
+const ALL_NODES: [u8; 16] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Whether an address is to be answered for on a port: the gateway's own there,
+/// a VIP that the port announces, or a SNAT address of the port's subnet.
+fn is_ours<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
+    let family = F::of(tables);
+    match family.local.get(addr) {
+        Some(LocalAddress::Port(id)) => *id == port.id,
+        Some(LocalAddress::Snat) => in_subnet::<F>(port, addr),
+        Some(LocalAddress::Kernel(_)) => false,
+        None => port.announce_vips && family.vips.get(addr).is_some_and(|vip| vip.announce),
+    }
+}
+
+fn in_subnet<F: Ip>(port: &PortLocal, addr: &F::Addr) -> bool {
+    F::port_addresses(port).iter().any(|(own, len)| in_prefix::<F>(addr, own, *len))
+}
+
+/// True when a neighbor may not have this address: it is ours, or nobody's.
+fn is_false_claim<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
+    let family = F::of(tables);
+    let ours = matches!(family.local.get(addr), Some(LocalAddress::Port(_) | LocalAddress::Snat));
+    ours || family.vips.get(addr).is_some() || F::is_martian_source(addr)
+}
+
+/// Takes in an ARP packet; the frame's data begins with it.
+#[cold]
+pub fn arp(core: &mut Core, tables: &Tables, port: &PortLocal, frame: Frame) {
+    let packet = match arp::parse(frame.data()) {
+        Ok(packet) => packet,
+        Err(reason) => return core.drop(frame, reason),
+    };
+    // A probe for a free address has no sender yet (RFC 5227 section 2.1.1).
+    let is_probe = packet.request && packet.sender == [0; 4];
+    let bad_mac = is_multicast(&packet.sender_mac) || packet.sender_mac == [0; 6];
+    if bad_mac || (!is_probe && is_false_claim::<V4>(tables, &packet.sender)) {
+        return core.drop(frame, DropReason::BadArp);
+    }
+    let to_us = is_ours::<V4>(tables, port, &packet.target);
+    let asked = packet.request && to_us;
+    let mut learned = false;
+    if !is_probe && in_subnet::<V4>(port, &packet.sender) {
+        let (addr, mac) = (V4::to_ip(packet.sender), packet.sender_mac);
+        let answers = !packet.request && to_us;
+        let news = News { port: port.id, addr, mac, answers, overrides: true, adds: to_us };
+        learned = learn(core, news);
+    }
+    if !asked {
+        return match learned {
+            true => core.consume(frame),
+            false => core.drop(frame, DropReason::NeighborNotForUs),
+        };
+    }
+    core.consume(frame);
+    let answer = Arp {
+        request: false,
+        sender_mac: port.mac,
+        sender: packet.target,
+        target_mac: packet.sender_mac,
+        target: packet.sender,
+    };
+    send_arp(core, port, packet.sender_mac, &answer);
+}
+
+/// Takes in an ICMPv6 packet if it is Neighbor Discovery; returns the frame if
+/// it is not. Router messages are the kernel's: they do not get here from a NIC.
+#[cold]
+pub fn nd<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    port: &PortLocal,
+    frame: Frame,
+    ip: &IpInfo<F>,
+) -> Option<Frame> {
+    let (Some(src), Some(dst)) = (V6::from_ip(F::to_ip(ip.src)), V6::from_ip(F::to_ip(ip.dst)))
+    else {
+        return Some(frame);
+    };
+    let message = frame.data().get(usize::from(ip.l4_offset)..).unwrap_or_default();
+    match nd::parse(message, ip.ttl, &src, &dst) {
+        Ok(Some(message)) if message.solicitation => {
+            solicited(core, tables, port, frame, &message, src);
+        }
+        Ok(Some(message)) => advertised(core, tables, port, frame, &message, dst),
+        Ok(None) => return Some(frame),
+        Err(reason) => core.drop(frame, reason),
+    }
+    None
+}
+
+fn solicited(
+    core: &mut Core,
+    tables: &Tables,
+    port: &PortLocal,
+    frame: Frame,
+    message: &Nd,
+    src: [u8; 16],
+) {
+    let is_probe = src == [0; 16];
+    let link_local = src[0] == 0xfe && src[1] & 0xc0 == 0x80;
+    if !is_probe && !link_local && is_false_claim::<V6>(tables, &src) {
+        return core.drop(frame, DropReason::BadNd);
+    }
+    let asked = is_ours::<V6>(tables, port, &message.target);
+    let mut learned = false;
+    if let Some(mac) = message.mac
+        && !is_multicast(&mac)
+        && in_subnet::<V6>(port, &src)
+    {
+        let addr = V6::to_ip(src);
+        let (answers, overrides, adds) = (false, true, asked);
+        learned = learn(core, News { port: port.id, addr, mac, answers, overrides, adds });
+    }
+    let mac = message.mac.or(mac_of(core, port.id, &src));
+    if !asked {
+        return match learned {
+            true => core.consume(frame),
+            false => core.drop(frame, DropReason::NeighborNotForUs),
+        };
+    }
+    core.consume(frame);
+    let answer = Nd {
+        solicitation: false,
+        target: message.target,
+        mac: Some(port.mac),
+        solicited: !is_probe,
+        overrides: true,
+    };
+    let (to, to_mac) = match (is_probe, mac) {
+        (false, Some(mac)) => (src, mac),
+        // Nobody to answer by name, or no MAC to send it to: to all.
+        (false, None) => return,
+        (true, _) => (ALL_NODES, nd::multicast_mac(&ALL_NODES)),
+    };
+    send_nd(core, port, to_mac, &answer, message.target, to);
+}
+
+fn advertised(
+    core: &mut Core,
+    tables: &Tables,
+    port: &PortLocal,
+    frame: Frame,
+    message: &Nd,
+    dst: [u8; 16],
+) {
+    if is_false_claim::<V6>(tables, &message.target) {
+        return core.drop(frame, DropReason::BadNd);
+    }
+    let learned = match message.mac {
+        Some(mac) if !is_multicast(&mac) && in_subnet::<V6>(port, &message.target) => {
+            let answers = message.solicited && is_ours::<V6>(tables, port, &dst);
+            let addr = V6::to_ip(message.target);
+            let overrides = message.overrides;
+            learn(core, News { port: port.id, addr, mac, answers, overrides, adds: answers })
+        }
+        _ => false,
+    };
+    match learned {
+        true => core.consume(frame),
+        false => core.drop(frame, DropReason::NeighborNotForUs),
+    }
+}
+
+fn mac_of(core: &Core, port: PortId, addr: &[u8; 16]) -> Option<[u8; 6]> {
+    let id = core.neighbors.find(port, V6::to_ip(*addr))?;
+    core.neighbors.get(id).mac
+}
+
+/// What an ARP or ND packet says of a neighbor.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// The port.
+    pub port: PortId,
+    /// The neighbor.
+    pub addr: IpAddr,
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// It answers a question of ours: the neighbor is reachable. Otherwise it
+    /// has merely spoken (RFC 4861 section 7.2.3).
+    pub answers: bool,
+    /// It may replace a MAC that is known already (section 7.2.5).
+    pub overrides: bool,
+    /// It speaks with the gateway: who does not know it yet adds it.
+    pub adds: bool,
+}
+
+/// Takes in news of a neighbor and tells the other workers, whether or not this
+/// one knows it: news may come by any queue. False when it is of no interest.
+fn learn(core: &mut Core, news: News) -> bool {
+    for worker in 0..core.mesh.workers() {
+        if worker != core.worker && core.mesh.send(worker, Handed::Neighbor(news)).is_err() {
+            core.counters.neighbor_news_lost.add(1);
+        }
+    }
+    note(core, news)
+}
+
+/// Notes a neighbor's MAC and sends what waited for it.
+pub fn note(core: &mut Core, news: News) -> bool {
+    let id = match core.neighbors.find(news.port, news.addr) {
+        Some(id) => id,
+        None if news.adds => match core.neighbors.find_or_add(news.port, news.addr, core.now) {
+            Some(id) => id,
+            None => return false,
+        },
+        None => return false,
+    };
+    let now = core.now;
+    let neighbor = core.neighbors.get_mut(id);
+    let is_new_mac = neighbor.mac != Some(news.mac);
+    if is_new_mac && neighbor.mac.is_some() && !news.overrides {
+        // Somebody else claims the address: ask again who has it.
+        if neighbor.state == State::Reachable {
+            neighbor.state = State::Stale;
+        }
+        return true;
+    }
+    if news.answers {
+        neighbor.state = State::Reachable;
+        neighbor.confirmed = now;
+        neighbor.probes = 0;
+    } else if is_new_mac {
+        neighbor.state = State::Stale;
+    }
+    if is_new_mac {
+        neighbor.mac = Some(news.mac);
+        for row in &neighbor.rows {
+            if let Some(row) = core.adjacencies.row_mut(*row)
+                && row.neighbor == id
+            {
+                row.resolve(news.mac);
+            }
+        }
+    }
+    while let Some(held) = core.neighbors.release(id) {
+        core.transmit(held.frame, held.adjacency, held.tos, held.entropy);
+    }
+    core.counters.held.set(core.neighbors.held() as u64);
+    true
+}
+
+impl Core {
+    /// Asks for a neighbor that has failed or is new. False when it was asked
+    /// in vain less than a probe's interval ago.
+    pub(crate) fn solicit(&mut self, id: NeighborId) -> bool {
+        let now = self.now;
+        let neighbor = self.neighbors.get_mut(id);
+        let asked_before = neighbor.probed != Nanos::default();
+        if asked_before && now.since(neighbor.probed) < PROBE_INTERVAL_NS {
+            return false;
+        }
+        neighbor.state = State::Incomplete;
+        neighbor.probes = 0;
+        self.probe(id);
+        true
+    }
+
+    /// Sends a question to a neighbor: to all while its MAC is not known, else
+    /// to it alone (RFC 4861 section 7.3.3; RFC 1122 section 2.3.2.1).
+    fn probe(&mut self, id: NeighborId) {
+        let now = self.now;
+        let neighbor = self.neighbors.get_mut(id);
+        neighbor.probed = now.max(Nanos(1));
+        neighbor.probes = neighbor.probes.saturating_add(1);
+        let (port, addr, mac) = (neighbor.port, neighbor.addr, neighbor.mac);
+        let tables = self.tables.clone();
+        let Some(port) = tables.port(port) else { return };
+        match addr {
+            IpAddr::V4(addr) => {
+                let target = addr.octets();
+                let Some(sender) = route::port_address::<V4>(&tables, port.id, &target) else {
+                    return;
+                };
+                let question =
+                    Arp { request: true, sender_mac: port.mac, sender, target_mac: [0; 6], target };
+                send_arp(self, port, mac.unwrap_or(BROADCAST), &question);
+            }
+            IpAddr::V6(addr) => {
+                let target = addr.octets();
+                let Some(sender) = route::port_address::<V6>(&tables, port.id, &target) else {
+                    return;
+                };
+                let question = Nd {
+                    solicitation: true,
+                    target,
+                    mac: Some(port.mac),
+                    solicited: false,
+                    overrides: false,
+                };
+                let (to, to_mac) = match mac {
+                    Some(mac) => (target, mac),
+                    None => {
+                        let group = nd::solicited_node(&target);
+                        (group, nd::multicast_mac(&group))
+                    }
+                };
+                send_nd(self, port, to_mac, &question, sender, to);
+            }
+        }
+    }
+
+    /// Looks at some neighbors: asks again, gives up, or doubts what was
+    /// confirmed long ago.
+    pub(crate) fn age_neighbors(&mut self) {
+        for _ in 0..AGE_BUDGET.min(self.neighbors.len()) {
+            let Some(id) = self.neighbors.next_to_age() else { return };
+            self.age(id);
+        }
+    }
+
+    fn age(&mut self, id: NeighborId) {
+        let now = self.now;
+        let neighbor = self.neighbors.get(id);
+        let (probes, probed) = (neighbor.probes, neighbor.probed);
+        match neighbor.state {
+            State::Reachable if now.since(neighbor.confirmed) >= self.reachable_ns => {
+                self.take_used(id);
+                self.neighbors.get_mut(id).state = State::Stale;
+            }
+            State::Stale => self.doubt(id),
+            State::Incomplete | State::Probe if now.since(probed) >= PROBE_INTERVAL_NS => {
+                if probes >= self.probes_max {
+                    self.fail(id);
+                } else {
+                    self.probe(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks a stale neighbor again if it is in use.
+    fn doubt(&mut self, id: NeighborId) {
+        if self.take_used(id) {
+            let neighbor = self.neighbors.get_mut(id);
+            neighbor.state = State::Probe;
+            neighbor.probes = 0;
+            self.probe(id);
+        }
+    }
+
+    /// Whether packets took the neighbor's rows since this was last asked.
+    fn take_used(&mut self, id: NeighborId) -> bool {
+        let mut used = false;
+        for row in &self.neighbors.get(id).rows {
+            if let Some(row) = self.adjacencies.row_mut(*row) {
+                used |= std::mem::take(&mut row.used);
+            }
+        }
+        used
+    }
+
+    /// Gives up on a neighbor: its rows are incomplete again, and what waits
+    /// for it is dropped.
+    fn fail(&mut self, id: NeighborId) {
+        let neighbor = self.neighbors.get_mut(id);
+        neighbor.state = State::Failed;
+        neighbor.mac = None;
+        for row in &neighbor.rows {
+            if let Some(row) = self.adjacencies.row_mut(*row)
+                && row.neighbor == id
+            {
+                row.resolved = false;
+            }
+        }
+        while let Some(held) = self.neighbors.release(id) {
+            self.drop(held.frame, DropReason::NeighborUnreachable);
+        }
+        self.counters.held.set(self.neighbors.held() as u64);
+    }
+}
+
+fn send_arp(core: &mut Core, port: &PortLocal, to: [u8; 6], packet: &Arp) {
+    let Some(mut frame) = core.new_frame() else { return };
+    let header_len = ethernet::HEADER_LEN + port.vlan.map_or(0, |_| ethernet::TAG_LEN);
+    let fits = frame.set_window(sluice_io::HEADROOM, header_len + arp::LEN);
+    debug_assert!(fits);
+    let out = frame.data_mut();
+    let at = ethernet::emit(out, to, port.mac, port.vlan, ethernet::ARP);
+    arp::emit(&mut out[at..], packet);
+    core.counters.originated.add(1);
+    core.send(port.id, frame);
+}
+
+fn send_nd(
+    core: &mut Core,
+    port: &PortLocal,
+    to_mac: [u8; 6],
+    message: &Nd,
+    src: [u8; 16],
+    dst: [u8; 16],
+) {
+    let Some(mut frame) = core.new_frame() else { return };
+    let header_len = ethernet::HEADER_LEN + port.vlan.map_or(0, |_| ethernet::TAG_LEN);
+    let fits = frame.set_window(sluice_io::HEADROOM, header_len + V6::HEADER_LEN + nd::LEN);
+    debug_assert!(fits);
+    let out = frame.data_mut();
+    let at = ethernet::emit(out, to_mac, port.mac, port.vlan, ethernet::IPV6);
+    V6::emit(&mut out[at..], src, dst, V6::ICMP, 255, 0, nd::LEN);
+    nd::emit(&mut out[at + V6::HEADER_LEN..], message, port.mac, &src, &dst);
+    core.counters.originated.add(1);
+    core.send(port.id, frame);
+}

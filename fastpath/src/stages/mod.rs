@@ -1,0 +1,28 @@
+/// Out of VXLAN.
+pub mod decap;
+/// ARP and Neighbor Discovery: answers, questions, news.
+pub mod link;
+/// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
+pub mod receive;
+
+/// Known flows: replay of what was decided for them.
+pub mod conntrack;
+/// New flows.
+pub mod establish;
+/// Destination to way out.
+pub mod route;
+/// Addresses that no packet may have.
+pub mod sanity;
+/// VIP to backend.
+pub mod service;
+/// An address and a port that bring the replies back.
+pub mod snat;
+/// Whose flow it is.
+pub mod steer;
+
+/// ICMP errors and TCP resets to the sender.
+pub mod error;
+/// MSS of TCP into tunnels.
+pub mod mss;
+/// Fragmentation and transmission.
+pub mod output;

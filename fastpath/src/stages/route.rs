@@ -1,0 +1,150 @@
+//! From a route's target to a row of headers, made when first needed.
+
+use crate::adjacency::{Adjacency, AdjacencyId, Target};
+use crate::core::Core;
+use crate::neighbor::NeighborId;
+use crate::reason::DropReason;
+use crate::wire::ethernet;
+use crate::wire::ip::Ip;
+use sluice_tables::{PortId, RouteTarget, Tables, V4, V6, VtepId};
+use std::net::IpAddr;
+
+/// The way out for a destination.
+///
+/// # Errors
+/// The reason to drop packets that go there.
+pub fn find<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    dst: &F::Addr,
+) -> Result<AdjacencyId, DropReason> {
+    match F::of(tables).routes.lookup(dst) {
+        Some(RouteTarget::Connected(port)) => neighbor(core, tables, port, F::to_ip(*dst)),
+        Some(RouteTarget::Via(port, next_hop)) => neighbor(core, tables, port, F::to_ip(next_hop)),
+        Some(RouteTarget::Tunnel(vtep)) => tunnel(core, tables, vtep, F::IS_V4),
+        Some(RouteTarget::Blackhole) => Err(DropReason::Blackhole),
+        None => Err(DropReason::NoRoute),
+    }
+}
+
+/// The row of a neighbor.
+fn neighbor(
+    core: &mut Core,
+    tables: &Tables,
+    port: PortId,
+    addr: IpAddr,
+) -> Result<AdjacencyId, DropReason> {
+    let id = neighbor_number(core, port, addr)?;
+    let epoch = core.route_epoch(tables);
+    let target = Target::Neighbor(id);
+    if let Some(row) = current(core, target, epoch) {
+        return Ok(row);
+    }
+    let port = tables.port(port).ok_or(DropReason::NoRoute)?;
+    let ethertype = if addr.is_ipv4() { ethernet::IPV4 } else { ethernet::IPV6 };
+    Ok(install(core, target, Adjacency::ethernet(port, id, ethertype, epoch)))
+}
+
+/// The row of a node's tunnel: over IPv4 if both ends have it, else IPv6.
+///
+/// # Errors
+/// The reason to drop packets that go there.
+pub fn tunnel(
+    core: &mut Core,
+    tables: &Tables,
+    vtep: VtepId,
+    inner_v4: bool,
+) -> Result<AdjacencyId, DropReason> {
+    let epoch = core.route_epoch(tables);
+    let target = Target::Tunnel(vtep, inner_v4);
+    if let Some(row) = current(core, target, epoch) {
+        return Ok(row);
+    }
+    let unreachable = DropReason::TunnelUnreachable;
+    let local = tables.local.vxlan.as_ref().ok_or(unreachable)?;
+    let peer = tables.vtep(vtep).ok_or(unreachable)?;
+    let ethertype = if inner_v4 { ethernet::IPV4 } else { ethernet::IPV6 };
+    let row = match (local.v4.zip(peer.v4), local.v6.zip(peer.v6)) {
+        (Some(ends), _) => {
+            let (port, id) = underlay::<V4>(core, tables, &ends.1)?;
+            let port = tables.port(port).ok_or(unreachable)?;
+            Adjacency::vxlan::<V4>(port, id, local, peer, ends, ethertype, epoch)
+        }
+        (None, Some(ends)) => {
+            let (port, id) = underlay::<V6>(core, tables, &ends.1)?;
+            let port = tables.port(port).ok_or(unreachable)?;
+            Adjacency::vxlan::<V6>(port, id, local, peer, ends, ethertype, epoch)
+        }
+        (None, None) => return Err(unreachable),
+    };
+    Ok(install(core, target, row))
+}
+
+/// The neighbor that leads to an underlay address. A tunnel in a tunnel is no
+/// way.
+fn underlay<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    addr: &F::Addr,
+) -> Result<(PortId, NeighborId), DropReason> {
+    let (port, next_hop) = match F::of(tables).routes.lookup(addr) {
+        Some(RouteTarget::Connected(port)) => (port, *addr),
+        Some(RouteTarget::Via(port, next_hop)) => (port, next_hop),
+        _ => return Err(DropReason::TunnelUnreachable),
+    };
+    Ok((port, neighbor_number(core, port, F::to_ip(next_hop))?))
+}
+
+fn neighbor_number(core: &mut Core, port: PortId, addr: IpAddr) -> Result<NeighborId, DropReason> {
+    if let Some(id) = core.neighbors.find_or_add(port, addr, core.now) {
+        return Ok(id);
+    }
+    if core.neighbors.sweep(core.now) {
+        core.epoch = core.epoch.wrapping_add(1);
+    }
+    let id = core.neighbors.find_or_add(port, addr, core.now);
+    id.ok_or(DropReason::NeighborTableFull)
+}
+
+fn current(core: &Core, target: Target, epoch: u32) -> Option<AdjacencyId> {
+    let id = core.adjacencies.find(target)?;
+    (core.adjacencies.row(id)?.epoch == epoch).then_some(id)
+}
+
+/// Puts a row into place, with the neighbor's MAC if that is known already.
+fn install(core: &mut Core, target: Target, mut row: Adjacency) -> AdjacencyId {
+    let neighbor = row.neighbor;
+    if let Some(mac) = core.neighbors.get(neighbor).mac {
+        row.resolve(mac);
+    }
+    let id = core.adjacencies.put(target, row);
+    let rows = &mut core.neighbors.get_mut(neighbor).rows;
+    if !rows.contains(&id) {
+        rows.push(id);
+    }
+    id
+}
+
+/// The gateway's address that speaks to whoever is reached by a way out: the
+/// port's own (of the subnet of `dst`, if it is in one), or, through a tunnel,
+/// the first of the SNAT pool, which the nodes route to the gateway.
+pub fn source_address<F: Ip>(
+    core: &Core,
+    tables: &Tables,
+    way: AdjacencyId,
+    dst: &F::Addr,
+) -> Option<F::Addr> {
+    let row = core.adjacencies.row(way)?;
+    if row.is_tunnel() {
+        return F::of(tables).snat.addresses.first().copied();
+    }
+    port_address::<F>(tables, row.port, dst)
+}
+
+/// The gateway's address on a port: of the subnet of `dst`, else the first.
+pub fn port_address<F: Ip>(tables: &Tables, port: PortId, dst: &F::Addr) -> Option<F::Addr> {
+    let addresses = F::port_addresses(tables.port(port)?);
+    let same_subnet =
+        addresses.iter().find(|(addr, len)| crate::wire::ip::in_prefix::<F>(dst, addr, *len));
+    same_subnet.or(addresses.first()).map(|(addr, _)| *addr)
+}

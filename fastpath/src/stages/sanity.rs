@@ -1,0 +1,52 @@
+//! Sources and destinations that no packet may have here (RFC 1812 section
+//! 5.3.7, RFC 6890; RFC 2827 for sources).
+
+use crate::packet::{Ingress, Packet};
+use crate::reason::DropReason;
+use crate::wire::ip::Ip;
+use sluice_tables::Tables;
+
+/// Judges the addresses of a packet that begins a flow.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn check<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
+    let key = &packet.key;
+    if F::is_martian_source(&key.src) || F::is_martian_destination(&key.dst) {
+        return Err(DropReason::Martian);
+    }
+    source_belongs::<F>(tables, packet.ingress, &key.src)
+}
+
+/// Judges whether a source may come from where it came: pods through their
+/// node's tunnel, nobody from an address of ours.
+///
+/// # Errors
+/// The reason to drop the packet.
+pub fn source_belongs<F: Ip>(
+    tables: &Tables,
+    ingress: Ingress,
+    src: &F::Addr,
+) -> Result<(), DropReason> {
+    let family = F::of(tables);
+    if family.local.contains_key(src) || family.vips.get(src).is_some() {
+        return Err(DropReason::SpoofedOwnAddress);
+    }
+    match (ingress.vtep(), family.pod_node(src)) {
+        (Some(sender), Some(node)) if sender == node => Ok(()),
+        (Some(sender), _) if is_overlay_address::<F>(tables, sender, src) => Ok(()),
+        (Some(_), _) => Err(DropReason::WrongVtep),
+        (None, Some(_)) => Err(DropReason::SpoofedPod),
+        (None, None) => Ok(()),
+    }
+}
+
+/// A node itself speaks with its underlay address when it answers through the
+/// tunnel (ICMP errors of its own).
+fn is_overlay_address<F: Ip>(
+    tables: &Tables,
+    sender: sluice_tables::VtepId,
+    src: &F::Addr,
+) -> bool {
+    F::of(tables).vteps_by_addr.get(src) == Some(&sender)
+}

@@ -1,0 +1,29 @@
+//! Whose flow it is: a pure function of the tuple and of slowly changing
+//! tables, the same for both directions whatever NAT does.
+
+use crate::packet::Packet;
+use crate::wire::ip::Ip;
+use sluice_tables::{LocalAddress, Tables};
+
+/// The worker that owns a packet's flow.
+///
+/// A packet to the SNAT pool names its owner in the port. A flow to a VIP goes
+/// by the client's endpoint; so does a flow with one end in the cluster and one
+/// outside, since NAT leaves the outside end alone. The rest goes by both ends.
+pub fn owner<F: Ip>(tables: &Tables, packet: &Packet<F>) -> usize {
+    let family = F::of(tables);
+    let key = &packet.key;
+    let source = (key.src.as_ref(), key.src_port);
+    let destination = (key.dst.as_ref(), key.dst_port);
+    if family.local.get(&key.dst) == Some(&LocalAddress::Snat) {
+        return tables.owners.of_l4_port(key.dst_port);
+    }
+    if family.vips.get(&key.dst).is_some() {
+        return tables.owners.of_endpoint(source.0, source.1);
+    }
+    match (family.pod_node(&key.src).is_some(), family.pod_node(&key.dst).is_some()) {
+        (false, true) => tables.owners.of_endpoint(source.0, source.1),
+        (true, false) => tables.owners.of_endpoint(destination.0, destination.1),
+        _ => tables.owners.of_pair(source, destination),
+    }
+}

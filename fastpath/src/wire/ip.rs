@@ -1,0 +1,121 @@
+use super::checksum;
+use super::l4::L4;
+use crate::reason::DropReason;
+use sluice_tables::{Family, Local, PortLocal};
+
+/// Whether a packet is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// A whole packet.
+    Whole,
+    /// The first fragment: it has the transport header.
+    First,
+    /// A later fragment: it has no transport header.
+    Later,
+}
+
+/// What stages need of an IP header and of the transport header behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct IpInfo<F: Family> {
+    /// Source address.
+    pub src: F::Addr,
+    /// Destination address.
+    pub dst: F::Addr,
+    /// Protocol of the transport header (after IPv6 extensions).
+    pub protocol: u8,
+    /// Offset of the transport header from the IP header, in bytes.
+    pub l4_offset: u16,
+    /// Length of the packet, IP header included, in bytes.
+    pub len: u16,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Type of service, or traffic class: DSCP and ECN.
+    pub tos: u8,
+    /// Whether it is whole.
+    pub fragment: Fragment,
+    /// IPv4's Don't Fragment; always true for IPv6.
+    pub dont_fragment: bool,
+    /// The transport header.
+    pub l4: L4,
+}
+
+/// What the journey asks of an IP family beyond [`Family`]: its header.
+pub trait Ip: Family {
+    /// The EtherType.
+    const ETHERTYPE: u16;
+    /// Bytes of a header without options or extensions.
+    const HEADER_LEN: usize;
+    /// The protocol number of the family's ICMP.
+    const ICMP: u8;
+    /// Index in per-family counters.
+    const INDEX: usize;
+    /// What the header's checksum (if any) gains by one hop less.
+    const TTL_DELTA: u16;
+
+    /// Parses and checks the header and what follows it, bounded by the
+    /// packet's own length.
+    ///
+    /// # Errors
+    /// The reason to drop the packet.
+    fn parse(data: &[u8]) -> Result<IpInfo<Self>, DropReason>;
+
+    /// Writes a header without options for `payload_len` bytes that follow it
+    /// to the front of `out`, its checksum filled in.
+    fn emit(
+        out: &mut [u8],
+        src: Self::Addr,
+        dst: Self::Addr,
+        protocol: u8,
+        ttl: u8,
+        tos: u8,
+        payload_len: usize,
+    );
+
+    /// Replaces the addresses and takes one hop, by the difference `delta`
+    /// (which includes [`Ip::TTL_DELTA`]). `data` was parsed.
+    fn rewrite(data: &mut [u8], src: Self::Addr, dst: Self::Addr, delta: u16);
+
+    /// Replaces type of service or traffic class.
+    fn set_tos(data: &mut [u8], tos: u8);
+
+    /// True for an address that no packet may come from: unspecified,
+    /// loopback, multicast, broadcast, link-local.
+    fn is_martian_source(addr: &Self::Addr) -> bool;
+
+    /// True for an address that is never forwarded to: unspecified, loopback,
+    /// link-local, broadcast. (Multicast is asked for separately.)
+    fn is_martian_destination(addr: &Self::Addr) -> bool;
+
+    /// True for multicast.
+    fn is_multicast(addr: &Self::Addr) -> bool;
+
+    /// Sluice's addresses on a port, with prefix lengths.
+    fn port_addresses(port: &PortLocal) -> &[(Self::Addr, u8)];
+
+    /// The gateway's VTEP address.
+    fn vtep_address(local: &Local) -> Option<Self::Addr>;
+
+    /// Both addresses in one word; for IPv6 by a product keyed by `seed`.
+    fn mix(src: &Self::Addr, dst: &Self::Addr, seed: u64) -> u64;
+
+    /// The IPv4 header's checksum as a difference (0 for IPv6, which has none):
+    /// what changes from one pair of addresses to another.
+    fn address_delta(old: [Self::Addr; 2], new: [Self::Addr; 2]) -> u16 {
+        let old = checksum::sum(checksum::sum(0, old[0].as_ref()), old[1].as_ref());
+        let new = checksum::sum(checksum::sum(0, new[0].as_ref()), new[1].as_ref());
+        checksum::add(!checksum::fold(old), checksum::fold(new))
+    }
+}
+
+/// True when `addr` lies in the prefix of `len` bits around `prefix`.
+pub fn in_prefix<F: Family>(addr: &F::Addr, prefix: &F::Addr, len: u8) -> bool {
+    let whole = usize::from(len / 8);
+    let (addr, prefix) = (addr.as_ref(), prefix.as_ref());
+    if addr[..whole] != prefix[..whole] {
+        return false;
+    }
+    let bits = len % 8;
+    bits == 0 || (addr[whole] ^ prefix[whole]) >> (8 - bits) == 0
+}
+
+pub use super::ipv4::DF;

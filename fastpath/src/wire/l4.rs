@@ -1,0 +1,166 @@
+use super::be16;
+use super::ip::{Fragment, Ip};
+use crate::reason::DropReason;
+
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// TCP flag bits (RFC 9293 section 3.1).
+pub mod flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// Push.
+    pub const PSH: u8 = 0x08;
+    /// The acknowledgment field is valid.
+    pub const ACK: u8 = 0x10;
+    /// The urgent pointer is valid.
+    pub const URG: u8 = 0x20;
+}
+
+/// What kind of transport packet it is, as far as flows care.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// No ports: a flow is a pair of addresses and a protocol.
+    #[default]
+    Other,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP echo request: the identifier stands for both ports.
+    EchoRequest,
+    /// ICMP echo reply.
+    EchoReply,
+    /// An ICMP error: it speaks of the packet that it quotes.
+    IcmpError,
+    /// ICMP of another type.
+    IcmpOther,
+}
+
+/// The transport header, as far as flows care.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct L4 {
+    /// What it is.
+    pub kind: Kind,
+    /// TCP flags; 0 otherwise.
+    pub tcp_flags: u8,
+    /// Source port, or the ICMP echo identifier; 0 otherwise.
+    pub src_port: u16,
+    /// Destination port, or the ICMP echo identifier; 0 otherwise.
+    pub dst_port: u16,
+}
+
+/// Parses a transport header and checks that it is possible. `data` is the rest
+/// of the packet; of a first fragment it may be less than the header says.
+///
+/// # Errors
+/// `BadL4Header`, `BadTcpFlags`.
+#[inline(always)]
+pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4, DropReason> {
+    match protocol {
+        TCP => {
+            let Some(header) = data.first_chunk::<20>() else {
+                return Err(DropReason::BadL4Header);
+            };
+            let header_len = usize::from(header[12] >> 4) * 4;
+            if header_len < 20 || (fragment == Fragment::Whole && header_len > data.len()) {
+                return Err(DropReason::BadL4Header);
+            }
+            let tcp_flags = header[13] & 0x3f;
+            if !flags_are_possible(tcp_flags) {
+                return Err(DropReason::BadTcpFlags);
+            }
+            Ok(L4 {
+                kind: Kind::Tcp,
+                tcp_flags,
+                src_port: be16(header, 0),
+                dst_port: be16(header, 2),
+            })
+        }
+        UDP => {
+            let Some(header) = data.first_chunk::<8>() else {
+                return Err(DropReason::BadL4Header);
+            };
+            let len = usize::from(be16(header, 4));
+            if len < 8 || (fragment == Fragment::Whole && len > data.len()) {
+                return Err(DropReason::BadL4Header);
+            }
+            Ok(L4 {
+                kind: Kind::Udp,
+                tcp_flags: 0,
+                src_port: be16(header, 0),
+                dst_port: be16(header, 2),
+            })
+        }
+        _ if protocol == F::ICMP => {
+            let Some(header) = data.first_chunk::<8>() else {
+                return Err(DropReason::BadL4Header);
+            };
+            let kind = icmp_kind(F::IS_V4, header[0]);
+            let id = match kind {
+                Kind::EchoRequest | Kind::EchoReply => be16(header, 4),
+                _ => 0,
+            };
+            Ok(L4 { kind, tcp_flags: 0, src_port: id, dst_port: id })
+        }
+        _ => Ok(L4::default()),
+    }
+}
+
+/// The combinations that Linux's `nf_conntrack_proto_tcp` accepts
+/// (`tcp_valid_flags`); PSH and URG do not matter unless all bits are set.
+#[inline]
+fn flags_are_possible(bits: u8) -> bool {
+    use flags::{ACK, FIN, PSH, RST, SYN, URG};
+    if bits == FIN | SYN | RST | PSH | ACK | URG {
+        return false;
+    }
+    let bits = bits & (FIN | SYN | RST | ACK);
+    matches!(bits, SYN | RST | ACK) || bits == SYN | ACK || bits == RST | ACK || bits == FIN | ACK
+}
+
+#[inline]
+fn icmp_kind(v4: bool, icmp_type: u8) -> Kind {
+    match (v4, icmp_type) {
+        (true, 8) | (false, 128) => Kind::EchoRequest,
+        (true, 0) | (false, 129) => Kind::EchoReply,
+        (true, 3 | 4 | 5 | 11 | 12) | (false, 1..=4) => Kind::IcmpError,
+        _ => Kind::IcmpOther,
+    }
+}
+
+/// Offset of the checksum field inside a transport header that has one over
+/// the addresses; `None` where a NAT need not update anything.
+#[inline]
+pub fn checksum_offset<F: Ip>(protocol: u8) -> Option<usize> {
+    match protocol {
+        TCP => Some(16),
+        UDP => Some(6),
+        _ if protocol == F::ICMP && !F::IS_V4 => Some(2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flag_combinations_are_those_that_linux_accepts() {
+        use flags::*;
+        for good in
+            [SYN, SYN | ACK, ACK, ACK | PSH, FIN | ACK, RST, RST | ACK, SYN | URG, ACK | URG]
+        {
+            assert!(flags_are_possible(good), "{good:#x}");
+        }
+        for bad in [0, FIN, SYN | FIN, SYN | RST, FIN | RST, PSH, URG, 0x3f, FIN | PSH | URG] {
+            assert!(!flags_are_possible(bad), "{bad:#x}");
+        }
+    }
+}

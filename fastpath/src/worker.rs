@@ -1,0 +1,382 @@
+use crate::core::{Core, PortSlot};
+use crate::counters::WorkerCounters;
+use crate::flow::{Direction, Entry, FlowTable, Flows, Timeouts};
+use crate::idle::Idle;
+use crate::journey;
+use crate::local::{LocalContext, LocalServices};
+use crate::mesh::MeshEnd;
+use crate::neighbor::Neighbors;
+use crate::random::Random;
+use crate::reason::DropReason;
+use crate::stages::error::ErrorLimiter;
+use crate::stages::output;
+use crate::time::Nanos;
+use crate::wire::ip::Ip;
+use sluice_io::{BURST, FrameCache, Port, RxBurst};
+use sluice_tables::Tables;
+use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
+use sluice_tables::record::{FlowRecord, NeighborRecord};
+use std::sync::Arc;
+
+/// Flows looked at for expiry in one turn: more than can begin in one, so that
+/// the wheel keeps up with any load.
+const EXPIRE_BUDGET: usize = 2 * BURST;
+/// Flows looked at for one answer to a dump.
+const DUMP_BUDGET: usize = 4096;
+/// Packets that local services send in one turn.
+const LOCAL_BUDGET: usize = BURST;
+/// Messages of control taken in one turn.
+const MAIL_BUDGET: usize = 4;
+/// How often slow things are looked at: the counts kept below the worker.
+const SLOW_INTERVAL_NS: u64 = Nanos::SECOND / 2;
+/// How often neighbors are aged, a few at a time.
+const AGE_INTERVAL_NS: u64 = 1_000_000;
+
+/// How a worker is set up.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// Its number.
+    pub id: usize,
+    /// Flows of each family that it may own.
+    pub flows_max: usize,
+    /// When flows expire.
+    pub timeouts: Timeouts,
+    /// Neighbors.
+    pub neighbors: NeighborOptions,
+    /// ICMP errors and resets it may send, per second.
+    pub errors_per_second: u32,
+    /// A random number of the process, the same for all workers: flow hashes
+    /// are computed by the worker that received a packet, and used by the owner.
+    pub seed: u64,
+}
+
+/// How a worker treats neighbors.
+#[derive(Clone, Debug)]
+pub struct NeighborOptions {
+    /// Neighbors known at once.
+    pub neighbors_max: usize,
+    /// Packets that may wait for neighbors, over all.
+    pub queue_len: usize,
+    /// Nanoseconds for which a confirmation counts (RFC 4861 section 10,
+    /// REACHABLE_TIME).
+    pub reachable_ns: u64,
+    /// Questions without an answer until a neighbor has failed.
+    pub probes_max: u8,
+}
+
+impl Default for NeighborOptions {
+    fn default() -> Self {
+        NeighborOptions {
+            neighbors_max: 4096,
+            queue_len: 64,
+            reachable_ns: 30 * Nanos::SECOND,
+            probes_max: 3,
+        }
+    }
+}
+
+/// One worker: what runs on one core. It owns a queue of every port and its
+/// part of the flows.
+pub struct Worker {
+    core: Core,
+    flows: Flows,
+    mailbox: WorkerEnd,
+    burst: RxBurst,
+    started: Nanos,
+    aged: Nanos,
+    slow: Nanos,
+    turn: usize,
+    stopping: bool,
+}
+
+impl Worker {
+    /// A worker with empty tables. `ports` are its queues, in the order of the
+    /// configuration; `counters` has as many.
+    pub fn new(
+        options: WorkerOptions,
+        ports: Vec<Box<dyn Port>>,
+        cache: FrameCache,
+        mailbox: WorkerEnd,
+        mesh: MeshEnd,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        let workers = mesh.workers();
+        let flows = Flows {
+            v4: FlowTable::new(options.flows_max, options.timeouts.clone(), options.seed),
+            v6: FlowTable::new(options.flows_max, options.timeouts, options.seed),
+        };
+        let neighbors = &options.neighbors;
+        let core = Core {
+            worker: options.id,
+            now: Nanos::default(),
+            now_ms: 0,
+            tables: Arc::new(Tables::empty(workers)),
+            ports: ports.into_iter().map(PortSlot::new).collect(),
+            cache,
+            counters,
+            adjacencies: Default::default(),
+            neighbors: Neighbors::new(neighbors.neighbors_max, neighbors.queue_len),
+            reachable_ns: neighbors.reachable_ns,
+            probes_max: neighbors.probes_max,
+            epoch: 0,
+            mesh,
+            limiter: ErrorLimiter::new(options.errors_per_second),
+            random: Random::new(options.seed ^ (options.id as u64 + 1)),
+            local: LocalServices::new(),
+        };
+        Worker {
+            core,
+            flows,
+            mailbox,
+            burst: RxBurst::new(),
+            started: Nanos::default(),
+            aged: Nanos::default(),
+            slow: Nanos::default(),
+            turn: 0,
+            stopping: false,
+        }
+    }
+
+    /// One turn of the loop, at time `now`: a burst of every port and of the
+    /// other workers, timers, transmission. Returns true when there was work.
+    pub fn poll(&mut self, now: Nanos) -> bool {
+        if self.turn == 0 {
+            self.started = now;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        self.core.now = now;
+        self.core.now_ms = now.millis();
+        let mut work = self.read_mail();
+        // One burst sees one world.
+        let tables = Arc::clone(&self.core.tables);
+        for port in 0..self.core.ports.len() {
+            work += self.receive(&tables, port);
+        }
+        work += journey::run_handed(&mut self.core, &mut self.flows, &tables, self.turn);
+        work += self.poll_local(&tables);
+        work += self.run_timers(now);
+        self.core.flush();
+        for slot in &mut self.core.ports {
+            slot.port.flush(&mut self.core.cache);
+        }
+        self.core.mesh.wake();
+        self.publish_gauges(now);
+        work > 0
+    }
+
+    /// Runs until control says stop. `clock` tells the time; it is read once a
+    /// turn.
+    pub fn run(&mut self, mut clock: impl FnMut() -> Nanos, mut idle: Idle) {
+        let mut now = clock();
+        while !self.stopping {
+            let busy = self.poll(now);
+            let after = clock();
+            let counters = &self.core.counters;
+            let took = after.since(now);
+            counters.loops.add(1);
+            counters.total_ns.set(after.since(self.started));
+            if busy {
+                counters.loops_busy.add(1);
+                counters.busy_ns.add(took);
+                if took > counters.poll_longest_ns.get() {
+                    counters.poll_longest_ns.set(took);
+                }
+            }
+            now = after;
+            if idle.turn(busy, now) && self.sleep(&idle) {
+                now = clock();
+            }
+        }
+        self.close();
+    }
+
+    /// True once control has said stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Gives back every frame that can be: what waits is dropped.
+    pub fn close(&mut self) {
+        while let Some(held) = self.core.neighbors.release_any() {
+            self.core.drop(held.frame, DropReason::Stopping);
+        }
+        self.core.counters.held.set(0);
+        self.core.flush();
+        for slot in &mut self.core.ports {
+            slot.port.flush(&mut self.core.cache);
+            slot.port.close(&mut self.core.cache);
+        }
+    }
+
+    /// The worker's flows.
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    fn sleep(&mut self, idle: &Idle) -> bool {
+        let waker = self.mailbox.waker();
+        waker.prepare_sleep();
+        let slept = self.core.mesh.is_empty() && idle.sleep(&self.core.ports, waker);
+        waker.awake();
+        self.core.counters.sleeps.add(u64::from(slept));
+        slept
+    }
+
+    #[inline]
+    fn receive(&mut self, tables: &Tables, port: usize) -> usize {
+        let slot = &mut self.core.ports[port];
+        let received = slot.port.rx(&mut self.core.cache, &mut self.burst);
+        if received == 0 {
+            return 0;
+        }
+        let bytes: u64 = self.burst.iter().map(|frame| frame.len() as u64).sum();
+        let counters = &self.core.counters.ports[port];
+        counters.rx_packets.add(received as u64);
+        counters.rx_bytes.add(bytes);
+        match tables.local.ports.get(port) {
+            Some(local) => {
+                journey::run(&mut self.core, &mut self.flows, tables, local, &mut self.burst);
+            }
+            // Nothing is known yet: nothing may pass.
+            None => {
+                for frame in self.burst.drain(..) {
+                    self.core.counters.count_drop(DropReason::NoRoute);
+                    self.core.cache.free(frame);
+                }
+            }
+        }
+        self.core.flush();
+        received
+    }
+
+    fn poll_local(&mut self, tables: &Tables) -> usize {
+        for sent in 0..LOCAL_BUDGET {
+            let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
+            let Some(frame) = self.core.local.poll(&mut context) else { return sent };
+            output::originate(&mut self.core, tables, frame);
+        }
+        LOCAL_BUDGET
+    }
+
+    fn run_timers(&mut self, now: Nanos) -> usize {
+        let v4 = self.flows.v4.expire(self.core.now_ms, EXPIRE_BUDGET);
+        let v6 = self.flows.v6.expire(self.core.now_ms, EXPIRE_BUDGET);
+        self.core.counters.flows_removed[0].add(v4.removed as u64);
+        self.core.counters.flows_removed[1].add(v6.removed as u64);
+        if now.since(self.aged) >= AGE_INTERVAL_NS {
+            self.aged = now;
+            self.core.age_neighbors();
+        }
+        v4.visited + v6.visited
+    }
+
+    fn publish_gauges(&mut self, now: Nanos) {
+        let counters = &self.core.counters;
+        counters.flows_removed[0].add(self.flows.v4.take_given_up());
+        counters.flows_removed[1].add(self.flows.v6.take_given_up());
+        counters.flows[0].set(self.flows.v4.len() as u64);
+        counters.flows[1].set(self.flows.v6.len() as u64);
+        counters.snat_ports[0].set(self.flows.v4.snat_ports());
+        counters.snat_ports[1].set(self.flows.v6.snat_ports());
+        counters.frames_cached.set(self.core.cache.len() as u64);
+        if now.since(self.slow) >= SLOW_INTERVAL_NS {
+            self.slow = now;
+            for (slot, counters) in self.core.ports.iter().zip(&counters.ports) {
+                counters.below.copy(slot.port.stats());
+            }
+        }
+    }
+
+    fn read_mail(&mut self) -> usize {
+        for read in 0..MAIL_BUDGET {
+            let Some(message) = self.mailbox.receive() else { return read };
+            match message {
+                ToWorker::Tables(tables) => self.take_tables(tables),
+                ToWorker::DumpFlows { cursor, buffer } => self.dump_flows(cursor, buffer),
+                ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
+                ToWorker::Stop => self.stopping = true,
+            }
+        }
+        MAIL_BUDGET
+    }
+
+    fn take_tables(&mut self, tables: Arc<Tables>) {
+        let version = tables.version;
+        let old = std::mem::replace(&mut self.core.tables, tables);
+        self.core.counters.tables_version.set(version);
+        // `receive` has made sure that there is room for both.
+        let _ = self.mailbox.send(FromWorker::Live { version });
+        let _ = self.mailbox.send(FromWorker::Retired(old));
+    }
+
+    fn dump_flows(&mut self, cursor: u64, mut buffer: Vec<FlowRecord>) {
+        const V6_BIT: u64 = 1 << 32;
+        let now_ms = self.core.now_ms;
+        let from = cursor as u32 as usize;
+        let next = if cursor & V6_BIT == 0 {
+            dump(&self.flows.v4, from, now_ms, &mut buffer).map_or(V6_BIT, |next| next as u64)
+        } else {
+            match dump(&self.flows.v6, from, now_ms, &mut buffer) {
+                Some(next) => V6_BIT | next as u64,
+                None => {
+                    let _ = self.mailbox.send(FromWorker::Flows { next: None, buffer });
+                    return;
+                }
+            }
+        };
+        let _ = self.mailbox.send(FromWorker::Flows { next: Some(next), buffer });
+    }
+
+    fn dump_neighbors(&mut self, mut buffer: Vec<NeighborRecord>) {
+        let now = self.core.now;
+        let room = buffer.capacity();
+        buffer.extend(self.core.neighbors.iter().take(room).map(|neighbor| NeighborRecord {
+            port: neighbor.port,
+            addr: neighbor.addr,
+            mac: neighbor.mac,
+            state: neighbor.state.label(),
+            confirmed_ms: now.since(neighbor.confirmed) / 1_000_000,
+            waiting: neighbor.waiting,
+        }));
+        let _ = self.mailbox.send(FromWorker::Neighbors { buffer });
+    }
+}
+
+/// Appends flows to `buffer` up to its capacity; where to go on.
+fn dump<F: Ip>(
+    table: &FlowTable<F>,
+    from: usize,
+    now_ms: u32,
+    buffer: &mut Vec<FlowRecord>,
+) -> Option<usize> {
+    table.scan(from, DUMP_BUDGET, now_ms, |number, entries, idle, left| {
+        if buffer.len() == buffer.capacity() {
+            return false;
+        }
+        buffer.push(record(table, number, entries, idle, left));
+        true
+    })
+}
+
+fn record<F: Ip>(
+    table: &FlowTable<F>,
+    number: u32,
+    [original, reply]: &[Entry<F>; 2],
+    idle_ms: u32,
+    expires_ms: u32,
+) -> FlowRecord {
+    debug_assert_eq!(FlowTable::<F>::direction(number), Direction::Original);
+    FlowRecord {
+        protocol: original.key.protocol,
+        client: (F::to_ip(original.key.src), original.key.src_port),
+        destination: (F::to_ip(original.key.dst), original.key.dst_port),
+        server: (F::to_ip(reply.key.src), reply.key.src_port),
+        source: (F::to_ip(reply.key.dst), reply.key.dst_port),
+        service: original.service,
+        backend: table.backend(number),
+        state: original.state.label(),
+        packets: (original.packets, reply.packets),
+        idle_ms: u64::from(idle_ms),
+        expires_ms: u64::from(expires_ms),
+    }
+}

@@ -1,0 +1,264 @@
+//! The lines that set the gateway up, and change what it is told.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sluice_fastpath::flow::State;
+use sluice_tables::{BackendState, NatMode};
+
+use super::step::{duration, number, port};
+use crate::gateway::GatewayOptions;
+use crate::gateway::topology::{Endpoint, Host, Node, Prefix, ServiceKey, Topology, Way};
+use crate::packet::Mac;
+
+/// How the gateway is made; fixed once it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) gateway: GatewayOptions,
+    /// Whether the hosts are known as neighbors at the start.
+    pub(super) neighbors_known: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { gateway: GatewayOptions::default(), neighbors_known: true }
+    }
+}
+
+/// Applies a line about how the gateway is made; false if the line is none.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, String> {
+    let count = |text: &str| number(text).map(|n| n as usize);
+    let gateway = &mut options.gateway;
+    match words {
+        ["workers", n] => gateway.workers = count(n)?,
+        ["flows-max", n] => gateway.flows_max = count(n)?,
+        ["frames", n] => gateway.frames = count(n)?,
+        ["tx-room", n] => gateway.tx_room = count(n)?,
+        ["ring", n] => gateway.ring_len = count(n)?,
+        ["seed", n] => gateway.seed = number(n)?,
+        ["errors-per-second", n] => gateway.errors_per_second = count(n)? as u32,
+        ["neighbors", "none"] => options.neighbors_known = false,
+        ["neighbors", "reachable", time] => {
+            gateway.neighbors.reachable_ns = duration(time)?.as_nanos() as u64;
+        }
+        ["neighbors", "max", n] => gateway.neighbors.neighbors_max = count(n)?,
+        ["neighbors", "queue", n] => gateway.neighbors.queue_len = count(n)?,
+        ["neighbors", "probes", n] => gateway.neighbors.probes_max = count(n)? as u8,
+        ["timeout", name, time] => {
+            let state = STATES.iter().find(|state| state.label() == *name);
+            let labels: Vec<&str> = STATES.iter().map(|state| state.label()).collect();
+            let unknown = || format!("expected one of {}, found `{name}`", labels.join(", "));
+            let ms = duration(time)?.as_millis() as u32;
+            gateway.timeouts.set(*state.ok_or_else(unknown)?, ms);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+const STATES: [State; 12] = [
+    State::SynSent,
+    State::SynRecv,
+    State::Established,
+    State::FinWait,
+    State::CloseWait,
+    State::LastAck,
+    State::TimeWait,
+    State::Close,
+    State::UdpNew,
+    State::UdpStream,
+    State::Icmp,
+    State::Generic,
+];
+
+/// Applies a line about the network or the cluster; false if the line is none.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, String> {
+    match words {
+        ["service", key, "gone"] => {
+            topology.services.remove(&service_key(key)?);
+        }
+        ["service", key, "->", endpoints @ ..] => {
+            let key = service_key(key)?;
+            let list = match endpoints {
+                ["nothing"] => Vec::new(),
+                list => list
+                    .iter()
+                    .map(|text| endpoint(text.trim_end_matches(',')))
+                    .collect::<Result<_, _>>()?,
+            };
+            topology.vips.entry(key.addr).or_insert(false);
+            topology.services.insert(key, list);
+        }
+        ["vip", addr, "gone"] => {
+            let addr = address(addr)?;
+            topology.vips.remove(&addr);
+            topology.services.retain(|key, _| key.addr != addr);
+        }
+        ["vip", addr] => {
+            topology.vips.insert(address(addr)?, true);
+        }
+        ["backend", of, state] => set_backend(endpoint(of)?, state, topology)?,
+        ["route", prefix, "gone"] => {
+            topology.routes.remove(&prefix.parse()?);
+        }
+        ["route", prefix, way @ ..] => {
+            topology.routes.insert(prefix.parse()?, parse_way(way)?);
+        }
+        ["node", name, "gone"] => {
+            for slot in &mut topology.nodes {
+                slot.take_if(|node| node.name == *name);
+            }
+        }
+        ["node", name, addresses @ .., "mac", mac] => {
+            add_node(name, addresses, mac.parse()?, topology)?;
+        }
+        ["neighbor", of, addr, mac] => {
+            let host = Host { port: port(of)?, addr: address(addr)?, mac: mac.parse()? };
+            topology.hosts.retain(|known| (known.port, known.addr) != (host.port, host.addr));
+            topology.hosts.push(host);
+        }
+        ["snat", "mode", "preserve"] => topology.snat.mode = NatMode::Preserve,
+        ["snat", "mode", "snat"] => topology.snat.mode = NatMode::Snat,
+        ["snat", "pool", "nothing"] => topology.snat.addresses.clear(),
+        ["snat", "pool", range] => topology.snat.addresses = addresses(range)?,
+        ["snat", "ports", range] => {
+            let (low, high) = range.split_once("..").unwrap_or((range, range));
+            topology.snat.ports = (number(low)? as u16, number(high)? as u16);
+        }
+        ["mtu", "tunnel", n] => topology.vxlan.mtu = number(n)? as u16,
+        ["mtu", of, n] => port_mut(of, topology)?.mtu = number(n)? as u16,
+        ["vlan", of, "none"] => port_mut(of, topology)?.vlan = None,
+        ["vlan", of, n] => port_mut(of, topology)?.vlan = Some(number(n)? as u16),
+        ["announce", of, "on"] => port_mut(of, topology)?.announce_vips = true,
+        ["announce", of, "off"] => port_mut(of, topology)?.announce_vips = false,
+        ["address", of, prefix] => {
+            let Prefix { addr, len } = prefix.parse()?;
+            let port = port_mut(of, topology)?;
+            match addr {
+                IpAddr::V4(addr) => port.v4.push((addr.octets(), len)),
+                IpAddr::V6(addr) => port.v6.push((addr.octets(), len)),
+            }
+        }
+        ["kernel-address", of, addr] => {
+            topology.kernel_addresses.push((port(of)?, address(addr)?));
+        }
+        ["vni", n] => topology.vxlan.vni = number(n)? as u32,
+        ["vxlan-port", n] => topology.vxlan.udp_port = number(n)? as u16,
+        ["underlay", "ipv6"] => topology.vxlan.v4 = None,
+        ["underlay", "ipv4"] => topology.vxlan.v6 = None,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("expected an address, found `{text}`"))
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let socket: SocketAddr =
+        text.parse().map_err(|_| format!("expected ADDRESS:PORT, found `{text}`"))?;
+    Ok((socket.ip(), socket.port()))
+}
+
+fn service_key(text: &str) -> Result<ServiceKey, String> {
+    let expected = || format!("expected VIP:PORT/tcp or VIP:PORT/udp, found `{text}`");
+    let (socket, protocol) = text.split_once('/').ok_or_else(expected)?;
+    let protocol = match protocol {
+        "tcp" => 6,
+        "udp" => 17,
+        _ => return Err(expected()),
+    };
+    let (addr, l4_port) = endpoint(socket).map_err(|_| expected())?;
+    Ok(ServiceKey { addr, l4_port, protocol })
+}
+
+fn set_backend(endpoint: Endpoint, state: &str, topology: &mut Topology) -> Result<(), String> {
+    let state = match state {
+        "ready" => BackendState::Ready,
+        "draining" => BackendState::Draining,
+        "notready" => BackendState::NotReady,
+        "gone" => BackendState::Gone,
+        other => {
+            return Err(format!("expected ready, draining, notready or gone, found `{other}`"));
+        }
+    };
+    if !topology.services.values().any(|list| list.contains(&endpoint)) {
+        return Err(format!("no service has {}:{}", endpoint.0, endpoint.1));
+    }
+    topology.states.remove(&endpoint);
+    if state == BackendState::Gone {
+        for list in topology.services.values_mut() {
+            list.retain(|known| *known != endpoint);
+        }
+    } else if state != BackendState::Ready {
+        topology.states.insert(endpoint, state);
+    }
+    Ok(())
+}
+
+fn parse_way(words: &[&str]) -> Result<Way, String> {
+    match words {
+        ["blackhole"] => Ok(Way::Blackhole),
+        ["port", of] => Ok(Way::Connected(port(of)?)),
+        ["via", next_hop, "port", of] => Ok(Way::Via(port(of)?, address(next_hop)?)),
+        _ => Err("expected `via ADDRESS port pN`, `port pN`, `blackhole` or `gone`".to_owned()),
+    }
+}
+
+/// `node NAME UNDERLAY... pods PREFIX... mac MAC`
+fn add_node(name: &str, words: &[&str], mac: Mac, topology: &mut Topology) -> Result<(), String> {
+    let mut node =
+        Node { name: name.to_owned(), v4: None, v6: None, overlay_mac: mac, pods: Vec::new() };
+    let pods = words.iter().position(|word| *word == "pods").unwrap_or(words.len());
+    for word in &words[..pods] {
+        match address(word)? {
+            IpAddr::V4(addr) => node.v4 = Some(addr),
+            IpAddr::V6(addr) => node.v6 = Some(addr),
+        }
+    }
+    for word in words.iter().skip(pods + 1) {
+        node.pods.push(word.parse()?);
+    }
+    let known = topology
+        .nodes
+        .iter_mut()
+        .find(|slot| slot.as_ref().is_some_and(|known| known.name == node.name));
+    match known {
+        Some(slot) => *slot = Some(node),
+        None => topology.nodes.push(Some(node)),
+    }
+    Ok(())
+}
+
+/// `ADDRESS` or `FIRST..LAST`.
+fn addresses(range: &str) -> Result<Vec<IpAddr>, String> {
+    let Some((first, last)) = range.split_once("..") else { return Ok(vec![address(range)?]) };
+    let bits = |addr: IpAddr| match addr {
+        IpAddr::V4(addr) => u128::from(addr.to_bits()),
+        IpAddr::V6(addr) => addr.to_bits(),
+    };
+    let (first, last) = (address(first)?, address(last)?);
+    let of_family = |bits: u128| match first {
+        IpAddr::V4(_) => IpAddr::V4((bits as u32).into()),
+        IpAddr::V6(_) => IpAddr::V6(bits.into()),
+    };
+    let (low, high) = (bits(first), bits(last));
+    if first.is_ipv4() != last.is_ipv4() || low > high || high - low > 0xffff {
+        return Err(format!("expected FIRST..LAST of at most 65536 addresses, found `{range}`"));
+    }
+    Ok((low..=high).map(of_family).collect())
+}
+
+fn port_mut<'a>(
+    text: &str,
+    topology: &'a mut Topology,
+) -> Result<&'a mut sluice_tables::PortLocal, String> {
+    let number = port(text)?;
+    topology.ports.get_mut(number).ok_or_else(|| format!("there is no port {text}"))
+}

@@ -1,0 +1,205 @@
+//! From a topology to tables, as control compiles them: numbers stay, epochs change with what they
+//! stand for.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sluice_tables::{
+    BackendId, BackendRef, BackendSet, BackendState, Family, FamilyTables, Frontend, FrontendKey,
+    Local, LocalAddress, OwnerMap, PortId, RouteTarget, Routes, SERVICE_EPOCHS, ServiceId,
+    SnatPool, Tables, V4, V6, Vip, Vtep, VtepId,
+};
+
+use super::topology::{Endpoint, Prefix, ServiceKey, Topology, Way};
+
+/// Compiles topologies; remembers the numbers that it has given.
+#[derive(Debug)]
+pub struct Compiler {
+    last: Tables,
+    topology: Option<Topology>,
+    services: Vec<ServiceKey>,
+    backends: Vec<(ServiceKey, Endpoint)>,
+}
+
+impl Compiler {
+    /// A compiler for so many workers.
+    pub fn new(workers: usize) -> Compiler {
+        let mut last = Tables::empty(workers);
+        last.owners = OwnerMap::even(workers);
+        Compiler { last, topology: None, services: Vec::new(), backends: Vec::new() }
+    }
+
+    /// The tables for `topology`, next in version after the last ones.
+    pub fn compile(&mut self, topology: &Topology) -> Tables {
+        let mut tables = self.last.clone();
+        tables.version += 1;
+        for key in topology.services.keys() {
+            if !self.services.contains(key) {
+                self.services.push(*key);
+            }
+        }
+        for (key, endpoints) in &topology.services {
+            for endpoint in endpoints {
+                if !self.backends.contains(&(*key, *endpoint)) {
+                    self.backends.push((*key, *endpoint));
+                }
+            }
+        }
+        tables.local =
+            Arc::new(Local { ports: topology.ports.clone(), vxlan: Some(topology.vxlan.clone()) });
+        tables.vteps = Arc::new(
+            topology
+                .nodes
+                .iter()
+                .map(|node| {
+                    node.as_ref().map(|node| Vtep {
+                        name: node.name.as_str().into(),
+                        v4: node.v4.map(|addr| addr.octets()),
+                        v6: node.v6.map(|addr| addr.octets()),
+                        mac: node.overlay_mac.0,
+                    })
+                })
+                .collect(),
+        );
+        self.set_backends(topology, &mut tables);
+        tables.v4 = self.family::<V4>(topology);
+        tables.v6 = self.family::<V6>(topology);
+        if let Some(before) = &self.topology {
+            bump_epochs(before, topology, &mut tables);
+        }
+        self.topology = Some(topology.clone());
+        self.last = tables.clone();
+        tables
+    }
+
+    /// States of all endpoints ever known; a changed one changes its Service's epoch.
+    fn set_backends(&self, topology: &Topology, tables: &mut Tables) {
+        for (id, (key, endpoint)) in self.backends.iter().enumerate() {
+            let listed = topology.services.get(key).is_some_and(|list| list.contains(endpoint));
+            let state = if listed { state_of(topology, endpoint) } else { BackendState::Gone };
+            let id = id as u32;
+            if tables.backends.get(id) != state {
+                tables.backends.set(id, state);
+                let group = Tables::service_group(self.service_id(key));
+                tables.service_epochs[group] = tables.service_epochs[group].wrapping_add(1);
+            }
+        }
+    }
+
+    fn service_id(&self, key: &ServiceKey) -> ServiceId {
+        let id = self.services.iter().position(|known| known == key);
+        id.map_or(ServiceId::NONE, |id| ServiceId(id as u32))
+    }
+
+    fn family<F: Family>(&self, topology: &Topology) -> FamilyTables<F> {
+        let mut family = FamilyTables::<F>::default();
+        let addresses: Vec<_> =
+            topology.snat.addresses.iter().filter_map(|a| F::from_ip(*a)).collect();
+        let mut local = hashbrown::HashMap::new();
+        let mut routes: Vec<(F::Addr, u8, RouteTarget<F>)> = Vec::new();
+        for (i, port) in topology.ports.iter().enumerate() {
+            let id = PortId(i as u8);
+            let v4 = port.v4.iter().map(|(addr, len)| (IpAddr::from(*addr), *len));
+            let v6 = port.v6.iter().map(|(addr, len)| (IpAddr::from(*addr), *len));
+            for (addr, len) in v4.chain(v6) {
+                let Some(addr) = F::from_ip(addr) else { continue };
+                local.insert(addr, LocalAddress::Port(id));
+                routes.push((addr, len, RouteTarget::Connected(id)));
+            }
+        }
+        for (port, addr) in &topology.kernel_addresses {
+            if let Some(addr) = F::from_ip(*addr) {
+                local.insert(addr, LocalAddress::Kernel(PortId(*port as u8)));
+            }
+        }
+        local.extend(addresses.iter().map(|addr| (*addr, LocalAddress::Snat)));
+        let mut vteps = hashbrown::HashMap::new();
+        for (i, node) in topology.nodes.iter().enumerate() {
+            let (Some(node), id) = (node, VtepId(i as u32)) else { continue };
+            let underlay = [node.v4.map(IpAddr::from), node.v6.map(IpAddr::from)];
+            vteps.extend(underlay.into_iter().flatten().filter_map(F::from_ip).map(|a| (a, id)));
+            for Prefix { addr, len } in &node.pods {
+                if let Some(addr) = F::from_ip(*addr) {
+                    routes.push((addr, *len, RouteTarget::Tunnel(id)));
+                }
+            }
+        }
+        for (prefix, way) in &topology.routes {
+            let Some(addr) = F::from_ip(prefix.addr) else { continue };
+            let target = match *way {
+                Way::Connected(port) => RouteTarget::Connected(PortId(port as u8)),
+                Way::Via(port, next_hop) => match F::from_ip(next_hop) {
+                    Some(next_hop) => RouteTarget::Via(PortId(port as u8), next_hop),
+                    None => continue,
+                },
+                Way::Blackhole => RouteTarget::Blackhole,
+            };
+            routes.push((addr, prefix.len, target));
+        }
+        for (addr, announce) in &topology.vips {
+            if let Some(addr) = F::from_ip(*addr) {
+                family.vips.insert(addr, Vip { announce: *announce });
+            }
+        }
+        for (key, endpoints) in &topology.services {
+            let Some(addr) = F::from_ip(key.addr) else { continue };
+            let frontend = FrontendKey { addr, l4_port: key.l4_port, protocol: key.protocol };
+            let backends = Arc::new(self.rotation::<F>(topology, key, endpoints));
+            family.frontends.insert(frontend, Frontend { service: self.service_id(key), backends });
+        }
+        family.local = Arc::new(local);
+        family.routes = Arc::new(Routes::build(routes));
+        family.snat = Arc::new(SnatPool {
+            mode: topology.snat.mode,
+            addresses,
+            port_min: topology.snat.ports.0,
+            port_max: topology.snat.ports.1,
+        });
+        family.vteps_by_addr = Arc::new(vteps);
+        family
+    }
+
+    /// The endpoints in rotation: those that are ready, else those that drain.
+    fn rotation<F: Family>(
+        &self,
+        topology: &Topology,
+        key: &ServiceKey,
+        endpoints: &[Endpoint],
+    ) -> BackendSet<F> {
+        let of_state = |wanted: BackendState| {
+            let fits = move |e: &&Endpoint| state_of(topology, e) == wanted;
+            endpoints
+                .iter()
+                .filter(fits)
+                .filter_map(|endpoint| {
+                    let id = self.backends.iter().position(|known| known == &(*key, *endpoint))?;
+                    let addr = F::from_ip(endpoint.0)?;
+                    Some(BackendRef { id: BackendId(id as u32), addr, l4_port: endpoint.1 })
+                })
+                .collect::<Vec<_>>()
+        };
+        let ready = of_state(BackendState::Ready);
+        BackendSet::new(if ready.is_empty() { of_state(BackendState::Draining) } else { ready })
+    }
+}
+
+fn state_of(topology: &Topology, endpoint: &Endpoint) -> BackendState {
+    topology.states.get(endpoint).copied().unwrap_or(BackendState::Ready)
+}
+
+/// A flow without a Service must look again when an address becomes a VIP, every flow when a
+/// route may have changed.
+fn bump_epochs(before: &Topology, now: &Topology, tables: &mut Tables) {
+    let routed = |t: &Topology| {
+        (t.ports.clone(), t.vxlan.clone(), t.nodes.clone(), t.routes.clone(), t.snat.clone())
+    };
+    if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
+        tables.route_epoch = tables.route_epoch.wrapping_add(1);
+    }
+    let addresses = |t: &Topology| t.vips.keys().copied().collect::<BTreeSet<IpAddr>>();
+    if addresses(before) != addresses(now) {
+        let epoch = &mut tables.service_epochs[SERVICE_EPOCHS];
+        *epoch = epoch.wrapping_add(1);
+    }
+}

@@ -1,0 +1,147 @@
+//! Random operations against a naive oracle: the same verdict and the same
+//! bytes for every packet, and no packet or frame lost after any step.
+//!
+//! `SLUICE_MODEL_OPS` sets the operations of each run (default 4,000),
+//! `SLUICE_MODEL_SEED` the seed of the first run and `SLUICE_MODEL_RUNS` the
+//! runs of each variant, each with a seed of its own. A failure is shrunk to
+//! the operations that it needs and printed with its seed.
+
+mod model {
+    /// The operations.
+    pub mod ops;
+    /// Subject and oracle side by side.
+    pub mod run;
+    /// Runs, and the shortest one that fails.
+    pub mod shrink;
+    /// What the gateway is told.
+    pub mod world;
+
+    mod answer;
+    mod compare;
+    mod compile;
+    mod flows;
+    mod frames;
+    mod hosts;
+    mod judge;
+    mod link;
+    mod oracle;
+    mod parse;
+    mod random;
+    mod subject;
+    mod wire;
+}
+
+use model::run::Met;
+use model::shrink::check;
+use model::world::Variant;
+use sluice_fastpath::DropReason;
+
+const PLAIN: Variant =
+    Variant { underlay_v4: true, underlay_v6: true, preserve: false, few_ports: false, workers: 1 };
+
+/// Operations of a run, unless told otherwise.
+const OPS: u64 = 4_000;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")),
+        Err(_) => otherwise,
+    }
+}
+
+/// Reasons that every long run meets.
+const ALWAYS_MET: &[DropReason] = {
+    use DropReason::*;
+    &[
+        Truncated,
+        NotOurMac,
+        WrongVlan,
+        UnknownEthertype,
+        BadIpHeader,
+        BadIpChecksum,
+        SourceRoute,
+        TooManyExtensions,
+        Martian,
+        SpoofedOwnAddress,
+        SpoofedPod,
+        BadL4Header,
+        BadTcpFlags,
+        BadArp,
+        NeighborNotForUs,
+        BadNd,
+        Multicast,
+        BadVxlan,
+        WrongVni,
+        UnknownVtep,
+        BadInnerFrame,
+        WrongVtep,
+        EcnNotCapable,
+        FragmentNotSupported,
+        IcmpErrorNeedsNat,
+        NoConnection,
+        NoBackend,
+        VipPortUnused,
+        LocalPortUnused,
+        KernelAddress,
+        NoSnatFlow,
+        TtlExceeded,
+        NoRoute,
+        Blackhole,
+        TooBig,
+        TunnelUnreachable,
+        NeighborUnreachable,
+    ]
+};
+
+/// Runs a variant, which must meet some reasons beside [`ALWAYS_MET`].
+fn runs(variant: Variant, also: &[DropReason]) {
+    let ops = number("SLUICE_MODEL_OPS", OPS) as usize;
+    let seed = number("SLUICE_MODEL_SEED", 1);
+    let mut met = Met::default();
+    for run in 0..number("SLUICE_MODEL_RUNS", 1) {
+        met.add(check(variant, seed + run, ops));
+    }
+    if ops as u64 >= OPS {
+        for reason in ALWAYS_MET.iter().chain(also) {
+            assert!(met.reasons.contains(reason), "no packet was dropped for {reason:?}");
+        }
+        assert!(met.revalidated > 0, "no flow was judged again");
+        assert_eq!(met.handed > 0, variant.workers > 1, "packets handed over: {}", met.handed);
+    }
+}
+
+#[test]
+fn one_worker_over_either_underlay() {
+    runs(PLAIN, &[]);
+}
+
+#[test]
+fn one_worker_over_ipv4() {
+    runs(Variant { underlay_v6: false, ..PLAIN }, &[DropReason::TunnelFragment]);
+}
+
+#[test]
+fn one_worker_over_ipv6_clients_preserved() {
+    runs(Variant { underlay_v4: false, preserve: true, ..PLAIN }, &[DropReason::FlowCollision]);
+}
+
+#[test]
+fn one_worker_short_of_ports() {
+    runs(
+        Variant { underlay_v4: false, few_ports: true, ..PLAIN },
+        &[DropReason::SnatPortsExhausted],
+    );
+}
+
+#[test]
+fn two_workers_over_ipv4() {
+    runs(Variant { workers: 2, ..PLAIN }, &[]);
+}
+
+#[test]
+fn two_workers_over_ipv6_clients_preserved() {
+    runs(
+        Variant { workers: 2, preserve: true, underlay_v4: false, ..PLAIN },
+        &[DropReason::FlowCollision],
+    );
+}

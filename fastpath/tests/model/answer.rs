@@ -1,0 +1,135 @@
+//! What the oracle's gateway answers itself: ICMP errors, resets, echo.
+
+use super::judge::is_martian;
+use super::oracle::{Ingress, Oracle};
+use super::parse::{Kind, Packet, Part};
+use super::wire::{self, ACK, FIN, Header, RST, SYN, Segment};
+use super::world::TCP;
+use std::net::IpAddr;
+
+impl Oracle {
+    pub(super) fn answer_time_exceeded(&mut self, data: &[u8], packet: &Packet, from: Ingress) {
+        let kind = if packet.tuple.src.is_ipv4() { 11 } else { 3 };
+        self.answer_error(data, packet, self.own_address(packet, from), (kind, 0, 0));
+    }
+
+    pub(super) fn answer_too_big(
+        &mut self,
+        data: &[u8],
+        packet: &Packet,
+        from: Ingress,
+        mtu: usize,
+    ) {
+        let (kind, code) = if packet.tuple.src.is_ipv4() { (3, 4) } else { (2, 0) };
+        self.answer_error(data, packet, self.own_address(packet, from), (kind, code, mtu as u32));
+    }
+
+    pub(super) fn answer_unreachable(&mut self, data: &[u8], packet: &Packet, from: Ingress) {
+        let kind = if packet.tuple.src.is_ipv4() { 3 } else { 1 };
+        self.answer_error(data, packet, self.own_address(packet, from), (kind, 0, 0));
+    }
+
+    /// Refuses a packet as a closed port of the address that was asked does.
+    pub(super) fn refuse(&mut self, data: &[u8], packet: &Packet, _from: Ingress) {
+        if packet.kind == Kind::Tcp {
+            return self.reset(data, packet);
+        }
+        let (kind, code) = if packet.tuple.src.is_ipv4() { (3, 3) } else { (1, 4) };
+        self.answer_error(data, packet, Some(packet.tuple.dst), (kind, code, 0));
+    }
+
+    fn answer_error(
+        &mut self,
+        data: &[u8],
+        packet: &Packet,
+        src: Option<IpAddr>,
+        (kind, code, word): (u8, u8, u32),
+    ) {
+        let to = packet.tuple.src;
+        let about_error = packet.kind == Kind::IcmpError || packet.part == Part::Later;
+        let Some(src) = src.filter(|_| !about_error && !is_martian(&to) && !to.is_multicast())
+        else {
+            return;
+        };
+        // RFC 1812 section 4.3.2.3; over IPv6 so much that a tunnel carries it.
+        let (longest, header_len) = if to.is_ipv4() { (576, 20) } else { (1232, 40) };
+        let quoted = &data[..data.len().min(longest - header_len - 8)];
+        let message = wire::icmp(&src, &to, kind, code, word.to_be_bytes(), quoted);
+        self.originate(wire::ip_packet(&Header::new(src, to, wire::icmp_of(&to)), &message));
+    }
+
+    /// A reset as RFC 9293 section 3.10.7.1 says.
+    fn reset(&mut self, data: &[u8], packet: &Packet) {
+        let tuple = &packet.tuple;
+        if packet.flags & RST != 0 || is_martian(&tuple.src) || tuple.src.is_multicast() {
+            return;
+        }
+        let segment = &data[packet.l4..];
+        let number = |at: usize| {
+            u32::from_be_bytes([segment[at], segment[at + 1], segment[at + 2], segment[at + 3]])
+        };
+        let payload = segment.len() - usize::from(segment[12] >> 4) * 4;
+        let controls = [SYN, FIN].iter().filter(|flag| packet.flags & **flag != 0).count();
+        let next = number(4).wrapping_add((payload + controls) as u32);
+        let (seq, ack, flags) =
+            if packet.flags & ACK != 0 { (number(8), 0, RST) } else { (0, next, RST | ACK) };
+        let reset = Segment {
+            src_port: tuple.dst_port,
+            dst_port: tuple.src_port,
+            seq,
+            ack,
+            flags,
+            ..Segment::default()
+        };
+        let segment = wire::tcp(&tuple.dst, &tuple.src, &reset);
+        self.originate(wire::ip_packet(&Header::new(tuple.dst, tuple.src, TCP), &segment));
+    }
+
+    pub(super) fn answer_echo(&mut self, data: &[u8], packet: &Packet) {
+        self.out.consumed += 1;
+        let (src, dst) = (packet.tuple.dst, packet.tuple.src);
+        let protocol = wire::icmp_of(&src);
+        let mut message = data[packet.l4..].to_vec();
+        let sum = wire::segment_sum(&dst, &src, protocol, &message).unwrap_or(0xffff);
+        message[0] = if src.is_ipv4() { 0 } else { 129 };
+        wire::set_checksum(&src, &dst, protocol, &mut message, sum);
+        let header = Header { tos: packet.tos, ..Header::new(src, dst, protocol) };
+        self.originate_sound(wire::ip_packet(&header, &message), sum == 0xffff);
+    }
+
+    fn originate(&mut self, packet: Vec<u8>) {
+        self.originate_sound(packet, true);
+    }
+
+    /// A packet of the gateway's own leaves, if it can.
+    fn originate_sound(&mut self, packet: Vec<u8>, is_sound: bool) {
+        self.out.originated += 1;
+        let parsed =
+            if packet[0] >> 4 == 4 { super::parse::v4(&packet) } else { super::parse::v6(&packet) };
+        let dst = parsed.expect("the gateway makes packets that parse").tuple.dst;
+        match self.way(&dst) {
+            Ok(way) if packet.len() > way.mtu => {
+                self.drop(sluice_fastpath::DropReason::TooBig);
+            }
+            Ok(way) => self.emit(packet, way, is_sound, None),
+            Err(reason) => self.drop(reason),
+        }
+    }
+
+    /// The gateway's address that speaks to the sender of a packet: that of the
+    /// port where it came in, or the first of the pool through a tunnel
+    /// (RFC 1812 section 4.3.2.4).
+    fn own_address(&self, packet: &Packet, from: Ingress) -> Option<IpAddr> {
+        let to = &packet.tuple.src;
+        if let Ingress::Port(port) = from
+            && let Some(own) = self.world.port_address(port, to)
+        {
+            return Some(own);
+        }
+        let way = self.way(to).ok()?;
+        match way.tunnel {
+            Some(_) => self.pool_address(to),
+            None => self.world.port_address(way.port, to),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Flows as the oracle knows them: an ordered map of tuples, searched and swept
+//! naively. Nothing is cached: every packet is judged by today's world.
+
+use super::parse::{Kind, Packet, Tuple};
+use super::wire::{ACK, FIN, RST, SYN};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Where a connection is, by the subject's labels.
+#[derive(Clone, Debug)]
+pub enum Track {
+    Tcp(TcpTrack),
+    Udp { answered: bool },
+    Icmp,
+    Generic,
+}
+
+/// The handshakes of a TCP connection as seen from the middle.
+#[derive(Clone, Debug, Default)]
+pub struct TcpTrack {
+    /// The handshake so far: SYN, SYN-ACK, done.
+    opening: u8,
+    reset: bool,
+    /// By side (client, server): its FIN was seen, and acknowledged since.
+    fin: [bool; 2],
+    fin_acked: [bool; 2],
+}
+
+impl Track {
+    /// The state that a flow begins in.
+    pub fn begin(packet: &Packet) -> Self {
+        match packet.kind {
+            Kind::Tcp => {
+                let is_syn = packet.flags & (SYN | ACK) == SYN;
+                Track::Tcp(TcpTrack {
+                    opening: if is_syn { 0 } else { 2 },
+                    reset: packet.flags & RST != 0,
+                    ..TcpTrack::default()
+                })
+            }
+            Kind::Udp => Track::Udp { answered: false },
+            Kind::EchoRequest | Kind::EchoReply => Track::Icmp,
+            _ => Track::Generic,
+        }
+    }
+
+    /// True when a SYN of the client begins another connection.
+    pub fn is_over(&self) -> bool {
+        matches!(self.label(), "time_wait" | "close" | "last_ack")
+    }
+
+    /// Follows a packet from side 0 (client) or 1.
+    pub fn follow(&mut self, packet: &Packet, side: usize) {
+        match self {
+            Track::Tcp(tcp) => tcp.follow(packet.flags, side),
+            Track::Udp { answered } => *answered |= side == 1,
+            Track::Icmp | Track::Generic => {}
+        }
+    }
+
+    /// The state's name, as `sluice show flows` prints it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Track::Tcp(tcp) => tcp.label(),
+            Track::Udp { answered: false } => "udp_new",
+            Track::Udp { answered: true } => "udp_stream",
+            Track::Icmp => "icmp",
+            Track::Generic => "generic",
+        }
+    }
+
+    /// Milliseconds without a packet until a flow in this state expires: the
+    /// kernel's defaults, as kube-proxy sets them.
+    pub fn timeout_ms(&self) -> u64 {
+        let seconds = match self.label() {
+            "syn_sent" | "fin_wait" | "time_wait" | "udp_stream" => 120,
+            "syn_recv" => 60,
+            "established" => 86_400,
+            "close_wait" => 3_600,
+            "close" => 10,
+            "generic" => 600,
+            // last_ack, udp_new, icmp
+            _ => 30,
+        };
+        seconds * 1_000
+    }
+}
+
+impl TcpTrack {
+    fn follow(&mut self, flags: u8, side: usize) {
+        if flags & RST != 0 {
+            self.reset = true;
+            return;
+        }
+        let was_reset = self.reset;
+        if flags & SYN != 0 {
+            if side == 1 && self.opening == 0 && !was_reset {
+                self.opening = 1;
+            }
+            return;
+        }
+        // Whoever goes on after a reset did not believe it.
+        if was_reset {
+            self.reset = false;
+            self.opening = 2;
+            return;
+        }
+        if self.fin == [false; 2] && side == 0 && self.opening == 1 && flags & (ACK | FIN) == ACK {
+            self.opening = 2;
+            return;
+        }
+        if flags & ACK != 0 && self.fin[1 - side] {
+            self.fin_acked[1 - side] = true;
+        }
+        if flags & FIN != 0 {
+            self.fin[side] = true;
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        if self.reset {
+            return "close";
+        }
+        let acked = self.fin_acked[0] || self.fin_acked[1];
+        match (self.fin, self.opening) {
+            ([false, false], 0) => "syn_sent",
+            ([false, false], 1) => "syn_recv",
+            ([false, false], _) => "established",
+            ([true, true], _) if self.fin_acked == [true, true] => "time_wait",
+            ([true, true], _) => "last_ack",
+            _ if acked => "close_wait",
+            _ => "fin_wait",
+        }
+    }
+}
+
+/// What a flow's packets become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    pub src: IpAddr,
+    pub src_port: u16,
+    pub dst: IpAddr,
+    pub dst_port: u16,
+}
+
+/// One flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// The tuple of each direction's packets.
+    pub tuples: [Tuple; 2],
+    pub track: Track,
+    pub service: Option<u32>,
+    pub backend: Option<u32>,
+    /// Time of the last packet of each direction that went on.
+    pub seen_ms: [Option<u64>; 2],
+    /// Time of the last change of state, by whatever packet.
+    pub changed_ms: u64,
+}
+
+impl Flow {
+    /// What a packet of a direction becomes: what the other one expects.
+    pub fn translation(&self, side: usize) -> Translation {
+        let other = &self.tuples[1 - side];
+        Translation {
+            src: other.dst,
+            src_port: other.dst_port,
+            dst: other.src,
+            dst_port: other.src_port,
+        }
+    }
+
+    /// Milliseconds since the last packet of either direction.
+    pub fn idle_ms(&self, now_ms: u64) -> u64 {
+        now_ms - self.seen_ms.iter().flatten().max().copied().unwrap_or(0)
+    }
+}
+
+/// All flows.
+#[derive(Clone, Debug, Default)]
+pub struct Flows {
+    by_tuple: BTreeMap<Tuple, (u64, usize)>,
+    list: BTreeMap<u64, Flow>,
+    next: u64,
+}
+
+impl Flows {
+    /// The flow of a tuple and the direction that the tuple stands for.
+    pub fn find(&self, tuple: &Tuple) -> Option<(u64, usize)> {
+        self.by_tuple.get(tuple).copied()
+    }
+
+    pub fn get(&self, id: u64) -> &Flow {
+        &self.list[&id]
+    }
+
+    pub fn get_mut(&mut self, id: u64) -> &mut Flow {
+        self.list.get_mut(&id).expect("a flow")
+    }
+
+    pub fn add(&mut self, flow: Flow) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        for side in [1, 0] {
+            self.by_tuple.insert(flow.tuples[side], (id, side));
+        }
+        self.list.insert(id, flow);
+        id
+    }
+
+    pub fn remove(&mut self, id: u64) {
+        if let Some(flow) = self.list.remove(&id) {
+            for tuple in flow.tuples {
+                self.by_tuple.remove(&tuple);
+            }
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Flow)> {
+        self.list.iter().map(|(id, flow)| (*id, flow))
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+/// What is counted per Service: packets and bytes from and to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCount {
+    pub packets: [u64; 2],
+    pub bytes: [u64; 2],
+}

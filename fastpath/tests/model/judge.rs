@@ -1,0 +1,460 @@
+//! The oracle's journey: flows, Services, NAT, routes.
+
+use super::compile;
+use super::flows::{Flow, Track, Translation};
+use super::oracle::{Choices, Ingress, Oracle, Way};
+use super::parse::{Kind, Packet, Part, Tuple};
+use super::wire::{self, ACK, SYN};
+use super::world::{Backend, Health, Own, TCP, family, octets};
+use sluice_fastpath::DropReason;
+use std::net::IpAddr;
+
+/// What a destination is.
+enum Destination {
+    Elsewhere,
+    Service { service: u32, rotation: Vec<Backend> },
+    Here,
+    Refused(DropReason),
+    Dropped(DropReason),
+}
+
+impl Oracle {
+    /// Judges an IP packet.
+    pub(super) fn judge(
+        &mut self,
+        data: Vec<u8>,
+        packet: Packet,
+        ingress: Ingress,
+        choices: &dyn Choices,
+    ) {
+        let tracked =
+            packet.part == Part::Whole && !matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther);
+        if tracked
+            && let Some((id, side)) = self.flows.find(&packet.tuple)
+            && self.follow(&data, &packet, ingress, id, side)
+        {
+            return;
+        }
+        self.begin(data, &packet, ingress, choices);
+    }
+
+    /// A packet follows its flow. False when there is no flow (any more): its
+    /// endpoint does not serve, its destination has become a VIP, or this is
+    /// the SYN of another connection on the tuple of one that is over.
+    fn follow(
+        &mut self,
+        data: &[u8],
+        packet: &Packet,
+        ingress: Ingress,
+        id: u64,
+        side: usize,
+    ) -> bool {
+        if !self.is_served(id) {
+            self.end(id);
+            return false;
+        }
+        if let Err(reason) = self.source_belongs(&packet.tuple.src, ingress) {
+            self.drop(reason);
+            return true;
+        }
+        self.out.touched.insert(id);
+        let way = match self.way(&self.flows.get(id).translation(side).dst) {
+            Ok(way) => way,
+            Err(reason) => {
+                self.answer_unreachable(data, packet, ingress);
+                self.drop(reason);
+                return true;
+            }
+        };
+        let is_syn = packet.kind == Kind::Tcp && packet.flags & (SYN | ACK) == SYN;
+        if side == 0 && is_syn && self.flows.get(id).track.is_over() {
+            self.end(id);
+            return false;
+        }
+        let now_ms = self.now_ms;
+        let flow = self.flows.get_mut(id);
+        let before = flow.track.label();
+        flow.track.follow(packet, side);
+        if flow.track.label() != before {
+            flow.changed_ms = now_ms;
+        }
+        self.forward(data.to_vec(), packet, ingress, way, (id, side));
+        true
+    }
+
+    fn is_served(&self, id: u64) -> bool {
+        let flow = self.flows.get(id);
+        match flow.backend.map(|backend| self.world.health[backend as usize]) {
+            None => !self.world.vips.contains_key(&flow.tuples[0].dst),
+            Some(Health::Ready | Health::Draining) => true,
+            // TCP stays while the endpoint is known.
+            Some(Health::NotReady) => flow.tuples[0].protocol == TCP,
+            Some(Health::Gone) => false,
+        }
+    }
+
+    fn end(&mut self, id: u64) {
+        self.ended.insert(self.flows.get(id).tuples);
+        self.flows.remove(id);
+    }
+
+    /// A packet of a flow goes its way, translated.
+    fn forward(
+        &mut self,
+        mut data: Vec<u8>,
+        packet: &Packet,
+        ingress: Ingress,
+        way: Way,
+        (id, side): (u64, usize),
+    ) {
+        if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
+            return self.drop(reason);
+        }
+        let now_ms = self.now_ms;
+        let flow = self.flows.get_mut(id);
+        flow.seen_ms[side] = Some(now_ms);
+        let translation = flow.translation(side);
+        if let Some(service) = flow.service {
+            let count = self.services.entry(service).or_default();
+            count.packets[side] += 1;
+            count.bytes[side] += packet.len as u64;
+        }
+        let is_sound = translate(&mut data, packet, &translation);
+        if packet.kind == Kind::Tcp && packet.flags & SYN != 0 {
+            self.clamp(&mut data, packet, ingress, way);
+        }
+        self.emit_in_pieces(data, way, is_sound, Some((id, side)));
+    }
+
+    /// Why a packet ends before its way out, the sender told.
+    fn cannot_go(
+        &mut self,
+        data: &[u8],
+        packet: &Packet,
+        ingress: Ingress,
+        way: Way,
+    ) -> Option<DropReason> {
+        if packet.ttl <= 1 {
+            self.answer_time_exceeded(data, packet, ingress);
+            return Some(DropReason::TtlExceeded);
+        }
+        if packet.len > way.mtu && packet.dont_fragment {
+            self.answer_too_big(data, packet, ingress, way.mtu);
+            return Some(DropReason::TooBig);
+        }
+        None
+    }
+
+    /// A packet without a flow.
+    fn begin(&mut self, data: Vec<u8>, packet: &Packet, ingress: Ingress, choices: &dyn Choices) {
+        let (src, dst) = (packet.tuple.src, packet.tuple.dst);
+        if is_martian(&src) || src.is_multicast() || is_martian(&dst) {
+            return self.drop(DropReason::Martian);
+        }
+        if let Err(reason) = self.source_belongs(&src, ingress) {
+            return self.drop(reason);
+        }
+        if packet.part != Part::Whole {
+            if self.world.vips.contains_key(&dst) || self.world.own.contains_key(&dst) {
+                return self.drop(DropReason::FragmentNotSupported);
+            }
+            return self.pass(data, packet, ingress);
+        }
+        let service = match self.destination(packet) {
+            Destination::Dropped(reason) => return self.drop(reason),
+            Destination::Refused(reason) => {
+                self.refuse(&data, packet, ingress);
+                return self.drop(reason);
+            }
+            Destination::Here => return self.answer_echo(&data, packet),
+            Destination::Service { .. }
+                if packet.kind == Kind::Tcp && packet.flags & (SYN | ACK) != SYN =>
+            {
+                self.refuse(&data, packet, ingress);
+                return self.drop(DropReason::NoConnection);
+            }
+            Destination::Service { service, rotation } => Some((service, rotation)),
+            Destination::Elsewhere => None,
+        };
+        if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
+            return self.pass(data, packet, ingress);
+        }
+        if packet.ttl <= 1 {
+            self.answer_time_exceeded(&data, packet, ingress);
+            return self.drop(DropReason::TtlExceeded);
+        }
+        self.new_flow(data, packet, ingress, service, choices);
+    }
+
+    fn new_flow(
+        &mut self,
+        data: Vec<u8>,
+        packet: &Packet,
+        ingress: Ingress,
+        service: Option<(u32, Vec<Backend>)>,
+        choices: &dyn Choices,
+    ) {
+        let tuple = packet.tuple;
+        // What the subject chose, if it made a flow: one that translates
+        // nothing is an old one, from before the destination was a VIP.
+        let got = choices.translation(&tuple, &self.ended);
+        let got = got.filter(|got| service.is_none() || got.dst != tuple.dst);
+        let mut to = Translation {
+            src: tuple.src,
+            src_port: tuple.src_port,
+            dst: tuple.dst,
+            dst_port: tuple.dst_port,
+        };
+        let mut backend = None;
+        if let Some((_, rotation)) = &service {
+            let choice = compile::choose(rotation, &tuple);
+            if let Some(got) =
+                got.filter(|got| (got.dst, got.dst_port) != (choice.address, choice.port))
+            {
+                return self.complain(format!("{tuple:?} became {got:?} instead of {choice:?}"));
+            }
+            (to.dst, to.dst_port) = (choice.address, choice.port);
+            backend = Some(choice.id);
+        }
+        let way = match self.way(&to.dst) {
+            Ok(way) => way,
+            Err(reason) => {
+                self.answer_unreachable(&data, packet, ingress);
+                return self.drop(reason);
+            }
+        };
+        if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
+            return self.drop(reason);
+        }
+        let pool = &self.world.pools[family(&tuple.src)];
+        // Replies must come back here, and only a pod's node sends those to an
+        // outside client our way.
+        let returns =
+            self.world.pod_node(&tuple.src).is_none() && self.world.pod_node(&to.dst).is_some();
+        let snat = service.is_some() && !(pool.preserve && returns);
+        if snat {
+            let Some(got) = got else {
+                if self.free_ports(&to, tuple.protocol) {
+                    self.complain(format!("{tuple:?} got no port, though some are free"));
+                }
+                return self.drop(DropReason::SnatPortsExhausted);
+            };
+            let legal = pool.addresses.contains(&got.src)
+                && (pool.port_min..=pool.port_max).contains(&got.src_port);
+            if !legal {
+                return self
+                    .complain(format!("{tuple:?} became {got:?}, which is not of the pool"));
+            }
+            (to.src, to.src_port) = (got.src, got.src_port);
+        }
+        let reply = reply_tuple(&to, tuple.protocol);
+        let is_taken = self.flows.find(&reply).is_some();
+        if is_taken || got.is_none() && choices.lingers(&reply) {
+            if snat {
+                self.complain(format!("{tuple:?} got {to:?}, which another flow has"));
+            }
+            return self.drop(DropReason::FlowCollision);
+        }
+        let id = self.flows.add(Flow {
+            tuples: [tuple, reply],
+            track: Track::begin(packet),
+            service: service.map(|(service, _)| service),
+            backend,
+            seen_ms: [None, None],
+            changed_ms: self.now_ms,
+        });
+        self.out.touched.insert(id);
+        self.forward(data, packet, ingress, way, (id, 0));
+    }
+
+    /// Whether a pool has a port left towards a server.
+    fn free_ports(&self, to: &Translation, protocol: u8) -> bool {
+        let pool = &self.world.pools[family(&to.dst)];
+        pool.addresses.iter().any(|address| {
+            (pool.port_min..=pool.port_max).any(|port| {
+                let to = Translation { src: *address, src_port: port, ..*to };
+                self.flows.find(&reply_tuple(&to, protocol)).is_none()
+            })
+        })
+    }
+
+    /// A packet that belongs to no flow and makes none.
+    fn pass(&mut self, mut data: Vec<u8>, packet: &Packet, ingress: Ingress) {
+        if packet.ttl <= 1 {
+            self.answer_time_exceeded(&data, packet, ingress);
+            return self.drop(DropReason::TtlExceeded);
+        }
+        let way = match self.way(&packet.tuple.dst) {
+            Ok(way) => way,
+            Err(reason) => {
+                self.answer_unreachable(&data, packet, ingress);
+                return self.drop(reason);
+            }
+        };
+        if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
+            return self.drop(reason);
+        }
+        let tuple = &packet.tuple;
+        let same = Translation {
+            src: tuple.src,
+            src_port: tuple.src_port,
+            dst: tuple.dst,
+            dst_port: tuple.dst_port,
+        };
+        // Parts of packets have no checksum that could be judged.
+        let is_sound = translate(&mut data, packet, &same) && packet.part == Part::Whole;
+        self.emit_in_pieces(data, way, is_sound, None);
+    }
+
+    fn destination(&self, packet: &Packet) -> Destination {
+        let tuple = &packet.tuple;
+        let is_port = matches!(packet.kind, Kind::Tcp | Kind::Udp);
+        let frontend = self.world.frontends.get(&(tuple.dst, tuple.dst_port, tuple.protocol));
+        if let Some(frontend) = frontend.filter(|_| is_port) {
+            let rotation = self.world.rotation(frontend);
+            if rotation.is_empty() {
+                return Destination::Refused(DropReason::NoBackend);
+            }
+            return Destination::Service { service: frontend.service, rotation };
+        }
+        let here = |unused| match packet.kind {
+            Kind::EchoRequest => Destination::Here,
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::Tcp | Kind::Udp => Destination::Refused(unused),
+            _ => Destination::Dropped(unused),
+        };
+        if self.world.vips.contains_key(&tuple.dst) {
+            return here(DropReason::VipPortUnused);
+        }
+        match self.world.own.get(&tuple.dst) {
+            None => Destination::Elsewhere,
+            Some(Own::Port(_)) => here(DropReason::LocalPortUnused),
+            Some(Own::Kernel(_)) => Destination::Dropped(DropReason::KernelAddress),
+            Some(Own::Snat) => match packet.kind {
+                Kind::EchoRequest => Destination::Here,
+                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+                Kind::Tcp => Destination::Refused(DropReason::NoConnection),
+                _ => Destination::Dropped(DropReason::NoSnatFlow),
+            },
+        }
+    }
+
+    /// Whether a source may come from where it came.
+    fn source_belongs(&self, src: &IpAddr, ingress: Ingress) -> Result<(), DropReason> {
+        if self.world.own.contains_key(src) || self.world.vips.contains_key(src) {
+            return Err(DropReason::SpoofedOwnAddress);
+        }
+        match (ingress, self.world.pod_node(src)) {
+            (Ingress::Port(_), None) => Ok(()),
+            (Ingress::Port(_), Some(_)) => Err(DropReason::SpoofedPod),
+            (Ingress::Node(sender), Some(node)) if sender == node => Ok(()),
+            (Ingress::Node(sender), _) if self.world.node_by_underlay(src) == Some(sender) => {
+                Ok(())
+            }
+            (Ingress::Node(_), _) => Err(DropReason::WrongVtep),
+        }
+    }
+
+    /// Lowers the MSS option of a SYN to what every tunnel on the connection's
+    /// way carries, there and back.
+    fn clamp(&self, data: &mut [u8], packet: &Packet, ingress: Ingress, way: Way) {
+        let onwards = way.tunnel.map(|_| way.mtu);
+        // Where the packet came from is where its answers go.
+        let back = match ingress {
+            Ingress::Node(node) => self.tunnel_way(node).ok(),
+            Ingress::Port(_) => None,
+        };
+        let Some(mtu) = onwards.into_iter().chain(back.map(|way| way.mtu)).min() else { return };
+        let headers = if packet.tuple.src.is_ipv4() { 20 } else { 40 } + 20;
+        let most = (mtu - headers) as u16;
+        let (src, dst) = addresses(data);
+        let segment = &mut data[packet.l4..];
+        let Some(before) = wire::segment_sum(&src, &dst, TCP, segment) else { return };
+        if let Some(at) = mss_option(segment)
+            && wire::be16(segment, at) > most
+        {
+            segment[at..at + 2].copy_from_slice(&most.to_be_bytes());
+            wire::set_checksum(&src, &dst, TCP, segment, before);
+        }
+    }
+}
+
+/// Offset of the value of a segment's first MSS option.
+fn mss_option(segment: &[u8]) -> Option<usize> {
+    let end = usize::from(segment[12] >> 4) * 4;
+    let mut at = 20;
+    while at < end && segment[at] != 0 {
+        if segment[at] == 1 {
+            at += 1;
+            continue;
+        }
+        let len = usize::from(*segment[..end].get(at + 1)?);
+        if len < 1 || at + len > end {
+            return None;
+        }
+        if segment[at] == 2 && len == 4 {
+            return Some(at + 2);
+        }
+        at += len;
+    }
+    None
+}
+
+/// The tuple that a reply to a translated packet has.
+fn reply_tuple(to: &Translation, protocol: u8) -> Tuple {
+    Tuple { src: to.dst, dst: to.src, src_port: to.dst_port, dst_port: to.src_port, protocol }
+}
+
+fn addresses(data: &[u8]) -> (IpAddr, IpAddr) {
+    let (len, at) = if data[0] >> 4 == 4 { (4, 12) } else { (16, 8) };
+    let address = |at: usize| match len {
+        4 => IpAddr::from(<[u8; 4]>::try_from(&data[at..at + 4]).expect("four bytes")),
+        _ => IpAddr::from(<[u8; 16]>::try_from(&data[at..at + 16]).expect("sixteen bytes")),
+    };
+    (address(at), address(at + len))
+}
+
+/// Replaces addresses and ports, takes one hop, and computes every checksum
+/// anew; a transport checksum that was wrong stays wrong by as much. Returns
+/// whether it was right.
+fn translate(data: &mut [u8], packet: &Packet, to: &Translation) -> bool {
+    let tuple = &packet.tuple;
+    let has_transport = packet.part != Part::Later;
+    let before = has_transport
+        .then(|| wire::segment_sum(&tuple.src, &tuple.dst, tuple.protocol, &data[packet.l4..]))
+        .flatten();
+    let same = (to.src, to.src_port, to.dst, to.dst_port)
+        == (tuple.src, tuple.src_port, tuple.dst, tuple.dst_port);
+    let ttl_at = if tuple.src.is_ipv4() { 8 } else { 7 };
+    data[ttl_at] -= 1;
+    if !same {
+        let addresses = [octets(&to.src), octets(&to.dst)].concat();
+        let at = if tuple.src.is_ipv4() { 12 } else { 8 };
+        data[at..at + addresses.len()].copy_from_slice(&addresses);
+        let segment = &mut data[packet.l4..];
+        segment[..2].copy_from_slice(&to.src_port.to_be_bytes());
+        segment[2..4].copy_from_slice(&to.dst_port.to_be_bytes());
+        if let Some(before) = before {
+            wire::set_checksum(&to.src, &to.dst, tuple.protocol, segment, before);
+        }
+    }
+    if tuple.src.is_ipv4() {
+        wire::fix_v4_header(data);
+    }
+    before.is_none_or(|sum| sum == 0xffff)
+}
+
+/// Addresses that nobody has here (RFC 6890): this network, loopback, reserved
+/// with broadcast, link-local, IPv4 in IPv6.
+pub(super) fn is_martian(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let first = v4.octets()[0];
+            first == 0 || first == 127 || first >= 240 || v4.is_link_local()
+        }
+        IpAddr::V6(v6) => {
+            let high = u128::from(*v6) >> 32;
+            high == 0 || high == 0xffff || v6.is_unicast_link_local()
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A second, naive reading of the headers: what a packet is, or why it is
+//! none.
+
+use super::wire::{be16, sum};
+use super::world::{Mac, TCP, UDP};
+use sluice_fastpath::DropReason;
+use std::net::IpAddr;
+
+/// What a packet is to flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Tcp,
+    Udp,
+    EchoRequest,
+    EchoReply,
+    IcmpError,
+    IcmpOther,
+    Other,
+}
+
+/// Which part of a packet it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    First,
+    Later,
+}
+
+/// A tuple as it is on the wire: source, destination, ports, protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tuple {
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub protocol: u8,
+}
+
+/// An IP packet, read.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    pub tuple: Tuple,
+    /// Offset of the transport header.
+    pub l4: usize,
+    pub len: usize,
+    pub ttl: u8,
+    pub tos: u8,
+    pub part: Part,
+    pub dont_fragment: bool,
+    pub kind: Kind,
+    pub flags: u8,
+}
+
+/// A frame's Ethernet header.
+pub struct Link {
+    pub dst: Mac,
+    pub vlan: Option<u16>,
+    pub ethertype: u16,
+    pub len: usize,
+}
+
+/// Reads an Ethernet header with at most one tag; a priority tag is none.
+pub fn link(frame: &[u8]) -> Result<Link, DropReason> {
+    if frame.len() < 14 {
+        return Err(DropReason::Truncated);
+    }
+    let dst = frame[..6].try_into().expect("six bytes");
+    let untagged = Link { dst, vlan: None, ethertype: be16(frame, 12), len: 14 };
+    if untagged.ethertype != 0x8100 {
+        return Ok(untagged);
+    }
+    if frame.len() < 18 {
+        return Err(DropReason::Truncated);
+    }
+    let vlan = Some(be16(frame, 14) & 0xfff).filter(|vlan| *vlan != 0);
+    Ok(Link { vlan, ethertype: be16(frame, 16), len: 18, ..untagged })
+}
+
+/// Reads an IPv4 packet; what follows it is padding.
+pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
+    if data.len() < 20 {
+        return Err(DropReason::Truncated);
+    }
+    let header_len = usize::from(data[0] & 0xf) * 4;
+    let len = usize::from(be16(data, 2));
+    if data[0] >> 4 != 4 || header_len < 20 || len < header_len {
+        return Err(DropReason::BadIpHeader);
+    }
+    if len > data.len() {
+        return Err(DropReason::Truncated);
+    }
+    if sum(&[&data[..header_len]]) != 0xffff {
+        return Err(DropReason::BadIpChecksum);
+    }
+    options(&data[20..header_len])?;
+    let flags = be16(data, 6);
+    if usize::from(flags & 0x1fff) * 8 + len > 65_535 {
+        return Err(DropReason::BadIpHeader);
+    }
+    let part = match (flags & 0x1fff, flags & 0x2000) {
+        (0, 0) => Part::Whole,
+        (0, _) => Part::First,
+        _ => Part::Later,
+    };
+    let address = |at: usize| IpAddr::from([data[at], data[at + 1], data[at + 2], data[at + 3]]);
+    let mut packet = Packet {
+        tuple: Tuple {
+            src: address(12),
+            dst: address(16),
+            src_port: 0,
+            dst_port: 0,
+            protocol: data[9],
+        },
+        l4: header_len,
+        len,
+        ttl: data[8],
+        tos: data[1],
+        part,
+        dont_fragment: flags & 0x4000 != 0,
+        kind: Kind::Other,
+        flags: 0,
+    };
+    transport(&mut packet, &data[header_len..len])?;
+    Ok(packet)
+}
+
+fn options(mut list: &[u8]) -> Result<(), DropReason> {
+    while !list.is_empty() && list[0] != 0 {
+        if list[0] == 1 {
+            list = &list[1..];
+            continue;
+        }
+        if list[0] == 131 || list[0] == 137 {
+            return Err(DropReason::SourceRoute);
+        }
+        if list.len() < 2 || list[1] < 2 || usize::from(list[1]) > list.len() {
+            return Err(DropReason::BadIpHeader);
+        }
+        list = &list[usize::from(list[1])..];
+    }
+    Ok(())
+}
+
+/// Reads an IPv6 packet; what follows it is padding.
+pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
+    if data.len() < 40 {
+        return Err(DropReason::Truncated);
+    }
+    if data[0] >> 4 != 6 {
+        return Err(DropReason::BadIpHeader);
+    }
+    let len = 40 + usize::from(be16(data, 4));
+    if len > data.len() {
+        return Err(DropReason::Truncated);
+    }
+    let address = |at: usize| {
+        let octets: [u8; 16] = data[at..at + 16].try_into().expect("sixteen bytes");
+        IpAddr::from(octets)
+    };
+    let (mut protocol, mut l4, mut part) = (data[6], 40, Part::Whole);
+    let mut walked = 0;
+    let mut fragmented = false;
+    while part != Part::Later && [0, 43, 44, 60].contains(&protocol) {
+        if walked == 8 {
+            return Err(DropReason::TooManyExtensions);
+        }
+        if l4 + 4 > len {
+            return Err(DropReason::Truncated);
+        }
+        if protocol == 0 && walked != 0 {
+            return Err(DropReason::BadIpHeader);
+        }
+        if protocol == 43 && data[l4 + 2] == 0 && data[l4 + 3] != 0 {
+            return Err(DropReason::SourceRoute);
+        }
+        let mut header_len = (usize::from(data[l4 + 1]) + 1) * 8;
+        if protocol == 44 {
+            header_len = 8;
+            let word = be16(data, l4 + 2);
+            // At most one (RFC 8200 section 4.1), and nothing beyond 64 KiB.
+            if fragmented || usize::from(word & 0xfff8) + len > 65_535 {
+                return Err(DropReason::BadIpHeader);
+            }
+            fragmented = true;
+            part = match (word >> 3, word & 1) {
+                (0, 0) => Part::Whole,
+                (0, _) => Part::First,
+                _ => Part::Later,
+            };
+        }
+        if l4 + header_len > len {
+            return Err(DropReason::Truncated);
+        }
+        protocol = data[l4];
+        l4 += header_len;
+        walked += 1;
+    }
+    let mut packet = Packet {
+        tuple: Tuple { src: address(8), dst: address(24), src_port: 0, dst_port: 0, protocol },
+        l4,
+        len,
+        ttl: data[7],
+        tos: data[0] << 4 | data[1] >> 4,
+        part,
+        dont_fragment: true,
+        kind: Kind::Other,
+        flags: 0,
+    };
+    transport(&mut packet, &data[l4..len])?;
+    Ok(packet)
+}
+
+fn transport(packet: &mut Packet, data: &[u8]) -> Result<(), DropReason> {
+    if packet.part == Part::Later {
+        return Ok(());
+    }
+    let v4 = packet.tuple.src.is_ipv4();
+    let whole = packet.part == Part::Whole;
+    match packet.tuple.protocol {
+        TCP => {
+            let header_len = data.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+            if data.len() < 20 || header_len < 20 || (whole && header_len > data.len()) {
+                return Err(DropReason::BadL4Header);
+            }
+            packet.flags = data[13] & 0x3f;
+            // Linux, tcp_valid_flags: PSH and URG do not count, unless all do.
+            const POSSIBLE: [u8; 6] = [0x02, 0x12, 0x04, 0x14, 0x11, 0x10];
+            if packet.flags == 0x3f || !POSSIBLE.contains(&(packet.flags & 0x17)) {
+                return Err(DropReason::BadTcpFlags);
+            }
+            packet.kind = Kind::Tcp;
+            packet.tuple.src_port = be16(data, 0);
+            packet.tuple.dst_port = be16(data, 2);
+        }
+        UDP => {
+            let len = data.get(4..6).map_or(0, |_| usize::from(be16(data, 4)));
+            if data.len() < 8 || len < 8 || (whole && len > data.len()) {
+                return Err(DropReason::BadL4Header);
+            }
+            packet.kind = Kind::Udp;
+            packet.tuple.src_port = be16(data, 0);
+            packet.tuple.dst_port = be16(data, 2);
+        }
+        protocol if protocol == if v4 { 1 } else { 58 } => {
+            if data.len() < 8 {
+                return Err(DropReason::BadL4Header);
+            }
+            packet.kind = match (v4, data[0]) {
+                (true, 8) | (false, 128) => Kind::EchoRequest,
+                (true, 0) | (false, 129) => Kind::EchoReply,
+                (true, 3 | 4 | 5 | 11 | 12) | (false, 1..=4) => Kind::IcmpError,
+                _ => Kind::IcmpOther,
+            };
+            if matches!(packet.kind, Kind::EchoRequest | Kind::EchoReply) {
+                packet.tuple.src_port = be16(data, 4);
+                packet.tuple.dst_port = be16(data, 4);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

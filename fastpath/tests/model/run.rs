@@ -1,0 +1,543 @@
+//! One run: operations are carried out on subject and oracle, and compared.
+
+use super::compare::{Ledger, Question};
+use super::compile::compile;
+use super::flows::Translation;
+use super::frames::{self, answer};
+use super::hosts::Hosts;
+use super::ops::{Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
+use super::oracle::{Choices, Ended, Oracle};
+use super::parse::Tuple;
+use super::subject::Subject;
+use super::wire::{ACK, SYN};
+use super::world::{Health, Network, TCP, Target, UDP, UPLINK, Variant, World, host, router};
+use sluice_fastpath::{DropReason, Nanos};
+use sluice_io::{CHUNK_LEN, HEADROOM};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Time that passes with every operation: enough for the limit of errors to a
+/// destination (50 a second) to stay out of the picture.
+const STEP_MS: u64 = 25;
+
+/// Subject, oracle, and what is known of both.
+pub struct Run {
+    variant: Variant,
+    pub subject: Subject,
+    pub oracle: Oracle,
+    pub hosts: Hosts,
+    pub ledger: Ledger,
+    /// Neighbors known at the end of the last step, by worker.
+    known: BTreeSet<(usize, u8, IpAddr)>,
+    /// Tuples of flows that ended because the tables changed: another worker
+    /// may still have them, to be dropped when it looks at them or in time.
+    ghosts: Ended,
+    steps: u64,
+}
+
+/// What the oracle may ask, answered.
+struct View<'a> {
+    subject: &'a Subject,
+    known: &'a BTreeSet<(usize, u8, IpAddr)>,
+    /// The worker whose queue a frame came by.
+    worker: usize,
+    ghosts: &'a Ended,
+}
+
+impl Choices for View<'_> {
+    fn translation(&self, tuple: &Tuple, ended: &Ended) -> Option<Translation> {
+        let flows = self.subject.flow(tuple);
+        let is_over = |both| self.ghosts.contains(both) || ended.contains(both);
+        let live = flows.iter().find(|(flow, _)| !is_over(&flow.tuples));
+        // The new one may be as the old one was.
+        let again = || flows.iter().find(|(flow, _)| flow.packets == [1, 0]);
+        let (flow, side) = live.or_else(again)?;
+        let reply = flow.tuples[1];
+        (*side == 0).then_some(Translation {
+            src: reply.dst,
+            src_port: reply.dst_port,
+            dst: reply.src,
+            dst_port: reply.src_port,
+        })
+    }
+
+    fn lingers(&self, tuple: &Tuple) -> bool {
+        let views = self.subject.flow(tuple);
+        views.iter().any(|(view, _)| self.ghosts.contains(&view.tuples))
+    }
+
+    fn knew(&self, port: u8, address: &IpAddr) -> bool {
+        self.known.contains(&(self.worker, port, *address))
+    }
+}
+
+impl Run {
+    pub fn new(variant: Variant) -> Result<Self, String> {
+        let mut run = Run {
+            variant,
+            subject: Subject::new(variant),
+            oracle: Oracle::new(World::new(variant)),
+            hosts: Hosts::new(),
+            ledger: Ledger::default(),
+            known: BTreeSet::new(),
+            ghosts: BTreeSet::new(),
+            steps: 0,
+        };
+        run.publish()?;
+        Ok(run)
+    }
+
+    /// Carries out an operation; an error says where subject and oracle part.
+    pub fn apply(&mut self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Packet { queue, v6, from, to, l4, shape } => {
+                let (src_port, dst_port, protocol) = match *l4 {
+                    L4::Tcp { src_port, dst_port, .. } => (src_port, dst_port, TCP),
+                    L4::Udp { src_port, dst_port, .. } => (src_port, dst_port, UDP),
+                    _ => (0, 0, 0),
+                };
+                let (src, dst) = (host(*v6, from.0, from.1), host(*v6, to.0, to.1));
+                let tuple = Tuple { src, dst, src_port, dst_port, protocol };
+                self.send(*queue, &tuple, l4, shape, 1)
+            }
+            Op::Follow { queue, flow, side, flags, shape } => {
+                match self.pick(*flow, *side, *flags) {
+                    Some((tuple, l4)) => self.send(*queue, &tuple, &l4, shape, 1),
+                    None => Ok(()),
+                }
+            }
+            Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
+            Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
+                Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
+                None => Ok(()),
+            },
+            Op::Link { queue, port, v6, kind, sender, target } => {
+                self.link(*queue, *port, *v6, *kind, *sender, *target)
+            }
+            Op::Wait { ms, steps } => {
+                for _ in 0..*steps {
+                    self.subject.now.0 += ms * 1_000_000;
+                    self.step(&[])?;
+                }
+                Ok(())
+            }
+            Op::Change(change) => self.change(*change),
+            Op::Host { host, change } => self.change_host(*host, *change),
+        }
+    }
+
+    /// The tuple and header of a packet of some flow.
+    fn pick(&self, flow: u16, side: u8, flags: u8) -> Option<(Tuple, L4)> {
+        let count = self.oracle.flows.len();
+        let number = usize::from(flow) % count.max(1);
+        // The newest first: those have a future.
+        let (_, flow) = self.oracle.flows.iter().nth(count.checked_sub(number + 1)?)?;
+        let tuple = flow.tuples[usize::from(side % 2)];
+        let (src_port, dst_port) = (tuple.src_port, tuple.dst_port);
+        let l4 = match tuple.protocol {
+            TCP => L4::Tcp { src_port, dst_port, flags },
+            UDP => L4::Udp { src_port, dst_port, checksum: true },
+            1 | 58 => L4::Echo { request: side % 2 == 0, id: src_port, zero: false },
+            protocol => L4::Other { protocol },
+        };
+        Some((tuple, l4))
+    }
+
+    /// A connection from the client's end of some flow to a port of a VIP of
+    /// the same family: two such may meet at one endpoint.
+    fn again(&mut self, queue: u8, flow: u16, frontend: u8) -> Result<(), String> {
+        let Some((client, _)) = self.pick(flow, 0, 0) else { return Ok(()) };
+        let v6 = client.src.is_ipv6();
+        let keys: Vec<_> =
+            self.oracle.world.frontends.keys().filter(|key| key.0.is_ipv6() == v6).collect();
+        let at = usize::from(frontend) % keys.len().max(1);
+        let Some(&&(dst, dst_port, protocol)) = keys.get(at) else { return Ok(()) };
+        let src_port = client.src_port;
+        let l4 = match protocol {
+            TCP => L4::Tcp { src_port, dst_port, flags: SYN },
+            _ => L4::Udp { src_port, dst_port, checksum: true },
+        };
+        let tuple = Tuple { src: client.src, dst, src_port, dst_port, protocol };
+        self.send(queue, &tuple, &l4, &Shape::PLAIN, 1)
+    }
+
+    fn send(
+        &mut self,
+        queue: u8,
+        tuple: &Tuple,
+        l4: &L4,
+        shape: &Shape,
+        count: u8,
+    ) -> Result<(), String> {
+        let worker = usize::from(queue) % self.subject.workers();
+        let frames: Vec<_> = (0..count)
+            .map(|number| {
+                let payload = shape.payload + u16::from(number);
+                let shape = Shape { payload, ..*shape };
+                let (port, frame) = frames::packet(&self.oracle.world, tuple, l4, &shape);
+                (worker, port, frame)
+            })
+            // What is longer the port does not receive.
+            .filter(|(_, _, frame)| frame.len() <= CHUNK_LEN - HEADROOM)
+            .collect();
+        self.step(&frames)
+    }
+
+    fn link(
+        &mut self,
+        queue: u8,
+        port: u8,
+        v6: bool,
+        kind: LinkKind,
+        sender: u8,
+        target: (Network, u8),
+    ) -> Result<(), String> {
+        let network = [Network::Uplink, Network::Cluster, Network::Tagged][usize::from(port)];
+        let sender = host(v6, network, sender);
+        let mac = self.hosts.mac(port, &sender);
+        let target = host(v6, target.0, target.1);
+        let world = &self.oracle.world;
+        let is_ours = world.own.contains_key(&target) || world.vips.contains_key(&target);
+        if matches!(kind, LinkKind::FalseReply) && !is_ours {
+            // Not false any more: it would be believed.
+            return Ok(());
+        }
+        let frame = frames::link(&self.oracle.world, port, kind, (sender, mac), target);
+        let worker = usize::from(queue) % self.subject.workers();
+        self.step(&[(worker, port, frame)])
+    }
+
+    /// A neighbor is there, and says by which MAC.
+    fn announce(&mut self, port: u8, address: IpAddr) -> Result<(), String> {
+        // What waits is released by this, not by an answer before it.
+        self.pass_time()?;
+        self.hosts.revive(port, &address);
+        let mac = self.hosts.mac(port, &address);
+        let frame =
+            frames::link(&self.oracle.world, port, LinkKind::Reply, (address, mac), address);
+        self.deliver(&[(0, port, frame)])
+    }
+
+    fn change_host(&mut self, number: u16, change: HostChange) -> Result<(), String> {
+        let (port, address, neighbor) = self.hosts.nth(number);
+        if neighbor.silent {
+            return Ok(());
+        }
+        match change {
+            HostChange::Dies => {
+                neighbor.alive = false;
+                return Ok(());
+            }
+            HostChange::Returns => {}
+            // The dead change nothing.
+            HostChange::NewMac if !neighbor.alive => return Ok(()),
+            HostChange::NewMac => neighbor.macs = (neighbor.macs + 1) % 100,
+        }
+        self.announce(port, address)
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), String> {
+        // What waits for a neighbor leaves by the tables of then: not to be
+        // told apart here.
+        for (port, address) in self.hosts.dead() {
+            self.announce(port, address)?;
+        }
+        let alone = self.variant.workers == 1;
+        let (world, flows) = (&mut self.oracle.world, &self.oracle.flows);
+        let (subject, ghosts) = (&self.subject, &self.ghosts);
+        let keys: Vec<_> = world.frontends.keys().copied().collect();
+        let key = |number: u8| keys.get(usize::from(number) % keys.len().max(1)).copied();
+        match change {
+            Change::Health { frontend, backend, health } => {
+                let health = [Health::Gone, Health::NotReady, Health::Draining, Health::Ready]
+                    [usize::from(health % 4)];
+                if let Some(key) = key(frontend) {
+                    world.set_health(key, backend.into(), health);
+                }
+            }
+            Change::AddBackend { frontend, endpoint } => {
+                if let Some(key) = key(frontend) {
+                    world.add_backend(key, endpoint % super::world::BACKENDS as u8);
+                }
+            }
+            Change::RemoveVip(number) => {
+                let vips: Vec<_> = world.vips.keys().copied().collect();
+                // Of two workers one may still have a flow from before the
+                // address was a VIP: it would come back to life.
+                let lingers = |vip: &IpAddr| {
+                    let mut before = ghosts.iter().filter(|both| both[0].dst == *vip);
+                    before.any(|both| has(subject, both))
+                };
+                let vip = vips.get(usize::from(number) % vips.len().max(1));
+                if let Some(vip) = vip.filter(|vip| !lingers(vip)) {
+                    world.remove_vip(*vip);
+                }
+            }
+            Change::AddVip { v6, place } => {
+                let places = [
+                    (Network::Services, 10),
+                    (Network::Services, 11),
+                    (Network::Uplink, 100),
+                    SOMETIMES_VIP,
+                ];
+                let (network, last) = places[usize::from(place) % places.len()];
+                let vip = host(v6, network, last);
+                // A client whose address becomes a VIP is nobody's case.
+                let began = |address| flows.iter().any(|(_, flow)| flow.tuples[0].src == address);
+                if !world.vips.contains_key(&vip) && !began(vip) {
+                    world.add_vip(vip, network == Network::Uplink);
+                    world.add_frontend(vip, 80, TCP, &[0, 1, 2, place % 20]);
+                    world.add_frontend(vip, 53, UDP, &[7]);
+                }
+            }
+            Change::DefaultRoute(on) => {
+                for v6 in [false, true] {
+                    let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
+                    world.routes.retain(|route| route.0 != any);
+                    if on {
+                        world.routes.push((any, 0, Target::Via(UPLINK, router(v6))));
+                    }
+                }
+                world.route_epoch += 1;
+            }
+            Change::Behind(number) => {
+                for v6 in [false, true] {
+                    let prefix = host(v6, Network::Behind, 0);
+                    let by = |network, last| host(v6, network, last);
+                    let target = match number % 4 {
+                        0 => Target::Via(1, by(Network::Cluster, 20)),
+                        1 => Target::Via(1, by(Network::Cluster, 21)),
+                        2 => Target::Via(2, by(Network::Tagged, 20)),
+                        _ => Target::Blackhole,
+                    };
+                    for route in world.routes.iter_mut().filter(|route| route.0 == prefix) {
+                        route.2 = target;
+                    }
+                }
+                world.route_epoch += 1;
+            }
+            Change::Node { node, present } => {
+                let count = world.nodes.len();
+                world.nodes[usize::from(node) % count].present = present;
+                world.route_epoch += 1;
+            }
+            Change::NodeMac { node, value } => {
+                let count = world.nodes.len();
+                world.nodes[usize::from(node) % count].mac[4] = value;
+                world.route_epoch += 1;
+            }
+            Change::Mtu { port, mtu } => {
+                let count = world.interfaces.len();
+                world.interfaces[usize::from(port) % count].mtu = mtu;
+                world.route_epoch += 1;
+            }
+            Change::OverlayMtu(mtu) => {
+                world.overlay.mtu = mtu;
+                world.route_epoch += 1;
+            }
+            // How clients are translated decides who owns a flow to an
+            // endpoint that is no pod: see the steering's documentation.
+            Change::Preserve(preserve) if alone => {
+                for pool in &mut world.pools {
+                    pool.preserve = preserve;
+                }
+            }
+            Change::Preserve(_) => {}
+            Change::PolicyEpoch => world.policy_epoch += 1,
+            Change::RouteEpoch => world.route_epoch += 1,
+        }
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Result<(), String> {
+        self.oracle.world.version += 1;
+        self.subject.publish(&compile(&self.oracle.world));
+        self.step(&[])
+    }
+
+    /// Time passes, frames arrive, and subject and oracle must agree.
+    fn step(&mut self, frames: &[(usize, u8, Vec<u8>)]) -> Result<(), String> {
+        self.pass_time()?;
+        self.deliver(frames)
+    }
+
+    /// Timers alone: what expires does so before the next frames come.
+    fn pass_time(&mut self) -> Result<(), String> {
+        self.subject.now = Nanos(self.subject.now.0 + STEP_MS * 1_000_000);
+        self.oracle.now_ms = self.subject.now.0 / 1_000_000;
+        let sent = self.settle(0)?;
+        self.expire()?;
+        self.compare(&sent)
+    }
+
+    fn deliver(&mut self, frames: &[(usize, u8, Vec<u8>)]) -> Result<(), String> {
+        for (worker, port, frame) in frames {
+            self.subject.send(*worker, *port, frame);
+        }
+        let sent = self.settle(frames.len() as u64)?;
+        for (worker, port, frame) in frames {
+            let (subject, known, ghosts) = (&self.subject, &self.known, &self.ghosts);
+            let view = View { subject, known, ghosts, worker: *worker };
+            self.oracle.receive(*port, frame, &view);
+        }
+        if let Some(complaint) = self.oracle.complaint.take() {
+            return Err(complaint);
+        }
+        if self.variant.workers > 1 {
+            self.ghosts.append(&mut self.oracle.ended);
+        }
+        self.oracle.ended.clear();
+        let outcome = std::mem::take(&mut self.oracle.out);
+        let touched = outcome.touched.clone();
+        self.ledger.expect(outcome);
+        self.compare(&sent)?;
+        for id in touched {
+            self.check_flow(id)?;
+        }
+        self.steps += 1;
+        if self.steps.is_multiple_of(64) { self.check_flows() } else { Ok(()) }
+    }
+
+    /// What was sent, what waits and what was counted is as expected.
+    fn compare(&mut self, sent: &[(u8, Vec<u8>)]) -> Result<(), String> {
+        self.ledger.match_sent(&self.oracle.world, &self.hosts, sent)?;
+        let neighbors = self.subject.neighbors();
+        self.known = neighbors.iter().map(|(worker, n)| (*worker, n.port.0, n.addr)).collect();
+        let waiting = self.ledger.settle_waiting(&self.hosts, &neighbors, self.variant.workers);
+        let counts = self.ledger.check_counts(&self.subject, &self.oracle);
+        match (waiting, counts) {
+            (Ok(()), counts) => counts?,
+            (Err(waiting), Ok(())) => return Err(waiting),
+            (Err(waiting), Err(counts)) => return Err(format!("{counts}; {waiting}")),
+        }
+        self.subject.check_balance()
+    }
+
+    /// Polls the subject, neighbors answering its questions, until all is
+    /// quiet. Returns what it sent beside questions.
+    fn settle(&mut self, received: u64) -> Result<Vec<(u8, Vec<u8>)>, String> {
+        self.ledger.received += received;
+        let mut sent = Vec::new();
+        loop {
+            let frames = self.subject.settle()?;
+            if frames.is_empty() {
+                return Ok(sent);
+            }
+            for (_, port, frame) in frames {
+                let Some(question) = Question::read(&self.oracle.world, port, &frame)? else {
+                    sent.push((port, frame));
+                    continue;
+                };
+                self.ledger.asked += 1;
+                if let Some(mac) = self.hosts.answers(port, &question.target) {
+                    let vlan = self.oracle.world.interfaces[usize::from(port)].vlan;
+                    let frame = answer(question.target, mac, vlan, question.asker);
+                    // ARP has no ports to spread by: NICs give it to the first
+                    // queue, whoever asked.
+                    self.subject.send(0, port, &frame);
+                    self.ledger.received += 1;
+                    self.ledger.learned += 1;
+                }
+            }
+        }
+    }
+
+    /// Drops the oracle's flows that the subject has let expire. It may take
+    /// a little over two ticks of its wheel for that, and not a moment less
+    /// than the timeout.
+    fn expire(&mut self) -> Result<(), String> {
+        const LATE_MS: u64 = 2_200;
+        let now_ms = self.oracle.now_ms;
+        let mut gone = Vec::new();
+        for (id, flow) in self.oracle.flows.iter() {
+            let idle = flow.idle_ms(now_ms);
+            let timeout = flow.track.timeout_ms();
+            if idle < timeout {
+                continue;
+            }
+            if !has(&self.subject, &flow.tuples) {
+                gone.push(id);
+            } else if idle.min(now_ms - flow.changed_ms) > timeout + LATE_MS {
+                return Err(format!("idle for {idle} ms and not expired: {flow:?}"));
+            }
+        }
+        for id in gone {
+            self.oracle.flows.remove(id);
+        }
+        Ok(())
+    }
+
+    /// The subject has a flow as the oracle has it.
+    fn check_flow(&self, id: u64) -> Result<(), String> {
+        let Some((_, flow)) = self.oracle.flows.iter().find(|(other, _)| *other == id) else {
+            return Ok(());
+        };
+        let views = self.subject.flow(&flow.tuples[0]);
+        let view = views.iter().find(|(view, _)| view.tuples == flow.tuples);
+        let Some((view, _)) = view else {
+            return Err(format!("the subject lacks {flow:?}; it has {views:?}"));
+        };
+        let same = view.state == flow.track.label()
+            && view.service == flow.service
+            && view.backend == flow.backend;
+        if same { Ok(()) } else { Err(format!("the subject has {view:?} instead of {flow:?}")) }
+    }
+
+    /// All flows are the same, and none is on two workers.
+    pub fn check_flows(&mut self) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for view in self.subject.flows() {
+            if self.ghosts.contains(&view.tuples) {
+                continue;
+            }
+            let ours = self.oracle.flows.find(&view.tuples[0]);
+            let is_ours =
+                ours.is_some_and(|(id, _)| self.oracle.flows.get(id).tuples == view.tuples);
+            let fresh =
+                view.tuples.iter().collect::<BTreeSet<_>>().iter().all(|t| seen.insert(**t));
+            if !(is_ours && fresh) {
+                let what = if is_ours { "twice" } else { "which is unknown" };
+                return Err(format!("the subject has {view:?} {what}"));
+            }
+        }
+        let ids: Vec<_> = self.oracle.flows.iter().map(|(id, _)| id).collect();
+        ids.into_iter().try_for_each(|id| {
+            let flow = self.oracle.flows.get(id);
+            let overdue = flow.idle_ms(self.oracle.now_ms) >= flow.track.timeout_ms();
+            if overdue { Ok(()) } else { self.check_flow(id) }
+        })
+    }
+
+    /// Ends the run: everything is given back. Returns what it met.
+    pub fn finish(mut self) -> Result<Met, String> {
+        self.check_flows()?;
+        let handed = self.subject.count(|counters| counters.handed_out.get());
+        let revalidated = self.subject.count(|counters| counters.revalidated.get());
+        let met = Met { reasons: self.ledger.reasons(), handed, revalidated };
+        self.subject.close()?;
+        Ok(met)
+    }
+}
+
+/// Whether the subject has a flow, on any worker.
+fn has(subject: &Subject, tuples: &[Tuple; 2]) -> bool {
+    subject.flow(&tuples[0]).iter().any(|(flow, _)| flow.tuples == *tuples)
+}
+
+/// What a run met: a run that meets little tests little.
+#[derive(Debug, Default)]
+pub struct Met {
+    pub reasons: BTreeSet<DropReason>,
+    /// Packets handed from worker to worker.
+    pub handed: u64,
+    /// Flows judged again.
+    pub revalidated: u64,
+}
+
+impl Met {
+    pub fn add(&mut self, other: Met) {
+        self.reasons.extend(other.reasons);
+        self.handed += other.handed;
+        self.revalidated += other.revalidated;
+    }
+}

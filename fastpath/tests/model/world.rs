@@ -1,0 +1,452 @@
+//! What the gateway is told, as plain collections: the oracle reads it as it
+//! is, [`super::compile`] makes the subject's tables of it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A MAC.
+pub type Mac = [u8; 6];
+
+/// One interface of the gateway.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub mac: Mac,
+    pub mtu: u16,
+    pub vlan: Option<u16>,
+    pub announce: bool,
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub present: bool,
+    pub v4: Option<IpAddr>,
+    pub v6: Option<IpAddr>,
+    pub mac: Mac,
+}
+
+/// The overlay.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    pub vni: u32,
+    pub udp_port: u16,
+    pub mac: Mac,
+    pub mtu: u16,
+    pub v4: Option<IpAddr>,
+    pub v6: Option<IpAddr>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Connected(u8),
+    Via(u8, IpAddr),
+    Tunnel(usize),
+    Blackhole,
+}
+
+/// What is known of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    Gone,
+    NotReady,
+    Draining,
+    Ready,
+}
+
+/// An endpoint of a Service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    pub id: u32,
+    pub address: IpAddr,
+    pub port: u16,
+}
+
+/// One port of one VIP.
+#[derive(Clone, Debug)]
+pub struct Frontend {
+    pub service: u32,
+    /// All endpoints; those in rotation are picked by their health.
+    pub backends: Vec<Backend>,
+}
+
+/// The addresses that stand in for clients, of one family.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub preserve: bool,
+    pub addresses: Vec<IpAddr>,
+    pub port_min: u16,
+    pub port_max: u16,
+}
+
+/// How an address is the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    Port(u8),
+    Snat,
+    Kernel(u8),
+}
+
+/// Everything that control publishes.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub workers: usize,
+    pub interfaces: Vec<Interface>,
+    pub overlay: Overlay,
+    pub nodes: Vec<Node>,
+    pub routes: Vec<(IpAddr, u8, Target)>,
+    pub own: BTreeMap<IpAddr, Own>,
+    /// By [`family`].
+    pub pools: [Pool; 2],
+    /// VIPs, and whether they are announced.
+    pub vips: BTreeMap<IpAddr, bool>,
+    /// By VIP, port and protocol.
+    pub frontends: BTreeMap<(IpAddr, u16, u8), Frontend>,
+    /// Service ports ever made: the next one's id.
+    pub services: u32,
+    /// By backend id.
+    pub health: Vec<Health>,
+    pub version: u64,
+    pub policy_epoch: u32,
+    pub route_epoch: u32,
+    /// By group of Services; the last is for flows without one.
+    pub service_epochs: [u32; 65],
+}
+
+/// The underlay that the overlay runs over, and how clients are translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    pub underlay_v4: bool,
+    pub underlay_v6: bool,
+    pub preserve: bool,
+    /// A pool so small that it runs out.
+    pub few_ports: bool,
+    pub workers: usize,
+}
+
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+
+pub const UPLINK: u8 = 0;
+pub const CLUSTER: u8 = 1;
+pub const TAGGED: u8 = 2;
+
+/// Pods and other backends that a Service may have, by family.
+pub const BACKENDS: usize = 24;
+
+/// 0 for IPv4, 1 for IPv6.
+pub fn family(address: &IpAddr) -> usize {
+    usize::from(address.is_ipv6())
+}
+
+/// The `host`th address of one of the gateway's networks, in either family.
+pub fn host(v6: bool, network: Network, host: u8) -> IpAddr {
+    const SPECIAL: [[&str; 5]; 2] = [
+        ["127.0.0.1", "169.254.1.1", "224.0.0.5", "0.0.0.0", "255.255.255.255"],
+        ["::1", "fe80::1", "ff02::5", "::", "::ffff:10.0.0.1"],
+    ];
+    if network == Network::Special {
+        return SPECIAL[usize::from(v6)][usize::from(host) % 5].parse().expect("an address");
+    }
+    let (v4, prefix) = match network {
+        Network::Uplink => ([192, 0, 2], "2001:db8:1::"),
+        Network::Cluster => ([10, 0, 0], "fd00:0:0:10::"),
+        Network::Tagged => ([198, 51, 100], "2001:db8:7::"),
+        Network::Internet => ([203, 0, 113], "2001:db8:ffff::"),
+        Network::Pods(node) => (
+            [10, 1, node],
+            ["fd01:0:0:0::", "fd01:0:0:1::", "fd01:0:0:2::", "fd01:0:0:3::"][usize::from(node % 4)],
+        ),
+        Network::Pool => ([10, 1, 255], "fd01:0:0:ff::"),
+        Network::Services => ([10, 96, 0], "fd96::"),
+        Network::Hole => ([10, 66, 0], "fd66::"),
+        Network::Behind => ([10, 77, 0], "fd77::"),
+        Network::Nowhere => ([100, 64, 0], "2002::"),
+        Network::Special => unreachable!("they are listed"),
+    };
+    if v6 {
+        let base: Ipv6Addr = prefix.parse().expect("a prefix");
+        Ipv6Addr::from(u128::from(base) + u128::from(host)).into()
+    } else {
+        [v4[0], v4[1], v4[2], host].into()
+    }
+}
+
+/// The networks around the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Uplink,
+    Cluster,
+    Tagged,
+    /// Behind the uplink's router.
+    Internet,
+    Pods(u8),
+    Pool,
+    Services,
+    /// Blackholed.
+    Hole,
+    /// Behind a router of the cluster's network.
+    Behind,
+    /// Without a route.
+    Nowhere,
+    /// Addresses that no packet may have: loopback, link-local, multicast,
+    /// unspecified, reserved.
+    Special,
+}
+
+/// Prefix length of the networks.
+pub fn prefix_len(v6: bool) -> u8 {
+    if v6 { 64 } else { 24 }
+}
+
+/// The address of the uplink's router.
+pub fn router(v6: bool) -> IpAddr {
+    host(v6, Network::Uplink, 1)
+}
+
+impl World {
+    /// The world that a run begins with.
+    pub fn new(variant: Variant) -> Self {
+        let mut own = BTreeMap::new();
+        let mut interface = |id: u8, network, vlan, mtu, announce| {
+            let addresses: Vec<_> =
+                [false, true].map(|v6| (host(v6, network, 254), prefix_len(v6))).into();
+            for (address, _) in &addresses {
+                own.insert(*address, Own::Port(id));
+            }
+            Interface { mac: [2, 0, 0, 0, 0, id], mtu, vlan, announce, addresses }
+        };
+        let interfaces = vec![
+            interface(UPLINK, Network::Uplink, None, 1500, true),
+            interface(CLUSTER, Network::Cluster, None, 1500, false),
+            interface(TAGGED, Network::Tagged, Some(7), 1400, true),
+        ];
+        for v6 in [false, true] {
+            own.insert(host(v6, Network::Uplink, 253), Own::Kernel(UPLINK));
+        }
+        let pools = [false, true].map(|v6| {
+            let count = if variant.few_ports { 1 } else { 2 };
+            let addresses: Vec<_> = (1..=count).map(|n| host(v6, Network::Pool, n)).collect();
+            for address in &addresses {
+                own.insert(*address, Own::Snat);
+            }
+            let port_max = if variant.few_ports { 40_001 } else { 40_600 };
+            Pool { preserve: variant.preserve, addresses, port_min: 40_000, port_max }
+        });
+        let underlay = |v6: bool, n| {
+            let used = if v6 { variant.underlay_v6 } else { variant.underlay_v4 };
+            used.then(|| host(v6, Network::Cluster, n))
+        };
+        let node = |n: u8| Node {
+            present: true,
+            v4: underlay(false, n),
+            v6: underlay(true, n),
+            mac: [2, 0, 0, 1, 0, n],
+        };
+        let mut world = World {
+            workers: variant.workers,
+            interfaces,
+            overlay: Overlay {
+                vni: 4242,
+                udp_port: 8472,
+                mac: [2, 0, 0, 2, 0, 0],
+                mtu: 1440,
+                v4: underlay(false, 254),
+                v6: underlay(true, 254),
+            },
+            nodes: (0..4).map(|n| node(n + 10)).collect(),
+            routes: Vec::new(),
+            own,
+            pools,
+            vips: BTreeMap::new(),
+            frontends: BTreeMap::new(),
+            services: 0,
+            health: Vec::new(),
+            version: 0,
+            policy_epoch: 1,
+            route_epoch: 1,
+            service_epochs: [1; 65],
+        };
+        world.first_routes();
+        world.first_services();
+        world
+    }
+
+    fn first_routes(&mut self) {
+        for v6 in [false, true] {
+            let len = prefix_len(v6);
+            let mut add = |network, len, target| {
+                self.routes.push((host(v6, network, 0), len, target));
+            };
+            add(Network::Uplink, len, Target::Connected(UPLINK));
+            add(Network::Cluster, len, Target::Connected(CLUSTER));
+            add(Network::Tagged, len, Target::Connected(TAGGED));
+            add(Network::Hole, len, Target::Blackhole);
+            add(Network::Internet, len, Target::Via(UPLINK, router(v6)));
+            add(Network::Behind, len, Target::Via(CLUSTER, host(v6, Network::Cluster, 20)));
+            for node in 0..4 {
+                add(Network::Pods(node), len, Target::Tunnel(usize::from(node)));
+            }
+        }
+    }
+
+    fn first_services(&mut self) {
+        for v6 in [false, true] {
+            for (network, last, announce) in [
+                (Network::Services, 10, false),
+                (Network::Uplink, 100, true),
+                (Network::Services, 11, false),
+            ] {
+                self.add_vip(host(v6, network, last), announce);
+            }
+            // The three kinds of choice: few, many (Maglev), none; and one
+            // endpoint that is no pod.
+            self.add_frontend(host(v6, Network::Services, 10), 80, TCP, &[0, 1, 2]);
+            self.add_frontend(host(v6, Network::Services, 10), 53, UDP, &[7]);
+            self.add_frontend(host(v6, Network::Uplink, 100), 80, TCP, &[0, 1, 5, 6]);
+            self.add_frontend(host(v6, Network::Uplink, 100), 53, UDP, &[7]);
+            let many: Vec<u8> = (0..18).collect();
+            self.add_frontend(host(v6, Network::Uplink, 100), 443, TCP, &many);
+            self.add_frontend(host(v6, Network::Services, 11), 80, TCP, &[]);
+            self.add_frontend(host(v6, Network::Services, 11), 81, TCP, &[23]);
+        }
+    }
+
+    /// Adds a VIP without ports.
+    pub fn add_vip(&mut self, address: IpAddr, announce: bool) {
+        self.vips.insert(address, announce);
+        self.service_epochs[64] += 1;
+    }
+
+    /// Adds a port of a VIP, with endpoints by their numbers.
+    pub fn add_frontend(&mut self, vip: IpAddr, port: u16, protocol: u8, endpoints: &[u8]) {
+        let service = self.services;
+        self.services += 1;
+        self.frontends.insert((vip, port, protocol), Frontend { service, backends: Vec::new() });
+        for &endpoint in endpoints {
+            self.add_backend((vip, port, protocol), endpoint);
+        }
+    }
+
+    /// Adds an endpoint to a port of a VIP, ready; its number is new.
+    pub fn add_backend(&mut self, key: (IpAddr, u16, u8), endpoint: u8) {
+        let id = self.health.len() as u32;
+        self.health.push(Health::Ready);
+        let address = Self::endpoint(key.0.is_ipv6(), endpoint);
+        let Some(frontend) = self.frontends.get_mut(&key) else { return };
+        // The target port differs from the Service's.
+        let old = frontend.backends.extract_if(.., |backend| backend.address == address);
+        for backend in old {
+            self.health[backend.id as usize] = Health::Gone;
+        }
+        frontend.backends.push(Backend { id, address, port: 8000 + key.1 });
+        let group = frontend.service as usize % 64;
+        self.service_epochs[group] += 1;
+    }
+
+    /// The address of an endpoint by number: a pod, but for the last.
+    pub fn endpoint(v6: bool, endpoint: u8) -> IpAddr {
+        if usize::from(endpoint) == BACKENDS - 1 {
+            return host(v6, Network::Cluster, 30);
+        }
+        host(v6, Network::Pods(endpoint % 4), 5 + endpoint / 4)
+    }
+
+    /// Sets what is known of an endpoint.
+    pub fn set_health(&mut self, key: (IpAddr, u16, u8), index: usize, health: Health) {
+        let Some(frontend) = self.frontends.get_mut(&key) else { return };
+        if frontend.backends.is_empty() {
+            return;
+        }
+        let index = index % frontend.backends.len();
+        let id = frontend.backends[index].id as usize;
+        let group = frontend.service as usize % 64;
+        if health == Health::Gone {
+            frontend.backends.remove(index);
+        }
+        self.health[id] = health;
+        self.service_epochs[group] += 1;
+    }
+
+    /// Removes a VIP and its ports.
+    pub fn remove_vip(&mut self, address: IpAddr) {
+        self.vips.remove(&address);
+        self.service_epochs[64] += 1;
+        let gone: Vec<_> = self.frontends.keys().filter(|key| key.0 == address).copied().collect();
+        for key in gone {
+            let Some(frontend) = self.frontends.remove(&key) else { continue };
+            for backend in &frontend.backends {
+                self.health[backend.id as usize] = Health::Gone;
+            }
+            self.service_epochs[frontend.service as usize % 64] += 1;
+        }
+    }
+
+    /// The endpoints that new flows of a frontend may get.
+    pub fn rotation(&self, frontend: &Frontend) -> Vec<Backend> {
+        let with = |health| {
+            let backends = frontend.backends.iter().copied();
+            backends.filter(|b| self.health[b.id as usize] == health).collect::<Vec<_>>()
+        };
+        let ready = with(Health::Ready);
+        if ready.is_empty() { with(Health::Draining) } else { ready }
+    }
+
+    /// The target of the longest prefix that contains an address.
+    pub fn lookup(&self, address: &IpAddr) -> Option<Target> {
+        let mut best: Option<(u8, Target)> = None;
+        for (prefix, len, target) in &self.routes {
+            if contains(prefix, *len, address) && best.is_none_or(|(longest, _)| *len >= longest) {
+                best = Some((*len, *target));
+            }
+        }
+        best.map(|(_, target)| target)
+    }
+
+    /// The node whose tunnel leads to an address.
+    pub fn pod_node(&self, address: &IpAddr) -> Option<usize> {
+        match self.lookup(address) {
+            Some(Target::Tunnel(node)) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// The node with an underlay address.
+    pub fn node_by_underlay(&self, address: &IpAddr) -> Option<usize> {
+        let has =
+            |node: &Node| node.present && (node.v4 == Some(*address) || node.v6 == Some(*address));
+        self.nodes.iter().position(has)
+    }
+
+    /// The gateway's address on a port: of the subnet of `other`, else the
+    /// first of its family.
+    pub fn port_address(&self, port: u8, other: &IpAddr) -> Option<IpAddr> {
+        let addresses = &self.interfaces[usize::from(port)].addresses;
+        let same = addresses.iter().find(|(own, len)| contains(own, *len, other));
+        let first = addresses.iter().find(|(own, _)| own.is_ipv4() == other.is_ipv4());
+        same.or(first).map(|(own, _)| *own)
+    }
+
+    /// Whether an address lies in a subnet of a port.
+    pub fn in_subnet(&self, port: u8, address: &IpAddr) -> bool {
+        let addresses = &self.interfaces[usize::from(port)].addresses;
+        addresses.iter().any(|(own, len)| contains(own, *len, address))
+    }
+}
+
+/// The bytes of an address.
+pub fn octets(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// Whether a prefix contains an address, bit by bit.
+pub fn contains(prefix: &IpAddr, len: u8, address: &IpAddr) -> bool {
+    let (prefix, address) = (octets(prefix), octets(address));
+    let bit = |bytes: &[u8], n: usize| bytes[n / 8] >> (7 - n % 8) & 1;
+    prefix.len() == address.len()
+        && (0..usize::from(len)).all(|n| bit(&prefix, n) == bit(&address, n))
+}
