@@ -1,0 +1,124 @@
+//! `flows`: the connection table.
+
+use std::time::Duration;
+
+use crate::read::{Fields, Reader, Reported, integer, seconds};
+use crate::schema::{Default, Key, Section};
+
+/// The connection table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flows {
+    /// Most flows over all workers.
+    pub max: u32,
+    /// How long an idle flow is kept.
+    pub timeouts: FlowTimeouts,
+}
+
+/// How long an idle flow is kept, by protocol and state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowTimeouts {
+    /// TCP: both directions acknowledged.
+    pub tcp_established: Duration,
+    /// TCP: the receiver of a FIN has not closed yet.
+    pub tcp_close_wait: Duration,
+    /// TCP: SYN seen.
+    pub tcp_syn_sent: Duration,
+    /// TCP: SYN and ACK seen.
+    pub tcp_syn_recv: Duration,
+    /// TCP: first FIN seen.
+    pub tcp_fin_wait: Duration,
+    /// TCP: last FIN seen, its acknowledgment not yet.
+    pub tcp_last_ack: Duration,
+    /// TCP: both FINs acknowledged.
+    pub tcp_time_wait: Duration,
+    /// TCP: RST seen.
+    pub tcp_close: Duration,
+    /// UDP seen in one direction.
+    pub udp: Duration,
+    /// UDP seen in both directions.
+    pub udp_stream: Duration,
+    /// ICMP and ICMPv6 echo.
+    pub icmp: Duration,
+    /// Any other protocol.
+    pub generic: Duration,
+}
+
+/// Longest timeout in seconds: a week.
+const TIMEOUT_MAX_S: u32 = 604_800;
+
+pub(crate) static SECTION: Section = Section {
+    path: "flows",
+    keys: &[
+        Key {
+            name: "max",
+            kind: "integer, 1024 to 67108864",
+            default: Default::Value("1048576"),
+            meaning: "most flows over all workers",
+        },
+        Key {
+            name: "timeouts",
+            kind: "section",
+            default: Default::Words("its defaults"),
+            meaning: "how long an idle flow is kept",
+        },
+    ],
+};
+
+/// The kernel's defaults, with the two that kube-proxy sets (established and CLOSE_WAIT).
+pub(crate) static TIMEOUTS: Section = Section {
+    path: "flows.timeouts",
+    keys: &[
+        timeout("tcp_established_s", "86400", "TCP, both directions acknowledged"),
+        timeout("tcp_close_wait_s", "3600", "TCP, the receiver of a FIN has not closed yet"),
+        timeout("tcp_syn_sent_s", "120", "TCP, SYN seen"),
+        timeout("tcp_syn_recv_s", "60", "TCP, SYN and ACK seen"),
+        timeout("tcp_fin_wait_s", "120", "TCP, first FIN seen"),
+        timeout("tcp_last_ack_s", "30", "TCP, last FIN seen, its acknowledgment not yet"),
+        timeout("tcp_time_wait_s", "120", "TCP, both FINs acknowledged"),
+        timeout("tcp_close_s", "10", "TCP, RST seen"),
+        timeout("udp_s", "30", "UDP seen in one direction"),
+        timeout("udp_stream_s", "120", "UDP seen in both directions"),
+        timeout("icmp_s", "30", "ICMP and ICMPv6 echo"),
+        timeout("generic_s", "600", "any other protocol"),
+    ],
+};
+
+const fn timeout(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    let kind = "integer, 1 to 604800 seconds";
+    Key { name, kind, default: Default::Value(default), meaning }
+}
+
+impl Flows {
+    /// Reads `flows`.
+    pub(crate) fn read(reader: &mut Reader<'_>, root: &Fields<'_>) -> Result<Self, Reported> {
+        let fields = root.section(reader, "flows", &SECTION)?;
+        let max = fields.defaulted(reader, "max", integer(1024..=67_108_864));
+        let timeouts = FlowTimeouts::read(reader, &fields);
+        Ok(Self { max: max?.value, timeouts: timeouts? })
+    }
+}
+
+impl FlowTimeouts {
+    fn read(reader: &mut Reader<'_>, flows: &Fields<'_>) -> Result<Self, Reported> {
+        let fields = flows.section(reader, "timeouts", &TIMEOUTS)?;
+        // A wrong timeout is reported and the next one read: `Reader::finish` refuses the file.
+        let mut read = |name| match fields.defaulted(reader, name, seconds(1..=TIMEOUT_MAX_S)) {
+            Ok(timeout) => timeout.value,
+            Err(_) => Duration::ZERO,
+        };
+        Ok(Self {
+            tcp_established: read("tcp_established_s"),
+            tcp_close_wait: read("tcp_close_wait_s"),
+            tcp_syn_sent: read("tcp_syn_sent_s"),
+            tcp_syn_recv: read("tcp_syn_recv_s"),
+            tcp_fin_wait: read("tcp_fin_wait_s"),
+            tcp_last_ack: read("tcp_last_ack_s"),
+            tcp_time_wait: read("tcp_time_wait_s"),
+            tcp_close: read("tcp_close_s"),
+            udp: read("udp_s"),
+            udp_stream: read("udp_stream_s"),
+            icmp: read("icmp_s"),
+            generic: read("generic_s"),
+        })
+    }
+}
