@@ -1,0 +1,15 @@
+//! Kubernetes objects: typed, with their names and the places where they were
+//! read.
+//!
+//! A crate of its own for the sake of compile time: decoders for the hundreds
+//! of types of a Pod are made here once, and nowhere else.
+#![forbid(unsafe_code)]
+
+mod culprit;
+mod decode;
+mod object;
+mod places;
+
+pub use decode::{DecodeError, decode};
+pub use object::{Key, Kind, Name, Object, Origin};
+pub use places::{Place, Places};

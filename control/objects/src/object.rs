@@ -1,0 +1,181 @@
+use crate::places::Places;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::fmt;
+use std::sync::Arc;
+
+/// The kinds of objects that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1` Namespace.
+    Namespace,
+    /// `v1` Node.
+    Node,
+    /// `v1` Service.
+    Service,
+    /// `discovery.k8s.io/v1` EndpointSlice.
+    EndpointSlice,
+    /// `v1` Pod.
+    Pod,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 5] =
+        [Kind::Namespace, Kind::Node, Kind::Service, Kind::EndpointSlice, Kind::Pod];
+
+    /// The name as in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Namespace => "Namespace",
+            Kind::Node => "Node",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Pod => "Pod",
+        }
+    }
+
+    /// The `apiVersion` that is understood.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Kind::EndpointSlice => "discovery.k8s.io/v1",
+            _ => "v1",
+        }
+    }
+
+    /// Whether its objects live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::Namespace | Kind::Node)
+    }
+}
+
+/// The name of a namespaced object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its own name.
+    pub name: Arc<str>,
+}
+
+impl Name {
+    /// Makes a name of its two parts.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Name { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of the object of this name.
+    pub fn key(&self, kind: Kind) -> Key {
+        Key { kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What identifies an object. The namespace is empty where the kind has none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, or nothing.
+    pub namespace: Arc<str>,
+    /// Its own name.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key of an object with this metadata. Without a namespace, an object
+    /// of a namespaced kind is in `default`, as with `kubectl apply`.
+    pub fn of(kind: Kind, metadata: &ObjectMeta) -> Key {
+        let namespace = match metadata.namespace.as_deref() {
+            _ if !kind.is_namespaced() => "",
+            None | Some("") => "default",
+            Some(namespace) => namespace,
+        };
+        let name = metadata.name.as_deref().unwrap_or_default();
+        Key { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The name without the kind.
+    pub fn to_name(&self) -> Name {
+        Name { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind.as_str())?;
+        if self.kind.is_namespaced() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// An object of one of the kinds that are read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A Namespace.
+    Namespace(Box<Namespace>),
+    /// A Node.
+    Node(Box<Node>),
+    /// A Service.
+    Service(Box<Service>),
+    /// An EndpointSlice.
+    EndpointSlice(Box<EndpointSlice>),
+    /// A Pod.
+    Pod(Box<Pod>),
+}
+
+impl Object {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::Namespace(_) => Kind::Namespace,
+            Object::Node(_) => Kind::Node,
+            Object::Service(_) => Kind::Service,
+            Object::EndpointSlice(_) => Kind::EndpointSlice,
+            Object::Pod(_) => Kind::Pod,
+        }
+    }
+
+    /// Its metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Object::Namespace(object) => &object.metadata,
+            Object::Node(object) => &object.metadata,
+            Object::Service(object) => &object.metadata,
+            Object::EndpointSlice(object) => &object.metadata,
+            Object::Pod(object) => &object.metadata,
+        }
+    }
+
+    /// What identifies it.
+    pub fn key(&self) -> Key {
+        Key::of(self.kind(), self.metadata())
+    }
+}
+
+/// Where an object was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, relative to the folder of manifests.
+    pub file: Arc<str>,
+    /// Lines of the file before the object's document.
+    pub lines_before: u32,
+    /// Places of its values, relative to the document.
+    pub places: Arc<Places>,
+}
+
+impl Origin {
+    /// Line and column, from 1, of a key path or its nearest known parent.
+    pub fn locate(&self, path: &str) -> (u32, u32) {
+        let place = self.places.locate(path);
+        (self.lines_before + place.line, place.column)
+    }
+}

@@ -1,0 +1,62 @@
+use crate::clock::SystemClock;
+use crate::cluster::Cluster;
+use crate::compile::{Compiler, PortFacts, SetupError};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::Event;
+use crate::source::manifests::Manifests;
+use sluice_config::Config;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// MTU in bytes of a port whose configuration tells none: that of Ethernet.
+const MTU_DEFAULT: u16 = 1500;
+
+/// Everything that is wrong with the manifests of a folder under a
+/// configuration, in order of file and place. Reads the folder once.
+pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
+    let mut cluster = Cluster::default();
+    let mut all = Vec::new();
+    let mut source = Manifests::new(folder, Arc::new(SystemClock::default()));
+    for event in source.scan() {
+        match event {
+            Event::Applied { object, origin } => cluster.apply(&object, origin),
+            Event::Diagnostics(diagnostics) => all.extend(diagnostics),
+            Event::Moved { .. } | Event::Deleted(_) | Event::Synced => {}
+        }
+    }
+    let facts = |port: &sluice_config::Port| PortFacts {
+        mac: [0; 6],
+        mtu: port.mtu.unwrap_or(MTU_DEFAULT),
+    };
+    let facts: Vec<_> = config.ports.iter().map(facts).collect();
+    match Compiler::new(config, &facts, 0) {
+        Ok(mut compiler) => {
+            compiler.compile(&cluster, &cluster.everything(), Duration::ZERO, 0);
+            all.extend(located(&cluster, &compiler));
+        }
+        Err(error) => all.push(of_setup(&error)),
+    }
+    all.sort_by(Diagnostic::order);
+    all
+}
+
+fn of_setup(error: &SetupError) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        file: None,
+        line: None,
+        column: None,
+        object: None,
+        path: String::new(),
+        message: error.to_string(),
+        expected: None,
+    }
+}
+
+/// What is wrong with objects, by themselves or together, with places.
+pub(crate) fn located(cluster: &Cluster, compiler: &Compiler) -> Vec<Diagnostic> {
+    let alone = cluster.findings();
+    let together = compiler.findings().map(|(key, finding)| (key, finding));
+    alone.chain(together).map(|(key, f)| f.at(key, cluster.origin(key))).collect()
+}

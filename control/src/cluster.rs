@@ -1,0 +1,295 @@
+use crate::diagnostic::{Finding, Findings};
+use crate::object::{Key, Kind, Name, Object, Origin};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Which addresses can be an endpoint's or a VIP.
+pub mod address;
+/// Who claims a VIP.
+pub mod claims;
+/// Nodes.
+pub mod node;
+/// Pods.
+pub mod pod;
+/// Services.
+pub mod service;
+/// EndpointSlices.
+pub mod slice;
+
+/// The endpoints of a Service, from its slices or its pods.
+pub mod endpoints;
+
+mod labels;
+
+pub use claims::{Claims, Share};
+pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
+pub use node::Node;
+pub use pod::Pod;
+pub use service::{Protocol, Service, ServicePort, TargetPort};
+pub use slice::Slice;
+
+use labels::LabelIndex;
+
+/// What has changed since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Services that may have other endpoints, ports or addresses.
+    pub services: BTreeSet<Name>,
+    /// Pods that may stand elsewhere.
+    pub pods: BTreeSet<Name>,
+    /// Whether a node has changed.
+    pub nodes: bool,
+}
+
+impl Changes {
+    /// True when nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.pods.is_empty() && !self.nodes
+    }
+}
+
+/// The objects of a cluster, reduced to what is needed.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    services: BTreeMap<Name, Arc<Service>>,
+    slices: BTreeMap<Name, Arc<Slice>>,
+    slices_by_service: BTreeMap<Name, BTreeSet<Name>>,
+    pods: BTreeMap<Name, Arc<Pod>>,
+    nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    namespaces: BTreeSet<Arc<str>>,
+    labels: LabelIndex,
+    claims: Claims,
+    origins: BTreeMap<Key, Origin>,
+    findings: Findings<Key>,
+    changes: Changes,
+}
+
+impl Cluster {
+    /// Takes a new or changed object.
+    pub fn apply(&mut self, object: &Object, origin: Option<Origin>) {
+        let key = object.key();
+        let mut findings = Vec::new();
+        match object {
+            Object::Namespace(_) => drop(self.namespaces.insert(key.name.clone())),
+            Object::Node(node) => {
+                let node = Node::reduce(node, &mut findings);
+                self.set_node(&key.name, Some(node));
+            }
+            Object::Service(service) => {
+                let service = Service::reduce(service, &mut findings);
+                self.set_service(&key.to_name(), Some(service));
+            }
+            Object::EndpointSlice(slice) => {
+                let slice = Slice::reduce(slice, &mut findings);
+                self.set_slice(&key.to_name(), Some(slice));
+            }
+            Object::Pod(pod) => {
+                let pod = Pod::reduce(pod, &mut findings);
+                self.set_pod(&key.to_name(), Some(pod));
+            }
+        }
+        match origin {
+            Some(origin) => drop(self.origins.insert(key.clone(), origin)),
+            None => drop(self.origins.remove(&key)),
+        }
+        self.findings.set(key, findings);
+    }
+
+    /// Notes that an object stands elsewhere.
+    pub fn move_to(&mut self, key: Key, origin: Origin) {
+        self.origins.insert(key, origin);
+    }
+
+    /// Forgets an object.
+    pub fn delete(&mut self, key: &Key) {
+        match key.kind {
+            Kind::Namespace => drop(self.namespaces.remove(&key.name)),
+            Kind::Node => self.set_node(&key.name, None),
+            Kind::Service => self.set_service(&key.to_name(), None),
+            Kind::EndpointSlice => self.set_slice(&key.to_name(), None),
+            Kind::Pod => self.set_pod(&key.to_name(), None),
+        }
+        self.origins.remove(key);
+        self.findings.set(key.clone(), Vec::new());
+    }
+
+    /// What has changed since this was last called.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Everything, as if all of it were new.
+    pub fn everything(&self) -> Changes {
+        Changes {
+            services: self.services.keys().cloned().collect(),
+            pods: self.pods.keys().cloned().collect(),
+            nodes: true,
+        }
+    }
+
+    fn set_node(&mut self, name: &Arc<str>, node: Option<Node>) {
+        if set(&mut self.nodes, name, node).is_some() {
+            self.changes.nodes = true;
+        }
+    }
+
+    fn set_service(&mut self, name: &Name, service: Option<Service>) {
+        let Some(change) = set(&mut self.services, name, service) else { return };
+        self.changes.services.insert(name.clone());
+        if let Some(old) = &change.old {
+            self.labels.remove_selector(name, &old.selector);
+            self.changes.services.extend(self.claims.remove(name, old));
+        }
+        if let Some(new) = &change.new {
+            self.labels.add_selector(name, &new.selector);
+            self.changes.services.extend(self.claims.add(name, new));
+        }
+    }
+
+    fn set_slice(&mut self, name: &Name, slice: Option<Slice>) {
+        let Some(change) = set(&mut self.slices, name, slice) else { return };
+        for (slice, is_new) in [(change.old, false), (change.new, true)] {
+            let Some(service) = slice.and_then(|slice| slice.service.clone()) else { continue };
+            let service = Name { namespace: name.namespace.clone(), name: service };
+            let slices = self.slices_by_service.entry(service.clone()).or_default();
+            if is_new {
+                slices.insert(name.clone());
+            } else {
+                slices.remove(name);
+            }
+            if slices.is_empty() {
+                self.slices_by_service.remove(&service);
+            }
+            self.changes.services.insert(service);
+        }
+    }
+
+    fn set_pod(&mut self, name: &Name, pod: Option<Pod>) {
+        let Some(change) = set(&mut self.pods, name, pod) else { return };
+        self.changes.pods.insert(name.clone());
+        for (pod, is_new) in [(change.old, false), (change.new, true)] {
+            let Some(pod) = pod else { continue };
+            if is_new {
+                self.labels.add_pod(name, &pod.labels);
+            } else {
+                self.labels.remove_pod(name, &pod.labels);
+            }
+            for service in self.labels.services_of(&name.namespace, &pod.labels) {
+                let selects = |s: &Arc<Service>| labels::matches(&s.selector, &pod.labels);
+                if self.services.get(service).is_some_and(selects)
+                    && !self.slices_by_service.contains_key(service)
+                {
+                    self.changes.services.insert(service.clone());
+                }
+            }
+        }
+    }
+
+    /// The Services, in order.
+    pub fn services(&self) -> impl Iterator<Item = (&Name, &Arc<Service>)> {
+        self.services.iter()
+    }
+
+    /// One Service.
+    pub fn service(&self, name: &Name) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// The nodes, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
+        self.nodes.iter()
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(name)
+    }
+
+    /// One pod.
+    pub fn pod(&self, name: &Name) -> Option<&Arc<Pod>> {
+        self.pods.get(name)
+    }
+
+    /// The pods, in order.
+    pub fn pods(&self) -> impl Iterator<Item = (&Name, &Arc<Pod>)> {
+        self.pods.iter()
+    }
+
+    /// Who claims an address, and with what result.
+    pub fn share(&self, addr: IpAddr) -> Option<Share<'_>> {
+        self.claims.share(addr)
+    }
+
+    /// All claimed addresses.
+    pub fn claimed(&self) -> impl Iterator<Item = IpAddr> {
+        self.claims.addresses()
+    }
+
+    /// Where an object was read.
+    pub fn origin(&self, key: &Key) -> Option<&Origin> {
+        self.origins.get(key)
+    }
+
+    /// What is wrong with objects by themselves.
+    pub fn findings(&self) -> impl Iterator<Item = (&Key, &Finding)> {
+        self.findings.iter()
+    }
+
+    /// Counts the changes of [`Cluster::findings`].
+    pub fn findings_version(&self) -> u64 {
+        self.findings.version()
+    }
+
+    /// Objects by kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Namespace => self.namespaces.len(),
+            Kind::Node => self.nodes.len(),
+            Kind::Service => self.services.len(),
+            Kind::EndpointSlice => self.slices.len(),
+            Kind::Pod => self.pods.len(),
+        }
+    }
+
+    /// The slices of a Service, in order.
+    fn slices_of(&self, service: &Name) -> impl Iterator<Item = (&Name, &Arc<Slice>)> {
+        let names = self.slices_by_service.get(service).into_iter().flatten();
+        names.filter_map(|name| self.slices.get_key_value(name))
+    }
+
+    /// The pods that a selector selects, in order.
+    fn selected<'a>(
+        &'a self,
+        namespace: &Arc<str>,
+        selector: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Arc<Pod>)> {
+        let names = self.labels.candidates(namespace, selector).into_iter().flatten();
+        names
+            .filter_map(|name| self.pods.get_key_value(name))
+            .filter(|(_, pod)| labels::matches(selector, &pod.labels))
+    }
+}
+
+/// What became of one entry.
+struct Change<T> {
+    old: Option<Arc<T>>,
+    new: Option<Arc<T>>,
+}
+
+/// Sets or removes a value; `None` if it was the same already.
+fn set<K: Ord + Clone, T: PartialEq>(
+    map: &mut BTreeMap<K, Arc<T>>,
+    key: &K,
+    value: Option<T>,
+) -> Option<Change<T>> {
+    if map.get(key).map(|old| &**old) == value.as_ref() {
+        return None;
+    }
+    let new = value.map(Arc::new);
+    let old = match &new {
+        Some(new) => map.insert(key.clone(), new.clone()),
+        None => map.remove(key),
+    };
+    Some(Change { old, new })
+}

@@ -1,0 +1,185 @@
+use super::Cluster;
+use super::address;
+use super::pod::Pod;
+use super::service::{Service, TargetPort};
+use super::slice::SliceEndpoint;
+use crate::diagnostic::Finding;
+use crate::object::{Key, Kind, Name};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What may be sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointState {
+    /// Nothing new.
+    NotReady,
+    /// It terminates, but answers: something new only if nobody is ready
+    /// (KEP-1669, "ProxyTerminatingEndpoints").
+    Draining,
+    /// Everything.
+    Ready,
+}
+
+impl EndpointState {
+    fn of(ready: bool, serving: bool, terminating: bool) -> Self {
+        match (ready, serving, terminating) {
+            (true, ..) => EndpointState::Ready,
+            (false, true, true) => EndpointState::Draining,
+            _ => EndpointState::NotReady,
+        }
+    }
+}
+
+/// Where an endpoint is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointFrom {
+    /// In a slice, at this index.
+    Slice(Name, usize),
+    /// In a pod, at this index of its addresses.
+    Pod(Name, usize),
+}
+
+impl EndpointFrom {
+    /// The object and the path in it.
+    pub fn place(&self) -> (Key, String) {
+        match self {
+            EndpointFrom::Slice(name, i) => {
+                (name.key(Kind::EndpointSlice), format!("endpoints[{i}].addresses[0]"))
+            }
+            EndpointFrom::Pod(name, i) => (name.key(Kind::Pod), Pod::ip_path(*i)),
+        }
+    }
+}
+
+/// One endpoint of one port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What may be sent to it.
+    pub state: EndpointState,
+    /// The pod behind it.
+    pub pod: Option<Arc<str>>,
+    /// The node that it is on.
+    pub node: Option<Arc<str>>,
+    /// Where it is written.
+    pub from: EndpointFrom,
+}
+
+/// The endpoints of a Service.
+#[derive(Debug, Default)]
+pub struct ServiceEndpoints {
+    /// For each of [`Service::ports`], by address and port.
+    pub ports: Vec<BTreeMap<(IpAddr, u16), Endpoint>>,
+    /// What is wrong with the Service's ports.
+    pub findings: Vec<Finding>,
+}
+
+impl ServiceEndpoints {
+    fn add(&mut self, port: usize, addr: IpAddr, l4_port: u16, endpoint: Endpoint) {
+        // The same endpoint in two slices, as while one replaces the other:
+        // the better news counts.
+        let entry = self.ports[port].entry((addr, l4_port)).or_insert_with(|| endpoint.clone());
+        if entry.state < endpoint.state {
+            *entry = endpoint;
+        }
+    }
+}
+
+impl Cluster {
+    /// The endpoints of a Service: those of its slices; where it has none,
+    /// those that Kubernetes' EndpointSlice controller would make of its pods.
+    pub fn endpoints(&self, name: &Name, service: &Service) -> ServiceEndpoints {
+        let mut result = ServiceEndpoints::default();
+        result.ports.resize_with(service.ports.len(), BTreeMap::new);
+        if self.slices_of(name).next().is_some() {
+            self.collect_slices(name, service, &mut result);
+        } else {
+            self.collect_pods(name, service, &mut result);
+        }
+        result
+    }
+
+    fn collect_slices(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
+        let mut has_endpoints = false;
+        let mut is_known = vec![false; service.ports.len()];
+        for (slice_name, slice) in self.slices_of(name) {
+            has_endpoints |= !slice.endpoints.is_empty();
+            for (i, port) in service.ports.iter().enumerate() {
+                let Some(&(_, _, number)) = slice
+                    .ports
+                    .iter()
+                    .find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol)
+                else {
+                    continue;
+                };
+                is_known[i] = true;
+                for endpoint in &slice.endpoints {
+                    let SliceEndpoint { ready, serving, terminating, .. } = *endpoint;
+                    let endpoint_of = Endpoint {
+                        state: EndpointState::of(ready, serving, terminating),
+                        pod: endpoint.pod.clone(),
+                        node: endpoint.node.clone(),
+                        from: EndpointFrom::Slice(slice_name.clone(), endpoint.index),
+                    };
+                    result.add(i, endpoint.addr, number, endpoint_of);
+                }
+            }
+        }
+        for (port, _) in service.ports.iter().zip(is_known).filter(|(_, k)| has_endpoints && !k) {
+            let path = format!("spec.ports[{}].name", port.index);
+            let protocol = port.protocol.as_str();
+            let message = format!(
+                "no EndpointSlice of the Service has a {protocol} port named {:?}; \
+                 connections to port {} are refused",
+                port.name, port.port
+            );
+            let expected = "the name of a port of the slices";
+            result.findings.push(Finding::warning(path, message).expected(expected));
+        }
+    }
+
+    fn collect_pods(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
+        let mut has_pods = false;
+        let mut is_known = vec![false; service.ports.len()];
+        for (pod_name, pod) in self.selected(&name.namespace, &service.selector) {
+            let ready = service.publish_not_ready || (pod.is_ready && !pod.is_terminating);
+            let state = EndpointState::of(ready, pod.is_ready, pod.is_terminating);
+            has_pods |= !pod.ips.is_empty();
+            for (i, port) in service.ports.iter().enumerate() {
+                let number = match &port.target {
+                    TargetPort::Number(number) => Some(*number),
+                    TargetPort::Name(name) => pod
+                        .ports
+                        .iter()
+                        .find(|(n, protocol, _)| n == name && *protocol == port.protocol)
+                        .map(|port| port.2),
+                };
+                let Some(number) = number else { continue };
+                is_known[i] = true;
+                for (family, wanted) in ["IPv4", "IPv6"].into_iter().zip(service.families) {
+                    let ip = pod.ips.iter().find(|(_, ip)| address::family(*ip) == family);
+                    let Some(&(index, ip)) = ip.filter(|_| wanted) else { continue };
+                    let endpoint = Endpoint {
+                        state,
+                        pod: Some(pod_name.name.clone()),
+                        node: pod.node.clone(),
+                        from: EndpointFrom::Pod(pod_name.clone(), index),
+                    };
+                    result.add(i, ip, number, endpoint);
+                }
+            }
+        }
+        for (port, _) in service.ports.iter().zip(is_known).filter(|(_, k)| has_pods && !k) {
+            let TargetPort::Name(target) = &port.target else { continue };
+            let message = format!(
+                "no pod of the Service has a {} port named {target:?}; connections to port {} \
+                 are refused",
+                port.protocol.as_str(),
+                port.port
+            );
+            let path = format!("spec.ports[{}].targetPort", port.index);
+            let expected = "a number, or the name of a container port";
+            result.findings.push(Finding::warning(path, message).expected(expected));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use crate::diagnostic::Finding;
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Our annotations, which come first.
+const VTEP_ADDRESS: &str = "sluice.dev/vtep-address";
+const VTEP_MAC: &str = "sluice.dev/vtep-mac";
+
+/// What flannel writes on its nodes.
+const FLANNEL_V4: &str = "flannel.alpha.coreos.com/public-ip";
+const FLANNEL_V6: &str = "flannel.alpha.coreos.com/public-ipv6";
+const FLANNEL_DATA: [&str; 2] =
+    ["flannel.alpha.coreos.com/backend-data", "flannel.alpha.coreos.com/backend-v6-data"];
+
+/// A Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// The ranges of its pods; the path of each in the manifest.
+    pub pod_cidrs: Vec<(String, IpNet)>,
+    /// Its tunnel endpoint over IPv4.
+    pub vtep_v4: Option<Ipv4Addr>,
+    /// Its tunnel endpoint over IPv6.
+    pub vtep_v6: Option<Ipv6Addr>,
+    /// The MAC of its VXLAN device.
+    pub vtep_mac: Option<[u8; 6]>,
+    /// Addresses of the node itself.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    /// Reduces a node; what is left out becomes a finding.
+    pub fn reduce(node: &v1::Node, findings: &mut Vec<Finding>) -> Self {
+        let addresses = internal_addresses(node);
+        let vteps = vtep_addresses(node, &addresses, findings);
+        Node {
+            pod_cidrs: pod_cidrs(node),
+            vtep_v4: vteps.iter().find_map(|ip| match ip {
+                IpAddr::V4(ip) => Some(*ip),
+                IpAddr::V6(_) => None,
+            }),
+            vtep_v6: vteps.iter().find_map(|ip| match ip {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(ip) => Some(*ip),
+            }),
+            vtep_mac: vtep_mac(node, findings),
+            addresses,
+        }
+    }
+
+    /// Whether an address is in one of its ranges.
+    pub fn has_pod(&self, addr: IpAddr) -> bool {
+        self.pod_cidrs.iter().any(|(_, cidr)| cidr.contains(&addr))
+    }
+}
+
+fn annotation<'a>(node: &'a v1::Node, name: &str) -> Option<&'a str> {
+    node.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+fn path(name: &str) -> String {
+    format!("metadata.annotations.{name}")
+}
+
+fn internal_addresses(node: &v1::Node) -> Vec<IpAddr> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    addresses
+        .filter(|address| address.type_ == "InternalIP")
+        .filter_map(|address| address.address.parse().ok())
+        .collect()
+}
+
+fn pod_cidrs(node: &v1::Node) -> Vec<(String, IpNet)> {
+    let Some(spec) = &node.spec else { return Vec::new() };
+    let list = spec.pod_cidrs.as_deref().unwrap_or_default();
+    let all: Vec<(String, &String)> = if list.is_empty() {
+        spec.pod_cidr.iter().map(|cidr| ("spec.podCIDR".to_owned(), cidr)).collect()
+    } else {
+        list.iter().enumerate().map(|(i, cidr)| (format!("spec.podCIDRs[{i}]"), cidr)).collect()
+    };
+    all.into_iter()
+        .filter_map(|(path, cidr)| Some((path, cidr.parse::<IpNet>().ok()?.trunc())))
+        .collect()
+}
+
+fn vtep_addresses(
+    node: &v1::Node,
+    internal: &[IpAddr],
+    findings: &mut Vec<Finding>,
+) -> Vec<IpAddr> {
+    let told: Vec<(&str, &str)> = match annotation(node, VTEP_ADDRESS) {
+        Some(list) => list.split(',').map(|ip| (VTEP_ADDRESS, ip.trim())).collect(),
+        None => [FLANNEL_V4, FLANNEL_V6]
+            .into_iter()
+            .filter_map(|name| Some((name, annotation(node, name)?)))
+            .collect(),
+    };
+    if told.is_empty() {
+        return internal.to_vec();
+    }
+    let mut vteps = Vec::new();
+    for (name, text) in told {
+        match text.parse::<IpAddr>() {
+            Ok(ip) if !ip.is_multicast() && !ip.is_unspecified() && !ip.is_loopback() => {
+                vteps.push(ip);
+            }
+            _ => {
+                let message = format!("{text:?} is no address of a node; it is ignored");
+                findings.push(Finding::error(path(name), message).expected("a unicast address"));
+            }
+        }
+    }
+    vteps
+}
+
+fn vtep_mac(node: &v1::Node, findings: &mut Vec<Finding>) -> Option<[u8; 6]> {
+    const EXPECTED: &str = "a unicast MAC such as 0a:58:0a:f4:01:00";
+    if let Some(text) = annotation(node, VTEP_MAC) {
+        let mac = parse_mac(text);
+        if mac.is_none() {
+            let message = format!("{text:?} is no MAC; it is ignored");
+            findings.push(Finding::error(path(VTEP_MAC), message).expected(EXPECTED));
+        }
+        return mac;
+    }
+    for name in FLANNEL_DATA {
+        let Some(text) = annotation(node, name) else { continue };
+        let data: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        let mac = data.as_ref().and_then(|data| data.get("VtepMAC")).and_then(|mac| mac.as_str());
+        match mac.and_then(parse_mac) {
+            Some(mac) => return Some(mac),
+            // `null`, as flannel writes it for a family that it does not use.
+            None if text.trim() == "null" => {}
+            None => {
+                let message = "has no valid `VtepMAC`; it is ignored";
+                findings.push(Finding::error(path(name), message).expected(EXPECTED));
+            }
+        }
+    }
+    None
+}
+
+/// A unicast MAC of six hexadecimal bytes.
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut bytes = text.trim().split([':', '-']);
+    for byte in &mut mac {
+        let text = bytes.next().filter(|text| text.len() == 2)?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    (bytes.next().is_none() && mac[0] & 1 == 0 && mac != [0; 6]).then_some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(yaml_annotations: &[(&str, &str)]) -> v1::Node {
+        let mut node = v1::Node::default();
+        let annotations = yaml_annotations.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        node.metadata.annotations = Some(annotations.collect());
+        node.status = Some(v1::NodeStatus {
+            addresses: Some(vec![v1::NodeAddress {
+                address: "192.0.2.9".into(),
+                type_: "InternalIP".into(),
+            }]),
+            ..v1::NodeStatus::default()
+        });
+        node
+    }
+
+    #[test]
+    fn our_annotations_come_before_flannels_before_the_nodes_address() {
+        let flannel = [
+            (FLANNEL_V4, "192.0.2.2"),
+            (FLANNEL_V6, "2001:db8::2"),
+            (FLANNEL_DATA[0], r#"{"VNI":1,"VtepMAC":"0a:00:00:00:00:02"}"#),
+        ];
+        let ours = [(VTEP_ADDRESS, "192.0.2.3, 2001:db8::3"), (VTEP_MAC, "0a:00:00:00:00:03")];
+        let mut findings = Vec::new();
+        let reduced = Node::reduce(&node(&[&flannel[..], &ours[..]].concat()), &mut findings);
+        assert_eq!(reduced.vtep_v4, Some([192, 0, 2, 3].into()));
+        assert_eq!(reduced.vtep_v6, Some("2001:db8::3".parse().unwrap()));
+        assert_eq!(reduced.vtep_mac, Some([10, 0, 0, 0, 0, 3]));
+        let reduced = Node::reduce(&node(&flannel), &mut findings);
+        assert_eq!(reduced.vtep_v4, Some([192, 0, 2, 2].into()));
+        assert_eq!(reduced.vtep_mac, Some([10, 0, 0, 0, 0, 2]));
+        let reduced = Node::reduce(&node(&[]), &mut findings);
+        assert_eq!((reduced.vtep_v4, reduced.vtep_mac), (Some([192, 0, 2, 9].into()), None));
+        assert!(findings.is_empty());
+    }
+
+    #[test]
+    fn bad_annotations_are_findings() {
+        let mut findings = Vec::new();
+        let bad = [(VTEP_ADDRESS, "224.0.0.1,x"), (VTEP_MAC, "01:00:5e:00:00:01")];
+        let reduced = Node::reduce(&node(&bad), &mut findings);
+        assert_eq!((reduced.vtep_v4, reduced.vtep_mac), (None, None));
+        assert_eq!(findings.len(), 3);
+        assert!(parse_mac("0a:0:0:0:0:1").is_none() && parse_mac("").is_none());
+    }
+}

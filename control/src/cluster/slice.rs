@@ -1,0 +1,114 @@
+use super::address;
+use super::service::Protocol;
+use crate::diagnostic::Finding;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The label that names the Service of a slice.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The Service that it belongs to, of the same namespace.
+    pub service: Option<Arc<str>>,
+    /// Ports of protocols that are understood: name, protocol, number.
+    pub ports: Vec<(String, Protocol, u16)>,
+    /// Endpoints with usable addresses.
+    pub endpoints: Vec<SliceEndpoint>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// Its index in `endpoints`.
+    pub index: usize,
+    /// Its first address; the others are equivalent to it.
+    pub addr: IpAddr,
+    /// May have new connections. Told nothing means yes.
+    pub ready: bool,
+    /// Answers, even while it terminates. Told nothing means: if ready.
+    pub serving: bool,
+    /// Is about to go.
+    pub terminating: bool,
+    /// The pod behind it.
+    pub pod: Option<Arc<str>>,
+    /// The node that it is on.
+    pub node: Option<Arc<str>>,
+}
+
+impl Slice {
+    /// Reduces a slice; endpoints that are left out become findings.
+    pub fn reduce(slice: &EndpointSlice, findings: &mut Vec<Finding>) -> Self {
+        let labels = slice.metadata.labels.as_ref();
+        let service = labels.and_then(|labels| labels.get(SERVICE_NAME));
+        if service.is_none() {
+            let message = "belongs to no Service; it is not used";
+            let expected = format!("the label `{SERVICE_NAME}`");
+            findings.push(Finding::warning("metadata.labels", message).expected(expected));
+        }
+        if slice.address_type == "FQDN" {
+            let message = "FQDN endpoints are not used, as in kube-proxy";
+            findings.push(Finding::warning("addressType", message).expected("IPv4 or IPv6"));
+        }
+        let ports = slice.ports.iter().flatten().filter_map(|port| {
+            let protocol = Protocol::of(port.protocol.as_deref())?;
+            let number = u16::try_from(port.port?).ok()?;
+            Some((port.name.clone().unwrap_or_default(), protocol, number))
+        });
+        let endpoints = slice.endpoints.iter().flatten().enumerate().filter_map(|(i, endpoint)| {
+            SliceEndpoint::reduce(endpoint, i, &slice.address_type, findings)
+        });
+        Slice {
+            service: service.map(|service| service.as_str().into()),
+            endpoints: endpoints.collect(),
+            ports: ports.collect(),
+        }
+    }
+}
+
+impl SliceEndpoint {
+    fn reduce(
+        endpoint: &Endpoint,
+        index: usize,
+        address_type: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Self> {
+        if address_type == "FQDN" {
+            return None;
+        }
+        let mut left_out = |path: String, message: String| {
+            let message = format!("{message}; this endpoint is left out");
+            let expected = format!("a unicast {address_type} address of a pod");
+            findings.push(Finding::error(path, message).expected(expected));
+            None
+        };
+        let Some(text) = endpoint.addresses.first() else {
+            return left_out(format!("endpoints[{index}].addresses"), "is empty".to_owned());
+        };
+        let path = format!("endpoints[{index}].addresses[0]");
+        let Ok(addr) = text.parse::<IpAddr>() else {
+            return left_out(path, format!("{text:?} is no IP address"));
+        };
+        if address::family(addr) != address_type {
+            return left_out(path, format!("{text} is an {} address", address::family(addr)));
+        }
+        if let Some(reason) = address::unusable(addr) {
+            return left_out(path, format!("{text} is {reason}"));
+        }
+        let conditions = endpoint.conditions.clone().unwrap_or_default();
+        let ready = conditions.ready.unwrap_or(true);
+        let target = endpoint.target_ref.as_ref();
+        let pod = target.filter(|target| target.kind.as_deref() == Some("Pod"));
+        Some(SliceEndpoint {
+            index,
+            addr,
+            ready,
+            serving: conditions.serving.unwrap_or(ready),
+            terminating: conditions.terminating.unwrap_or(false),
+            pod: pod.and_then(|pod| pod.name.as_deref()).map(Into::into),
+            node: endpoint.node_name.as_deref().map(Into::into),
+        })
+    }
+}

@@ -1,0 +1,224 @@
+use crate::cluster::{Changes, Cluster, Protocol};
+use crate::diagnostic::{Finding, Findings};
+use crate::object::{Key, Name};
+use sluice_config::Config;
+use sluice_tables::{BackendId, OwnerMap, ServiceId, Tables, VtepId};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Stable numbers with a quarantine before reuse.
+pub mod ids;
+
+mod epochs;
+mod local;
+mod nodes;
+mod services;
+mod vips;
+
+use epochs::Epochs;
+use ids::{Ids, Moment};
+use local::Statics;
+use nodes::Nodes;
+
+pub use local::{PortFacts, SetupError};
+pub use services::{Half, Halves, Member, Programmed, ProgrammedPort};
+
+/// Least time before a number means something else.
+pub const QUARANTINE_MIN: Duration = Duration::from_secs(300);
+
+/// What a [`ServiceId`] stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    /// The Service.
+    pub service: Name,
+    /// The port that clients address.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+}
+
+/// What a [`BackendId`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendKey {
+    /// The port of the Service.
+    pub service: ServiceId,
+    /// The endpoint's address.
+    pub addr: IpAddr,
+    /// The endpoint's port.
+    pub l4_port: u16,
+}
+
+/// Turns changes of the cluster into the next tables. It does no I/O and reads
+/// no clock.
+#[derive(Debug)]
+pub struct Compiler {
+    statics: Statics,
+    tables: Tables,
+    /// The static part is new: everything has to be looked at.
+    is_reset: bool,
+    services: BTreeMap<Name, Programmed>,
+    nodes: Nodes,
+    service_ids: Ids<PortKey>,
+    backend_ids: Ids<BackendKey>,
+    vtep_ids: Ids<Arc<str>>,
+    findings: Findings<Subject, (Key, Finding)>,
+}
+
+/// What is compiled at once, and has findings about several objects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Nodes,
+    Pod(Name),
+    Service(Name),
+}
+
+impl Compiler {
+    /// A compiler of tables for `config.workers.count` workers. `owner_seed` is
+    /// the secret of [`OwnerMap::with_seed`].
+    ///
+    /// # Errors
+    /// When the configuration does not fit the ports that there are.
+    pub fn new(config: &Config, facts: &[PortFacts], owner_seed: u64) -> Result<Self, SetupError> {
+        let mut tables = Tables::empty(config.workers.count);
+        tables.owners = OwnerMap::even(config.workers.count).with_seed(owner_seed);
+        let quarantine = quarantine(config);
+        Ok(Compiler {
+            statics: Statics::new(config, facts)?,
+            tables,
+            is_reset: true,
+            services: BTreeMap::new(),
+            nodes: Nodes::default(),
+            service_ids: Ids::new(quarantine),
+            backend_ids: Ids::new(quarantine),
+            vtep_ids: Ids::new(quarantine),
+            findings: Findings::default(),
+        })
+    }
+
+    /// Takes another configuration; the next [`Compiler::compile`] looks at
+    /// everything. The number of workers stays.
+    ///
+    /// # Errors
+    /// As with [`Compiler::new`]; nothing has changed then.
+    pub fn reconfigure(&mut self, config: &Config, facts: &[PortFacts]) -> Result<(), SetupError> {
+        self.statics = Statics::new(config, facts)?;
+        for ids in [
+            &mut self.service_ids as &mut dyn ids::Quarantined,
+            &mut self.backend_ids,
+            &mut self.vtep_ids,
+        ] {
+            ids.set_quarantine(quarantine(config));
+        }
+        self.is_reset = true;
+        Ok(())
+    }
+
+    /// The next tables; `None` if nothing is different. `live` is the version
+    /// that every worker has reached.
+    pub fn compile(
+        &mut self,
+        cluster: &Cluster,
+        changes: &Changes,
+        now: Duration,
+        live: u64,
+    ) -> Option<Arc<Tables>> {
+        let mut next = self.tables.clone();
+        next.version += 1;
+        let at = Moment { now, live, version: next.version };
+        let mut epochs = Epochs::default();
+        let all;
+        let changes = if std::mem::take(&mut self.is_reset) {
+            self.statics.put(&mut next);
+            epochs.route();
+            all = cluster.everything();
+            &all
+        } else {
+            changes
+        };
+        self.compile_nodes(cluster, changes, &mut next, &mut epochs, at);
+        self.compile_services(cluster, changes, &mut next, &mut epochs, at);
+        if !epochs.is_changed() {
+            return None;
+        }
+        epochs.bump(&mut next);
+        self.tables = next.clone();
+        Some(Arc::new(next))
+    }
+
+    /// The tables of the last [`Compiler::compile`].
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// What is wrong with objects together: with each other, or with the
+    /// configuration.
+    pub fn findings(&self) -> impl Iterator<Item = &(Key, Finding)> {
+        self.findings.iter().map(|(_, finding)| finding)
+    }
+
+    /// Counts the changes of [`Compiler::findings`].
+    pub fn findings_version(&self) -> u64 {
+        self.findings.version()
+    }
+
+    /// What is in the tables of a Service.
+    pub fn programmed(&self, service: &Name) -> Option<&Programmed> {
+        self.services.get(service)
+    }
+
+    /// What a Service's number stands for, or has stood for until lately.
+    pub fn port_of(&self, id: ServiceId) -> Option<&PortKey> {
+        self.service_ids.key(id.0)
+    }
+
+    /// What an endpoint's number stands for, or has stood for until lately.
+    pub fn backend_of(&self, id: BackendId) -> Option<&BackendKey> {
+        self.backend_ids.key(id.0)
+    }
+
+    /// All Service ports that have numbers, in the order of the numbers.
+    pub fn service_ports(&self) -> impl Iterator<Item = (ServiceId, &PortKey)> {
+        self.service_ids.iter().map(|(id, key)| (ServiceId(id), key))
+    }
+
+    /// The number of a node's tunnel endpoint.
+    pub fn vtep_of(&self, node: &str) -> Option<VtepId> {
+        self.nodes.vtep_of(node)
+    }
+
+    /// Numbers in quarantine: of Services, endpoints and tunnel endpoints.
+    pub fn quarantined(&self) -> [usize; 3] {
+        [
+            self.service_ids.quarantined(),
+            self.backend_ids.quarantined(),
+            self.vtep_ids.quarantined(),
+        ]
+    }
+}
+
+/// An idle flow looks at its endpoint's number again only when its next packet
+/// comes, so a number rests for as long as the most patient flow does.
+fn quarantine(config: &Config) -> Duration {
+    let t = &config.flows.timeouts;
+    [
+        t.tcp_established,
+        t.tcp_close_wait,
+        t.tcp_syn_sent,
+        t.tcp_syn_recv,
+        t.tcp_fin_wait,
+        t.tcp_last_ack,
+        t.tcp_time_wait,
+        t.tcp_close,
+        t.udp,
+        t.udp_stream,
+        t.icmp,
+        t.generic,
+    ]
+    .into_iter()
+    .fold(QUARANTINE_MIN, Duration::max)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use sluice_config::{Config, MtuError, SnatMode};
+use sluice_tables::{
+    Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool, Tables, V4, V6,
+    Vxlan,
+};
+use std::net::IpAddr;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What only the device knows about a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// Its MTU in bytes; used where the configuration tells none.
+    pub mtu: u16,
+}
+
+/// A configuration that does not fit the ports.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SetupError {
+    /// Another number of ports than of devices.
+    #[error(
+        "the configuration has {configured} ports, but {found} are open; restart to change ports"
+    )]
+    PortCount {
+        /// Ports in the configuration.
+        configured: usize,
+        /// Ports that are open.
+        found: usize,
+    },
+    /// Something that is decided at the start.
+    #[error("`{key}` cannot change while Sluice runs; restart it")]
+    Restart {
+        /// The key of the configuration.
+        key: &'static str,
+    },
+    /// The underlay's MTU cannot hold the tunnel.
+    #[error("overlay.vxlan: port {port} has an MTU of {mtu} bytes: {error}")]
+    Mtu {
+        /// The port's name.
+        port: String,
+        /// Its MTU in bytes.
+        mtu: u16,
+        /// Why.
+        error: MtuError,
+    },
+}
+
+/// What the tables have of the configuration alone.
+#[derive(Debug)]
+pub(super) struct Statics {
+    local: Arc<Local>,
+    v4: StaticHalf<V4>,
+    v6: StaticHalf<V6>,
+    /// Name of the gateway's own node, if it is told.
+    pub(super) node_name: Option<String>,
+    /// Ranges of pod addresses, as configured.
+    pub(super) pod_cidrs: Vec<IpNet>,
+}
+
+/// One family's half.
+#[derive(Debug)]
+pub(super) struct StaticHalf<F: Family> {
+    own: Arc<HashMap<F::Addr, LocalAddress>>,
+    snat: Arc<SnatPool<F>>,
+    /// Addresses that nobody has, unless a longer prefix says who.
+    pub(super) blackholes: Vec<(F::Addr, u8)>,
+    /// Connected and static routes.
+    pub(super) routes: Vec<(F::Addr, u8, RouteTarget<F>)>,
+}
+
+impl Statics {
+    pub(super) fn new(config: &Config, facts: &[PortFacts]) -> Result<Self, SetupError> {
+        if facts.len() != config.ports.len() {
+            let (configured, found) = (config.ports.len(), facts.len());
+            return Err(SetupError::PortCount { configured, found });
+        }
+        let local = Local { ports: ports(config, facts), vxlan: vxlan(config, facts)? };
+        Ok(Statics {
+            v4: half(config, config.snat.addresses_v4().map(|ip| ip.octets())),
+            v6: half(config, config.snat.addresses_v6().map(|ip| ip.octets())),
+            local: Arc::new(local),
+            node_name: config.node_name.clone(),
+            pod_cidrs: config.cluster.pod_cidrs.clone(),
+        })
+    }
+
+    /// Puts the static part into tables. Routes are left to the nodes.
+    pub(super) fn put(&self, tables: &mut Tables) {
+        tables.local = self.local.clone();
+        tables.v4.local = self.v4.own.clone();
+        tables.v6.local = self.v6.own.clone();
+        tables.v4.snat = self.v4.snat.clone();
+        tables.v6.snat = self.v6.snat.clone();
+    }
+
+    /// The overlay, if there is one.
+    pub(super) fn vxlan(&self) -> Option<&Vxlan> {
+        self.local.vxlan.as_ref()
+    }
+
+    pub(super) fn v4(&self) -> &StaticHalf<V4> {
+        &self.v4
+    }
+
+    pub(super) fn v6(&self) -> &StaticHalf<V6> {
+        &self.v6
+    }
+
+    /// Whether and how an address is our own.
+    pub(super) fn own(&self, addr: IpAddr) -> Option<LocalAddress> {
+        match addr {
+            IpAddr::V4(addr) => self.v4.own.get(&addr.octets()).copied(),
+            IpAddr::V6(addr) => self.v6.own.get(&addr.octets()).copied(),
+        }
+    }
+
+    /// Our own addresses other than those of the SNAT pool.
+    pub(super) fn port_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let is_port = |(_, own): &(IpAddr, LocalAddress)| *own != LocalAddress::Snat;
+        let v4 = self.v4.own.iter().map(|(addr, own)| (V4::to_ip(*addr), *own));
+        let v6 = self.v6.own.iter().map(|(addr, own)| (V6::to_ip(*addr), *own));
+        v4.chain(v6).filter(is_port).map(|(addr, _)| addr)
+    }
+
+    /// The SNAT pool.
+    pub(super) fn snat_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.snat.addresses.iter().map(|addr| V4::to_ip(*addr));
+        v4.chain(self.v6.snat.addresses.iter().map(|addr| V6::to_ip(*addr)))
+    }
+
+    /// How an address is our own, in words.
+    pub(super) fn describe(&self, own: LocalAddress) -> String {
+        let port = |id: PortId| {
+            self.local.ports.get(usize::from(id.0)).map_or("", |port| port.name.as_str())
+        };
+        match own {
+            LocalAddress::Port(id) => format!("the gateway's own address on port {}", port(id)),
+            LocalAddress::Kernel(id) => format!("a kernel address on port {}", port(id)),
+            LocalAddress::Snat => "an address of the SNAT pool".to_owned(),
+        }
+    }
+}
+
+fn port_id(index: usize) -> PortId {
+    PortId(u8::try_from(index).unwrap_or(u8::MAX))
+}
+
+fn ports(config: &Config, facts: &[PortFacts]) -> Vec<PortLocal> {
+    let port = |(index, (port, facts)): (usize, (&sluice_config::Port, &PortFacts))| PortLocal {
+        id: port_id(index),
+        name: port.name.to_string(),
+        mac: facts.mac,
+        mtu: port.mtu.unwrap_or(facts.mtu),
+        vlan: port.vlan,
+        announce_vips: port.announce_vips,
+        v4: addresses::<V4>(&port.addresses),
+        v6: addresses::<V6>(&port.addresses),
+    };
+    config.ports.iter().zip(facts).enumerate().map(port).collect()
+}
+
+fn addresses<F: Family>(nets: &[IpNet]) -> Vec<(F::Addr, u8)> {
+    nets.iter().filter_map(|net| Some((F::from_ip(net.addr())?, net.prefix_len()))).collect()
+}
+
+fn vxlan(config: &Config, facts: &[PortFacts]) -> Result<Option<Vxlan>, SetupError> {
+    let Some(overlay) = &config.overlay else { return Ok(None) };
+    let vxlan = &overlay.vxlan;
+    let port = config.port(vxlan.port);
+    let underlay_mtu = port.mtu.or_else(|| facts.get(vxlan.port.0).map(|f| f.mtu)).unwrap_or(0);
+    let mtu = vxlan.inner_mtu(underlay_mtu, config.uses_ipv6()).map_err(|error| {
+        SetupError::Mtu { port: port.name.to_string(), mtu: underlay_mtu, error }
+    })?;
+    Ok(Some(Vxlan {
+        vni: vxlan.vni,
+        udp_port: vxlan.udp_port,
+        mac: vxlan.mac.0,
+        mtu,
+        v4: vxlan.addresses.v4.map(|ip| ip.octets()),
+        v6: vxlan.addresses.v6.map(|ip| ip.octets()),
+    }))
+}
+
+fn half<F: Family>(config: &Config, pool: impl Iterator<Item = F::Addr>) -> StaticHalf<F> {
+    let pool: Vec<F::Addr> = pool.collect();
+    let mut own: HashMap<F::Addr, LocalAddress> = HashMap::new();
+    own.extend(pool.iter().map(|addr| (*addr, LocalAddress::Snat)));
+    if let Some(overlay) = &config.overlay {
+        let port = LocalAddress::Port(port_id(overlay.vxlan.port.0));
+        own.extend(overlay.vxlan.addresses.iter().filter_map(F::from_ip).map(|addr| (addr, port)));
+    }
+    for (index, port) in config.ports.iter().enumerate() {
+        let id = port_id(index);
+        let ours = port.addresses.iter().filter_map(|net| F::from_ip(net.addr()));
+        own.extend(ours.map(|addr| (addr, LocalAddress::Port(id))));
+        // Last: of an address that both use, the kernel answers for all but the
+        // tunnel, which the XDP program keeps apart.
+        let kernel = port.kernel_addresses.iter().copied().filter_map(F::from_ip);
+        own.extend(kernel.map(|addr| (addr, LocalAddress::Kernel(id))));
+    }
+    let mode = match config.snat.mode {
+        SnatMode::Snat => NatMode::Snat,
+        SnatMode::Preserve => NatMode::Preserve,
+    };
+    let ports = config.snat.ports;
+    let snat = SnatPool { mode, addresses: pool, port_min: ports.min, port_max: ports.max };
+    StaticHalf {
+        own: Arc::new(own),
+        snat: Arc::new(snat),
+        blackholes: blackholes::<F>(config),
+        routes: routes(config),
+    }
+}
+
+fn prefix<F: Family>(net: &IpNet) -> Option<(F::Addr, u8)> {
+    Some((F::from_ip(net.network())?, net.prefix_len()))
+}
+
+/// Addresses of Services and pods that nobody has must not follow the default
+/// route. Without an overlay, pods are reached by routes, so theirs are left.
+fn blackholes<F: Family>(config: &Config) -> Vec<(F::Addr, u8)> {
+    let pods = config.cluster.pod_cidrs.iter().filter(|_| config.overlay.is_some());
+    pods.chain(&config.cluster.service_cidrs).filter_map(prefix::<F>).collect()
+}
+
+fn routes<F: Family>(config: &Config) -> Vec<(F::Addr, u8, RouteTarget<F>)> {
+    let connected = config.ports.iter().enumerate().flat_map(|(index, port)| {
+        let target = RouteTarget::Connected(port_id(index));
+        let prefixes = port.addresses.iter().filter_map(prefix::<F>);
+        prefixes.map(move |(addr, len)| (addr, len, target))
+    });
+    let told = config.routes.iter().filter_map(|route| {
+        let (addr, len) = prefix::<F>(&route.to)?;
+        let port = port_id(route.port.0);
+        let target = match route.via {
+            Some(via) => RouteTarget::Via(port, F::from_ip(via)?),
+            None => RouteTarget::Connected(port),
+        };
+        Some((addr, len, target))
+    });
+    connected.chain(told).collect()
+}

@@ -1,0 +1,269 @@
+//! Random operations: what is compiled step by step is what is compiled from
+//! nothing, and epochs change exactly when flows must look again.
+
+use super::world::{World, config, facts};
+use super::*;
+use crate::cluster::Cluster;
+use crate::object::Kind;
+use proptest::prelude::*;
+use serde_json::json;
+use sluice_tables::Family;
+use sluice_tables::V6;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Service { name: u8, vips: Vec<u8>, ports: Vec<u8>, selects: bool, created: bool },
+    Slice { name: u8, service: u8, v6: bool, named: bool, endpoints: Vec<(u8, u8)> },
+    Pod { name: u8, app: u8, node: u8, ip: u8, ready: bool, ended: bool, terminating: bool },
+    Node { name: u8, cidr: u8, vtep: u8, has_mac: bool },
+    Delete { kind: u8, name: u8 },
+    Reset,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let vips = proptest::collection::vec(0u8..6, 1..4);
+    let ports = proptest::collection::vec(0u8..3, 1..3);
+    let endpoints = proptest::collection::vec((0u8..6, 0u8..3), 0..5);
+    prop_oneof![
+        4 => (0u8..4, vips, ports, any::<bool>(), any::<bool>()).prop_map(
+            |(name, vips, ports, selects, created)| Op::Service { name, vips, ports, selects, created }
+        ),
+        4 => (0u8..5, 0u8..4, any::<bool>(), any::<bool>(), endpoints).prop_map(
+            |(name, service, v6, named, endpoints)| Op::Slice { name, service, v6, named, endpoints }
+        ),
+        4 => (0u8..5, 0u8..2, 0u8..4, 0u8..6, any::<[bool; 3]>()).prop_map(
+            |(name, app, node, ip, [ready, ended, terminating])| {
+                Op::Pod { name, app, node, ip, ready, ended: ended && terminating, terminating }
+            }
+        ),
+        2 => (0u8..4, 0u8..5, 0u8..5, any::<bool>())
+            .prop_map(|(name, cidr, vtep, has_mac)| Op::Node { name, cidr, vtep, has_mac }),
+        3 => (0u8..4, 0u8..5).prop_map(|(kind, name)| Op::Delete { kind, name }),
+        1 => Just(Op::Reset),
+    ]
+}
+
+/// Two ClusterIPs, two load balancer addresses, one of ours, one of the SNAT
+/// pool.
+const VIPS: [&str; 6] =
+    ["10.96.0.1", "fd00:10:96::1", "198.51.100.1", "2001:db8:100::1", "10.10.0.1", "10.244.255.1"];
+const CIDRS: [&str; 5] =
+    ["10.244.1.0/24", "10.244.2.0/24", "10.244.0.0/22", "fd00:10:244:1::/64", "10.10.0.0/16"];
+
+fn apply(world: &mut World, op: &Op) {
+    match op {
+        Op::Service { name, vips, ports, selects, created } => {
+            let (cluster, balancer): (Vec<u8>, Vec<u8>) = vips.iter().partition(|v| **v < 2);
+            let ips = |list: Vec<u8>| list.into_iter().map(|v| VIPS[usize::from(v)]);
+            let ports: BTreeSet<_> = ports.iter().collect();
+            let ports: Vec<_> = ports
+                .into_iter()
+                .map(|p| json!({"name": format!("p{p}"), "port": 80 + u16::from(*p), "targetPort": "http"}))
+                .collect();
+            let mut object = json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("x{name}")},
+                "spec": {"type": "LoadBalancer", "clusterIPs": ips(cluster).collect::<Vec<_>>(),
+                         "ports": ports},
+                "status": {"loadBalancer": {
+                    "ingress": ips(balancer).map(|ip| json!({"ip": ip})).collect::<Vec<_>>()}},
+            });
+            if *selects {
+                object["spec"]["selector"] = json!({"app": format!("a{}", name % 2)});
+            }
+            if *created {
+                let at = format!("2026-01-01T00:00:{:02}Z", 10 - name);
+                object["metadata"]["creationTimestamp"] = json!(at);
+            }
+            world.apply(Kind::Service, object);
+        }
+        Op::Slice { name, service, v6, named, endpoints } => {
+            let endpoints: Vec<_> = endpoints
+                .iter()
+                .map(|(ip, state)| {
+                    let addr =
+                        if *v6 { format!("fd00:10:244:1::{ip}") } else { format!("10.244.1.{ip}") };
+                    // 5 is one of ours.
+                    let addr = if *ip == 5 && !v6 { "192.0.2.1".to_owned() } else { addr };
+                    json!({"addresses": [addr], "conditions": {
+                        "ready": *state == 0, "serving": *state == 1, "terminating": *state == 1}})
+                })
+                .collect();
+            let port = if *named { "p0" } else { "p1" };
+            world.apply(
+                Kind::EndpointSlice,
+                json!({
+                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                    "metadata": {"name": format!("x{name}"),
+                                 "labels": {"kubernetes.io/service-name": format!("x{service}")}},
+                    "addressType": if *v6 { "IPv6" } else { "IPv4" },
+                    "ports": [{"name": port, "port": 8080}], "endpoints": endpoints,
+                }),
+            );
+        }
+        Op::Pod { name, app, node, ip, ready, ended, terminating } => {
+            let ready = if *ready { "True" } else { "False" };
+            let mut object = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": format!("x{name}"), "labels": {"app": format!("a{app}")}},
+                "spec": {"nodeName": format!("x{node}"), "containers": [
+                    {"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
+                "status": {"phase": if *ended { "Failed" } else { "Running" },
+                    "conditions": [{"type": "Ready", "status": ready}],
+                    "podIPs": [{"ip": format!("10.244.{}.{ip}", ip % 3)},
+                               {"ip": format!("fd00:10:244:1::{ip}")}]},
+            });
+            if *terminating {
+                object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            world.apply(Kind::Pod, object);
+        }
+        Op::Node { name, cidr, vtep, has_mac } => {
+            let mut annotations =
+                json!({"sluice.dev/vtep-address": format!("10.10.0.{}", 1 + vtep)});
+            if *has_mac {
+                annotations["sluice.dev/vtep-mac"] = json!("0a:00:00:00:00:01");
+            }
+            world.apply(
+                Kind::Node,
+                json!({
+                    "apiVersion": "v1", "kind": "Node",
+                    "metadata": {"name": format!("x{name}"), "annotations": annotations},
+                    "spec": {"podCIDRs": [CIDRS[usize::from(*cidr)]]},
+                }),
+            );
+        }
+        Op::Delete { kind, name } => {
+            let kind =
+                [Kind::Service, Kind::EndpointSlice, Kind::Pod, Kind::Node][usize::from(*kind)];
+            let mut key = Name::new("default", &format!("x{name}")).key(kind);
+            if kind == Kind::Node {
+                key.namespace = "".into();
+            }
+            world.cluster.delete(&key);
+        }
+        Op::Reset => world.compiler.reconfigure(&config(), &facts()).unwrap(),
+    }
+}
+
+/// Everything that tables say, without the numbers.
+fn say(compiler: &Compiler, tables: &Tables) -> BTreeSet<String> {
+    let mut said = BTreeSet::new();
+    say_family::<V4>(compiler, tables, &mut said);
+    say_family::<V6>(compiler, tables, &mut said);
+    for vtep in tables.vteps.iter().flatten() {
+        said.insert(format!("{vtep:?}"));
+    }
+    for id in 0..200 {
+        let state = tables.backends.get(id);
+        if state != BackendState::Gone {
+            let key = compiler.backend_of(BackendId(id)).unwrap();
+            let port = compiler.port_of(key.service).unwrap();
+            said.insert(format!("{port:?} {} {}: {state:?}", key.addr, key.l4_port));
+        }
+    }
+    said.extend(compiler.findings().map(|finding| format!("{finding:?}")));
+    said
+}
+
+fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeSet<String>) {
+    let half = F::of(tables);
+    for (key, frontend) in half.frontends.iter() {
+        let port = compiler.port_of(frontend.service).unwrap();
+        let backends = frontend.backends.backends().iter();
+        let backends: Vec<_> = backends
+            .map(|b| {
+                let key = compiler.backend_of(b.id).unwrap();
+                assert_eq!((key.addr, key.l4_port), (F::to_ip(b.addr), b.l4_port));
+                assert_eq!(key.service, frontend.service);
+                (b.addr, b.l4_port)
+            })
+            .collect();
+        said.insert(format!("{key:?} {port:?} {backends:?}"));
+    }
+    said.extend(half.vips.iter().map(|vip| format!("{vip:?}")));
+    let vtep = |id: sluice_tables::VtepId| tables.vtep(id).unwrap().name.clone();
+    for (addr, len, target) in half.routes.iter() {
+        let target = match target {
+            RouteTarget::Tunnel(id) => vtep(*id).to_string(),
+            other => format!("{other:?}"),
+        };
+        said.insert(format!("{addr:?}/{len} {target}"));
+    }
+    for (addr, id) in half.vteps_by_addr.iter() {
+        said.insert(format!("vtep {addr:?} {}", vtep(*id)));
+    }
+}
+
+/// What must have changed between two versions, and whether it has.
+fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_reset: bool) {
+    let mut groups = BTreeSet::new();
+    groups.extend(removed::<V4>(old, new));
+    groups.extend(removed::<V6>(old, new));
+    for id in 0..200 {
+        let rank = |tables: &Tables| match tables.backends.get(id) {
+            BackendState::Gone => 0,
+            BackendState::NotReady => 1,
+            BackendState::Draining => 2,
+            BackendState::Ready => 3,
+        };
+        if rank(new) < rank(old) {
+            let service = compiler.backend_of(BackendId(id)).unwrap().service;
+            groups.insert(Tables::service_group(service));
+        }
+    }
+    if has_new_vip::<V4>(old, new) || has_new_vip::<V6>(old, new) {
+        groups.insert(SERVICE_EPOCHS);
+    }
+    for group in 0..=SERVICE_EPOCHS {
+        let is_changed = old.service_epochs[group] != new.service_epochs[group];
+        assert_eq!(is_changed, groups.contains(&group), "group {group}");
+    }
+    let routes = |t: &Tables| {
+        let v4: Vec<_> = t.v4.routes.iter().copied().collect();
+        let v6: Vec<_> = t.v6.routes.iter().copied().collect();
+        (v4, v6, t.vteps.clone())
+    };
+    let is_changed = routes(old) != routes(new) || is_reset;
+    assert_eq!(old.route_epoch != new.route_epoch, is_changed);
+}
+
+/// Groups of Services that have lost a frontend.
+fn removed<F: Family>(old: &Tables, new: &Tables) -> BTreeSet<usize> {
+    let gone = F::of(old).frontends.iter().filter(|(key, frontend)| {
+        let now = F::of(new).frontends.get(key);
+        now.is_none_or(|now| now.service != frontend.service)
+    });
+    gone.map(|(_, frontend)| Tables::service_group(frontend.service)).collect()
+}
+
+fn has_new_vip<F: Family>(old: &Tables, new: &Tables) -> bool {
+    F::of(new).vips.iter().any(|(addr, _)| F::of(old).vips.get(addr).is_none())
+}
+
+fn from_nothing(cluster: &Cluster) -> BTreeSet<String> {
+    let mut compiler = Compiler::new(&config(), &facts(), 0).unwrap();
+    let tables =
+        compiler.compile(cluster, &cluster.everything(), Duration::ZERO, 0).expect("tables");
+    say(&compiler, &tables)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn step_by_step_is_as_from_nothing(ops in proptest::collection::vec(op(), 1..40)) {
+        let mut world = World::default();
+        let mut last = world.compile().expect("the static part");
+        for op in &ops {
+            apply(&mut world, op);
+            let next = world.compile();
+            let said = say(&world.compiler, world.compiler.tables());
+            prop_assert_eq!(said, from_nothing(&world.cluster), "after {:?}", op);
+            if let Some(next) = next {
+                check_epochs(&world.compiler, &last, &next, matches!(op, Op::Reset));
+                last = next;
+            }
+        }
+    }
+}

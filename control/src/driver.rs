@@ -1,0 +1,282 @@
+use crate::clock::Clock;
+use crate::cluster::{Changes, Cluster};
+use crate::compile::{Compiler, PortFacts, SetupError};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::object::Kind;
+use crate::publish::Publisher;
+use crate::source::{Batch, Event, Source};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use sluice_config::Config;
+use sluice_tables::mailbox::ControlEnd;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+mod names;
+mod requests;
+
+pub use names::{ServiceLabel, ServiceNames};
+pub use requests::Request;
+
+use requests::Pending;
+
+/// Longest sleep while nothing is expected.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Shortest and longest sleep while an answer of a worker is expected.
+const BUSY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(5));
+
+/// Batches that wait until they are taken.
+const BATCHES: usize = 16;
+
+/// The control thread: takes what the source and the requests bring, and keeps
+/// the workers' tables up to date.
+#[derive(Debug)]
+pub struct Control {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    cluster: Cluster,
+    compiler: Compiler,
+    publisher: Publisher,
+    source: SourceState,
+    /// What was noticed first of the changes that are not compiled yet.
+    event_at: Option<Duration>,
+    published_unix_ms: Option<u64>,
+    names: ServiceNames,
+    pending: Pending,
+    /// The findings that have been logged, and their version.
+    logged: Vec<Diagnostic>,
+    logged_version: u64,
+}
+
+struct SourceState {
+    /// Before it runs.
+    source: Option<Box<dyn Source>>,
+    description: String,
+    is_synced: bool,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl std::fmt::Debug for SourceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceState")
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The source while it runs.
+struct Running {
+    batches: Receiver<Batch>,
+    stop: Sender<Infallible>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Prepares control of the workers at the other ends of `ends`, in order.
+    /// `facts` are the devices of `config.ports`, in order.
+    ///
+    /// # Errors
+    /// When the configuration does not fit the ports.
+    pub fn new(
+        config: Config,
+        facts: &[PortFacts],
+        source: Box<dyn Source>,
+        ends: Vec<ControlEnd>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let seed = RandomState::new().build_hasher().finish();
+        Ok(Control {
+            compiler: Compiler::new(&config, facts, seed)?,
+            config,
+            clock,
+            cluster: Cluster::default(),
+            publisher: Publisher::new(ends),
+            source: SourceState {
+                description: source.describe(),
+                source: Some(source),
+                is_synced: false,
+                diagnostics: Vec::new(),
+            },
+            event_at: None,
+            published_unix_ms: None,
+            names: ServiceNames::default(),
+            pending: Pending::default(),
+            logged: Vec::new(),
+            logged_version: 0,
+        })
+    }
+
+    /// The names of Services by their numbers, kept up to date.
+    pub fn service_names(&self) -> ServiceNames {
+        self.names.clone()
+    }
+
+    /// Runs until `stop` is set or [`Request::Stop`] comes; then tells the
+    /// workers to finish, and returns.
+    ///
+    /// # Errors
+    /// When no thread can be started for the source.
+    pub fn run(&mut self, stop: &AtomicBool, requests: &Receiver<Request>) -> std::io::Result<()> {
+        let running = self.start_source()?;
+        let mut batches = running.batches.clone();
+        let mut requests = requests.clone();
+        let mut wait = BUSY.0;
+        while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
+            let now = self.clock.now();
+            let finished = self.publisher.pump(now);
+            self.answer(finished);
+            wait = if self.publisher.is_busy() { (wait * 2).min(BUSY.1) } else { IDLE };
+            select! {
+                recv(batches) -> batch => match batch {
+                    Ok(batch) => {
+                        self.take(batch);
+                        batches.try_iter().for_each(|batch| self.take(batch));
+                    }
+                    Err(_) => {
+                        self.source_ended();
+                        batches = never();
+                    }
+                },
+                recv(requests) -> request => match request {
+                    Ok(request) => {
+                        self.request(request);
+                        wait = BUSY.0;
+                    }
+                    Err(_) => requests = never(),
+                },
+                default(wait) => {}
+            }
+            if self.publish() {
+                wait = BUSY.0;
+            }
+        }
+        drop(batches);
+        self.stop(running);
+        Ok(())
+    }
+
+    fn start_source(&mut self) -> std::io::Result<Running> {
+        let (sender, batches) = bounded(BATCHES);
+        let (stop, stopped) = bounded(0);
+        let source = self.source.source.take();
+        let thread =
+            std::thread::Builder::new().name("sluice-source".to_owned()).spawn(move || {
+                if let Some(source) = source {
+                    source.run(&sender, &stopped);
+                }
+            })?;
+        Ok(Running { batches, stop, thread })
+    }
+
+    fn stop(&mut self, running: Running) {
+        self.publisher.stop(self.clock.now());
+        // The source sees either of them go.
+        drop((running.batches, running.stop));
+        if running.thread.join().is_err() {
+            tracing::error!("the source has panicked");
+        }
+        self.pending.finish();
+    }
+
+    fn source_ended(&mut self) {
+        tracing::error!(source = %self.source.description, "the source has ended; changes are no longer seen");
+        self.source.diagnostics.push(Diagnostic {
+            severity: Severity::Error,
+            file: None,
+            line: None,
+            column: None,
+            object: None,
+            path: String::new(),
+            message: format!(
+                "the source ({}) has ended; changes are no longer seen",
+                self.source.description
+            ),
+            expected: None,
+        });
+    }
+
+    fn take(&mut self, batch: Batch) {
+        self.event_at = Some(self.event_at.map_or(batch.at, |at| at.min(batch.at)));
+        for event in batch.events {
+            match event {
+                Event::Applied { object, origin } => self.cluster.apply(&object, origin),
+                Event::Moved { key, origin } => self.cluster.move_to(key, origin),
+                Event::Deleted(key) => self.cluster.delete(&key),
+                Event::Diagnostics(diagnostics) => {
+                    log(&self.source.diagnostics, &diagnostics);
+                    self.source.diagnostics = diagnostics;
+                }
+                Event::Synced => {
+                    tracing::info!(source = %self.source.description, "all objects are read");
+                    self.source.is_synced = true;
+                }
+            }
+        }
+    }
+
+    /// Compiles and publishes what has changed; true if something has.
+    fn publish(&mut self) -> bool {
+        let Some(event_at) = self.event_at.filter(|_| self.source.is_synced) else {
+            return false;
+        };
+        self.event_at = None;
+        let changes: Changes = self.cluster.take_changes();
+        let now = self.clock.now();
+        let live = self.publisher.live();
+        let tables = self.compiler.compile(&self.cluster, &changes, now, live);
+        self.log_findings();
+        let Some(tables) = tables else { return false };
+        tracing::debug!(version = tables.version, "tables are published");
+        let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
+        self.publisher.publish(tables, event_at);
+        self.names.update(&self.compiler);
+        true
+    }
+
+    /// Logs what is newly wrong with objects.
+    fn log_findings(&mut self) {
+        let version = self.cluster.findings_version() + self.compiler.findings_version();
+        if version != self.logged_version {
+            self.logged_version = version;
+            let now = self.contextual();
+            log(&self.logged, &now);
+            self.logged = now;
+        }
+    }
+
+    /// What is wrong with objects, by themselves or together.
+    fn contextual(&self) -> Vec<Diagnostic> {
+        crate::check::located(&self.cluster, &self.compiler)
+    }
+
+    /// Everything that is wrong.
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all = self.source.diagnostics.clone();
+        all.extend(self.contextual());
+        all.sort_by(Diagnostic::order);
+        all
+    }
+
+    fn objects(&self) -> BTreeMap<String, usize> {
+        let count = |kind: Kind| (kind.as_str().to_owned(), self.cluster.count(kind));
+        Kind::ALL.into_iter().map(count).collect()
+    }
+}
+
+/// Logs the diagnostics that are new.
+fn log(before: &[Diagnostic], now: &[Diagnostic]) {
+    let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
+    for diagnostic in now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string())) {
+        match diagnostic.severity {
+            Severity::Error => tracing::error!("{diagnostic}"),
+            Severity::Warning => tracing::warn!("{diagnostic}"),
+            Severity::Info => tracing::info!("{diagnostic}"),
+        }
+    }
+}

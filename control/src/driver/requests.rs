@@ -1,0 +1,229 @@
+use super::Control;
+use crate::compile::{PortFacts, SetupError};
+use crate::diagnostic::Diagnostic;
+use crate::publish::{DumpId, Finished, FlowFilter};
+use crate::view::{
+    self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
+    StatusView, TunnelView, VersionsView, WorkerView,
+};
+use crossbeam_channel::Sender;
+use sluice_config::Config;
+use sluice_tables::ServiceId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long workers may take to answer.
+const DUMP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A question or an order. The answer goes to `reply`; if nobody waits for it
+/// any more, it is dropped. Give `reply` room for one message.
+#[derive(Debug)]
+pub enum Request {
+    /// How control is.
+    Status {
+        /// Where the answer goes.
+        reply: Sender<StatusView>,
+    },
+    /// All Services.
+    Services {
+        /// Where the answer goes.
+        reply: Sender<Vec<ServiceView>>,
+    },
+    /// All endpoints.
+    Backends {
+        /// Where the answer goes.
+        reply: Sender<Vec<BackendView>>,
+    },
+    /// Flows; answered within 5 seconds with what has come by then.
+    Flows {
+        /// Which.
+        query: FlowQuery,
+        /// Where the answer goes.
+        reply: Sender<FlowsView>,
+    },
+    /// Neighbors; answered within 5 seconds with what has come by then.
+    Neighbors {
+        /// Where the answer goes.
+        reply: Sender<NeighborsView>,
+    },
+    /// All routes.
+    Routes {
+        /// Where the answer goes.
+        reply: Sender<Vec<RouteView>>,
+    },
+    /// All tunnels.
+    Tunnels {
+        /// Where the answer goes.
+        reply: Sender<Vec<TunnelView>>,
+    },
+    /// Everything that is wrong.
+    Diagnostics {
+        /// Where the answer goes.
+        reply: Sender<Vec<Diagnostic>>,
+    },
+    /// How far the tables are.
+    Versions {
+        /// Where the answer goes.
+        reply: Sender<VersionsView>,
+    },
+    /// Numbers for metrics.
+    Metrics {
+        /// Where the answer goes.
+        reply: Sender<ControlMetrics>,
+    },
+    /// Use another configuration.
+    Reload {
+        /// The configuration.
+        config: Box<Config>,
+        /// The devices of its ports, in order.
+        facts: Vec<PortFacts>,
+        /// Where the answer goes. After an error everything is as before.
+        reply: Sender<Result<(), SetupError>>,
+    },
+    /// Tell the workers to finish, and return from [`Control::run`].
+    Stop {
+        /// Told once the workers have been told.
+        reply: Sender<()>,
+    },
+}
+
+/// Answers that wait for workers or for the end.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    flows: BTreeMap<DumpId, Sender<FlowsView>>,
+    neighbors: BTreeMap<DumpId, Sender<NeighborsView>>,
+    stop: Vec<Sender<()>>,
+}
+
+impl Pending {
+    pub(super) fn is_stopping(&self) -> bool {
+        !self.stop.is_empty()
+    }
+
+    /// Tells those who wait for the end.
+    pub(super) fn finish(&mut self) {
+        self.stop.drain(..).for_each(|reply| give(&reply, ()));
+    }
+}
+
+/// Replies never block: one without room is one that nobody waits for.
+fn give<T>(reply: &Sender<T>, answer: T) {
+    let _ = reply.try_send(answer);
+}
+
+impl Control {
+    pub(super) fn request(&mut self, request: Request) {
+        match request {
+            Request::Status { reply } => give(&reply, self.status()),
+            Request::Services { reply } => {
+                give(&reply, view::services(&self.cluster, &self.compiler));
+            }
+            Request::Backends { reply } => {
+                give(&reply, view::backends(&self.cluster, &self.compiler));
+            }
+            Request::Flows { query, reply } => self.flows(query, reply),
+            Request::Neighbors { reply } => {
+                let limit = self.config.neighbors.max as usize;
+                let deadline = self.clock.now() + DUMP_TIMEOUT;
+                let id = self.publisher.dump_neighbors(limit, deadline);
+                self.pending.neighbors.insert(id, reply);
+            }
+            Request::Routes { reply } => give(&reply, view::routes(self.compiler.tables())),
+            Request::Tunnels { reply } => give(&reply, view::tunnels(self.compiler.tables())),
+            Request::Diagnostics { reply } => give(&reply, self.diagnostics()),
+            Request::Versions { reply } => give(&reply, self.versions()),
+            Request::Metrics { reply } => give(&reply, self.metrics()),
+            Request::Reload { config, facts, reply } => {
+                let result = self.reload(*config, &facts);
+                give(&reply, result);
+            }
+            Request::Stop { reply } => self.pending.stop.push(reply),
+        }
+    }
+
+    fn flows(&mut self, query: FlowQuery, reply: Sender<FlowsView>) {
+        let services = query.service.as_ref().map(|name| -> BTreeSet<ServiceId> {
+            let ports = self.compiler.service_ports();
+            ports.filter(|(_, key)| key.service.to_string() == *name).map(|(id, _)| id).collect()
+        });
+        let filter = FlowFilter { services, addr: query.address, protocol: query.protocol };
+        let deadline = self.clock.now() + DUMP_TIMEOUT;
+        let id = self.publisher.dump_flows(filter, query.limit, deadline);
+        self.pending.flows.insert(id, reply);
+    }
+
+    /// Answers those who wait for dumps.
+    pub(super) fn answer(&mut self, finished: Vec<Finished>) {
+        for dump in finished {
+            match dump {
+                Finished::Flows { id, flows, is_complete } => {
+                    let Some(reply) = self.pending.flows.remove(&id) else { continue };
+                    let view = |(worker, flow)| view::flow_view(&self.compiler, worker, &flow);
+                    let flows = flows.into_iter().map(view).collect();
+                    give(&reply, FlowsView { flows, complete: is_complete });
+                }
+                Finished::Neighbors { id, neighbors, is_complete } => {
+                    let Some(reply) = self.pending.neighbors.remove(&id) else { continue };
+                    let tables = self.compiler.tables();
+                    give(&reply, view::neighbors_view(tables, neighbors, is_complete));
+                }
+            }
+        }
+    }
+
+    fn reload(&mut self, config: Config, facts: &[PortFacts]) -> Result<(), SetupError> {
+        for (key, is_same) in [
+            ("source", config.source == self.config.source),
+            ("workers", config.workers == self.config.workers),
+        ] {
+            if !is_same {
+                return Err(SetupError::Restart { key });
+            }
+        }
+        self.compiler.reconfigure(&config, facts)?;
+        self.config = config;
+        self.event_at.get_or_insert(self.clock.now());
+        Ok(())
+    }
+
+    fn versions(&self) -> VersionsView {
+        let workers = self.publisher.progress().into_iter();
+        VersionsView {
+            published: self.compiler.tables().version,
+            live: self.publisher.live(),
+            published_unix_ms: self.published_unix_ms,
+            workers: workers
+                .map(|w| WorkerView { sent: w.sent, live: w.live, gone: w.is_gone })
+                .collect(),
+        }
+    }
+
+    fn status(&self) -> StatusView {
+        StatusView {
+            source: self.source.description.clone(),
+            synced: self.source.is_synced,
+            versions: self.versions(),
+            objects: self.objects(),
+            diagnostics: self.diagnostics(),
+        }
+    }
+
+    fn metrics(&self) -> ControlMetrics {
+        let mut diagnostics: BTreeMap<String, usize> =
+            ["error", "warning", "info"].map(|severity| (severity.to_owned(), 0)).into();
+        for diagnostic in self.diagnostics() {
+            *diagnostics.entry(diagnostic.severity.to_string()).or_default() += 1;
+        }
+        let kinds = ["service", "backend", "vtep"].map(str::to_owned);
+        ControlMetrics {
+            synced: self.source.is_synced,
+            objects: self.objects(),
+            diagnostics,
+            publications: self.publisher.published(),
+            version: self.compiler.tables().version,
+            live_version: self.publisher.live(),
+            event_to_live: self.publisher.event_to_live().clone(),
+            quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+use sluice_tables::Tables;
+use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker};
+use sluice_tables::record::{FlowRecord, NeighborRecord};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Questions to workers that take several messages.
+pub mod dump;
+/// How long something took, in buckets.
+pub mod histogram;
+
+pub use dump::{DumpId, Finished, FlowFilter};
+pub use histogram::Histogram;
+
+use dump::Dumps;
+
+/// How long [`Publisher::stop`] tries, in steps of a millisecond.
+const STOP_STEPS: u32 = 1000;
+
+/// Sends tables to all workers, and learns when they are live.
+///
+/// A worker whose mailbox is full gets the newest tables once there is room;
+/// the ones between are skipped.
+#[derive(Debug)]
+pub struct Publisher {
+    workers: Vec<Worker>,
+    latest: Option<Arc<Tables>>,
+    /// Versions that are not live everywhere, and when their cause was noticed.
+    waiting: VecDeque<(u64, Duration)>,
+    event_to_live: Histogram,
+    published: u64,
+    dumps: Dumps,
+}
+
+#[derive(Debug)]
+struct Worker {
+    end: ControlEnd,
+    sent: u64,
+    live: u64,
+    is_gone: bool,
+    is_told_to_stop: bool,
+}
+
+/// How far one worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The version that it was sent last.
+    pub sent: u64,
+    /// The version that all its packets see.
+    pub live: u64,
+    /// Its thread has ended.
+    pub is_gone: bool,
+}
+
+impl Publisher {
+    /// A publisher to the workers at the other ends.
+    pub fn new(ends: Vec<ControlEnd>) -> Self {
+        let worker = |end| Worker { end, sent: 0, live: 0, is_gone: false, is_told_to_stop: false };
+        let workers: Vec<_> = ends.into_iter().map(worker).collect();
+        Publisher {
+            dumps: Dumps::new(workers.len()),
+            workers,
+            latest: None,
+            waiting: VecDeque::new(),
+            event_to_live: Histogram::default(),
+            published: 0,
+        }
+    }
+
+    /// Sends tables to all workers. `event_at` is when their cause was noticed.
+    pub fn publish(&mut self, tables: Arc<Tables>, event_at: Duration) {
+        self.waiting.push_back((tables.version, event_at));
+        self.latest = Some(tables);
+        self.published += 1;
+        self.send();
+    }
+
+    /// Takes what the workers have sent, and sends what has waited for room.
+    /// What workers have retired is freed here. Returns dumps that are done.
+    pub fn pump(&mut self, now: Duration) -> Vec<Finished> {
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            worker.is_gone = worker.end.is_abandoned();
+            while let Some(message) = worker.end.receive() {
+                match message {
+                    FromWorker::Live { version } => worker.live = worker.live.max(version),
+                    FromWorker::Retired(tables) => drop(tables),
+                    FromWorker::Flows { next, buffer } => self.dumps.flows(index, next, buffer),
+                    FromWorker::Neighbors { buffer } => self.dumps.neighbors(index, buffer),
+                }
+            }
+        }
+        self.send();
+        let live = self.live();
+        while let Some(&(version, event_at)) = self.waiting.front().filter(|w| w.0 <= live) {
+            self.waiting.pop_front();
+            tracing::debug!(version, "tables are live on every worker");
+            self.event_to_live.record(now.saturating_sub(event_at));
+        }
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            self.dumps.ask(index, worker.is_gone, |message| worker.end.send(message));
+        }
+        self.dumps.finished(now)
+    }
+
+    fn send(&mut self) {
+        let Some(latest) = &self.latest else { return };
+        for worker in &mut self.workers {
+            let is_behind = worker.sent < latest.version && !worker.is_gone;
+            if is_behind && worker.end.send(ToWorker::Tables(latest.clone())).is_ok() {
+                worker.sent = latest.version;
+            }
+        }
+    }
+
+    /// The version that every worker has reached.
+    pub fn live(&self) -> u64 {
+        let live = self.workers.iter().filter(|worker| !worker.is_gone).map(|worker| worker.live);
+        live.min().unwrap_or_else(|| self.latest.as_ref().map_or(0, |tables| tables.version))
+    }
+
+    /// True while something is expected from a worker.
+    pub fn is_busy(&self) -> bool {
+        !self.waiting.is_empty() || self.dumps.is_busy()
+    }
+
+    /// How far each worker is.
+    pub fn progress(&self) -> Vec<Progress> {
+        let progress = |w: &Worker| Progress { sent: w.sent, live: w.live, is_gone: w.is_gone };
+        self.workers.iter().map(progress).collect()
+    }
+
+    /// Publications so far.
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Time from the notice of an event until every worker had it.
+    pub fn event_to_live(&self) -> &Histogram {
+        &self.event_to_live
+    }
+
+    /// Asks all workers for flows: at most `limit` that pass the filter.
+    pub fn dump_flows(&mut self, filter: FlowFilter, limit: usize, deadline: Duration) -> DumpId {
+        self.dumps.start_flows(filter, limit, deadline)
+    }
+
+    /// Asks all workers for neighbors: at most `limit` of each.
+    pub fn dump_neighbors(&mut self, limit: usize, deadline: Duration) -> DumpId {
+        self.dumps.start_neighbors(limit, deadline)
+    }
+
+    /// Tells all workers to finish. Gives up on one that does not take its
+    /// messages for a second.
+    pub fn stop(&mut self, now: Duration) {
+        for _ in 0..STOP_STEPS {
+            self.pump(now);
+            for worker in &mut self.workers {
+                if !worker.is_told_to_stop && !worker.is_gone {
+                    worker.is_told_to_stop = worker.end.send(ToWorker::Stop).is_ok();
+                }
+            }
+            if self.workers.iter().all(|worker| worker.is_told_to_stop || worker.is_gone) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        tracing::warn!("a worker does not take its messages; it is not told to stop");
+    }
+}
+
+/// A flow and the worker that has it.
+pub type WorkerFlow = (usize, FlowRecord);
+
+/// A neighbor and the worker that told of it.
+pub type WorkerNeighbor = (usize, NeighborRecord);
+
+#[cfg(test)]
+mod tests;

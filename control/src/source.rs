@@ -1,0 +1,52 @@
+use crate::diagnostic::Diagnostic;
+use crate::object::{Key, Object, Origin};
+use crossbeam_channel::{Receiver, Sender};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// A folder of Kubernetes manifests.
+pub mod manifests;
+
+/// A change of what the source knows.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The object is new, or has changed.
+    Applied {
+        /// The object. It passed [`crate::validate::refusals`].
+        object: Object,
+        /// Where it was read, if it was read from a file.
+        origin: Option<Origin>,
+    },
+    /// The object is the same, but stands elsewhere.
+    Moved {
+        /// The object.
+        key: Key,
+        /// Where it stands now.
+        origin: Origin,
+    },
+    /// The object is gone.
+    Deleted(Key),
+    /// Everything that is wrong in the source, instead of what was before.
+    Diagnostics(Vec<Diagnostic>),
+    /// Everything that exists has been sent once.
+    Synced,
+}
+
+/// Events that belong together: what one look at the source brought.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// When the source noticed the first of them ([`crate::Clock::now`]).
+    pub at: Duration,
+    /// The events, in order.
+    pub events: Vec<Event>,
+}
+
+/// Where objects come from. It runs on a thread of its own.
+pub trait Source: Send + 'static {
+    /// What it reads, for people.
+    fn describe(&self) -> String;
+
+    /// Sends everything that exists, then [`Event::Synced`], then every change,
+    /// until `stop` is disconnected or nobody receives.
+    fn run(self: Box<Self>, events: &Sender<Batch>, stop: &Receiver<Infallible>);
+}

@@ -1,0 +1,129 @@
+use super::{Batch, Event, Source};
+use crate::clock::Clock;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod document;
+mod folder;
+mod store;
+mod watch;
+mod yaml;
+
+use folder::Folder;
+use store::Store;
+use watch::Watch;
+
+/// Quiet time after a change before the folder is read: editors and `kubectl`
+/// write in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// Longest time that a change waits for quiet.
+const DEBOUNCE_MAX: Duration = Duration::from_millis(200);
+
+/// How often the folder is looked through without a reason: a safety net for
+/// file systems that report no changes.
+const RESCAN: Duration = Duration::from_secs(10);
+
+/// The same, while the folder cannot be watched or read.
+const RESCAN_UNWATCHED: Duration = Duration::from_secs(1);
+
+/// A folder of Kubernetes manifests: every `*.yaml`, `*.yml` and `*.json` in
+/// it and in its folders, hidden ones (`.git`, `..data`) left out. Symbolic
+/// links are followed, so that mounted ConfigMaps can be read.
+#[derive(Debug)]
+pub struct Manifests {
+    folder: Folder,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    synced: bool,
+}
+
+impl Manifests {
+    /// A folder. It is read when the source runs.
+    pub fn new(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        Manifests {
+            folder: Folder::new(path.into()),
+            store: Store::default(),
+            clock,
+            synced: false,
+        }
+    }
+
+    /// Looks through the folder once and returns what has changed since the
+    /// last time.
+    pub fn scan(&mut self) -> Vec<Event> {
+        let changes = self.folder.scan(self.clock.wall());
+        let folder = &self.folder;
+        let mut events = self.store.update(changes, &|file| folder.read(file).ok());
+        if !self.synced && self.folder.is_readable() {
+            self.synced = true;
+            events.push(Event::Synced);
+        }
+        events
+    }
+}
+
+/// Decodes the text of one file; returns how many objects it has and what is
+/// wrong with it. For fuzzing: no text may make it panic.
+pub fn decode_text(text: &str) -> (usize, Vec<crate::Diagnostic>) {
+    let file = "text".into();
+    let mut store = Store::default();
+    let events = store.update(vec![folder::Change::Read(file, text.to_owned())], &|_| None);
+    let objects = events.iter().filter(|event| matches!(event, Event::Applied { .. })).count();
+    let diagnostics = events.into_iter().filter_map(|event| match event {
+        Event::Diagnostics(diagnostics) => Some(diagnostics),
+        _ => None,
+    });
+    (objects, diagnostics.flatten().collect())
+}
+
+impl Source for Manifests {
+    fn describe(&self) -> String {
+        format!("manifests in {}", self.folder.root().display())
+    }
+
+    fn run(mut self: Box<Self>, events: &Sender<Batch>, stop: &Receiver<Infallible>) {
+        let (changed, changes) = bounded(1);
+        let mut watch = Watch::new(changed);
+        let mut at = self.clock.now();
+        loop {
+            // Before the scan, so that nothing falls between the two.
+            let is_watched = watch.ensure(self.folder.root());
+            let batch = Batch { at, events: self.scan() };
+            if !batch.events.is_empty() && events.send(batch).is_err() {
+                return;
+            }
+            let rescan = if is_watched && self.synced { RESCAN } else { RESCAN_UNWATCHED };
+            select! {
+                recv(stop) -> _ => return,
+                recv(changes) -> _ => {
+                    at = self.clock.now();
+                    if !wait_for_quiet(&*self.clock, at, &changes, stop) {
+                        return;
+                    }
+                }
+                default(rescan) => at = self.clock.now(),
+            }
+        }
+    }
+}
+
+/// Waits until no change has come for [`DEBOUNCE`]. False: stop.
+fn wait_for_quiet(
+    clock: &dyn Clock,
+    start: Duration,
+    changes: &Receiver<()>,
+    stop: &Receiver<Infallible>,
+) -> bool {
+    while clock.now().saturating_sub(start) < DEBOUNCE_MAX {
+        select! {
+            recv(stop) -> _ => return false,
+            recv(changes) -> _ => {}
+            default(DEBOUNCE) => return true,
+        }
+    }
+    true
+}

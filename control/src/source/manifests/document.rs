@@ -1,0 +1,189 @@
+//! From the text of a file to objects: documents, Lists, kinds.
+
+use super::yaml::{self, Document};
+use crate::diagnostic::{Diagnostic, Finding, Severity};
+use crate::object::{self, Key, Kind, Object, Origin, Places};
+use crate::validate;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Splits a file at its `---` and `...` lines, so that a document that does not
+/// parse takes no other one with it. Returns the lines before each, and its
+/// text. Directives stay with the document that follows.
+pub(crate) fn split(text: &str) -> Vec<(u32, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line) = (0, 0);
+    let mut has_content = false;
+    let mut offset = 0;
+    for (line_number, line) in text.split_inclusive('\n').enumerate() {
+        let end = offset + line.len();
+        if is_marker(line, "---") {
+            if has_content {
+                documents.push((start_line, &text[start..offset]));
+                (start, start_line) = (offset, line_number as u32);
+            }
+            has_content = true;
+        } else if is_marker(line, "...") {
+            documents.push((start_line, &text[start..end]));
+            (start, start_line) = (end, line_number as u32 + 1);
+            has_content = false;
+        } else if !line.trim().is_empty() && !line.starts_with(['#', '%']) {
+            has_content = true;
+        }
+        offset = end;
+    }
+    if has_content {
+        documents.push((start_line, &text[start..]));
+    }
+    documents
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+/// What one document (or one item of a List) turned out to be.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An object that Kubernetes would accept.
+    Object {
+        key: Key,
+        object: Object,
+        /// Hash of the object's content.
+        hash: u64,
+        places: Arc<Places>,
+    },
+    /// An object of another kind.
+    OtherKind(String),
+    /// Broken. With a key, the object of that key stays as it was; without one,
+    /// so does everything that the file had before.
+    Refused {
+        key: Option<Key>,
+        /// Lines are relative to the document.
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+/// Decodes one document of a file.
+pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
+    let document = match yaml::parse(text) {
+        Ok(Some(document)) => document,
+        Ok(None) => return Vec::new(),
+        Err(error) => {
+            let diagnostic = Diagnostic {
+                severity: Severity::Error,
+                file: Some(file.to_string()),
+                line: Some(error.place.line),
+                column: Some(error.place.column),
+                object: None,
+                path: error.path,
+                message: error.message,
+                expected: error.expected.map(str::to_owned),
+            };
+            return vec![Item::Refused { key: None, diagnostics: vec![diagnostic] }];
+        }
+    };
+    if document.value.is_null() {
+        return Vec::new();
+    }
+    let Some(kind) = list_kind(&document.value) else {
+        return vec![decode_item(&document, None, &document.value, None, file)];
+    };
+    let kind = kind.map(str::to_owned);
+    let items = document.value.get("items").and_then(Value::as_array);
+    let items = items.map(Vec::as_slice).unwrap_or_default();
+    let decode = |(index, item)| decode_item(&document, Some(index), item, kind.as_deref(), file);
+    items.iter().enumerate().map(decode).collect()
+}
+
+/// `Some` for a List; inside, the kind of its items if the List tells it
+/// (`kind: ServiceList`), since such items may leave theirs out.
+fn list_kind(value: &Value) -> Option<Option<&str>> {
+    match value.get("kind")?.as_str()? {
+        "List" => Some(None),
+        kind => {
+            let of = kind.strip_suffix("List").filter(|_| value.get("items").is_some())?;
+            Some(Some(of))
+        }
+    }
+}
+
+fn decode_item(
+    document: &Document,
+    index: Option<usize>,
+    value: &Value,
+    list_kind: Option<&str>,
+    file: &Arc<str>,
+) -> Item {
+    let locate = |key: Option<&Key>, findings: Vec<Finding>| {
+        let places = Arc::new(document.places(index, true));
+        let origin = Origin { file: file.clone(), lines_before: 0, places };
+        let diagnostics = findings
+            .iter()
+            .map(|finding| {
+                let nobody = Key::of(Kind::Service, &ObjectMeta::default());
+                let mut diagnostic = finding.at(key.unwrap_or(&nobody), Some(&origin));
+                diagnostic.object = key.map(Key::to_string);
+                diagnostic
+            })
+            .collect();
+        Item::Refused { key: key.cloned(), diagnostics }
+    };
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let Some(kind_name) = text("kind").or(list_kind) else {
+        let finding = Finding::error("", "this is no Kubernetes object")
+            .expected("a mapping with `apiVersion`, `kind` and `metadata`");
+        return locate(None, vec![finding]);
+    };
+    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
+        return Item::OtherKind(kind_name.to_owned());
+    };
+    let key = key_of(kind, value);
+    let version = text("apiVersion");
+    if version != Some(kind.api_version()) && (version.is_some() || list_kind.is_none()) {
+        // Kinds of the same name in other groups are other kinds, such as
+        // `serving.knative.dev/v1` Service.
+        let group = version.unwrap_or_default();
+        if group.contains('.') && kind != Kind::EndpointSlice {
+            return Item::OtherKind(format!("{group} {kind_name}"));
+        }
+        let found = version.map_or("is missing".to_owned(), |v| format!("{v:?} is not understood"));
+        let finding = Finding::error("apiVersion", found).expected(kind.api_version());
+        return locate(key.as_ref(), vec![finding]);
+    }
+    let object = match object::decode(kind, value) {
+        Ok(object) => object,
+        Err(error) => {
+            let finding = Finding::error(error.path, error.message);
+            return locate(key.as_ref(), vec![Finding { expected: error.expected, ..finding }]);
+        }
+    };
+    let refusals = validate::refusals(&object);
+    if !refusals.is_empty() {
+        return locate(key.as_ref(), refusals);
+    }
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    Item::Object {
+        key: object.key(),
+        object,
+        hash: hasher.finish(),
+        places: Arc::new(document.places(index, false)),
+    }
+}
+
+/// The key of an object that may be broken elsewhere.
+fn key_of(kind: Kind, value: &Value) -> Option<Key> {
+    let metadata = value.get("metadata")?;
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
+    let metadata =
+        ObjectMeta { name: text("name"), namespace: text("namespace"), ..ObjectMeta::default() };
+    metadata.name.as_deref().filter(|name| !name.is_empty())?;
+    Some(Key::of(kind, &metadata))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+
+fn decode_one(text: &str) -> Item {
+    let mut items = decode(text, &"f.yaml".into());
+    assert_eq!(items.len(), 1);
+    items.remove(0)
+}
+
+fn refused(text: &str) -> String {
+    match decode_one(text) {
+        Item::Refused { diagnostics, .. } => {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn files_are_split_at_markers_only() {
+    let text =
+        "# head\n%YAML 1.2\n---\na: |\n  ---\n  x\n--- # second\nb: 1\n...\nc: ---x\n---\n---\n";
+    let parts: Vec<_> = split(text);
+    let lines: Vec<u32> = parts.iter().map(|part| part.0).collect();
+    assert_eq!(lines, [0, 6, 9, 10, 11]);
+    assert_eq!(parts.iter().map(|part| part.1).collect::<String>(), text);
+    assert!(split("# nothing\n\n").is_empty());
+}
+
+#[test]
+fn lists_are_taken_apart() {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: a}}
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: b}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: 7}}
+";
+    let items = decode(text, &"f.yaml".into());
+    assert!(matches!(&items[0], Item::Object { key, .. } if key.to_string() == "Namespace a"));
+    assert!(matches!(&items[1], Item::OtherKind(kind) if kind == "Deployment"));
+    assert!(matches!(&items[2], Item::Refused { key: None, .. }));
+    let text = "{apiVersion: v1, kind: NamespaceList, items: [{metadata: {name: a}}]}";
+    assert!(matches!(&decode(text, &"f.yaml".into())[0], Item::Object { .. }));
+}
+
+#[test]
+fn a_wrong_type_is_named_with_place_and_path() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  ports:
+  - port: \"80\"
+";
+    assert_eq!(
+        refused(text),
+        "f.yaml:7:11: error: Service default/web: spec.ports[0].port: \
+         invalid type: string \"80\"\n    expected i32"
+    );
+}
+
+#[test]
+fn what_is_no_object_says_what_it_should_be() {
+    assert!(refused("just text").contains("apiVersion"));
+    assert!(refused("[1, 2]").contains("this is no Kubernetes object"));
+    let slice = "apiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\nmetadata: {name: a}\n";
+    assert_eq!(
+        refused(slice),
+        "f.yaml:1:13: error: EndpointSlice default/a: apiVersion: \"discovery.k8s.io/v1beta1\" is \
+         not understood\n    expected discovery.k8s.io/v1"
+    );
+    let knative = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: a}\n";
+    assert!(matches!(decode_one(knative), Item::OtherKind(_)));
+}

@@ -1,0 +1,239 @@
+//! What the files say, which of it is in force, and what is wrong with it.
+
+use super::document::{self, Item};
+use super::folder::Change;
+use crate::diagnostic::{Diagnostic, Finding, Severity};
+use crate::object::{Key, Object, Origin, Places};
+use crate::source::Event;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+mod file;
+
+use file::File;
+
+/// One object of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Hash of the object's content.
+    hash: u64,
+    lines_before: u32,
+    places: Arc<Places>,
+}
+
+impl Entry {
+    fn origin(&self, file: &Arc<str>) -> Origin {
+        let places = self.places.clone();
+        Origin { file: file.clone(), lines_before: self.lines_before, places }
+    }
+}
+
+/// All files, and which object comes from which.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    files: BTreeMap<Arc<str>, File>,
+    /// Files and folders that cannot be read, and why.
+    unreadable: BTreeMap<Arc<str>, String>,
+    /// The files that have an object. The first in path order counts.
+    owners: HashMap<Key, BTreeSet<Arc<str>>>,
+    /// Objects that more than one file has.
+    contested: BTreeSet<Key>,
+    /// What has been sent: the file and its entry.
+    in_force: HashMap<Key, (Arc<str>, Entry)>,
+    /// What has been sent.
+    diagnostics: Vec<Diagnostic>,
+    is_reported: bool,
+}
+
+/// Objects that were decoded in this update, by file and key.
+type Fresh = HashMap<(Arc<str>, Key), Object>;
+
+impl Store {
+    /// Takes changes of files and returns what they mean. `load` reads a file
+    /// again, where an object is needed that was not in force before.
+    pub(super) fn update(
+        &mut self,
+        changes: Vec<Change>,
+        load: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<Event> {
+        if changes.is_empty() && self.is_reported {
+            return Vec::new();
+        }
+        let mut fresh = Fresh::new();
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Read(name, text) => {
+                    self.unreadable.remove(&name);
+                    let old = self.files.remove(&name);
+                    let file = File::read(&name, &text, old.as_ref(), &mut fresh);
+                    self.replace(&name, old, Some(file), &mut touched);
+                }
+                Change::Unreadable(name, reason) => drop(self.unreadable.insert(name, reason)),
+                Change::Gone(name) => {
+                    self.unreadable.remove(&name);
+                    let old = self.files.remove(&name);
+                    self.replace(&name, old, None, &mut touched);
+                }
+            }
+        }
+        let mut events: Vec<Event> =
+            touched.iter().filter_map(|key| self.settle(key, &mut fresh, load)).collect();
+        let diagnostics = self.findings();
+        if diagnostics != self.diagnostics || !self.is_reported {
+            self.is_reported = true;
+            self.diagnostics.clone_from(&diagnostics);
+            events.push(Event::Diagnostics(diagnostics));
+        }
+        events
+    }
+
+    fn replace(
+        &mut self,
+        name: &Arc<str>,
+        old: Option<File>,
+        new: Option<File>,
+        touched: &mut BTreeSet<Key>,
+    ) {
+        for key in old.iter().flat_map(|file| file.entries.keys()) {
+            if let Some(owners) = self.owners.get_mut(key) {
+                owners.remove(name);
+            }
+            touched.insert(key.clone());
+        }
+        if let Some(new) = new {
+            for key in new.entries.keys() {
+                self.owners.entry(key.clone()).or_default().insert(name.clone());
+                touched.insert(key.clone());
+            }
+            self.files.insert(name.clone(), new);
+        }
+    }
+
+    /// What has to be sent so that the first file's version is in force.
+    fn settle(
+        &mut self,
+        key: &Key,
+        fresh: &mut Fresh,
+        load: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<Event> {
+        let owners = self.owners.get(key).cloned().unwrap_or_default();
+        if owners.len() > 1 {
+            self.contested.insert(key.clone());
+        } else {
+            self.contested.remove(key);
+        }
+        let Some(name) = owners.first() else {
+            self.owners.remove(key);
+            return self.in_force.remove(key).map(|_| Event::Deleted(key.clone()));
+        };
+        let entry = self.files.get(name)?.entries.get(key)?.clone();
+        let origin = entry.origin(name);
+        match self.in_force.get(key) {
+            Some((file, old)) if file == name && *old == entry => return None,
+            Some((_, old)) if old.hash == entry.hash => {
+                self.in_force.insert(key.clone(), (name.clone(), entry));
+                return Some(Event::Moved { key: key.clone(), origin });
+            }
+            _ => {}
+        }
+        let object = fresh
+            .remove(&(name.clone(), key.clone()))
+            .or_else(|| decode_again(&load(name)?, name, key, entry.hash));
+        match object {
+            Some(object) => {
+                self.in_force.insert(key.clone(), (name.clone(), entry));
+                Some(Event::Applied { object, origin: Some(origin) })
+            }
+            // A last good version that is no longer in its file and was not in
+            // force, or a file that has changed meanwhile and is read soon.
+            None => None,
+        }
+    }
+
+    fn findings(&self) -> Vec<Diagnostic> {
+        let mut all: Vec<Diagnostic> = Vec::new();
+        for (path, reason) in &self.unreadable {
+            all.push(Diagnostic {
+                severity: Severity::Error,
+                file: Some(if path.is_empty() { ".".to_owned() } else { path.to_string() }),
+                line: None,
+                column: None,
+                object: None,
+                path: String::new(),
+                message: format!("cannot be read: {reason}; what was read before stays in force"),
+                expected: None,
+            });
+        }
+        for (name, file) in &self.files {
+            file.findings(name, &mut all);
+        }
+        for key in &self.contested {
+            self.contest(key, &mut all);
+        }
+        all.extend(self.other_kinds());
+        all.sort_by(Diagnostic::order);
+        all
+    }
+
+    /// The same object in several files.
+    fn contest(&self, key: &Key, all: &mut Vec<Diagnostic>) {
+        let mut owners = self
+            .owners
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| Some(self.files.get(name)?.entries.get(key)?.origin(name)));
+        let Some(first) = owners.next() else { return };
+        let line = first.locate("").0;
+        for other in owners {
+            let message = format!(
+                "{}:{line} has the same object and comes first; this one is ignored",
+                first.file
+            );
+            let finding = Finding::error("", message).expected("each object in one place");
+            all.push(finding.at(key, Some(&other)));
+        }
+    }
+
+    fn other_kinds(&self) -> Option<Diagnostic> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for kind in self.files.values().flat_map(File::other_kinds) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        let total: usize = counts.values().sum();
+        if total == 0 {
+            return None;
+        }
+        let list: Vec<_> = counts.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        Some(Diagnostic {
+            severity: Severity::Info,
+            file: None,
+            line: None,
+            column: None,
+            object: None,
+            path: String::new(),
+            message: format!("objects of other kinds are not used: {}", list.join(", ")),
+            expected: None,
+        })
+    }
+}
+
+fn decode_again(text: &str, name: &Arc<str>, key: &Key, hash: u64) -> Option<Object> {
+    document::split(text).into_iter().flat_map(|(_, part)| document::decode(part, name)).find_map(
+        |item| match item {
+            Item::Object { key: k, object, hash: h, .. } if k == *key && h == hash => Some(object),
+            _ => None,
+        },
+    )
+}
+
+fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

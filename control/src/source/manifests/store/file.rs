@@ -1,0 +1,171 @@
+use super::{Entry, Fresh, hash_of};
+use crate::diagnostic::{Diagnostic, Finding};
+use crate::object::{Key, Places};
+use crate::source::manifests::document::{self, Item};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Most objects that one message names.
+const KEPT_NAMES_MAX: usize = 3;
+
+/// What one file says.
+#[derive(Debug)]
+pub(super) struct File {
+    documents: Vec<Part>,
+    /// The objects that count, last good versions of broken ones included.
+    pub(super) entries: BTreeMap<Key, Entry>,
+    /// Objects of [`File::entries`] that are there only because the file had
+    /// them before.
+    kept: BTreeSet<Key>,
+    /// Objects that stand twice: the second one's place, the first one's line.
+    twice: Vec<(Key, Entry, u32)>,
+}
+
+/// One document.
+#[derive(Clone, Debug)]
+struct Part {
+    text_hash: u64,
+    lines_before: u32,
+    outcomes: Arc<Vec<Outcome>>,
+}
+
+/// What one object of a document turned out to be, without the object itself.
+#[derive(Debug)]
+enum Outcome {
+    Object { key: Key, hash: u64, places: Arc<Places> },
+    OtherKind(String),
+    Refused { key: Option<Key>, diagnostics: Vec<Diagnostic> },
+}
+
+impl File {
+    /// Reads a file. Documents that are as in `old` are not decoded again;
+    /// what is decoded goes to `fresh`.
+    pub(super) fn read(name: &Arc<str>, text: &str, old: Option<&File>, fresh: &mut Fresh) -> File {
+        let known: HashMap<u64, &Part> = old
+            .iter()
+            .flat_map(|file| &file.documents)
+            .map(|part| (part.text_hash, part))
+            .collect();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let documents = document::split(text)
+            .into_iter()
+            .map(|(lines_before, text)| {
+                let text_hash = hash_of(text);
+                match known.get(&text_hash) {
+                    Some(part) => Part { lines_before, ..(*part).clone() },
+                    None => Part {
+                        text_hash,
+                        lines_before,
+                        outcomes: Arc::new(decode(text, name, fresh)),
+                    },
+                }
+            })
+            .collect();
+        let mut file =
+            File { documents, entries: BTreeMap::new(), kept: BTreeSet::new(), twice: Vec::new() };
+        file.collect();
+        if let Some(old) = old {
+            file.keep_last_good(old);
+        }
+        file
+    }
+
+    fn collect(&mut self) {
+        for part in &self.documents {
+            for outcome in part.outcomes.iter() {
+                let Outcome::Object { key, hash, places } = outcome else { continue };
+                let entry =
+                    Entry { hash: *hash, lines_before: part.lines_before, places: places.clone() };
+                match self.entries.get(key) {
+                    Some(first) => {
+                        let line = first.lines_before + first.places.locate("").line;
+                        self.twice.push((key.clone(), entry, line));
+                    }
+                    None => drop(self.entries.insert(key.clone(), entry)),
+                }
+            }
+        }
+    }
+
+    /// An object whose document is broken stays as it was. If it cannot be told
+    /// which object a broken document is about, all that are missing stay.
+    fn keep_last_good(&mut self, old: &File) {
+        let refused: Vec<Option<&Key>> = self
+            .outcomes()
+            .filter_map(|(_, outcome)| match outcome {
+                Outcome::Refused { key, .. } => Some(key.as_ref()),
+                _ => None,
+            })
+            .collect();
+        let kept: Vec<(Key, Entry)> = old
+            .entries
+            .iter()
+            .filter(|(key, _)| !self.entries.contains_key(*key))
+            .filter(|(key, _)| refused.iter().any(|refused| refused.is_none_or(|r| r == *key)))
+            .map(|(key, entry)| (key.clone(), entry.clone()))
+            .collect();
+        for (key, entry) in kept {
+            self.kept.insert(key.clone());
+            self.entries.insert(key, entry);
+        }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = (&Part, &Outcome)> {
+        self.documents.iter().flat_map(|part| part.outcomes.iter().map(move |o| (part, o)))
+    }
+
+    /// The kinds of its objects that are of no use here.
+    pub(super) fn other_kinds(&self) -> impl Iterator<Item = &str> {
+        self.outcomes().filter_map(|(_, outcome)| match outcome {
+            Outcome::OtherKind(kind) => Some(kind.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The first of the objects that are there only because they were before.
+    fn kept_names(&self) -> String {
+        let names: Vec<_> = self.kept.iter().take(KEPT_NAMES_MAX).map(Key::to_string).collect();
+        match self.kept.len().saturating_sub(KEPT_NAMES_MAX) {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
+    }
+
+    /// Adds what is wrong with it.
+    pub(super) fn findings(&self, name: &Arc<str>, all: &mut Vec<Diagnostic>) {
+        for (part, outcome) in self.outcomes() {
+            let Outcome::Refused { key, diagnostics } = outcome else { continue };
+            let consequence = match key {
+                Some(key) if self.kept.contains(key) => {
+                    "its last good version stays in force".to_owned()
+                }
+                Some(_) => "the object is ignored".to_owned(),
+                None if self.kept.is_empty() => "this document is ignored".to_owned(),
+                None => format!("what the file had before stays in force: {}", self.kept_names()),
+            };
+            all.extend(diagnostics.iter().map(|diagnostic| Diagnostic {
+                file: Some(name.to_string()),
+                line: diagnostic.line.map(|line| line + part.lines_before),
+                message: format!("{}; {consequence}", diagnostic.message),
+                ..diagnostic.clone()
+            }));
+        }
+        for (key, entry, line) in &self.twice {
+            let message = format!("line {line} has the same object; this one is ignored");
+            let finding = Finding::error("", message).expected("each object in one place");
+            all.push(finding.at(key, Some(&entry.origin(name))));
+        }
+    }
+}
+
+fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
+    let outcome = |item| match item {
+        Item::Object { key, object, hash, places } => {
+            fresh.entry((name.clone(), key.clone())).or_insert(object);
+            Outcome::Object { key, hash, places }
+        }
+        Item::OtherKind(kind) => Outcome::OtherKind(kind),
+        Item::Refused { key, diagnostics } => Outcome::Refused { key, diagnostics },
+    };
+    document::decode(text, name).into_iter().map(outcome).collect()
+}

@@ -1,0 +1,132 @@
+use super::*;
+
+fn namespace(name: &str, label: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{l: {label}}}}}\n"
+    )
+}
+
+#[derive(Default)]
+struct Files {
+    store: Store,
+    texts: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// Writes files (`None` removes one) in one step; returns the events in
+    /// short.
+    fn write(&mut self, files: &[(&str, Option<&str>)]) -> Vec<String> {
+        let changes = files.iter().map(|(name, text)| {
+            let name_arc: Arc<str> = (*name).into();
+            match text {
+                Some(text) => {
+                    self.texts.insert((*name).to_owned(), (*text).to_owned());
+                    Change::Read(name_arc, (*text).to_owned())
+                }
+                None => {
+                    self.texts.remove(*name);
+                    Change::Gone(name_arc)
+                }
+            }
+        });
+        let changes = changes.collect();
+        let texts = &self.texts;
+        let events = self.store.update(changes, &|name| texts.get(name).cloned());
+        events.iter().flat_map(short).collect()
+    }
+}
+
+fn short(event: &Event) -> Vec<String> {
+    match event {
+        Event::Applied { object, origin } => {
+            let labels = object.metadata().labels.clone().unwrap_or_default();
+            let file = &origin.as_ref().unwrap().file;
+            vec![format!("+ {} {} {file}", object.key().name, labels["l"])]
+        }
+        Event::Moved { key, origin } => vec![format!("~ {} {}", key.name, origin.file)],
+        Event::Deleted(key) => vec![format!("- {}", key.name)],
+        Event::Diagnostics(all) => all.iter().map(|d| format!("! {d}")).collect(),
+        Event::Synced => vec!["synced".to_owned()],
+    }
+}
+
+#[test]
+fn only_changed_objects_become_events() {
+    let mut files = Files::default();
+    let (a, b) = (namespace("a", "x"), namespace("b", "x"));
+    assert_eq!(files.write(&[("f", Some(&(a.clone() + &b)))]), ["+ a x f", "+ b x f"]);
+    let b2 = namespace("b", "y");
+    assert_eq!(files.write(&[("f", Some(&(a.clone() + &b2)))]), ["+ b y f"]);
+    assert_eq!(files.write(&[("f", Some(&format!("# comment\n{a}{b2}")))]), ["~ a f", "~ b f"]);
+    assert_eq!(
+        files.write(&[("f", None), ("g", Some(&format!("# comment\n{a}{b2}")))]),
+        ["~ a g", "~ b g"]
+    );
+    assert_eq!(files.write(&[("g", Some(&a))]), ["~ a g", "- b"]);
+    assert_eq!(files.write(&[("g", None)]), ["- a"]);
+}
+
+#[test]
+fn the_first_file_wins_and_the_second_takes_over() {
+    let mut files = Files::default();
+    let (x, y) = (namespace("a", "x"), namespace("a", "y"));
+    assert_eq!(
+        files.write(&[("2", Some(&y)), ("1", Some(&x))]),
+        [
+            "+ a x 1",
+            "! 2:2:1: error: Namespace a: 1:2 has the same object and comes first; this one is \
+             ignored\n    expected each object in one place"
+        ]
+    );
+    assert_eq!(files.write(&[("1", None)]), ["+ a y 2"]);
+    assert_eq!(
+        files.write(&[("2", Some(&(y.clone() + &x)))]),
+        ["! 2:6:1: error: Namespace a: line 2 has the same object; this one is ignored\n    \
+             expected each object in one place"]
+    );
+}
+
+#[test]
+fn a_broken_document_leaves_the_last_good_version_and_the_others() {
+    let mut files = Files::default();
+    let (a, b) = (namespace("a", "x"), namespace("b", "x"));
+    files.write(&[("f", Some(&(a.clone() + &b)))]);
+    let wrong_type = a.replace("{l: x}", "{l: [1]}");
+    let b2 = namespace("b", "y");
+    let events = files.write(&[("f", Some(&(wrong_type + &b2)))]);
+    assert_eq!(events[0], "+ b y f");
+    assert!(events[1].contains("Namespace a: metadata.labels.l: invalid type"), "{events:?}");
+    assert!(events[1].contains("; its last good version stays in force"), "{events:?}");
+    // A document that does not parse may be about anything.
+    let events = files.write(&[("f", Some(&format!("--- {{[\n{b2}")))]);
+    assert_eq!(events[0], "~ b f");
+    assert!(
+        events[1].contains("what the file had before stays in force: Namespace a"),
+        "{events:?}"
+    );
+    // Mended: what is missing now is really gone.
+    assert_eq!(files.write(&[("f", Some(&b2))]), ["- a", "~ b f"]);
+}
+
+#[test]
+fn other_kinds_are_counted_in_one_message() {
+    let mut files = Files::default();
+    let text = "apiVersion: v1\nkind: Secret\n---\napiVersion: v1\nkind: Secret\n---\napiVersion: apps/v1\nkind: Deployment\n";
+    assert_eq!(
+        files.write(&[("f", Some(text))]),
+        ["! info: objects of other kinds are not used: Deployment (1), Secret (2)"]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_stays() {
+    let mut store = Store::default();
+    store.update(vec![Change::Read("f".into(), namespace("a", "x"))], &|_| None);
+    let events = store.update(vec![Change::Unreadable("f".into(), "no".to_owned())], &|_| None);
+    assert_eq!(
+        events.iter().flat_map(short).collect::<Vec<_>>(),
+        ["! f: error: cannot be read: no; what was read before stays in force"]
+    );
+    let events = store.update(vec![Change::Gone("f".into())], &|_| None);
+    assert_eq!(events.iter().flat_map(short).collect::<Vec<_>>(), ["- a"]);
+}

@@ -1,0 +1,101 @@
+use super::{check_l4_port, check_protocol, is_port_name};
+use crate::diagnostic::Finding;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+pub(super) fn refusals(service: &Service, findings: &mut Vec<Finding>) {
+    let Some(spec) = &service.spec else {
+        findings.push(Finding::error("spec", "is missing").expected("a mapping with `ports`"));
+        return;
+    };
+    let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
+    if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
+        let message = format!("{kind:?} is no type of Service");
+        let expected = "ClusterIP, NodePort, LoadBalancer or ExternalName";
+        findings.push(Finding::error("spec.type", message).expected(expected));
+    }
+    let is_headless = spec.cluster_ip.as_deref() == Some("None");
+    let ports = spec.ports.as_deref().unwrap_or_default();
+    if ports.is_empty() && kind != "ExternalName" && !is_headless {
+        findings.push(Finding::error("spec.ports", "is missing").expected("at least one port"));
+    }
+    check_ports(ports, findings);
+    check_cluster_ips(spec, findings);
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+    for (i, ingress) in ingress.iter().enumerate() {
+        if let Some(ip) = ingress.ip.as_deref().filter(|ip| !ip.is_empty()) {
+            check_ip(&format!("status.loadBalancer.ingress[{i}].ip"), ip, findings);
+        }
+    }
+}
+
+fn check_ports(ports: &[ServicePort], findings: &mut Vec<Finding>) {
+    let mut names = BTreeSet::new();
+    let mut numbers = BTreeSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{i}]");
+        check_l4_port(&format!("{path}.port"), port.port, findings);
+        check_protocol(&format!("{path}.protocol"), port.protocol.as_deref(), findings);
+        let name = port.name.as_deref().unwrap_or_default();
+        let name_path = format!("{path}.name");
+        if name.is_empty() && ports.len() > 1 {
+            let finding = Finding::error(name_path, "is missing");
+            findings.push(finding.expected("a name, since the Service has several ports"));
+        } else if !names.insert(name) {
+            let message = format!("another port of the Service is named {name:?}");
+            findings.push(Finding::error(name_path, message).expected("a name of its own"));
+        }
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        if !numbers.insert((port.port, protocol)) {
+            let message = format!("the Service has port {} of {protocol} already", port.port);
+            let finding = Finding::error(format!("{path}.port"), message);
+            findings.push(finding.expected("each port and protocol once"));
+        }
+        let target_path = format!("{path}.targetPort");
+        match &port.target_port {
+            // The API fills a missing target port in.
+            None | Some(IntOrString::Int(0)) => {}
+            Some(IntOrString::Int(number)) => check_l4_port(&target_path, *number, findings),
+            Some(IntOrString::String(name)) if is_port_name(name) => {}
+            Some(IntOrString::String(name)) => {
+                let message = format!("{name:?} is no valid port name");
+                let expected = "a number, or 1 to 15 of a-z, 0-9 and `-` with at least one letter";
+                findings.push(Finding::error(target_path, message).expected(expected));
+            }
+        }
+    }
+}
+
+fn check_cluster_ips(spec: &ServiceSpec, findings: &mut Vec<Finding>) {
+    let valid = |ip: &str| !matches!(ip, "" | "None");
+    if let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| valid(ip)) {
+        check_ip("spec.clusterIP", ip, findings);
+    }
+    let ips = spec.cluster_ips.as_deref().unwrap_or_default();
+    for (i, ip) in ips.iter().enumerate().filter(|(_, ip)| valid(ip)) {
+        check_ip(&format!("spec.clusterIPs[{i}]"), ip, findings);
+    }
+    if let (Some(one), Some(first)) = (spec.cluster_ip.as_deref(), ips.first())
+        && !one.is_empty()
+        && one != first
+    {
+        let message = format!("{first:?} is not the same as `spec.clusterIP`");
+        findings.push(Finding::error("spec.clusterIPs[0]", message).expected(format!("{one:?}")));
+    }
+    let families: Vec<bool> =
+        ips.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).map(|ip| ip.is_ipv6()).collect();
+    if ips.len() > 2 || matches!(families[..], [a, b] if a == b) {
+        let finding = Finding::error("spec.clusterIPs", "too many addresses of a family");
+        findings.push(finding.expected("at most one IPv4 and one IPv6 address"));
+    }
+}
+
+fn check_ip(path: &str, ip: &str, findings: &mut Vec<Finding>) {
+    if ip.parse::<IpAddr>().is_err() {
+        let message = format!("{ip:?} is no IP address");
+        findings.push(Finding::error(path, message).expected("an IPv4 or IPv6 address"));
+    }
+}

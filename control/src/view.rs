@@ -1,0 +1,32 @@
+//! Plain data for `sluice show` and `sluice status`: addresses are strings,
+//! and everything can be written as JSON and read back.
+
+mod flows;
+mod network;
+mod services;
+mod status;
+
+pub use flows::{FlowQuery, FlowView, FlowsView};
+pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
+pub use services::{BackendView, ServicePortView, ServiceView, VipView};
+pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
+
+pub(crate) use flows::flow_view;
+pub(crate) use network::{neighbors_view, routes, tunnels};
+pub(crate) use services::{backends, services};
+
+/// A MAC as text.
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// The name of an IP protocol, or its number.
+fn protocol_text(protocol: u8) -> String {
+    match protocol {
+        1 => "ICMP".to_owned(),
+        6 => "TCP".to_owned(),
+        17 => "UDP".to_owned(),
+        58 => "ICMPv6".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,7 @@
+//! Control from outside: manifests in, views out.
+
+mod support;
+
+mod cases;
+mod requests;
+mod watch;

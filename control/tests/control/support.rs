@@ -1,0 +1,148 @@
+//! A control thread on a folder of manifests, and workers that do nothing but
+//! use the tables.
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use sluice_config::Config;
+use sluice_control::source::manifests::Manifests;
+use sluice_control::view::{BackendView, ServiceView, VersionsView};
+use sluice_control::{Control, Diagnostic, PortFacts, Request, ServiceNames, SystemClock};
+use sluice_tables::Tables;
+use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd, mailbox};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test fails.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub fn config() -> Config {
+    sluice_config::parse("config.yaml", include_str!("config.yaml")).unwrap().config
+}
+
+pub fn facts() -> Vec<PortFacts> {
+    (0..2).map(|i| PortFacts { mac: [2, 0, 0, 0, 0, i], mtu: 1500 }).collect()
+}
+
+/// The tables that a worker uses now.
+pub type InUse = Arc<Mutex<Option<Arc<Tables>>>>;
+
+pub struct Harness {
+    requests: Sender<Request>,
+    stop: Arc<AtomicBool>,
+    control: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    pub in_use: Vec<InUse>,
+    pub names: ServiceNames,
+}
+
+impl Harness {
+    pub fn start(folder: &Path) -> Self {
+        let clock = Arc::new(SystemClock::default());
+        let source = Box::new(Manifests::new(folder, clock.clone()));
+        let (ends, worker_ends): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox().unwrap()).unzip();
+        let mut control = Control::new(config(), &facts(), source, ends, clock).unwrap();
+        let names = control.service_names();
+        let in_use: Vec<InUse> = (0..2).map(|_| InUse::default()).collect();
+        let workers = worker_ends
+            .into_iter()
+            .zip(in_use.clone())
+            .map(|(end, in_use)| std::thread::spawn(move || work(end, &in_use)))
+            .collect();
+        let (requests, receiver): (_, Receiver<Request>) = unbounded();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let control =
+            std::thread::spawn(move || control.run(&stopped, &receiver).expect("control runs"));
+        Harness { requests, stop, control: Some(control), workers, in_use, names }
+    }
+
+    pub fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> T {
+        let (reply, answer) = bounded(1);
+        self.requests.send(request(reply)).unwrap();
+        answer.recv_timeout(DEADLINE).expect("an answer")
+    }
+
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.ask(|reply| Request::Services { reply })
+    }
+
+    pub fn backends(&self) -> Vec<BackendView> {
+        self.ask(|reply| Request::Backends { reply })
+    }
+
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        self.ask(|reply| Request::Diagnostics { reply })
+    }
+
+    pub fn versions(&self) -> VersionsView {
+        self.ask(|reply| Request::Versions { reply })
+    }
+
+    /// Waits until something is true.
+    pub fn wait(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !is_true(self) {
+            assert!(
+                start.elapsed() < DEADLINE,
+                "not in time: {what}\nservices: {:#?}\nbackends: {:#?}\ndiagnostics: {:#?}",
+                self.services(),
+                self.backends(),
+                self.diagnostics()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until what was published last is live.
+    pub fn wait_live(&self) {
+        self.wait("live", |harness| {
+            let versions = harness.versions();
+            versions.published > 0 && versions.live == versions.published
+        });
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(control) = self.control.take() {
+            let result = control.join();
+            for worker in self.workers.drain(..) {
+                let _ = worker.join();
+            }
+            if !std::thread::panicking() {
+                result.expect("control does not panic");
+            }
+        }
+    }
+}
+
+/// Uses the tables it gets until it is told to stop, or control has gone.
+fn work(mut end: WorkerEnd, in_use: &InUse) {
+    let mut idle = 0;
+    while idle < 60_000 {
+        match end.receive() {
+            Some(ToWorker::Tables(tables)) => {
+                let version = tables.version;
+                let old = in_use.lock().unwrap().replace(tables);
+                end.send(FromWorker::Live { version }).unwrap();
+                if let Some(old) = old {
+                    end.send(FromWorker::Retired(old)).unwrap();
+                }
+            }
+            Some(ToWorker::DumpFlows { buffer, .. }) => {
+                end.send(FromWorker::Flows { next: None, buffer }).unwrap();
+            }
+            Some(ToWorker::DumpNeighbors { buffer }) => {
+                end.send(FromWorker::Neighbors { buffer }).unwrap();
+            }
+            Some(ToWorker::Stop) => return,
+            None => {
+                idle += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
