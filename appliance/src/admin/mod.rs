@@ -1,0 +1,88 @@
+//! The admin socket: one JSON document a line each way, over a unix socket.
+//!
+//! ```text
+//! > {"show":"flows","limit":10,"service":"default/web"}
+//! < {"ok":{"flows":[...],"complete":true}}
+//! > {"show":"weather"}
+//! < {"error":"..."}
+//! ```
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Gathers what [`view`] describes.
+pub mod answer;
+/// The side that asks.
+pub mod client;
+/// The side that answers.
+pub mod server;
+/// Answers that are not control's.
+pub mod view;
+
+/// Longest question, in bytes.
+pub const QUESTION_BYTES_MAX: usize = 4096;
+
+/// Most flows that one answer holds.
+pub const FLOWS_MAX: u32 = 100_000;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "show", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Question {
+    /// [`sluice_control::view::ServiceView`]s.
+    Services,
+    /// [`sluice_control::view::BackendView`]s.
+    Backends,
+    /// [`sluice_control::view::FlowsView`].
+    Flows {
+        /// Most flows, at most [`FLOWS_MAX`].
+        limit: u32,
+        /// Only those of this Service, `namespace/name`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// Only those that this address began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<IpAddr>,
+    },
+    /// [`sluice_control::view::NeighborsView`].
+    Neighbors,
+    /// [`sluice_control::view::RouteView`]s.
+    Routes,
+    /// [`sluice_control::view::TunnelView`]s.
+    Tunnels,
+    /// [`view::PortView`]s.
+    Ports,
+    /// [`view::WorkerView`]s.
+    Workers,
+    /// [`view::DropView`]s.
+    Drops,
+    /// [`view::StatusView`].
+    Status,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<T> {
+    /// What was asked for.
+    Ok(T),
+    /// Why there is no answer.
+    Error(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_read_as_documented() {
+        let question: Question =
+            serde_json::from_str(r#"{"show":"flows","limit":10,"service":"default/web"}"#).unwrap();
+        let service = Some("default/web".to_owned());
+        assert_eq!(question, Question::Flows { limit: 10, service, client: None });
+        assert_eq!(serde_json::to_string(&Question::Ports).unwrap(), r#"{"show":"ports"}"#);
+        for wrong in [r#"{"show":"weather"}"#, r#"{"show":"flows","limit":1,"x":2}"#, "[]", ""] {
+            assert!(serde_json::from_str::<Question>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

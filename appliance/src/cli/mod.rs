@@ -1,0 +1,167 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Rows of cells, aligned.
+pub mod table;
+/// Durations, counts and rates as a person reads them.
+pub mod units;
+
+/// `sluice check`.
+pub mod check;
+/// `sluice show`.
+pub mod show;
+/// `sluice status`.
+pub mod status;
+
+/// What `sluice` was asked to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluice",
+    version,
+    about = "A userspace Kubernetes gateway: AF_XDP, VXLAN, Service NAT",
+    after_help = "Exit status: 0 done, 1 something is wrong, 2 wrong usage.",
+    propagate_version = true
+)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway until SIGTERM; SIGHUP reads the configuration again
+    Run(ConfigArg),
+    /// Check a configuration and its manifests; print everything that is wrong
+    Check(ConfigArg),
+    /// Show what a running gateway knows
+    Show(ShowArgs),
+    /// Show on one screen how a running gateway does, and what is wrong
+    Status(StatusArgs),
+    /// Check this machine: each finding with the command that mends it
+    Doctor(DoctorArgs),
+    /// Print the table of drop reasons as Markdown
+    #[command(hide = true)]
+    DropReasons,
+}
+
+/// A configuration file that must be given.
+#[derive(Debug, Args)]
+pub struct ConfigArg {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Which running gateway is asked.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The admin socket of the gateway [default: /run/sluice/sluice.sock]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// Take the admin socket from this configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Aligned columns
+    Table,
+    /// One JSON document
+    Json,
+}
+
+/// Arguments of `sluice show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// What to show
+    #[command(subcommand)]
+    pub what: Show,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    pub output: Output,
+    /// Whom to ask
+    #[command(flatten)]
+    pub target: GlobalTarget,
+}
+
+/// [`Target`], accepted before and after what is shown.
+#[derive(Debug, Args)]
+pub struct GlobalTarget {
+    /// The admin socket of the gateway [default: /run/sluice/sluice.sock]
+    #[arg(long, value_name = "PATH", global = true, conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// Take the admin socket from this configuration file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What `sluice show` shows.
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// Services, their addresses and ports, and how many endpoints serve them
+    Services,
+    /// Endpoints of every Service port, and their states
+    Backends,
+    /// Tracked flows
+    Flows(FlowArgs),
+    /// Neighbors on the ports' links, as each worker knows them
+    Neighbors,
+    /// Routes
+    Routes,
+    /// Tunnel endpoints of the nodes
+    Tunnels,
+    /// Ports, their queues and counters
+    Ports,
+    /// Workers and their counters
+    Workers,
+    /// Dropped packets by reason
+    Drops(DropArgs),
+}
+
+/// Arguments of `sluice show flows`.
+#[derive(Debug, Args)]
+pub struct FlowArgs {
+    /// Most flows shown
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// Only flows of this Service
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub service: Option<String>,
+    /// Only flows that this address began
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
+}
+
+/// Arguments of `sluice show drops`.
+#[derive(Debug, Args)]
+pub struct DropArgs {
+    /// Also reasons that never occurred
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `sluice status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
+    /// Whom to ask
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Arguments of `sluice doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Also check the devices that this configuration file names
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}

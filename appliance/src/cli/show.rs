@@ -1,0 +1,323 @@
+use super::table::Table;
+use super::units::{bytes, count, duration_ms, percent};
+use super::{GlobalTarget, Output, Show, ShowArgs};
+use crate::admin::view::{DropView, PortView, WorkerView};
+use crate::admin::{Question, client};
+use crate::cli::check;
+use crate::output;
+use anyhow::Context;
+use serde_json::Value;
+use sluice_control::view::{
+    BackendView, FlowsView, NeighborsView, RouteView, ServiceView, TunnelView,
+};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where a gateway listens if nothing says otherwise.
+const SOCKET_DEFAULT: &str = "/run/sluice/sluice.sock";
+
+/// Asks for what is to be shown, and prints it.
+///
+/// # Errors
+/// When there is no answer.
+pub fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let GlobalTarget { socket, config } = &args.target;
+    let socket = match socket_path(socket.as_deref(), config.as_deref()) {
+        Ok(socket) => socket,
+        Err(code) => return Ok(code),
+    };
+    let answer = client::ask(&socket, &question(&args.what))?;
+    let text = match args.output {
+        Output::Json => document(&answer)?,
+        Output::Table => table(&args.what, &answer)?,
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The socket to ask at.
+///
+/// # Errors
+/// The exit status, when the configuration cannot be used.
+pub fn socket_path(socket: Option<&Path>, config: Option<&Path>) -> Result<PathBuf, ExitCode> {
+    match (socket, config) {
+        (Some(socket), _) => Ok(socket.to_owned()),
+        (None, Some(config)) => Ok(check::load(config)?.config.admin.socket),
+        (None, None) => Ok(PathBuf::from(SOCKET_DEFAULT)),
+    }
+}
+
+/// An answer as a JSON document.
+///
+/// # Errors
+/// When it cannot be written as JSON, which cannot be for what was read as it.
+pub fn document(answer: &Value) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string_pretty(answer).context("cannot write the answer")?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn question(what: &Show) -> Question {
+    match what {
+        Show::Services => Question::Services,
+        Show::Backends => Question::Backends,
+        Show::Flows(args) => Question::Flows {
+            limit: args.limit,
+            service: args.service.clone(),
+            client: args.client,
+        },
+        Show::Neighbors => Question::Neighbors,
+        Show::Routes => Question::Routes,
+        Show::Tunnels => Question::Tunnels,
+        Show::Ports => Question::Ports,
+        Show::Workers => Question::Workers,
+        Show::Drops(_) => Question::Drops,
+    }
+}
+
+fn table(what: &Show, answer: &Value) -> anyhow::Result<String> {
+    Ok(match what {
+        Show::Services => services(&client::read::<Vec<ServiceView>>(answer)?),
+        Show::Backends => backends(&client::read::<Vec<BackendView>>(answer)?),
+        Show::Flows(_) => flows(&client::read::<FlowsView>(answer)?),
+        Show::Neighbors => neighbors(&client::read::<NeighborsView>(answer)?),
+        Show::Routes => routes(&client::read::<Vec<RouteView>>(answer)?),
+        Show::Tunnels => tunnels(&client::read::<Vec<TunnelView>>(answer)?),
+        Show::Ports => ports(&client::read::<Vec<PortView>>(answer)?),
+        Show::Workers => workers(&client::read::<Vec<WorkerView>>(answer)?),
+        Show::Drops(args) => drops(&client::read::<Vec<DropView>>(answer)?, args.all),
+    })
+}
+
+/// One line a port, and one a Service that has none.
+fn services(services: &[ServiceView]) -> String {
+    let mut table =
+        Table::new(&["SERVICE", "TYPE", "ADDRESSES", "PORT", ">READY", ">DRAINING", ">NOT READY"]);
+    for service in services {
+        let name = format!("{}/{}", service.namespace, service.name);
+        let addresses: Vec<&str> = service.vips.iter().map(|vip| vip.address.as_str()).collect();
+        let addresses = addresses.join(",");
+        if service.ports.is_empty() {
+            table.row([&*name, &*service.kind, &*addresses, "", "", "", ""]);
+        }
+        for port in &service.ports {
+            table.row([
+                name.clone(),
+                service.kind.clone(),
+                addresses.clone(),
+                format!("{}/{}", port.port, port.protocol),
+                port.ready.to_string(),
+                port.draining.to_string(),
+                port.not_ready.to_string(),
+            ]);
+        }
+    }
+    table.render(0, "no Services")
+}
+
+fn backends(backends: &[BackendView]) -> String {
+    let mut table =
+        Table::new(&["SERVICE", "PORT", "ENDPOINT", "STATE", "ROTATION", "POD", "NODE"]);
+    for backend in backends {
+        table.row([
+            backend.service.clone(),
+            format!("{}/{}", backend.service_port, backend.protocol),
+            match backend.address.contains(':') {
+                true => format!("[{}]:{}", backend.address, backend.port),
+                false => format!("{}:{}", backend.address, backend.port),
+            },
+            backend.state.clone(),
+            if backend.in_rotation { "in" } else { "out" }.to_owned(),
+            backend.pod.clone().unwrap_or_default(),
+            backend.node.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render(0, "no endpoints")
+}
+
+fn flows(view: &FlowsView) -> String {
+    let mut table = Table::new(&[
+        "PROTO",
+        "CLIENT",
+        "DESTINATION",
+        "SERVER",
+        "SOURCE",
+        "STATE",
+        "SERVICE",
+        "POD",
+        ">IN",
+        ">OUT",
+        ">IDLE",
+        ">EXPIRES",
+        ">WORKER",
+    ]);
+    for flow in &view.flows {
+        table.row([
+            flow.protocol.clone(),
+            flow.client.clone(),
+            flow.destination.clone(),
+            flow.server.clone(),
+            flow.source.clone(),
+            flow.state.clone(),
+            flow.service.clone().unwrap_or_default(),
+            flow.pod.clone().unwrap_or_default(),
+            flow.packets_in.to_string(),
+            flow.packets_out.to_string(),
+            duration_ms(flow.idle_ms),
+            duration_ms(flow.expires_ms),
+            flow.worker.to_string(),
+        ]);
+    }
+    let mut text = table.render(0, "no flows");
+    if !view.complete {
+        text.push_str("there may be more: raise --limit, or ask for less\n");
+    }
+    text
+}
+
+fn neighbors(view: &NeighborsView) -> String {
+    let mut table = Table::new(&["PORT", "ADDRESS", "MAC", "STATE", ">CONFIRMED", ">WAITING"]);
+    for neighbor in &view.neighbors {
+        table.row([
+            neighbor.port.clone(),
+            neighbor.address.clone(),
+            neighbor.mac.clone().unwrap_or_default(),
+            neighbor.state.clone(),
+            format!("{} ago", duration_ms(neighbor.confirmed_ms)),
+            neighbor.waiting.to_string(),
+        ]);
+    }
+    let mut text = table.render(0, "no neighbors");
+    if !view.complete {
+        text.push_str("there may be more\n");
+    }
+    text
+}
+
+fn routes(routes: &[RouteView]) -> String {
+    let mut table = Table::new(&["PREFIX", "KIND", "PORT", "VIA", "NODE"]);
+    for route in routes {
+        table.row([
+            route.prefix.clone(),
+            route.kind.clone(),
+            route.port.clone().unwrap_or_default(),
+            route.via.clone().unwrap_or_default(),
+            route.node.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render(0, "no routes")
+}
+
+fn tunnels(tunnels: &[TunnelView]) -> String {
+    let mut table = Table::new(&["NODE", "UNDERLAY", "MAC", "PREFIXES"]);
+    for tunnel in tunnels {
+        let (addresses, prefixes) = (tunnel.addresses.join(","), tunnel.prefixes.join(","));
+        table.row([&*tunnel.node, &*addresses, &*tunnel.mac, &*prefixes]);
+    }
+    table.render(0, "no tunnels")
+}
+
+/// One line a queue.
+fn ports(ports: &[PortView]) -> String {
+    let mut table = Table::new(&[
+        "PORT",
+        "DEVICE",
+        "LINK",
+        "MTU",
+        "QUEUE",
+        "MODE",
+        ">RX PACKETS",
+        ">RX BYTES",
+        ">TX PACKETS",
+        ">TX BYTES",
+        ">KERNEL DROPS",
+    ]);
+    for port in ports {
+        for queue in &port.queues {
+            table.row([
+                port.name.clone(),
+                port.device.clone(),
+                port.link.clone(),
+                port.mtu.to_string(),
+                queue.queue.to_string(),
+                queue.mode.clone(),
+                count(queue.rx_packets),
+                bytes(queue.rx_bytes),
+                count(queue.tx_packets),
+                bytes(queue.tx_bytes),
+                count(queue.kernel_drops),
+            ]);
+        }
+    }
+    table.render(0, "no ports")
+}
+
+fn workers(workers: &[WorkerView]) -> String {
+    let mut table = Table::new(&[
+        "WORKER",
+        "STATE",
+        "CORE",
+        ">BUSY",
+        ">LONGEST POLL",
+        ">SLEEPS",
+        ">FLOWS V4",
+        ">FLOWS V6",
+        ">HANDED IN",
+        ">HANDED OUT",
+        ">HELD",
+        ">DROPPED",
+        ">TABLES",
+    ]);
+    for worker in workers {
+        table.row([
+            worker.id.to_string(),
+            if worker.up { "up" } else { "down" }.to_owned(),
+            worker.core.map_or_else(|| "any".to_owned(), |core| core.to_string()),
+            percent(worker.busy_ratio),
+            format!("{} us", count(worker.longest_poll_us)),
+            count(worker.sleeps),
+            count(worker.flows[0]),
+            count(worker.flows[1]),
+            count(worker.handed_in),
+            count(worker.handed_out),
+            count(worker.held),
+            count(worker.dropped),
+            worker.tables_version.to_string(),
+        ]);
+    }
+    table.render(0, "no workers")
+}
+
+fn drops(drops: &[DropView], all: bool) -> String {
+    let mut table = Table::new(&["REASON", ">COUNT", "MEANING"]);
+    for drop in drops.iter().filter(|drop| all || drop.count > 0) {
+        table.row([drop.reason.clone(), count(drop.count), drop.help.clone()]);
+    }
+    table.render(0, "no packet was dropped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_that_never_occurred_are_hidden() {
+        let drop = |reason: &str, count| DropView {
+            reason: reason.to_owned(),
+            count,
+            help: "Why.".to_owned(),
+        };
+        let list = [drop("martian", 0), drop("no_route", 1200)];
+        assert_eq!(drops(&list, false).lines().count(), 2);
+        assert!(drops(&list, false).contains("no_route  1,200  Why."));
+        assert_eq!(drops(&list, true).lines().count(), 3);
+        assert_eq!(drops(&list[..1], false), "no packet was dropped\n");
+    }
+
+    #[test]
+    fn a_socket_is_that_given_or_the_default() {
+        let given = Path::new("/x");
+        assert_eq!(socket_path(Some(given), None).unwrap(), given);
+        assert_eq!(socket_path(None, None).unwrap(), Path::new(SOCKET_DEFAULT));
+    }
+}

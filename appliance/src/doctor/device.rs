@@ -1,0 +1,178 @@
+use super::Finding;
+use crate::start::devices;
+use sluice_config::{Config, CopyMode, Port};
+use sluice_io::Device;
+use sluice_io::device::OperState;
+
+/// Drivers whose XDP sockets the NIC reads and writes itself (Linux 6.12).
+const ZERO_COPY: &[&str] =
+    &["gve", "i40e", "ice", "idpf", "igb", "igc", "ixgbe", "mlx5_core", "nfp", "stmmac"];
+
+/// Drivers that run XDP programs, beside those.
+const NATIVE: &[&str] = &[
+    "bnxt_en",
+    "bonding",
+    "cpsw",
+    "ena",
+    "fsl_dpaa2_eth",
+    "ixgbevf",
+    "mana",
+    "mlx4_en",
+    "mvneta",
+    "mvpp2",
+    "nicvf",
+    "qede",
+    "sfc",
+    "tun",
+    "tsnep",
+    "veth",
+    "virtio_net",
+    "vmxnet3",
+    "xen_netfront",
+];
+
+/// Everything that concerns the device of one port.
+pub(super) fn findings(config: Option<&Config>, port: &Port) -> Vec<Finding> {
+    let device = match Device::inspect(&port.device) {
+        Ok(device) => device,
+        Err(error) => return vec![Finding::bad("device", error.to_string()).mend("ip link")],
+    };
+    let mut findings = vec![link(&device), driver(&device, config)];
+    findings.extend(foreign_program(&device));
+    if let Some(config) = config {
+        findings.push(mtu(&device, port, config));
+        findings.push(queues(&device, config.workers.count));
+        findings.extend(hashing(&device, config));
+    }
+    findings.push(default_route(&device, port));
+    findings.extend(offloads(&device, port));
+    findings
+}
+
+fn link(device: &Device) -> Finding {
+    let name = &device.name;
+    if !device.admin_up {
+        return Finding::bad("link", "the device is not set up")
+            .mend(format!("ip link set dev {name} up"));
+    }
+    match device.oper_state {
+        OperState::Up | OperState::Unknown => Finding::ok("link", "up"),
+        state => Finding::warn("link", format!("the device is {state}: no cable, or no peer")),
+    }
+}
+
+fn driver(device: &Device, config: Option<&Config>) -> Finding {
+    let driver = device.driver.as_deref().unwrap_or("unknown");
+    let wants_zero_copy = config.is_some_and(|config| config.io.copy == CopyMode::ZeroCopy);
+    if ZERO_COPY.contains(&driver) {
+        return Finding::ok("driver", format!("{driver}: XDP in the driver, zero-copy"));
+    }
+    let text = if NATIVE.contains(&driver) {
+        format!("{driver}: XDP in the driver, the kernel copies each packet")
+    } else {
+        format!("{driver}: XDP on socket buffers (slow), unless the driver has learned it")
+    };
+    if wants_zero_copy {
+        return Finding::bad("driver", text).mend("set io.copy to auto");
+    }
+    if NATIVE.contains(&driver) {
+        Finding::ok("driver", text)
+    } else {
+        Finding::warn("driver", text)
+    }
+}
+
+fn foreign_program(device: &Device) -> Option<Finding> {
+    let xdp = device.xdp?;
+    let text = format!("program {} is attached (sluice, if it runs already)", xdp.program_id);
+    Some(Finding::warn("XDP", text).mend(format!(
+        "bpftool prog show id {}; ip link set dev {} xdp off",
+        xdp.program_id, device.name
+    )))
+}
+
+fn mtu(device: &Device, port: &Port, config: &Config) -> Finding {
+    match devices::mtu(config, port, device) {
+        Ok(mtu) => Finding::ok("MTU", format!("{mtu} bytes for IP packets")),
+        Err(error) => {
+            let finding = Finding::bad("MTU", error.to_string());
+            finding.mend(format!("ip link set dev {} mtu 1500, or edit ports[].mtu", device.name))
+        }
+    }
+}
+
+fn queues(device: &Device, workers: usize) -> Finding {
+    let (rx, tx) = (device.rx_queues, device.tx_queues);
+    let text = format!("{rx} receive and {tx} transmit queues for {workers} workers");
+    let name = &device.name;
+    if (rx.min(tx) as usize) < workers {
+        return Finding::bad("queues", text)
+            .mend(format!("ethtool -L {name} combined {workers}, or lower workers.count"));
+    }
+    if rx as usize > workers {
+        return Finding::bad(
+            "queues",
+            format!("{text}: packets of a queue without a worker are dropped"),
+        )
+        .mend(format!("ethtool -L {name} combined {workers} (veth: rx {workers} tx {workers})"));
+    }
+    Finding::ok("queues", text)
+}
+
+/// Tunnels between two nodes are one pair of addresses: without the UDP source
+/// port in the NIC's hash they all land on one queue.
+fn hashing(device: &Device, config: &Config) -> Option<Finding> {
+    let carries_tunnels = config
+        .overlay
+        .as_ref()
+        .is_some_and(|overlay| config.port(overlay.vxlan.port).device == device.name);
+    let is_nic = device.driver.as_deref() != Some("veth");
+    (carries_tunnels && config.workers.count > 1 && is_nic).then(|| {
+        Finding::warn("RSS", "the UDP source port must be part of the hash, to spread tunnels")
+            .mend(format!("ethtool -N {} rx-flow-hash udp4 sdfn (and udp6)", device.name))
+    })
+}
+
+fn default_route(device: &Device, port: &Port) -> Finding {
+    const TOPIC: &str = "default route";
+    match (device.has_default_route, port.allow_default_route) {
+        (false, _) => Finding::ok(TOPIC, "not through this device"),
+        (true, true) => {
+            Finding::warn(TOPIC, "through this device; ports[].allow_default_route is set")
+        }
+        (true, false) => {
+            Finding::bad(TOPIC, "through this device: taking it may cut this machine off")
+                .mend("set ports[].allow_default_route if there is another way in")
+        }
+    }
+}
+
+fn offloads(device: &Device, port: &Port) -> Vec<Finding> {
+    let name = &device.name;
+    let mut findings = Vec::new();
+    if device.merges_packets() {
+        findings.push(
+            Finding::warn("GRO", "the kernel or the NIC merges packets it receives")
+                .mend(format!("ethtool -K {name} gro off lro off")),
+        );
+    }
+    if device.strips_vlan_tags() {
+        let text = "VLAN tags are taken off before XDP sees them";
+        let command = format!("ethtool -K {name} rxvlan off txvlan off");
+        findings.push(if port.vlan.is_some() {
+            Finding::bad("VLAN", text).mend(command)
+        } else {
+            Finding::ok("VLAN", format!("{text}; this port is untagged"))
+        });
+    }
+    if device.driver.as_deref() == Some("veth") {
+        findings.push(
+            Finding::warn("checksums", "a veth's peer must send finished checksums")
+                .mend("ethtool -K PEER tx off tso off gso off, in the peer's namespace"),
+        );
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("offloads", "none that is in the way"));
+    }
+    findings
+}

@@ -1,0 +1,233 @@
+use super::Finding;
+use crate::cli::units;
+use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::process::{Resource, getrlimit};
+use sluice_config::{Config, IdleMode};
+use sluice_io::CHUNK_LEN;
+use std::fs;
+
+/// Address family of AF_XDP sockets (`linux/socket.h`).
+const AF_XDP: u16 = 44;
+
+/// Capabilities by number (`linux/capability.h`).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_IPC_LOCK: u32 = 14;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_BPF: u32 = 39;
+
+/// UMEM frames where no configuration says otherwise.
+const FRAMES_DEFAULT: u32 = 32_768;
+
+/// Everything that concerns the machine and the process, not a device.
+pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
+    let capabilities = effective_capabilities();
+    let mut findings = vec![kernel(), xdp_sockets(capabilities), privileges(capabilities)];
+    findings.push(locked_memory(config, capabilities));
+    findings.push(huge_pages(config));
+    findings.push(transparent_huge_pages());
+    findings.extend(cores(config));
+    findings
+}
+
+fn kernel() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    match version(&release) {
+        Some(at) if at < (5, 11) => Finding::bad(
+            "kernel",
+            format!("{release}: AF_XDP with bpf_link and need_wakeup needs Linux 5.11 or later"),
+        )
+        .mend("apt-get install linux-image-amd64 (and reboot)"),
+        Some(at) if at < (6, 4) => Finding::warn(
+            "kernel",
+            format!("{release}: payloads are moved on encapsulation; Linux 6.4 needs no copy"),
+        )
+        .mend("apt-get install -t bookworm-backports linux-image-amd64 (and reboot)"),
+        _ => Finding::ok("kernel", release),
+    }
+}
+
+/// Major and minor number of a kernel release such as `6.1.0-13-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn xdp_sockets(capabilities: u64) -> Finding {
+    use rustix::io::Errno;
+    match socket(AddressFamily::from_raw(AF_XDP), SocketType::RAW, None) {
+        Ok(_) => Finding::ok("AF_XDP", "sockets can be made"),
+        Err(Errno::PERM) if !has(capabilities, CAP_NET_RAW) => {
+            Finding::bad("AF_XDP", "sockets need CAP_NET_RAW").mend("sudo sluice ...")
+        }
+        Err(Errno::AFNOSUPPORT) => {
+            Finding::bad("AF_XDP", "the kernel was built without CONFIG_XDP_SOCKETS")
+                .mend("apt-get install linux-image-amd64 (and reboot)")
+        }
+        Err(error) => Finding::bad("AF_XDP", format!("no socket can be made: {error}")),
+    }
+}
+
+fn privileges(capabilities: u64) -> Finding {
+    let has_admin = has(capabilities, CAP_SYS_ADMIN);
+    let wanted = [
+        ("CAP_NET_ADMIN", has(capabilities, CAP_NET_ADMIN)),
+        ("CAP_NET_RAW", has(capabilities, CAP_NET_RAW)),
+        ("CAP_BPF", has(capabilities, CAP_BPF) || has_admin),
+    ];
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(_, present)| !present).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Finding::ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF are there");
+    }
+    Finding::bad("capabilities", format!("missing: {}", missing.join(", ")))
+        .mend("sudo sluice ..., or setcap cap_net_admin,cap_net_raw,cap_bpf+ep on the binary")
+}
+
+/// The effective capabilities of this process, a bit each.
+fn effective_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn has(capabilities: u64, number: u32) -> bool {
+    capabilities >> number & 1 == 1
+}
+
+fn umem_bytes(config: Option<&Config>) -> u64 {
+    let frames = config.map_or(FRAMES_DEFAULT, |config| config.io.frames);
+    u64::from(frames) * CHUNK_LEN as u64
+}
+
+fn locked_memory(config: Option<&Config>, capabilities: u64) -> Finding {
+    const TOPIC: &str = "locked memory";
+    let needed = umem_bytes(config);
+    match getrlimit(Resource::Memlock).current {
+        None => Finding::ok(TOPIC, "unlimited"),
+        _ if has(capabilities, CAP_IPC_LOCK) || has(capabilities, CAP_SYS_RESOURCE) => {
+            Finding::ok(TOPIC, "limited, but this process may exceed or raise the limit")
+        }
+        Some(limit) if limit >= needed => {
+            Finding::ok(TOPIC, format!("{} may be locked", units::bytes(limit)))
+        }
+        Some(limit) => Finding::bad(
+            TOPIC,
+            format!("{} may be locked, {} are needed", units::bytes(limit), units::bytes(needed)),
+        )
+        .mend("ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit"),
+    }
+}
+
+fn huge_pages(config: Option<&Config>) -> Finding {
+    const TOPIC: &str = "huge pages";
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let number = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
+    };
+    let (Some(free), Some(size_kib)) = (number("HugePages_Free"), number("Hugepagesize")) else {
+        return Finding::warn(TOPIC, "the kernel has none (CONFIG_HUGETLBFS)");
+    };
+    let wanted = umem_bytes(config).div_ceil(size_kib.max(1) * 1024);
+    if free >= wanted {
+        return Finding::ok(TOPIC, format!("{free} of {size_kib} KiB are free, {wanted} are used"));
+    }
+    let total = number("HugePages_Total").unwrap_or(0);
+    Finding::warn(
+        TOPIC,
+        format!("{free} of {size_kib} KiB are free; {wanted} would hold the packets' memory"),
+    )
+    .mend(format!("sysctl -w vm.nr_hugepages={}", total + wanted - free))
+}
+
+fn transparent_huge_pages() -> Finding {
+    const TOPIC: &str = "THP";
+    const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let modes = fs::read_to_string(PATH).unwrap_or_default();
+    match modes.split_once('[').and_then(|(_, rest)| rest.split_once(']')) {
+        Some((mode @ ("always" | "madvise"), _)) => {
+            Finding::ok(TOPIC, format!("transparent huge pages: {mode}"))
+        }
+        _ => Finding::warn(TOPIC, "no transparent huge pages: the flow table misses the TLB more")
+            .mend(format!("echo madvise > {PATH}")),
+    }
+}
+
+fn cores(config: Option<&Config>) -> Vec<Finding> {
+    let available = core_affinity::get_core_ids().unwrap_or_default();
+    let Some(config) = config else {
+        return vec![Finding::ok("cores", format!("{} may be used", available.len()))];
+    };
+    let workers = &config.workers;
+    let mut findings = Vec::new();
+    let known = |core: &usize| available.iter().any(|id| id.id == *core);
+    let unknown = workers.cores.iter().flatten().find(|core| !known(core));
+    findings.push(match unknown {
+        Some(core) => {
+            let all: Vec<String> = available.iter().map(|id| id.id.to_string()).collect();
+            let text = format!("core {core} of workers.cores is not among {}", all.join(", "));
+            Finding::bad("cores", text).mend("edit workers.cores")
+        }
+        None if workers.count > available.len() => {
+            let text = format!("{} workers share {} cores", workers.count, available.len());
+            Finding::warn("cores", text).mend("lower workers.count")
+        }
+        None => Finding::ok("cores", format!("{} for {} workers", available.len(), workers.count)),
+    });
+    if workers.idle.mode == IdleMode::BusyPoll {
+        findings.push(isolation(workers.cores.as_deref()));
+    }
+    findings
+}
+
+/// Whether the cores of busy-polling workers are kept free of other work.
+fn isolation(cores: Option<&[usize]>) -> Finding {
+    const TOPIC: &str = "isolation";
+    let Some(cores) = cores else {
+        return Finding::warn(
+            TOPIC,
+            "busy_poll without workers.cores: other work shares the cores",
+        )
+        .mend("name the cores in workers.cores");
+    };
+    let isolated = fs::read_to_string("/sys/devices/system/cpu/isolated").unwrap_or_default();
+    let isolated = core_list(isolated.trim());
+    let shared: Vec<String> =
+        cores.iter().filter(|core| !isolated.contains(core)).map(usize::to_string).collect();
+    if shared.is_empty() {
+        return Finding::ok(TOPIC, "the workers' cores run nothing else");
+    }
+    let list = shared.join(",");
+    Finding::warn(TOPIC, format!("the kernel schedules other work and interrupts on core {list}"))
+        .mend(format!("boot with isolcpus=domain,managed_irq,{list} nohz_full={list}"))
+}
+
+/// The numbers of a list such as `0-2,5`.
+fn core_list(text: &str) -> Vec<usize> {
+    let parse = |range: &str| -> Option<std::ops::RangeInclusive<usize>> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    text.split(',').filter_map(parse).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read() {
+        assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
+        assert_eq!(version("5.11-rc1"), Some((5, 11)));
+        assert_eq!(version("odd"), None);
+    }
+
+    #[test]
+    fn core_lists_are_read() {
+        assert_eq!(core_list("0-2,5"), [0, 1, 2, 5]);
+        assert!(core_list("").is_empty());
+    }
+}

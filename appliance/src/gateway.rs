@@ -1,0 +1,178 @@
+use crate::start::threads::WorkerState;
+use sluice_io::{AfXdpHandle, PortMode, Umem};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A worker whose loop has not turned for this long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// The running gateway, as metrics and the admin socket see it.
+pub struct Gateway {
+    /// Name of its node.
+    pub node: String,
+    /// When it started: the zero of all workers' clocks.
+    pub started: Instant,
+    /// Its ports, in the order of the configuration.
+    pub ports: Vec<PortState>,
+    /// Its workers.
+    pub workers: Vec<Arc<WorkerState>>,
+    /// The memory of all frames.
+    pub umem: Umem,
+    /// The attached XDP programs. Taken on the way out.
+    pub xdp: Mutex<Option<AfXdpHandle>>,
+    /// The way to ask control.
+    pub control: crate::control::ControlHandle,
+    /// What `/healthz` saw last.
+    pub loops: LoopWatch,
+    draining: AtomicBool,
+}
+
+/// One port, as it was opened.
+#[derive(Clone, Debug)]
+pub struct PortState {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its device.
+    pub device: String,
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// MTU of IP packets, in bytes.
+    pub mtu: u16,
+    /// How each queue is attached, by worker.
+    pub queues: Vec<PortMode>,
+    /// Why the XDP program does not run in the driver.
+    pub native_refused: Option<String>,
+}
+
+/// What [`Gateway::new`] is made of.
+pub struct Parts {
+    /// See [`Gateway::node`].
+    pub node: String,
+    /// See [`Gateway::started`].
+    pub started: Instant,
+    /// See [`Gateway::ports`].
+    pub ports: Vec<PortState>,
+    /// See [`Gateway::workers`].
+    pub workers: Vec<Arc<WorkerState>>,
+    /// See [`Gateway::umem`].
+    pub umem: Umem,
+    /// See [`Gateway::xdp`].
+    pub xdp: AfXdpHandle,
+    /// See [`Gateway::control`].
+    pub control: crate::control::ControlHandle,
+}
+
+impl Gateway {
+    /// A gateway that runs.
+    pub fn new(parts: Parts) -> Self {
+        Gateway {
+            node: parts.node,
+            started: parts.started,
+            ports: parts.ports,
+            loops: LoopWatch::new(parts.workers.len()),
+            workers: parts.workers,
+            umem: parts.umem,
+            xdp: Mutex::new(Some(parts.xdp)),
+            control: parts.control,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that it is about to stop: it is not ready from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// True on the way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why traffic should not be sent here; empty when it should.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.is_draining() {
+            reasons.push("stopping".to_owned());
+        }
+        for (id, worker) in self.workers.iter().enumerate() {
+            if !worker.is_up() {
+                reasons.push(format!("worker {id} is down"));
+            } else if worker.counters.tables_version.get() == 0 {
+                reasons.push(format!("worker {id} has no tables yet"));
+            }
+        }
+        reasons
+    }
+
+    /// Workers that are down, or whose loops do not turn.
+    pub fn unhealthy(&self) -> Vec<String> {
+        let loops = self.workers.iter().map(|worker| worker.counters.loops.get());
+        let stuck = self.loops.stuck(loops, Instant::now());
+        let down = self.workers.iter().enumerate().filter(|(_, worker)| !worker.is_up());
+        down.map(|(id, _)| format!("worker {id} is down"))
+            .chain(stuck.into_iter().map(|id| format!("worker {id} is stuck")))
+            .collect()
+    }
+
+    /// Runs with the attached XDP programs, while there are any.
+    pub fn with_xdp<T>(&self, f: impl FnOnce(&AfXdpHandle) -> T) -> Option<T> {
+        self.xdp.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+    }
+
+    /// Detaches the XDP programs.
+    pub fn detach(&self) {
+        self.xdp.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Notices loops that do not turn, by looking at their counters now and then.
+#[derive(Debug)]
+pub struct LoopWatch {
+    seen: Mutex<Vec<(u64, Option<Instant>)>>,
+}
+
+impl LoopWatch {
+    /// Watches so many workers.
+    pub fn new(workers: usize) -> Self {
+        LoopWatch { seen: Mutex::new(vec![(0, None); workers]) }
+    }
+
+    /// The workers whose counter, now `loops`, has not moved for
+    /// [`STUCK_AFTER`].
+    pub fn stuck(&self, loops: impl Iterator<Item = u64>, now: Instant) -> Vec<usize> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stuck = Vec::new();
+        for (id, (count, (last, since))) in loops.zip(seen.iter_mut()).enumerate() {
+            match *since {
+                Some(since) if count == *last => {
+                    if now.saturating_duration_since(since) >= STUCK_AFTER {
+                        stuck.push(id);
+                    }
+                }
+                _ => {
+                    *last = count;
+                    *since = Some(now);
+                }
+            }
+        }
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_stuck_when_two_looks_far_apart_see_the_same_count() {
+        let watch = LoopWatch::new(2);
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        assert!(watch.stuck([0, 7].into_iter(), at(0)).is_empty());
+        assert!(watch.stuck([0, 8].into_iter(), at(4)).is_empty());
+        assert_eq!(watch.stuck([0, 8].into_iter(), at(6)), [0]);
+        assert_eq!(watch.stuck([1, 8].into_iter(), at(9)), [1]);
+        assert!(watch.stuck([1, 9].into_iter(), at(10)).is_empty());
+    }
+}

@@ -1,0 +1,55 @@
+//! `sluice`: a userspace Kubernetes gateway.
+//!
+//! ```text
+//! cli ---- run -----> start: devices -> ports -> workers -> control -> servers
+//!      \-- check ---> config, control
+//!      \-- doctor --> this machine
+//!      \-- show, status --> admin socket of a running gateway
+//! ```
+#![forbid(unsafe_code)]
+
+/// The command line.
+mod cli;
+/// Printing.
+mod output;
+
+/// The gateway's start and end.
+mod start;
+
+/// The running gateway as a whole.
+mod gateway;
+
+/// The way to ask control.
+mod control;
+
+/// Logging.
+mod log;
+
+/// The admin socket.
+mod admin;
+/// Metrics and health over HTTP.
+mod metrics;
+
+/// Checks of the machine.
+mod doctor;
+/// The table of drop reasons.
+mod drop_reasons;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => start::run(&args.config),
+        Command::Check(args) => cli::check::run(&args.config),
+        Command::Show(args) => cli::show::run(&args),
+        Command::Status(args) => cli::status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::DropReasons => drop_reasons::run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("sluice: {error:#}");
+        ExitCode::FAILURE
+    })
+}

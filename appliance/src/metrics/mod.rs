@@ -1,0 +1,17 @@
+//! Metrics and health over HTTP.
+
+/// What is exported, gathered anew for every scrape.
+mod gather;
+/// What control knows.
+mod of_control;
+/// Ports, XDP programs and memory.
+mod of_ports;
+/// Services.
+mod of_services;
+/// Workers and their flows.
+mod of_workers;
+
+/// Metrics by name, with their series.
+mod family;
+/// The HTTP server.
+pub mod http;

@@ -1,0 +1,74 @@
+use super::family::Families;
+use crate::gateway::Gateway;
+use sluice_control::Request;
+use sluice_control::publish::Histogram;
+use sluice_control::publish::histogram::BOUNDS_US;
+
+/// What control knows; nothing when it does not answer.
+pub(super) fn add(gateway: &Gateway, families: &mut Families) {
+    let metrics = match gateway.control.ask(|reply| Request::Metrics { reply }) {
+        Ok(metrics) => metrics,
+        Err(error) => {
+            tracing::warn!(%error, "metrics lack what control knows");
+            return;
+        }
+    };
+    families
+        .gauge("sluice_synced", "1 once everything that exists has been read.")
+        .count(&[], u64::from(metrics.synced));
+    families
+        .counter("sluice_updates_total", "Changes of the cluster published to the workers.")
+        .count(&[], metrics.publications);
+    families
+        .gauge("sluice_published_version", "Version of the tables that was published last.")
+        .count(&[], metrics.version);
+    let mut objects = families.gauge("sluice_objects", "Objects of the cluster, by kind.");
+    for (kind, count) in &metrics.objects {
+        objects.count(&[("kind", kind)], *count as u64);
+    }
+    let mut diagnostics = families
+        .gauge("sluice_diagnostics", "What is wrong with objects, as sluice status lists it.");
+    for (severity, count) in &metrics.diagnostics {
+        diagnostics.count(&[("severity", severity)], *count as u64);
+    }
+    let mut quarantined = families
+        .gauge("sluice_ids_quarantined", "Numbers of things that are gone, not used again yet.");
+    for (kind, count) in &metrics.quarantined {
+        quarantined.count(&[("kind", kind)], *count as u64);
+    }
+    let taken = &metrics.event_to_live;
+    families.histogram(
+        "sluice_event_to_live_seconds",
+        "Time from the notice of a change until every worker had it.",
+        cumulative(taken),
+        taken.sum_us as f64 / 1e6,
+        taken.count,
+    );
+}
+
+/// Buckets as Prometheus counts them: each with all below it.
+fn cumulative(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> {
+    BOUNDS_US.iter().zip(histogram.counts).scan(0, |sum, (bound, count)| {
+        *sum += count;
+        Some((*bound as f64 / 1e6, *sum))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn each_bucket_has_all_below_it() {
+        let mut histogram = Histogram::default();
+        for ms in [1, 1, 50, 60_000] {
+            histogram.record(Duration::from_millis(ms));
+        }
+        let buckets: Vec<(f64, u64)> = cumulative(&histogram).collect();
+        assert_eq!(buckets.len(), BOUNDS_US.len());
+        assert_eq!(buckets[3], (0.001, 2));
+        assert_eq!(buckets[8], (0.05, 3));
+        assert_eq!(buckets.last(), Some(&(5.0, 3)));
+    }
+}

@@ -1,0 +1,319 @@
+//! `sluice run`: from a configuration to a running gateway, and back.
+
+use crate::cli::check;
+use crate::control::{ControlHandle, REQUESTS_MAX};
+use crate::gateway::{Gateway, Parts, PortState};
+use crate::{log, metrics};
+use anyhow::{Context, bail};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use sluice_config::Config;
+use sluice_control::source::manifests::Manifests;
+use sluice_control::{Control, PortFacts, Request, SystemClock};
+use sluice_fastpath::{WorkerCounters, mesh};
+use sluice_io::{AfXdp, Device, FrameCache, Port, PortInfo};
+use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// Devices of the ports: what they must be.
+pub mod devices;
+/// From the configuration to the options of ports and workers.
+pub mod options;
+/// Threads of the workers.
+pub mod threads;
+
+/// SIGHUP.
+mod reload;
+/// The thread of metrics and admin socket.
+mod serve;
+/// The way out.
+mod stop;
+
+use serve::Servers;
+use threads::{Seat, WorkerState};
+
+/// Free frames that a worker keeps at hand.
+const CACHE_FRAMES: usize = 1024;
+
+/// What the main thread waits for.
+#[derive(Debug)]
+pub enum Event {
+    /// A signal came.
+    Signal(i32),
+    /// The thread of a worker has ended.
+    WorkerEnded {
+        /// Which.
+        id: usize,
+        /// The panic's message, if it was one.
+        panic: Option<String>,
+    },
+    /// The control thread has ended.
+    ControlEnded {
+        /// Why, if it was not told to.
+        error: Option<String>,
+    },
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = match check::load(path) {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    let config = loaded.config;
+    log::start(&config.logging);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (event_sender, events) = unbounded();
+    // From here on a signal ends the gateway in order, also while it starts.
+    watch_signals(event_sender.clone())?;
+    let running = Running::start(config, event_sender)?;
+    let outcome = running.wait(path, &events);
+    Ok(running.stop(outcome, &events))
+}
+
+/// Forwards signals as events, on a thread of its own.
+fn watch_signals(events: Sender<Event>) -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .context("cannot handle signals")?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// A gateway and its threads.
+struct Running {
+    config: Config,
+    gateway: Arc<Gateway>,
+    workers: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    servers: Servers,
+}
+
+/// Why the gateway stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It was told to.
+    Asked,
+    /// A thread that must run has ended.
+    Failed,
+}
+
+impl Running {
+    /// Starts everything, from what fails early and without a trace to what
+    /// takes the devices.
+    fn start(config: Config, events: Sender<Event>) -> anyhow::Result<Self> {
+        let cores = threads::cores(&config)?;
+        let found = devices::inspect(&config)?;
+        let listener = metrics::http::bind(config.metrics.listen)?;
+        let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
+        let opened = AfXdp::open(&options::af_xdp(&config)).context("cannot open the ports")?;
+        let umem = opened.umem().clone();
+        let ports = port_states(&config, &found, &opened);
+        announce(&ports, &opened);
+
+        let started = Instant::now();
+        let (ends, mailboxes) = mailboxes(config.workers.count)?;
+        let facts: Vec<PortFacts> = found.into_iter().map(|(_, facts)| facts).collect();
+        let (control, requests) = new_control(&config, &facts, ends)?;
+        let (request_sender, names) = requests;
+        let states: Vec<Arc<WorkerState>> = cores
+            .iter()
+            .map(|core| {
+                let services = config.metrics.services_max as usize;
+                let counters = Arc::new(WorkerCounters::new(config.ports.len(), services));
+                Arc::new(WorkerState::new(*core, counters))
+            })
+            .collect();
+        let gateway = Arc::new(Gateway::new(Parts {
+            node: node_name(&config),
+            started,
+            ports,
+            workers: states,
+            umem,
+            xdp: opened.handle,
+            control: ControlHandle { requests: request_sender, names },
+        }));
+        let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
+        let control = start_control(control, events)?;
+        let servers = Servers::start(listener, socket, Arc::clone(&gateway))?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            node = gateway.node,
+            workers = config.workers.count,
+            metrics = %config.metrics.listen,
+            admin = %config.admin.socket.display(),
+            "the gateway runs"
+        );
+        Ok(Running { config, gateway, workers, control, servers })
+    }
+
+    /// Waits until it is to stop.
+    fn wait(&self, path: &Path, events: &Receiver<Event>) -> Outcome {
+        use signal_hook::consts::SIGHUP;
+        loop {
+            match events.recv() {
+                Ok(Event::Signal(SIGHUP)) => reload::reload(path, &self.config, &self.gateway),
+                Ok(Event::Signal(signal)) => {
+                    let name = signal_hook::low_level::signal_name(signal).unwrap_or("?");
+                    tracing::info!(signal = name, "stopping");
+                    return Outcome::Asked;
+                }
+                Ok(Event::WorkerEnded { id, panic: Some(panic) }) => {
+                    tracing::error!(worker = id, panic, "a worker has panicked; stopping");
+                    return Outcome::Failed;
+                }
+                Ok(Event::WorkerEnded { id, panic: None }) => {
+                    tracing::error!(worker = id, "a worker has ended; stopping");
+                    return Outcome::Failed;
+                }
+                Ok(Event::ControlEnded { error }) => {
+                    tracing::error!(error, "control has ended; stopping");
+                    return Outcome::Failed;
+                }
+                Err(_) => return Outcome::Failed,
+            }
+        }
+    }
+}
+
+/// A pair of mailbox ends for each worker.
+fn mailboxes(workers: usize) -> anyhow::Result<(Vec<ControlEnd>, Vec<WorkerEnd>)> {
+    let pairs: std::io::Result<Vec<_>> = (0..workers).map(|_| mailbox()).collect();
+    Ok(pairs.context("cannot make the workers' mailboxes")?.into_iter().unzip())
+}
+
+/// Control, not running yet, and the way to ask it.
+type NewControl = ((Control, Receiver<Request>), (Sender<Request>, sluice_control::ServiceNames));
+
+fn new_control(
+    config: &Config,
+    facts: &[PortFacts],
+    ends: Vec<ControlEnd>,
+) -> anyhow::Result<NewControl> {
+    let clock = Arc::new(SystemClock::default());
+    let sluice_config::Source::Manifests(manifests) = &config.source;
+    let source = Box::new(Manifests::new(&manifests.path, clock.clone()));
+    let control = Control::new(config.clone(), facts, source, ends, clock)?;
+    let (sender, receiver) = bounded(REQUESTS_MAX);
+    let names = control.service_names();
+    Ok(((control, receiver), (sender, names)))
+}
+
+fn start_control(
+    (mut control, requests): (Control, Receiver<Request>),
+    events: Sender<Event>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        let never = AtomicBool::new(false);
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            control.run(&never, &requests)
+        }));
+        let error = match ran {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it has panicked".to_owned()),
+        };
+        // Nobody listens any more at the very end.
+        let _ = events.send(Event::ControlEnded { error });
+    })?;
+    Ok(thread)
+}
+
+fn start_workers(
+    config: &Config,
+    gateway: &Gateway,
+    ports: Vec<Vec<Box<dyn Port>>>,
+    mailboxes: Vec<WorkerEnd>,
+    events: &Sender<Event>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let seed = RandomState::new().build_hasher().finish();
+    let wakers: Vec<_> = mailboxes.iter().map(|end| end.waker().clone()).collect();
+    let meshes = mesh(&wakers, config.workers.handoff_ring_len as usize);
+    ports
+        .into_iter()
+        .zip(mailboxes)
+        .zip(meshes)
+        .enumerate()
+        .map(|(id, ((ports, mailbox), mesh))| {
+            let seat = Seat {
+                options: options::worker(config, id, seed),
+                idle: options::idle(config),
+                ports,
+                cache: FrameCache::new(&gateway.umem, CACHE_FRAMES),
+                mailbox,
+                mesh,
+                state: Arc::clone(&gateway.workers[id]),
+            };
+            seat.start(gateway.started, events.clone())
+                .with_context(|| format!("cannot start worker {id}"))
+        })
+        .collect()
+}
+
+fn port_states(config: &Config, found: &[(Device, PortFacts)], opened: &AfXdp) -> Vec<PortState> {
+    let attachments = opened.handle.attachments();
+    let state = |(index, (_, facts)): (usize, &(Device, PortFacts))| {
+        let port = &config.ports[index];
+        let info = |ports: &Vec<Box<dyn Port>>| -> PortInfo { ports[index].info().clone() };
+        PortState {
+            name: port.name.to_string(),
+            device: port.device.clone(),
+            mac: facts.mac,
+            mtu: facts.mtu,
+            queues: opened.ports.iter().map(|ports| info(ports).mode).collect(),
+            native_refused: attachments
+                .get(index)
+                .and_then(|attachment| attachment.native_refused.clone()),
+        }
+    };
+    found.iter().enumerate().map(state).collect()
+}
+
+/// Says how every queue got attached.
+fn announce(ports: &[PortState], opened: &AfXdp) {
+    for port in ports {
+        for (queue, mode) in port.queues.iter().enumerate() {
+            let (name, device) = (&port.name, &port.device);
+            tracing::info!(port = name, device, queue, %mode, mtu = port.mtu, "port is open");
+        }
+        if let Some(reason) = &port.native_refused {
+            tracing::warn!(port = port.name, reason, "XDP is not in the driver");
+        }
+    }
+    tracing::info!(
+        frames = opened.umem().chunks(),
+        huge_pages = opened.handle.huge_pages(),
+        "packet memory is there"
+    );
+}
+
+fn node_name(config: &Config) -> String {
+    config
+        .node_name
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// A configuration as `run` and reloads read it.
+fn read(path: &Path) -> anyhow::Result<Config> {
+    match sluice_config::load(path) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(errors) => bail!("{errors}"),
+    }
+}

@@ -1,0 +1,95 @@
+use super::{devices, read};
+use crate::gateway::Gateway;
+use sluice_config::Config;
+use sluice_control::{PortFacts, Request};
+use std::path::Path;
+
+/// Reads the configuration again and hands it to control. What cannot change
+/// while the gateway runs is refused, with everything else of the file; the
+/// old configuration then goes on.
+pub(super) fn reload(path: &Path, running: &Config, gateway: &Gateway) {
+    match try_reload(path, running, gateway) {
+        Ok(()) => tracing::info!(config = %path.display(), "the configuration is read again"),
+        Err(error) => tracing::error!(
+            config = %path.display(),
+            "the configuration is not taken, the old one goes on: {error:#}"
+        ),
+    }
+}
+
+fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Result<()> {
+    let config = read(path)?;
+    let fixed = fixed_changes(running, &config);
+    anyhow::ensure!(fixed.is_empty(), "these need a restart of Sluice: {}", fixed.join(", "));
+    let facts: Vec<PortFacts> = gateway
+        .ports
+        .iter()
+        .zip(&config.ports)
+        .map(|(state, port)| PortFacts { mac: state.mac, mtu: port.mtu.unwrap_or(state.mtu) })
+        .collect();
+    let overlay = config.overlay.as_ref().map(|overlay| overlay.vxlan.port.0);
+    if let Some(port) = overlay.and_then(|index| config.ports.get(index)) {
+        devices::mtu(&config, port, &sluice_io::Device::inspect(&port.device)?)?;
+    }
+    let config = Box::new(config);
+    gateway.control.ask(|reply| Request::Reload { config, facts, reply })??;
+    Ok(())
+}
+
+/// The keys that differ and that only a restart can change.
+fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
+    let endpoint = |config: &Config| {
+        let vxlan = config.overlay.as_ref().map(|overlay| &overlay.vxlan);
+        vxlan.map(|vxlan| (vxlan.port, vxlan.addresses, vxlan.udp_port))
+    };
+    let checks = [
+        ("node_name", old.node_name == new.node_name),
+        ("ports", old.ports == new.ports),
+        ("workers", old.workers == new.workers),
+        ("io", old.io == new.io),
+        // The XDP program knows these.
+        ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
+        ("source", old.source == new.source),
+        ("flows", old.flows == new.flows),
+        ("neighbors", old.neighbors == new.neighbors),
+        ("icmp", old.icmp == new.icmp),
+        ("metrics", old.metrics == new.metrics),
+        ("admin", old.admin == new.admin),
+        ("logging", old.logging == new.logging),
+    ];
+    checks.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(more: &str) -> Config {
+        let text = format!(
+            "
+ports: [{{name: a, device: eth1, addresses: [192.0.2.1/24]}}]
+snat: {{addresses: [10.244.255.0/28]}}
+source: {{manifests: {{path: x}}}}
+{more}"
+        );
+        sluice_config::parse("test.yaml", &text).unwrap().config
+    }
+
+    #[test]
+    fn routes_and_tunnels_settings_change_while_it_runs() {
+        let old = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
+        let new = config(
+            "overlay: {vxlan: {vni: 2, port: a, addresses: [192.0.2.1]}}
+routes: [{to: 0.0.0.0/0, via: 192.0.2.9}]",
+        );
+        assert!(fixed_changes(&old, &new).is_empty());
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let new = config("workers: {count: 2}\nio: {copy: copy}\nflows: {max: 2048}");
+        assert_eq!(fixed_changes(&config(""), &new), ["workers", "io", "flows"]);
+        let overlay = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
+        assert_eq!(fixed_changes(&config(""), &overlay).len(), 1);
+    }
+}

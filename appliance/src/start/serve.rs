@@ -1,0 +1,76 @@
+use crate::admin::server::Socket;
+use crate::gateway::Gateway;
+use crate::metrics::http;
+use anyhow::Context;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// Threads for answers that wait for control.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// How long answers under way may take at the end.
+const STOP_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// The thread that serves metrics and the admin socket.
+#[derive(Debug)]
+pub struct Servers {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Servers {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor left.
+    pub fn start(
+        listener: TcpListener,
+        socket: Socket,
+        gateway: Arc<Gateway>,
+    ) -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("answers")
+            .build()
+            .context("cannot start the servers")?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("servers".to_owned()).spawn(move || {
+            runtime.block_on(serve(listener, socket, gateway, stopped));
+            runtime.shutdown_timeout(STOP_TIMEOUT);
+        })?;
+        Ok(Servers { stop, thread })
+    }
+
+    /// Stops it.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the servers have panicked");
+        }
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    mut socket: Socket,
+    gateway: Arc<Gateway>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let metrics = http::serve(listener, Arc::clone(&gateway));
+    tokio::spawn(async move { report("metrics", metrics.await) });
+    tokio::spawn(async move { report("admin", socket.serve(gateway).await) });
+    // Also ends when the other end is dropped.
+    let _ = stopped.await;
+}
+
+/// A server ends only by an error, or with the runtime.
+fn report(server: &str, ended: std::io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::error!(server, %error, "a server has ended");
+    }
+}

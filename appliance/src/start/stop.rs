@@ -1,0 +1,66 @@
+use super::{Event, Outcome, Running};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use sluice_control::Request;
+use sluice_io::Device;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long workers and control may take to finish.
+const FINISH_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long the kernel may take to let go of the devices.
+const DETACH_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Between two looks at the devices.
+const DETACH_STEP: Duration = Duration::from_millis(10);
+
+impl Running {
+    /// Stops in order: not ready; workers send what they have and close their
+    /// ports; XDP programs go; sockets close. A thread that does not finish in
+    /// time is left behind.
+    pub(super) fn stop(self, outcome: Outcome, events: &Receiver<Event>) -> ExitCode {
+        let Running { config, gateway, workers, control, servers } = self;
+        gateway.drain();
+        let deadline = Instant::now() + FINISH_TIMEOUT;
+        let told = gateway.control.ask(|reply| Request::Stop { reply });
+        if let Err(error) = told
+            && outcome == Outcome::Asked
+        {
+            tracing::warn!(%error, "workers are not told to stop");
+        }
+        while !(workers.iter().all(|worker| worker.is_finished()) && control.is_finished()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match events.recv_timeout(left) {
+                Ok(Event::WorkerEnded { id, panic: Some(panic) }) => {
+                    tracing::error!(worker = id, panic, "a worker has panicked");
+                }
+                Ok(_) => std::thread::yield_now(),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let late = workers.iter().filter(|worker| !worker.is_finished()).count();
+        if late > 0 {
+            tracing::error!(workers = late, "workers have not finished in time");
+        }
+        gateway.detach();
+        wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
+        servers.stop();
+        let failed = outcome == Outcome::Failed || late > 0;
+        tracing::info!("stopped");
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// The kernel lets go of a device some time after it was told.
+fn wait_until_detached<'a>(devices: impl Iterator<Item = &'a str>) {
+    let deadline = Instant::now() + DETACH_TIMEOUT;
+    for device in devices {
+        while Device::inspect(device).is_ok_and(|device| device.xdp.is_some()) {
+            if Instant::now() >= deadline {
+                tracing::warn!(device, "the kernel has not detached the XDP program yet");
+                return;
+            }
+            std::thread::sleep(DETACH_STEP);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use crate::gateway::SLUICE;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const CONFIG: &str = "
+ports: [{name: a, device: eth1, addresses: [192.0.2.1/24]}]
+snat: {addresses: [10.244.255.0/28]}
+source: {manifests: {path: manifests}}
+";
+
+/// A folder of its own, removed at the end.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sluice-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(path.join("manifests")).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn sluice(arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
+    let run = Command::new(SLUICE).args(arguments).current_dir(folder).output().unwrap();
+    let Output { status, stdout, stderr } = run;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn check_finds_nothing_in_what_is_good() {
+    let folder = Folder::new("good");
+    folder.write("gateway.yaml", CONFIG);
+    let (code, out, _) = sluice(&["check", "--config", "gateway.yaml"], &folder.0);
+    assert_eq!((code, out.as_str()), (Some(0), "0 errors, 0 warnings\n"));
+}
+
+#[test]
+fn check_names_every_place_of_a_bad_configuration() {
+    let folder = Folder::new("config");
+    folder.write("gateway.yaml", &CONFIG.replace("192.0.2.1/24", "192.0.2.1/99, 300.1.1.1/8"));
+    let (code, out, _) = sluice(&["check", "--config", "gateway.yaml"], &folder.0);
+    assert_eq!(code, Some(1), "{out}");
+    assert_eq!(out.matches("gateway.yaml:2:").count(), 2, "{out}");
+    assert!(out.ends_with("2 errors, 0 warnings; the manifests were not looked at\n"), "{out}");
+}
+
+#[test]
+fn check_names_every_place_of_bad_manifests() {
+    let folder = Folder::new("manifests");
+    folder.write("gateway.yaml", CONFIG);
+    folder.write("manifests/broken.yaml", "kind: [\n");
+    folder.write(
+        "manifests/service.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: Wrong_Name}\nspec:\n  clusterIP: None\n",
+    );
+    let (code, out, _) = sluice(&["check", "--config", "gateway.yaml"], &folder.0);
+    assert_eq!(code, Some(1), "{out}");
+    for file in ["manifests/broken.yaml:", "manifests/service.yaml:3:"] {
+        assert!(out.contains(file), "{file} is not in\n{out}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_from_errors() {
+    let folder = Folder::new("usage");
+    for wrong in [&["show"][..], &["run"], &["show", "flows", "--limit", "0"], &["nonsense"]] {
+        assert_eq!(sluice(wrong, &folder.0).0, Some(2), "{wrong:?}");
+    }
+    let (code, _, err) = sluice(&["run", "--config", "absent.yaml"], &folder.0);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("absent.yaml"), "{err}");
+    let (code, _, err) = sluice(&["show", "flows", "--socket", "absent.sock"], &folder.0);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no gateway listens at absent.sock"), "{err}");
+}
+
+#[test]
+fn the_program_describes_itself() {
+    let folder = Folder::new("self");
+    let (code, out, _) = sluice(&["--version"], &folder.0);
+    assert_eq!((code, out), (Some(0), format!("sluice {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, out, _) = sluice(&["drop-reasons"], &folder.0);
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("| reason | meaning |\n|---|---|\n| `"), "{out}");
+    assert!(out.lines().count() > 30, "{out}");
+}

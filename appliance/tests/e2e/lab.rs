@@ -1,0 +1,236 @@
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Seconds that a command may take.
+const COMMAND_S_MAX: &str = "60";
+
+/// How long [`eventually`] tries: a machine that is too busy for so long fails
+/// the test.
+const EVENTUALLY: Duration = Duration::from_secs(30);
+
+/// A family's addresses in the lab (`scripts/lib/lab_common.sh`).
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    pub name: &'static str,
+    pub client: &'static str,
+    /// The gateway's own address on the uplink.
+    pub uplink: &'static str,
+    /// The gateway's own address on the underlay, and a node's.
+    pub underlay: &'static str,
+    /// The Service `web`: TCP 80 to the pods' 8080.
+    pub web: &'static str,
+    pub web_cluster: &'static str,
+    /// The Service `dns-echo`: UDP 53 to the pods' 9053.
+    pub echo: &'static str,
+    /// An address that the tests' own Services use.
+    pub extra: &'static str,
+    pub pod1a: &'static str,
+    pub pod2a: &'static str,
+    /// What the gateway's SNAT addresses begin with.
+    pub snat: &'static str,
+    /// Headers of an IP and a UDP packet, in bytes.
+    pub udp_overhead: usize,
+}
+
+pub const V4: Family = Family {
+    name: "IPv4",
+    client: "192.0.2.10",
+    uplink: "192.0.2.1",
+    underlay: "10.10.0.1",
+    web: "203.0.113.10",
+    web_cluster: "10.96.0.10",
+    echo: "203.0.113.11",
+    extra: "203.0.113.40",
+    pod1a: "10.244.1.10",
+    pod2a: "10.244.2.10",
+    snat: "10.244.255.",
+    udp_overhead: 28,
+};
+
+pub const V6: Family = Family {
+    name: "IPv6",
+    client: "2001:db8:1::10",
+    uplink: "2001:db8:1::1",
+    underlay: "fd00:10:10::1",
+    web: "2001:db8:f00::10",
+    web_cluster: "fd00:10:96::10",
+    echo: "2001:db8:f00::11",
+    extra: "2001:db8:f00::40",
+    pod1a: "fd00:10:244:1::10",
+    pod2a: "fd00:10:244:2::10",
+    snat: "fd00:10:244:ff::",
+    udp_overhead: 48,
+};
+
+pub const FAMILIES: [Family; 2] = [V4, V6];
+
+impl Family {
+    /// An address of this family as in a URL.
+    pub fn url(&self, address: &str, path: &str) -> String {
+        if address.contains(':') {
+            format!("http://[{address}]{path}")
+        } else {
+            format!("http://{address}{path}")
+        }
+    }
+}
+
+/// One lab; it goes when this does, on failure too.
+pub struct Lab {
+    name: String,
+    pub folder: PathBuf,
+}
+
+impl Lab {
+    /// Brings a lab up. `None`, with a word about it, without the privilege.
+    pub fn up(options: &[&str]) -> Option<Lab> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: network namespaces and AF_XDP need root");
+            return None;
+        }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e-{}-{id}", std::process::id());
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_else(|| "/run".into());
+        let folder = Path::new(&runtime).join("sluice-lab").join(&name);
+        // Before it is up: a lab that is half up goes as well.
+        let lab = Lab { name, folder };
+        lab.script(&["up"], options);
+        Some(lab)
+    }
+
+    fn script(&self, command: &[&str], options: &[&str]) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
+        let mut run = Command::new(script);
+        run.args(command).args(["--name", &self.name]).args(options);
+        succeeded(&run.output().expect("scripts/lab runs"), &format!("lab {command:?}"));
+    }
+
+    /// Ends a pod as Kubernetes does, with a second of grace.
+    pub fn remove_pod(&self, pod: &str) {
+        self.script(&["pod", "remove", pod], &[]);
+    }
+
+    /// Starts a pod again.
+    pub fn add_pod(&self, pod: &str) {
+        self.script(&["pod", "add", pod], &[]);
+    }
+
+    /// The name of a namespace.
+    pub fn namespace(&self, short: &str) -> String {
+        format!("{}-{short}", self.name)
+    }
+
+    /// A command inside a namespace, not started yet.
+    pub fn command(&self, short: &str, command: &[&str]) -> Command {
+        let mut run = Command::new("ip");
+        run.args(["netns", "exec", &self.namespace(short), "timeout", COMMAND_S_MAX]).args(command);
+        run
+    }
+
+    /// Runs a command inside a namespace.
+    pub fn run(&self, short: &str, command: &[&str]) -> Output {
+        self.command(short, command).output().expect("ip netns exec runs")
+    }
+
+    /// Runs a command inside a namespace; returns what it printed. It must
+    /// succeed.
+    pub fn ok(&self, short: &str, command: &[&str]) -> String {
+        succeeded(&self.run(short, command), &format!("{short}: {}", command.join(" ")))
+    }
+
+    /// `curl` from a namespace; returns the body.
+    pub fn curl(&self, short: &str, url: &str) -> String {
+        self.ok(short, &["curl", "-sS", "--max-time", "20", "-H", "Connection: close", url])
+    }
+
+    /// Runs on a thread inside a namespace.
+    pub fn within<T: Send>(&self, short: &str, f: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/var/run/netns/{}", self.namespace(short));
+        let joined = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    enter(&path);
+                    f()
+                })
+                .join()
+        });
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Starts a thread inside a namespace.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        short: &str,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<T> {
+        let path = format!("/var/run/netns/{}", self.namespace(short));
+        std::thread::spawn(move || {
+            enter(&path);
+            f()
+        })
+    }
+
+    /// Writes a manifest in one step, as `kubectl` and editors do.
+    pub fn write_manifest(&self, file: &str, text: &str) {
+        let staged = self.folder.join(format!("staged-{file}"));
+        fs::write(&staged, text).unwrap();
+        fs::rename(staged, self.folder.join("manifests").join(file)).unwrap();
+    }
+
+    pub fn remove_manifest(&self, file: &str) {
+        fs::remove_file(self.folder.join("manifests").join(file)).unwrap();
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("gateway.yaml")
+    }
+
+    /// Replaces a part of the configuration that must be there.
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
+        let down = Command::new(script).args(["down", "--name", &self.name]).output();
+        // A second panic would hide the first.
+        if let Err(error) = down {
+            eprintln!("scripts/lab down: {error}");
+        }
+    }
+}
+
+fn enter(path: &str) {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
+/// What a command printed; it must have succeeded.
+pub fn succeeded(output: &Output, what: &str) -> String {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {}\n{stdout}{stderr}", output.status);
+    stdout
+}
+
+/// Repeats until there is an answer.
+pub fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + EVENTUALLY;
+    loop {
+        if let Some(answer) = f() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,128 @@
+use crate::gateway::Gateway;
+use crate::lab::{FAMILIES, Lab, eventually};
+use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn sigterm_detaches_and_ends_with_success() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let mut gateway = Gateway::ready(&lab);
+    assert!(is_attached(&lab));
+    let socket = lab.folder.join("sluice.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    gateway.signal(Signal::TERM);
+    let status = gateway.wait();
+    assert!(status.success(), "{status}");
+    assert!(!is_attached(&lab), "the XDP program is still there");
+    assert!(!socket.exists(), "the admin socket is still there");
+    let shown = gateway.ask(&["status"]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&shown.stderr).contains("no gateway listens"));
+}
+
+#[test]
+fn a_killed_gateway_leaves_nothing_and_can_start_again() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let mut killed = Gateway::ready(&lab);
+    assert!(is_attached(&lab));
+    let family = FAMILIES[0];
+    let url = family.url(family.web, "/big/1000000000");
+    let mut download =
+        lab.command("client", &["curl", "-s", "-o", "/dev/null", &url]).spawn().unwrap();
+    eventually("the download under way", || {
+        (killed.metric("sluice_service_bytes_total", &["\"out\""]) > 1e6).then_some(())
+    });
+    killed.signal(Signal::KILL);
+    assert!(!killed.wait().success());
+    eventually("the XDP programs to go", || (!is_attached(&lab)).then_some(()));
+    assert!(lab.folder.join("sluice.sock").exists(), "a killed process cannot tidy up");
+    let gateway = Gateway::ready(&lab);
+    for family in FAMILIES {
+        assert!(lab.curl("client", &family.url(family.web, "/")).starts_with("pod="));
+    }
+    download.kill().unwrap();
+    download.wait().unwrap();
+    gateway.stop();
+}
+
+#[test]
+fn sighup_takes_routes_and_refuses_workers() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let gateway = Gateway::ready(&lab);
+    lab.edit_config("routes:\n", "routes:\n  - {to: 198.51.100.0/24, via: 192.0.2.77}\n");
+    gateway.signal(Signal::HUP);
+    eventually("the new route", || {
+        let routes = gateway.show(&["routes"]);
+        routes.as_array()?.iter().find(|route| route["via"] == "192.0.2.77").map(drop)
+    });
+    lab.edit_config("mode: adaptive", "mode: sleep");
+    lab.edit_config("192.0.2.77", "192.0.2.78");
+    gateway.signal(Signal::HUP);
+    eventually("the refusal", || {
+        gateway.log().contains("need a restart of Sluice: workers").then_some(())
+    });
+    let routes = gateway.show(&["routes"]);
+    let vias: Vec<_> = routes.as_array().unwrap().iter().map(|route| &route["via"]).collect();
+    assert!(vias.iter().any(|via| **via == "192.0.2.77"), "{vias:?}");
+    assert!(lab.curl("client", &FAMILIES[0].url(FAMILIES[0].web, "/")).starts_with("pod="));
+    gateway.stop();
+}
+
+#[test]
+fn a_second_gateway_is_refused_and_the_first_goes_on() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let gateway = Gateway::ready(&lab);
+    let mut second = Gateway::start(&lab);
+    assert_eq!(second.wait().code(), Some(1));
+    assert!(lab.curl("client", &FAMILIES[1].url(FAMILIES[1].web, "/")).starts_with("pod="));
+    assert_eq!(gateway.get("/healthz").0, 200);
+    assert_eq!(gateway.get("/readyz"), (200, "ok\n".to_owned()));
+    assert_eq!(gateway.get("/nothing").0, 404);
+    gateway.stop();
+}
+
+#[test]
+fn a_gateway_without_manifests_is_not_ready_and_says_why() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    lab.edit_config("/manifests", "/no-such-folder");
+    let gateway = Gateway::start(&lab);
+    let body = eventually("an answer of readyz", || {
+        let (status, body) = gateway.get("/readyz");
+        (status == 503).then_some(body)
+    });
+    assert!(body.contains("worker 0 has no tables yet"), "{body}");
+    let status = gateway.ask(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&status.stdout).contains("not ready"));
+    gateway.stop();
+}
+
+#[test]
+fn devices_that_do_not_do_are_refused_with_the_way_out() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let refused = |expected: &str| {
+        let mut gateway = Gateway::start(&lab);
+        assert_eq!(gateway.wait().code(), Some(1));
+        let log = gateway.log();
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains(expected), "{last}");
+    };
+    lab.edit_config("count: 1", "count: 2");
+    refused("has 1 queue");
+    lab.edit_config("count: 2", "count: 1");
+    lab.edit_config("device: uplink", "device: absent");
+    refused("no network device `absent`");
+    lab.edit_config("device: absent", "device: uplink");
+    lab.ok("gw", &["ip", "route", "add", "default", "dev", "uplink"]);
+    refused("allow_default_route: true");
+    lab.ok("gw", &["ip", "route", "del", "default", "dev", "uplink"]);
+    lab.ok("gw", &["ip", "link", "set", "cluster", "mtu", "1320"]);
+    refused("the underlay's MTU must be at least 1330");
+    assert!(!is_attached(&lab));
+}
+
+/// Whether an XDP program is attached to a device of the gateway.
+fn is_attached(lab: &Lab) -> bool {
+    lab.ok("gw", &["ip", "link"]).contains("xdp")
+}

@@ -1,0 +1,26 @@
+//! End to end: the built binary in a lab of network namespaces, with the
+//! kernels of clients, nodes and pods on all sides. Needs root; without, each
+//! test says that it is skipped.
+
+/// A running gateway.
+mod gateway;
+/// What kernels have counted.
+mod kernel;
+/// The lab, and commands in it.
+mod lab;
+
+/// The command line without a gateway.
+mod command_line;
+
+/// Pods and manifests that come and go.
+mod changes;
+/// Starts, stops and kills.
+mod lifecycle;
+/// Order within a flow.
+mod order;
+/// MTUs, hops, large transfers.
+mod path;
+/// Services, reached and refused.
+mod services;
+/// Two workers on two queues.
+mod workers;

@@ -1,0 +1,144 @@
+//! Order within a flow. TCP's counters cannot tell: kernels on the way reorder
+//! by themselves when a sender changes its core. So the sender stays on one,
+//! and numbers what it sends.
+
+use crate::gateway::Gateway;
+use crate::lab::{FAMILIES, Family, Lab, eventually};
+use crate::services::udp_to;
+use crate::workers::steer;
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, UdpSocket};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Flows of each family, enough that each of two workers owns some.
+const FLOWS: u32 = 16;
+
+/// Datagrams of each flow.
+const DATAGRAMS: u32 = 400;
+
+/// The Service's port and the pod's.
+const PORT: u16 = 7001;
+
+/// Between two rounds of one datagram a flow: less than receivers can hold.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Nothing comes any more.
+const QUIET: Duration = Duration::from_secs(3);
+
+#[test]
+fn flows_keep_their_order_between_workers() {
+    let Some(lab) = Lab::up(&["--queues", "2"]) else { return };
+    // Without the gateway: otherwise the test would blame it for the kernels.
+    for family in FAMILIES {
+        let server = receive(&lab);
+        lab.within("pod2a", || send(family.pod2a, family.pod1a));
+        assert_ordered(family, &server.join().unwrap());
+    }
+    // All of it comes in at worker 0; flows of worker 1 are handed over.
+    steer(&lab, "client", "eth0", 0);
+    steer(&lab, "lan", "gw", 1);
+    let gateway = Gateway::ready(&lab);
+    lab.write_manifest("service-order.yaml", SERVICE);
+    eventually("the Service", || {
+        let backends = gateway.show(&["backends"]);
+        let is_it = |backend: &&serde_json::Value| backend["service"] == "default/order";
+        (backends.as_array()?.iter().filter(is_it).count() == 2).then_some(())
+    });
+    let handed = || gateway.metric("sluice_handoffs_total", &["worker=\"1\"", "direction=\"in\""]);
+    for family in FAMILIES {
+        let before = handed();
+        let server = receive(&lab);
+        lab.within("client", || send(family.client, family.extra));
+        assert_ordered(family, &server.join().unwrap());
+        // More than one flow's worth went from one worker to the other.
+        assert!(handed() - before > f64::from(DATAGRAMS), "{}", family.name);
+    }
+    gateway.stop();
+}
+
+/// Takes (flow, number) at pod1a until nothing comes any more.
+fn receive(lab: &Lab) -> JoinHandle<Vec<(u32, u32)>> {
+    let (ready, is_ready) = mpsc::channel();
+    let server = lab.spawn("pod1a", move || {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).unwrap();
+        socket.set_read_timeout(Some(QUIET)).unwrap();
+        ready.send(()).unwrap();
+        let mut received = Vec::new();
+        let mut datagram = [0; 8];
+        loop {
+            match socket.recv(&mut datagram) {
+                Ok(8) => {
+                    let [a, b, c, d, e, f, g, h] = datagram;
+                    let number = u32::from_be_bytes([e, f, g, h]);
+                    received.push((u32::from_be_bytes([a, b, c, d]), number));
+                }
+                Ok(length) => panic!("a datagram of {length} bytes"),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return received;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    is_ready.recv().unwrap();
+    server
+}
+
+/// Sends numbered datagrams of all flows in turn, from one core.
+fn send(from: &str, to: &str) {
+    let cores = core_affinity::get_core_ids().unwrap();
+    assert!(core_affinity::set_for_current(cores[0]), "the sender is not pinned");
+    let sockets: Vec<UdpSocket> = (0..FLOWS).map(|_| udp_to(from, to, PORT)).collect();
+    for number in 0..DATAGRAMS {
+        for (flow, socket) in (0..).zip(&sockets) {
+            let datagram = [u32::to_be_bytes(flow), number.to_be_bytes()].concat();
+            socket.send(&datagram).unwrap();
+        }
+        std::thread::sleep(PACE);
+    }
+}
+
+/// Numbers of a flow only grow. UDP may lose some, not most.
+fn assert_ordered(family: Family, received: &[(u32, u32)]) {
+    let sent = FLOWS * DATAGRAMS;
+    let is_most = received.len() as u32 > sent / 2;
+    assert!(is_most, "{}: {} of {sent} arrived", family.name, received.len());
+    let mut last: HashMap<u32, u32> = HashMap::new();
+    for &(flow, number) in received {
+        if let Some(before) = last.insert(flow, number) {
+            assert!(before < number, "{}: flow {flow}: {number} after {before}", family.name);
+        }
+    }
+    assert_eq!(last.len() as u32, FLOWS, "{}: flows", family.name);
+}
+
+#[test]
+#[should_panic(expected = "flow 3: 7 after 8")]
+fn a_number_that_goes_back_is_noticed() {
+    let all = (0..FLOWS).flat_map(|flow| (0..DATAGRAMS).map(move |number| (flow, number)));
+    let mut received: Vec<(u32, u32)> = all.collect();
+    let at = (3 * DATAGRAMS + 7) as usize;
+    received.swap(at, at + 1);
+    assert_ordered(FAMILIES[0], &received);
+}
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: order, namespace: default}
+spec:
+  type: LoadBalancer
+  ipFamilyPolicy: RequireDualStack
+  ipFamilies: [IPv4, IPv6]
+  clusterIP: 10.96.0.40
+  clusterIPs: [10.96.0.40, 'fd00:10:96::40']
+  selector: {pod: pod1a}
+  ports:
+    - {name: order, port: 7001, protocol: UDP, targetPort: 7001}
+status:
+  loadBalancer:
+    ingress: [{ip: 203.0.113.40}, {ip: '2001:db8:f00::40'}]
+";
