@@ -1,0 +1,210 @@
+//! What a packet costs on its journey, in memory: prepared frames through a
+//! [`sluice_fastpath::Worker`] on one core. Rows take turns, several times, so
+//! that what disturbs the machine disturbs all of them alike.
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use sluice_perf::cases::churn::Churn;
+use sluice_perf::cases::null::{Null, Touch};
+use sluice_perf::cases::pair::Pair;
+use sluice_perf::cases::steady::{Feed, Mix, Steady};
+use sluice_perf::cases::{Case, Check, PACKETS};
+use sluice_perf::cluster::Cluster;
+use sluice_perf::gateway::GatewayOptions;
+use sluice_perf::report::{Report, Row};
+use sluice_perf::site::Family;
+use sluice_perf::{cpu, tsc};
+use std::path::PathBuf;
+
+/// Rounds that a row runs before its turn counts.
+const WARM_UP: usize = 2;
+/// Table changes a second of the row that has them.
+const CHANGES_PER_SECOND: f64 = 100.0;
+
+/// Measures what a packet costs on its journey, in memory.
+#[derive(Parser)]
+struct Args {
+    /// Turns of every row.
+    #[arg(long, default_value_t = 5)]
+    passes: usize,
+    /// Rounds of 4,096 packets in a turn.
+    #[arg(long, default_value_t = 40)]
+    rounds: usize,
+    /// Only rows whose name contains one of these words, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
+    /// The core to run on.
+    #[arg(long, default_value_t = 1)]
+    cpu: usize,
+    /// The core of the second worker, for the row that has one.
+    #[arg(long, default_value_t = 0)]
+    second_cpu: usize,
+    /// A file for the results as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+type Make = Box<dyn FnOnce() -> Result<Box<dyn Case>>>;
+
+struct Plan {
+    name: String,
+    what: String,
+    unit: &'static str,
+    make: Make,
+}
+
+/// How a steady row differs from the plain one.
+#[derive(Clone, Copy)]
+struct Variant {
+    family: Family,
+    services: u32,
+    flows: usize,
+    mix: Mix,
+    feed: Feed,
+    changes_every: Option<u64>,
+}
+
+impl Variant {
+    fn plain(family: Family, flows: usize) -> Self {
+        let (mix, feed) = (Mix::Both, Feed::Alone);
+        Variant { family, services: 1, flows, mix, feed, changes_every: None }
+    }
+
+    fn options(&self) -> GatewayOptions {
+        GatewayOptions {
+            cluster: Cluster::new(self.family, self.services),
+            workers: if self.feed == Feed::Alone { 1 } else { 2 },
+            flows_max: (self.flows * 2).max(1024),
+            frames: PACKETS,
+            udp_timeout_ms: 86_400_000,
+        }
+    }
+
+    fn make(self) -> Result<Box<dyn Case>> {
+        let steady = Steady::new(&self.options(), self.flows, self.mix, self.feed)?;
+        Ok(match self.changes_every {
+            Some(every) => Box::new(steady.with_changes(every)),
+            None => Box::new(steady),
+        })
+    }
+
+    fn plan(self, name: &str, what: &str) -> Plan {
+        let make = Box::new(move || self.make());
+        Plan { name: name.to_owned(), what: what.to_owned(), unit: "ns/packet", make }
+    }
+}
+
+fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (name, touch, what) in [
+        ("null", Touch::Nothing, "the port alone: handles in, handles out"),
+        ("l2", Touch::Macs, "MACs swapped instead of the journey"),
+    ] {
+        let make: Make =
+            Box::new(move || Ok(Box::new(Null::new(Cluster::new(Family::V4, 1), touch)?)));
+        plans.push(Plan { name: name.into(), what: what.into(), unit: "ns/packet", make });
+    }
+    for family in [Family::V4, Family::V6] {
+        let label = family.label();
+        for (size, flows) in [("1", 1), ("1k", 1 << 10), ("64k", 1 << 16), ("1m", 1 << 20)] {
+            let what = format!("{flows} flows, both ways half and half");
+            plans.push(Variant::plain(family, flows).plan(&format!("{label}-{size}"), &what));
+        }
+        let base = Variant::plain(family, 1 << 10);
+        let from_cluster = Variant { mix: Mix::FromCluster, ..base };
+        plans.push(from_cluster.plan(&format!("{label}-1k-decap"), "1024 flows, from pods only"));
+        let from_uplink = Variant { mix: Mix::FromUplink, ..base };
+        plans.push(from_uplink.plan(&format!("{label}-1k-encap"), "1024 flows, to pods only"));
+    }
+    for (size, flows) in [("64k", 1 << 16), ("1m", 1 << 20)] {
+        let many = Variant { services: 10_000, ..Variant::plain(Family::V4, flows) };
+        plans.push(many.plan(&format!("services-{size}"), "10,000 Services x 10 endpoints"));
+        let every = Some(rate.ticks(1e9 / CHANGES_PER_SECOND));
+        let changing = Variant { changes_every: every, ..many };
+        plans.push(
+            changing.plan(&format!("changes-{size}"), "the same, 100 table changes a second"),
+        );
+    }
+    let base = Variant::plain(Family::V4, 1 << 10);
+    let direct = Variant { feed: Feed::Direct, ..base };
+    plans.push(direct.plan("handoff-direct", "two workers, the owner gets every packet"));
+    let handed = Variant { feed: Feed::Handed, ..base };
+    plans.push(handed.plan("handoff", "two workers, the other one gets every packet"));
+    let make: Make =
+        Box::new(move || Ok(Box::new(Pair::new(&handed.options(), handed.flows, cpus)?)));
+    let what = "the same on two cores, elapsed time".to_owned();
+    plans.push(Plan { name: "handoff-pair".into(), what, unit: "ns/packet", make });
+    for family in [Family::V4, Family::V6] {
+        let options = GatewayOptions { flows_max: 1 << 20, ..Variant::plain(family, 0).options() };
+        let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
+        let what = "flows begin and expire, 70 % of 1M in use, both first packets".to_owned();
+        plans.push(Plan { name: format!("new-{}", family.label()), what, unit: "ns/flow", make });
+    }
+    plans
+}
+
+fn aims(report: &mut Report) {
+    report.aim("1K flows, ns/packet", 80.0, false, &["v4-1k"], |v| v[0]);
+    report.aim("1M flows, ns/packet", 160.0, false, &["v4-1m"], |v| v[0]);
+    for size in ["64k", "1m"] {
+        let (one, many) = (format!("v4-{size}"), format!("services-{size}"));
+        let what = format!("10,000 Services against one, {size} flows, ratio");
+        report.aim(&what, 1.05, false, &[&many, &one], |v| v[0] / v[1]);
+        let changing = format!("changes-{size}");
+        let what = format!("100 changes a second against none, {size} flows, ratio");
+        report.aim(&what, 1.05, false, &[&changing, &many], |v| v[0] / v[1]);
+    }
+    for size in ["1", "1k", "64k", "1m"] {
+        let (v6, v4) = (format!("v6-{size}"), format!("v4-{size}"));
+        let what = format!("IPv6 against IPv4, {size} flows, ratio");
+        report.aim(&what, 1.25, false, &[&v6, &v4], |v| v[0] / v[1]);
+    }
+    for family in ["v4", "v6"] {
+        let what = format!("new flows a second, {family}, millions");
+        report.aim(&what, 1.5, true, &[&format!("new-{family}")], |v| 1e3 / v[0]);
+    }
+    let handoff = ["handoff", "handoff-direct"];
+    report.aim("a handoff, ns/packet", 80.0, false, &handoff, |v| v[0] - v[1]);
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    cpu::pin(args.cpu)?;
+    let rate = tsc::Rate::calibrate();
+    let mut plans = plans(rate, [args.cpu, args.second_cpu]);
+    if !args.rows.is_empty() {
+        plans.retain(|plan| args.rows.iter().any(|word| plan.name.contains(word)));
+    }
+    ensure!(!plans.is_empty(), "no row has such a name");
+    let mut cases = Vec::new();
+    for Plan { name, what, unit, make } in plans {
+        eprintln!("preparing {name}");
+        let mut case = make()?;
+        case.round(Check::All)?;
+        cases.push((name, what, unit, case, Vec::new()));
+    }
+    for pass in 0..args.passes {
+        eprintln!("pass {} of {}", pass + 1, args.passes);
+        for (_, _, _, case, rounds) in &mut cases {
+            for _ in 0..WARM_UP {
+                case.round(Check::Sample)?;
+            }
+            for _ in 0..args.rounds {
+                let took = case.round(Check::Sample)?;
+                rounds.push(rate.nanos(took) / case.units() as f64);
+            }
+            case.round(Check::All)?;
+        }
+    }
+    let rows = cases
+        .iter_mut()
+        .map(|(name, what, unit, _, rounds)| Row::new(name, what, unit, rounds))
+        .collect();
+    let mut report = Report { cpu: cpu::model(), tsc_ghz: rate.ghz(), rows, aims: Vec::new() };
+    aims(&mut report);
+    print!("{}", report.text());
+    if let Some(path) = &args.json {
+        report.write(path)?;
+    }
+    Ok(())
+}
