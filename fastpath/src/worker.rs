@@ -216,7 +216,8 @@ impl Worker {
     fn sleep(&mut self, idle: &Idle) -> bool {
         let waker = self.mailbox.waker();
         waker.prepare_sleep();
-        let slept = self.core.mesh.is_empty() && idle.sleep(&self.core.ports, waker);
+        let nothing_came = self.core.mesh.is_empty() && !self.mailbox.has_mail();
+        let slept = nothing_came && idle.sleep(&self.core.ports, waker);
         waker.awake();
         self.core.counters.sleeps.add(u64::from(slept));
         slept

@@ -195,7 +195,8 @@ fn walk_extensions(packet: &[u8], next: u8) -> Result<Chain, DropReason> {
         }
         chain.offset += len;
         chain.protocol = next;
-        if chain.fragment == Fragment::Later {
+        // What follows is the middle of something; its protocol is all there is.
+        if chain.fragment == Fragment::Later && next != HOP_BY_HOP {
             return Ok(chain);
         }
     }

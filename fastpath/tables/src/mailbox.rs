@@ -169,10 +169,16 @@ impl WorkerEnd {
     /// needs room for two answers.
     #[inline]
     pub fn receive(&mut self) -> Option<ToWorker> {
-        if self.to.is_empty() || self.from.slots() < 2 {
+        if !self.has_mail() {
             return None;
         }
         self.to.pop().ok()
+    }
+
+    /// True when [`WorkerEnd::receive`] has something to return.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        !self.to.is_empty() && self.from.slots() >= 2
     }
 
     /// Sends a message. There is room after [`WorkerEnd::receive`].

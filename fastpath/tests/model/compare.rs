@@ -182,16 +182,21 @@ impl Ledger {
                 format!("\n  {} ({emit:?})", hex(&render(world, emit, link.dst, port)))
             })
             .collect();
-        Err(format!("port {port} sent to {hop}\n  {} instead of{}{others}",
+        Err(format!(
+            "port {port} sent to {hop}\n  {} instead of{}{others}",
             hex(frame),
-            right.concat()))
+            right.concat()
+        ))
     }
 
     /// What is expected elsewhere, as text.
     fn others(&self, port: u8, hop: IpAddr) -> String {
         let elsewhere = self.queues.iter().filter(|(key, _)| **key != (port, hop));
         let texts = elsewhere.flat_map(|((port, hop), queue)| {
-            queue.emits.iter().map(move |emit| format!("\n  elsewhere: to {hop} by port {port}: {emit:?}"))
+            queue
+                .emits
+                .iter()
+                .map(move |emit| format!("\n  elsewhere: to {hop} by port {port}: {emit:?}"))
         });
         texts.collect()
     }

@@ -101,7 +101,7 @@ fn mutate(bytes: &mut Vec<u8>, mutation: Mutation, ip_at: usize) {
     match mutation.kind {
         // Headers are where it hurts.
         MutationKind::Set => {
-            let at = if mutation.value % 4 == 0 { at } else { at % bytes.len().min(80) };
+            let at = if mutation.value.is_multiple_of(4) { at } else { at % bytes.len().min(80) };
             bytes[at] = mutation.value;
         }
         MutationKind::Truncate => bytes.truncate(at),

@@ -137,7 +137,7 @@ impl Run {
         let l4 = match tuple.protocol {
             TCP => L4::Tcp { src_port, dst_port, flags },
             UDP => L4::Udp { src_port, dst_port, checksum: true },
-            1 | 58 => L4::Echo { request: side % 2 == 0, id: src_port, zero: false },
+            1 | 58 => L4::Echo { request: side.is_multiple_of(2), id: src_port, zero: false },
             protocol => L4::Other { protocol },
         };
         Some((tuple, l4))
