@@ -1,6 +1,7 @@
 //! The header parsers: total, in bounds, and of one mind with etherparse where
 //! both take a packet.
 
+use crate::journey::check::is_opaque;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use sluice_fastpath::wire::ip::{Fragment, Ip, IpInfo};
 use sluice_fastpath::wire::{arp, ethernet, nd, vxlan};
@@ -25,7 +26,7 @@ pub fn parser(data: &[u8]) {
 }
 
 fn packet(data: &[u8]) {
-    let theirs = LaxSlicedPacket::from_ip(data).ok();
+    let theirs = (!is_opaque(data)).then(|| LaxSlicedPacket::from_ip(data).ok());
     if let Ok(ip) = V4::parse(data) {
         check(&ip, data, theirs.as_ref());
     }
@@ -34,10 +35,11 @@ fn packet(data: &[u8]) {
     }
 }
 
-fn check<F: Ip>(ip: &IpInfo<F>, data: &[u8], theirs: Option<&LaxSlicedPacket<'_>>) {
+fn check<F: Ip>(ip: &IpInfo<F>, data: &[u8], theirs: Option<&Option<LaxSlicedPacket<'_>>>) {
     let (len, l4) = (usize::from(ip.len), usize::from(ip.l4_offset));
     assert!(len <= data.len(), "a packet beyond its frame");
     assert!(F::HEADER_LEN <= l4 && l4 <= len, "a transport header beyond its packet");
+    let Some(theirs) = theirs else { return };
     let Some(theirs) = theirs else { panic!("etherparse sees no IP header") };
     let (src, dst) = match &theirs.net {
         Some(LaxNetSlice::Ipv4(net)) => {

@@ -4,10 +4,7 @@
 use super::cluster::{Cluster, INNER_MAC, Net, VLAN, VNI, VXLAN_PORT, address, port_mac};
 use etherparse::err::Layer;
 use etherparse::err::packet::SliceError;
-use etherparse::{
-    Ipv6ExtensionSlice, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
-    ip_number,
-};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
 use std::ops::Range;
 
 /// The ones' complement sum of bytes (RFC 1071).
@@ -23,6 +20,9 @@ pub fn sum(data: &[u8]) -> u16 {
 /// The bytes that the transport checksum of a whole packet covers, and where
 /// the checksum is among them; `None` when it has none.
 pub fn segment(packet: &[u8]) -> Option<(Range<usize>, usize)> {
+    if is_opaque(packet) {
+        return None;
+    }
     let sliced = LaxSlicedPacket::from_ip(packet).ok()?;
     let payload = sliced.net.as_ref()?.ip_payload_ref()?;
     if payload.fragmented
@@ -74,10 +74,17 @@ pub fn is_sound(packet: &[u8]) -> bool {
     none || segment_sum(packet, &at) == 0xffff
 }
 
+/// Bytes of a frame's Ethernet header, with its tag if it has one.
+fn header_len(frame: &[u8]) -> usize {
+    if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 }
+}
+
 /// The innermost IP packet of a received frame, as far as it can be found.
 pub fn innermost(frame: &[u8]) -> &[u8] {
-    let header = |frame: &[u8]| if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 };
-    let packet = frame.get(header(frame)..).unwrap_or_default();
+    let packet = frame.get(header_len(frame)..).unwrap_or_default();
+    if is_opaque(packet) {
+        return packet;
+    }
     let Ok(sliced) = LaxSlicedPacket::from_ip(packet) else { return packet };
     match &sliced.transport {
         Some(TransportSlice::Udp(udp)) if udp.destination_port() == VXLAN_PORT => {
@@ -143,7 +150,7 @@ fn slice(frame: &[u8]) -> Option<SlicedPacket<'_>> {
             Some(sliced)
         }
         Err(error) => {
-            let hidden = is_end_to_end(&error) || is_opaque(frame);
+            let hidden = is_end_to_end(&error) || is_opaque(&frame[header_len(frame)..]);
             assert!(hidden, "sent what does not parse: {error}: {frame:02x?}");
             None
         }
@@ -156,32 +163,28 @@ fn is_end_to_end(error: &SliceError) -> bool {
     matches!(error.layer, Layer::Icmpv4Timestamp | Layer::Icmpv4TimestampReply | Layer::Igmp)
 }
 
-/// True for later fragments and what follows an authentication header: slicing
-/// reads on in them as if further headers stood there.
-fn is_opaque(frame: &[u8]) -> bool {
-    let sliced = LaxSlicedPacket::from_ethernet(frame).ok().and_then(|sliced| sliced.net);
-    match sliced {
-        Some(LaxNetSlice::Ipv4(packet)) => packet.header().protocol() == ip_number::AUTH,
-        Some(LaxNetSlice::Ipv6(packet)) => {
-            let mut next = packet.header().next_header();
-            for extension in packet.extensions().clone() {
-                next = match extension {
-                    Ipv6ExtensionSlice::Fragment(header) => {
-                        if header.fragment_offset().value() != 0 {
-                            return true;
-                        }
-                        header.next_header()
-                    }
-                    Ipv6ExtensionSlice::Authentication(_) => return true,
-                    Ipv6ExtensionSlice::HopByHop(header)
-                    | Ipv6ExtensionSlice::DestinationOptions(header)
-                    | Ipv6ExtensionSlice::Routing(header) => header.next_header(),
-                };
-            }
-            next == ip_number::AUTH
-        }
-        _ => false,
+/// True for IP packets that strict slicing reads on in as if further headers
+/// stood there: later fragments, and what an authentication header vouches for
+/// (which lax slicing of a broken one trips over).
+pub fn is_opaque(packet: &[u8]) -> bool {
+    const FRAGMENT: u8 = 44;
+    const AUTH: u8 = 51;
+    let byte = |at: usize| packet.get(at).copied().unwrap_or_default();
+    if byte(0) >> 4 == 4 {
+        return byte(9) == AUTH;
     }
+    let (mut next, mut at) = (byte(6), 40);
+    while at < packet.len() {
+        let len = match next {
+            AUTH => return true,
+            FRAGMENT if byte(at + 2) != 0 || byte(at + 3) & 0xf8 != 0 => return true,
+            FRAGMENT => 8,
+            0 | 43 | 60 => 8 * (usize::from(byte(at + 1)) + 1),
+            _ => return false,
+        };
+        (next, at) = (byte(at), at + len);
+    }
+    next == AUTH
 }
 
 /// A packet is as long as it says, and its header's checksum is right.
