@@ -12,7 +12,8 @@ pub struct Neighbors {
     pub max: u32,
     /// How long a confirmed neighbor is used before it is probed again.
     pub reachable: Duration,
-    /// Most packets that wait for an answer, over all neighbors, per worker.
+    /// Most packets that wait for an answer, over all neighbors, per worker;
+    /// a quarter of them may wait for one.
     pub queue_len: u32,
     /// Requests without an answer before a neighbor counts as unreachable.
     pub retries: u32,
@@ -36,8 +37,8 @@ pub(crate) static SECTION: Section = Section {
         Key {
             name: "queue_len",
             kind: "integer, 1 to 4096",
-            default: Default::Value("64"),
-            meaning: "most packets that wait for an answer, over all neighbors, per worker",
+            default: Default::Value("256"),
+            meaning: "most packets that wait for an answer, per worker; a quarter of them for one neighbor",
         },
         Key {
             name: "retries",

@@ -88,7 +88,7 @@ fn the_minimal_example_has_the_documented_defaults() {
     }
     assert_eq!(config.neighbors.max, 4096);
     assert_eq!(config.neighbors.reachable, Duration::from_secs(30));
-    assert_eq!((config.neighbors.queue_len, config.neighbors.retries), (64, 3));
+    assert_eq!((config.neighbors.queue_len, config.neighbors.retries), (256, 3));
     assert_eq!(config.icmp.errors_per_second, 1000);
     assert_eq!(config.metrics.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.metrics.services_max, 1024);

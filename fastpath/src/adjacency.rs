@@ -84,8 +84,7 @@ impl Adjacency {
         inner_ethertype: u16,
         epoch: u32,
     ) -> Self {
-        let (kind, overhead) =
-            if F::IS_V4 { (Kind::VxlanV4, OVERHEAD_V4) } else { (Kind::VxlanV6, OVERHEAD_V6) };
+        let kind = if F::IS_V4 { Kind::VxlanV4 } else { Kind::VxlanV6 };
         let mut row = Adjacency::empty(kind, port, neighbor, epoch);
         let mut at = ethernet::emit(&mut row.header, [0; 6], port.mac, port.vlan, F::ETHERTYPE);
         row.outer = at as u8;
@@ -108,7 +107,7 @@ impl Adjacency {
         };
         row.sum = checksum::fold(fixed);
         row.len = at as u8;
-        row.mtu = local.mtu.min(port.mtu.saturating_sub(overhead));
+        row.mtu = tunnel_mtu(port, local, F::IS_V4);
         row
     }
 
@@ -202,6 +201,12 @@ impl Adjacency {
         }
         true
     }
+}
+
+/// Largest inner IP packet of a tunnel by `port`, over IPv4 or IPv6.
+pub fn tunnel_mtu(port: &PortLocal, local: &Vxlan, over_v4: bool) -> u16 {
+    let overhead = if over_v4 { OVERHEAD_V4 } else { OVERHEAD_V6 };
+    local.mtu.min(port.mtu.saturating_sub(overhead))
 }
 
 /// The source port that spreads flows over links and queues.

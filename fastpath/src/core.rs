@@ -5,7 +5,7 @@ use crate::mesh::MeshEnd;
 use crate::neighbor::{Held, Neighbors};
 use crate::random::Random;
 use crate::reason::DropReason;
-use crate::stages::error::ErrorLimiter;
+use crate::stages::error::{self, ErrorLimiter};
 use crate::time::Nanos;
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
@@ -147,12 +147,22 @@ impl Core {
         use crate::neighbor::State;
         let id = held.neighbor;
         if self.neighbors.get(id).state == State::Failed && !self.solicit(id) {
-            return self.drop(held.frame, DropReason::NeighborUnreachable);
+            return self.give_up(held);
         }
-        if let Err(frame) = self.neighbors.hold(held) {
+        if let Some(frame) = self.neighbors.hold(held) {
             self.drop(frame, DropReason::NeighborQueueFull);
         }
         self.counters.held.set(self.neighbors.held() as u64);
+    }
+
+    /// Drops a packet whose neighbor does not answer, and tells its sender.
+    #[cold]
+    pub(crate) fn give_up(&mut self, held: Held) {
+        let by_tunnel = self.adjacencies.row(held.adjacency).is_none_or(|row| row.is_tunnel());
+        if !by_tunnel {
+            error::host_unreachable(self, &held.frame);
+        }
+        self.drop(held.frame, DropReason::NeighborUnreachable);
     }
 
     /// A free frame for a packet of the gateway's own; `None` (and it is

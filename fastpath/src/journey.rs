@@ -10,7 +10,7 @@ use crate::mesh::Handed;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
-use crate::stages::{conntrack, establish, link, output, steer};
+use crate::stages::{conntrack, establish, output, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::Kind;
 use arrayvec::ArrayVec;
@@ -87,7 +87,7 @@ pub fn run(
 }
 
 /// Takes packets that other workers handed over through the rest of the
-/// journey; up to a burst. Returns how many messages there were.
+/// journey; up to a burst. Returns how many there were.
 pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usize) -> usize {
     let mut arrivals = Arrivals::default();
     let mut received = 0;
@@ -101,14 +101,11 @@ pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usi
                 flows.v6.prefetch_bucket(packet.hash);
                 arrivals.v6.push(packet);
             }
-            Some(Handed::Neighbor(news)) => {
-                link::note(core, news);
-            }
             None => break,
         }
         received += 1;
     }
-    core.counters.handed_in.add((arrivals.v4.len() + arrivals.v6.len()) as u64);
+    core.counters.handed_in.add(received as u64);
     forward(core, flows, tables, &mut arrivals.v4, true);
     forward(core, flows, tables, &mut arrivals.v6, true);
     received
@@ -139,9 +136,11 @@ fn forward<F: FlowFamily + ArrivedFamily>(
             Verdict::Drop(reason) => core.drop(packet.frame, reason),
             Verdict::Handoff(owner) => hand_over(core, owner, packet),
             Verdict::Local => {
-                core.counters.consumed.add(1);
                 let mut context = LocalContext { now: core.now, cache: &mut core.cache };
-                core.local.deliver(packet.into(), &mut context);
+                match core.local.deliver(packet.into(), &mut context) {
+                    Ok(()) => core.counters.consumed.add(1),
+                    Err(frame) => core.drop(frame, DropReason::LocalQueueFull),
+                }
             }
         }
     }
@@ -155,7 +154,6 @@ where
         Ok(()) => core.counters.handed_out.add(1),
         Err(Handed::V4(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
         Err(Handed::V6(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
-        Err(Handed::Neighbor(_)) => {}
     }
 }
 

@@ -4,27 +4,33 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_tables::mailbox::Waker;
 use sluice_tables::{V4, V6};
 
-/// What one worker tells another.
+/// News of neighbors that wait for one worker from another. They have rings of
+/// their own: a storm of ARP takes no room from packets.
+const NEWS_LEN: usize = 256;
+
+/// A packet of a flow that the receiving worker owns.
 #[derive(Debug)]
+// Moved into the ring and out of it, never kept.
+#[allow(clippy::large_enum_variant)]
 pub enum Handed {
-    /// A packet of a flow that the receiver owns.
+    /// IPv4.
     V4(Packet<V4>),
-    /// The same for IPv6.
+    /// IPv6.
     V6(Packet<V6>),
-    /// A neighbor's MAC, learned once for all.
-    Neighbor(News),
 }
 
 /// One worker's end of the rings to and from every other worker.
 pub struct MeshEnd {
     to: Vec<Option<Producer<Handed>>>,
     from: Vec<Consumer<Handed>>,
+    news_to: Vec<Option<Producer<News>>>,
+    news_from: Vec<Consumer<News>>,
     wakers: Vec<Option<Waker>>,
     /// Workers that got something since the last [`MeshEnd::wake`].
     rung: Vec<bool>,
 }
 
-/// Rings of `ring_len` messages between each two of the workers whose wakers
+/// Rings of `ring_len` packets between each two of the workers whose wakers
 /// are given.
 pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
     let workers = wakers.len();
@@ -32,6 +38,8 @@ pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
         .map(|me| MeshEnd {
             to: (0..workers).map(|_| None).collect(),
             from: Vec::new(),
+            news_to: (0..workers).map(|_| None).collect(),
+            news_from: Vec::new(),
             wakers: wakers
                 .iter()
                 .enumerate()
@@ -46,6 +54,9 @@ pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
                 let (producer, consumer) = RingBuffer::new(ring_len);
                 ends[from].to[to] = Some(producer);
                 ends[to].from.push(consumer);
+                let (producer, consumer) = RingBuffer::new(NEWS_LEN);
+                ends[from].news_to[to] = Some(producer);
+                ends[to].news_from.push(consumer);
             }
         }
     }
@@ -53,19 +64,36 @@ pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
 }
 
 impl MeshEnd {
-    /// Queues a message for a worker.
+    /// Queues a packet for a worker.
     ///
     /// # Errors
-    /// The message, when the ring is full or there is no such worker.
+    /// The packet, when the ring is full or there is no such worker.
     #[inline]
-    pub fn send(&mut self, worker: usize, message: Handed) -> Result<(), Handed> {
-        let Some(Some(ring)) = self.to.get_mut(worker) else { return Err(message) };
-        let pushed = ring.push(message).map_err(|PushError::Full(message)| message);
+    pub fn send(&mut self, worker: usize, packet: Handed) -> Result<(), Handed> {
+        let Some(Some(ring)) = self.to.get_mut(worker) else { return Err(packet) };
+        let pushed = ring.push(packet).map_err(|PushError::Full(packet)| packet);
         self.rung[worker] = true;
         pushed
     }
 
-    /// The next message of any other worker; `start` rotates who comes first.
+    /// Tells every other worker of a neighbor. Returns how many had no room.
+    pub fn tell(&mut self, news: News) -> u64 {
+        let mut lost = 0;
+        for (worker, ring) in self.news_to.iter_mut().enumerate() {
+            let Some(ring) = ring else { continue };
+            lost += u64::from(ring.push(news).is_err());
+            self.rung[worker] = true;
+        }
+        lost
+    }
+
+    /// The next news of any other worker.
+    #[inline]
+    pub fn hear(&mut self) -> Option<News> {
+        self.news_from.iter_mut().find_map(|ring| ring.pop().ok())
+    }
+
+    /// The next packet of any other worker; `start` rotates who comes first.
     #[inline]
     pub fn receive(&mut self, start: usize) -> Option<Handed> {
         let count = self.from.len();
@@ -74,7 +102,7 @@ impl MeshEnd {
 
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.from.iter().all(Consumer::is_empty)
+        self.from.iter().all(Consumer::is_empty) && self.news_from.iter().all(Consumer::is_empty)
     }
 
     /// Workers of the mesh, this one included.

@@ -86,6 +86,8 @@ pub struct Neighbors {
     held: VecDeque<Held>,
     neighbors_max: usize,
     held_max: usize,
+    /// A neighbor found no room.
+    wants_room: bool,
     /// Where the aging goes on.
     hand: usize,
     /// Numbers to be used again.
@@ -104,6 +106,7 @@ impl Neighbors {
             held: VecDeque::with_capacity(held_max),
             neighbors_max,
             held_max,
+            wants_room: false,
             hand: 0,
             free: Vec::new(),
             swept: Nanos::default(),
@@ -116,7 +119,8 @@ impl Neighbors {
     }
 
     /// The number of a neighbor, which is added if it is new; `None` when the
-    /// table is full.
+    /// table is full: [`Neighbors::sweep`] then makes room between two bursts,
+    /// when no packet in hand has a number that is about to change its meaning.
     pub fn find_or_add(&mut self, port: PortId, addr: IpAddr, now: Nanos) -> Option<NeighborId> {
         if let Some(id) = self.find(port, addr) {
             return Some(id);
@@ -141,27 +145,44 @@ impl Neighbors {
                 self.list.push(neighbor);
                 (self.list.len() - 1) as NeighborId
             }
-            None => return None,
+            None => {
+                self.wants_room = true;
+                return None;
+            }
         };
         self.by_addr.insert((port, addr), id);
         Some(id)
     }
 
-    /// Makes room in a full table: frees every neighbor that has failed to
-    /// answer. True if there were any: the caller then makes all flows look for
-    /// their way out again, since numbers change their meaning. At most once a
-    /// second, so that a scan of a subnet cannot keep a gateway busy with it.
-    pub fn sweep(&mut self, now: Nanos) -> bool {
-        if now.since(self.swept) < Nanos::SECOND {
+    /// True when there is room for neighbors that nobody here has asked for.
+    /// The last quarter of the table is for those that packets need: whoever
+    /// asks for the gateway from many addresses cannot keep it from asking.
+    pub fn has_room_for_strangers(&self) -> bool {
+        self.by_addr.len() < self.neighbors_max - self.neighbors_max / 4
+    }
+
+    /// Makes room in a table that was too small: frees every neighbor that has
+    /// failed to answer, and every stale one that `is_idle`. True if there were
+    /// any: the caller then makes all flows look for their way out again, since
+    /// numbers change their meaning. At most once a second, so that a scan of a
+    /// subnet cannot keep a gateway busy with it.
+    pub fn sweep(&mut self, now: Nanos, is_idle: impl Fn(NeighborId, &Neighbor) -> bool) -> bool {
+        if !self.wants_room || now.since(self.swept) < Nanos::SECOND {
             return false;
         }
         self.swept = now;
+        self.wants_room = false;
         let before = self.by_addr.len();
         let list = &self.list;
         let free = &mut self.free;
         self.by_addr.retain(|_, &mut id| {
             let neighbor = &list[id as usize];
-            let keep = neighbor.state != State::Failed || neighbor.waiting > 0;
+            let idle = match neighbor.state {
+                State::Failed => true,
+                State::Stale => is_idle(id, neighbor),
+                _ => false,
+            };
+            let keep = !idle || neighbor.waiting > 0;
             if !keep {
                 free.push(id);
             }
@@ -206,17 +227,25 @@ impl Neighbors {
         self.held.len()
     }
 
-    /// Makes a packet wait for its neighbor.
-    ///
-    /// # Errors
-    /// The frame, when too many wait.
-    pub fn hold(&mut self, held: Held) -> Result<(), Frame> {
-        if self.held.len() >= self.held_max {
-            return Err(held.frame);
+    /// Makes a packet wait for its neighbor, and returns the one that has to
+    /// give way if too many wait: the oldest of the same neighbor once those
+    /// are a quarter of all, else the oldest of all (RFC 4861 section 7.2.2).
+    /// So neighbors that never answer do not keep others from being waited for.
+    pub fn hold(&mut self, held: Held) -> Option<Frame> {
+        if self.held_max == 0 {
+            return Some(held.frame);
         }
+        let own_max = (self.held_max / 4).max(1);
+        let gives_way = if self.list[held.neighbor as usize].waiting as usize >= own_max {
+            self.release(held.neighbor)
+        } else if self.held.len() >= self.held_max {
+            self.release_any()
+        } else {
+            None
+        };
         self.list[held.neighbor as usize].waiting += 1;
         self.held.push_back(held);
-        Ok(())
+        gives_way.map(|held| held.frame)
     }
 
     /// Takes the oldest packet that waits for a neighbor.

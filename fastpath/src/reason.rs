@@ -93,6 +93,8 @@ drop_reasons! {
     VipPortUnused = "vip_port_unused",
     /// A port of the gateway's own address where nothing listens: refused.
     LocalPortUnused = "local_port_unused",
+    /// The gateway's own services have no room for more.
+    LocalQueueFull = "local_queue_full",
     /// To an address of the gateway's kernel, but not by the port that the
     /// kernel receives on.
     KernelAddress = "kernel_address",

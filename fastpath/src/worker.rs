@@ -4,12 +4,12 @@ use crate::flow::{Direction, Entry, FlowTable, Flows, Timeouts};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
-use crate::mesh::MeshEnd;
+use crate::mesh::{Handed, MeshEnd};
 use crate::neighbor::Neighbors;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::output;
+use crate::stages::{link, output};
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
@@ -18,15 +18,12 @@ use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
 use sluice_tables::record::{FlowRecord, NeighborRecord};
 use std::sync::Arc;
 
-/// Flows looked at for expiry in one turn: more than can begin in one, so that
-/// the wheel keeps up with any load.
-const EXPIRE_BUDGET: usize = 2 * BURST;
 /// Flows looked at for one answer to a dump.
 const DUMP_BUDGET: usize = 4096;
-/// Packets that local services send in one turn.
-const LOCAL_BUDGET: usize = BURST;
 /// Messages of control taken in one turn.
 const MAIL_BUDGET: usize = 4;
+/// News of neighbors taken in one turn.
+const NEWS_BUDGET: usize = BURST;
 /// How often slow things are looked at: the counts kept below the worker.
 const SLOW_INTERVAL_NS: u64 = Nanos::SECOND / 2;
 /// How often neighbors are aged, a few at a time.
@@ -68,7 +65,7 @@ impl Default for NeighborOptions {
     fn default() -> Self {
         NeighborOptions {
             neighbors_max: 4096,
-            queue_len: 64,
+            queue_len: 256,
             reachable_ns: 30 * Nanos::SECOND,
             probes_max: 3,
         }
@@ -152,7 +149,8 @@ impl Worker {
         for port in 0..self.core.ports.len() {
             work += self.receive(&tables, port);
         }
-        work += journey::run_handed(&mut self.core, &mut self.flows, &tables, self.turn);
+        work += self.hear_news();
+        work += self.take_handed(&tables);
         work += self.poll_local(&tables);
         work += self.run_timers(now);
         self.core.flush();
@@ -201,6 +199,18 @@ impl Worker {
             self.core.drop(held.frame, DropReason::Stopping);
         }
         self.core.counters.held.set(0);
+        while let Some(handed) = self.core.mesh.receive(0) {
+            self.core.counters.handed_in.add(1);
+            let frame = match handed {
+                Handed::V4(packet) => packet.frame,
+                Handed::V6(packet) => packet.frame,
+            };
+            self.core.drop(frame, DropReason::Stopping);
+        }
+        let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
+        while let Some(frame) = self.core.local.poll(&mut context) {
+            context.cache.free(frame);
+        }
         self.core.flush();
         for slot in &mut self.core.ports {
             slot.port.flush(&mut self.core.cache);
@@ -250,23 +260,61 @@ impl Worker {
         received
     }
 
+    /// Learns what other workers have heard of neighbors.
+    fn hear_news(&mut self) -> usize {
+        for heard in 0..NEWS_BUDGET {
+            let Some(news) = self.core.mesh.hear() else { return heard };
+            link::note(&mut self.core, news);
+        }
+        NEWS_BUDGET
+    }
+
+    /// Takes what other workers have handed over: as many bursts as they can
+    /// hand over in a turn of theirs, so that the rings do not fill up while
+    /// everybody works at the same pace.
+    fn take_handed(&mut self, tables: &Tables) -> usize {
+        let bursts_max = self.core.ports.len() * (self.core.mesh.workers() - 1);
+        let mut work = 0;
+        for _ in 0..bursts_max {
+            let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turn);
+            work += taken;
+            if taken < BURST {
+                break;
+            }
+        }
+        work
+    }
+
+    /// Sends what local services want sent: as much as can come to them in a
+    /// turn.
     fn poll_local(&mut self, tables: &Tables) -> usize {
-        for sent in 0..LOCAL_BUDGET {
+        let budget = self.turn_max();
+        for sent in 0..budget {
             let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
             let Some(frame) = self.core.local.poll(&mut context) else { return sent };
             output::originate(&mut self.core, tables, frame);
         }
-        LOCAL_BUDGET
+        budget
+    }
+
+    /// Packets that can come in one turn: a burst of every port, here and at
+    /// those who hand over.
+    fn turn_max(&self) -> usize {
+        BURST * self.core.ports.len() * self.core.mesh.workers()
     }
 
     fn run_timers(&mut self, now: Nanos) -> usize {
-        let v4 = self.flows.v4.expire(self.core.now_ms, EXPIRE_BUDGET);
-        let v6 = self.flows.v6.expire(self.core.now_ms, EXPIRE_BUDGET);
+        // More than can begin in a turn, so that the wheel keeps up with any
+        // load.
+        let budget = self.turn_max() + BURST;
+        let v4 = self.flows.v4.expire(self.core.now_ms, budget);
+        let v6 = self.flows.v6.expire(self.core.now_ms, budget);
         self.core.counters.flows_removed[0].add(v4.removed as u64);
         self.core.counters.flows_removed[1].add(v6.removed as u64);
         if now.since(self.aged) >= AGE_INTERVAL_NS {
             self.aged = now;
             self.core.age_neighbors();
+            self.core.make_room_for_neighbors();
         }
         v4.visited + v6.visited
     }

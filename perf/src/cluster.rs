@@ -76,6 +76,7 @@ impl Cluster {
         };
         let vtep = Who::GatewayCluster.addr(self.family);
         let vxlan = Vxlan {
+            port: PortId(site::CLUSTER as u8),
             vni: VNI,
             udp_port: site::VXLAN_PORT,
             mac: OVERLAY_MAC,

@@ -16,6 +16,8 @@ mod command_line;
 mod changes;
 /// Starts, stops and kills.
 mod lifecycle;
+/// Neighbors that Linux speaks for.
+mod neighbors;
 /// Order within a flow.
 mod order;
 /// MTUs, hops, large transfers.

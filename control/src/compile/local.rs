@@ -176,6 +176,7 @@ fn vxlan(config: &Config, facts: &[PortFacts]) -> Result<Option<Vxlan>, SetupErr
         SetupError::Mtu { port: port.name.to_string(), mtu: underlay_mtu, error }
     })?;
     Ok(Some(Vxlan {
+        port: port_id(vxlan.port.0),
         vni: vxlan.vni,
         udp_port: vxlan.udp_port,
         mac: vxlan.mac.0,

@@ -19,16 +19,20 @@ pub struct Echo {
 }
 
 impl LocalService for Echo {
-    fn deliver(&mut self, packet: LocalPacket, context: &mut LocalContext<'_>) {
+    fn deliver(
+        &mut self,
+        packet: LocalPacket,
+        _context: &mut LocalContext<'_>,
+    ) -> Result<(), Frame> {
         let answer = match packet {
             LocalPacket::V4(packet) => answer(packet),
             LocalPacket::V6(packet) => answer(packet),
         };
-        if self.answers.len() < QUEUE_MAX {
-            self.answers.push_back(answer);
-        } else {
-            context.cache.free(answer);
+        if self.answers.len() >= QUEUE_MAX {
+            return Err(answer);
         }
+        self.answers.push_back(answer);
+        Ok(())
     }
 
     fn poll(&mut self, _context: &mut LocalContext<'_>) -> Option<Frame> {
@@ -59,4 +63,48 @@ fn answer<F: Ip>(packet: Packet<F>) -> Frame {
         F::emit(header, src, dst, F::ICMP, TTL, packet.ip.tos, len);
     }
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Ingress;
+    use crate::time::Nanos;
+    use sluice_io::{FrameCache, PortId, Umem};
+    use sluice_tables::V4;
+
+    /// An echo request to the gateway.
+    fn request(cache: &mut FrameCache) -> Packet<V4> {
+        let mut bytes = [0u8; 28];
+        V4::emit(&mut bytes, [10, 0, 0, 1], [10, 0, 0, 2], 1, 64, 0, 8);
+        bytes[20] = 8;
+        let mut frame = cache.alloc().unwrap();
+        assert!(frame.fill(&bytes));
+        let ip = V4::parse(frame.data()).unwrap();
+        let key =
+            crate::flow::Key { src: ip.src, dst: ip.dst, src_port: 0, dst_port: 0, protocol: 1 };
+        Packet { frame, ip, key, hash: 0, ingress: Ingress::port(PortId(0)), candidate: 0 }
+    }
+
+    #[test]
+    fn answers_that_wait_are_bounded_and_the_rest_comes_back() {
+        let umem = Umem::new(QUEUE_MAX + 1).unwrap();
+        let mut cache = FrameCache::new(&umem, QUEUE_MAX + 1);
+        let mut echo = Echo::default();
+        for n in 0..=QUEUE_MAX {
+            let packet = LocalPacket::V4(request(&mut cache));
+            let mut context = LocalContext { now: Nanos::default(), cache: &mut cache };
+            match echo.deliver(packet, &mut context) {
+                Ok(()) => assert!(n < QUEUE_MAX),
+                Err(frame) => {
+                    assert_eq!(n, QUEUE_MAX);
+                    cache.free(frame);
+                }
+            }
+        }
+        let mut context = LocalContext { now: Nanos::default(), cache: &mut cache };
+        while let Some(frame) = echo.poll(&mut context) {
+            context.cache.free(frame);
+        }
+    }
 }

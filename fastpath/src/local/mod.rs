@@ -28,7 +28,11 @@ pub struct LocalContext<'a> {
 /// Something that ends connections or answers packets here.
 pub trait LocalService: Send {
     /// Takes a packet over, frame included.
-    fn deliver(&mut self, packet: LocalPacket, context: &mut LocalContext<'_>);
+    ///
+    /// # Errors
+    /// The frame, when there is no room for what is to be done about it.
+    fn deliver(&mut self, packet: LocalPacket, context: &mut LocalContext<'_>)
+    -> Result<(), Frame>;
 
     /// The next packet to be sent, its data beginning with the IP header; `None`
     /// when there is nothing to do. The worker bounds how often it asks.
@@ -48,8 +52,15 @@ impl LocalServices {
 
     /// Gives a packet to the service that it is for. Only echo requests get
     /// here so far.
-    pub fn deliver(&mut self, packet: LocalPacket, context: &mut LocalContext<'_>) {
-        self.echo.deliver(packet, context);
+    ///
+    /// # Errors
+    /// As [`LocalService::deliver`].
+    pub fn deliver(
+        &mut self,
+        packet: LocalPacket,
+        context: &mut LocalContext<'_>,
+    ) -> Result<(), Frame> {
+        self.echo.deliver(packet, context)
     }
 
     /// The next packet that a service wants sent.

@@ -9,15 +9,18 @@ use crate::stages::receive::{Arrivals, ArrivedFamily, arrived, dropped};
 use crate::wire::ip::{Fragment, Ip, IpInfo};
 use crate::wire::{ethernet, vxlan};
 use sluice_io::Frame;
-use sluice_tables::{Tables, V4, V6, VtepId};
+use sluice_tables::{PortLocal, Tables, V4, V6, VtepId};
 
 const UDP_LEN: usize = 8;
 
-/// True for UDP to our VTEP's port (the caller has checked the address).
+/// True for UDP to our VTEP's port by the underlay's (the caller has checked the
+/// address): whoever sends it from elsewhere, a node's address as its source,
+/// is no node.
 #[inline]
-pub fn is_tunnel<F: Ip>(tables: &Tables, ip: &IpInfo<F>) -> bool {
+pub fn is_tunnel<F: Ip>(tables: &Tables, port: &PortLocal, ip: &IpInfo<F>) -> bool {
     let Some(vxlan) = &tables.local.vxlan else { return false };
-    ip.l4.dst_port == vxlan.udp_port || ip.fragment != Fragment::Whole
+    let is_vxlan = ip.l4.dst_port == vxlan.udp_port || ip.fragment != Fragment::Whole;
+    is_vxlan && vxlan.port == port.id
 }
 
 /// Takes the inner packet out of a tunnel packet.

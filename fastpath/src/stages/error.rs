@@ -3,14 +3,15 @@
 //! in answer to errors, fragments or multicast.
 
 use crate::core::Core;
-use crate::packet::Packet;
+use crate::packet::{Ingress, Packet};
 use crate::stages::{output, route};
 use crate::time::Nanos;
-use crate::wire::ip::{Fragment, Ip};
+use crate::wire::ip::{Fragment, Ip, IpInfo};
 use crate::wire::l4::{self, Kind, flags};
 use crate::wire::{be32, checksum, put16};
-use sluice_tables::Tables;
+use sluice_io::Frame;
 use sluice_tables::hash::endpoint;
+use sluice_tables::{Tables, V4, V6};
 
 const TTL: u8 = 64;
 const ICMP_HEADER_LEN: usize = 8;
@@ -90,7 +91,7 @@ struct Message {
 #[cold]
 pub fn time_exceeded<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
     let icmp_type = if F::IS_V4 { 11 } else { 3 };
-    icmp(core, tables, packet, Message { icmp_type, code: 0, word: 0 }, None);
+    icmp(core, tables, &About::of(packet), Message { icmp_type, code: 0, word: 0 }, None);
 }
 
 /// Tells the sender that its packet is larger than `mtu`: Fragmentation Needed
@@ -99,14 +100,44 @@ pub fn time_exceeded<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>
 pub fn too_big<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>, mtu: u16) {
     let (icmp_type, code) = if F::IS_V4 { (3, 4) } else { (2, 0) };
     let message = Message { icmp_type, code, word: u32::from(mtu) };
-    icmp(core, tables, packet, message, None);
+    icmp(core, tables, &About::of(packet), message, None);
 }
 
 /// Tells the sender that there is no way to the destination.
 #[cold]
 pub fn unreachable<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
     let icmp_type = if F::IS_V4 { 3 } else { 1 };
-    icmp(core, tables, packet, Message { icmp_type, code: 0, word: 0 }, None);
+    icmp(core, tables, &About::of(packet), Message { icmp_type, code: 0, word: 0 }, None);
+}
+
+/// Tells the sender of a packet that waited in vain for its neighbor that the
+/// host does not answer (RFC 1812 section 5.2.7.1, RFC 4861 section 7.2.2). The
+/// packet is as it would have gone out; one that was translated has an address
+/// of the gateway's as its source, and nobody is told. Nor is a sender whose own
+/// MAC is not known: what tells of a packet that waited does not wait itself.
+#[cold]
+pub fn host_unreachable(core: &mut Core, frame: &Frame) {
+    match frame.data().first().map(|byte| byte >> 4) {
+        Some(4) => host_unreachable_of::<V4>(core, frame),
+        Some(6) => host_unreachable_of::<V6>(core, frame),
+        _ => {}
+    }
+}
+
+fn host_unreachable_of<F: Ip>(core: &mut Core, frame: &Frame) {
+    let Ok(ip) = F::parse(frame.data()) else { return };
+    let tables = core.tables.clone();
+    let family = F::of(&tables);
+    if family.local.contains_key(&ip.src) || family.vips.get(&ip.src).is_some() {
+        return;
+    }
+    let Ok(back) = route::find::<F>(core, &tables, &ip.src) else { return };
+    if !core.adjacencies.row(back).is_some_and(|row| row.resolved) {
+        return;
+    }
+    let (icmp_type, code) = if F::IS_V4 { (3, 1) } else { (1, 3) };
+    let about = About { ip: &ip, ingress: None, bytes: frame.data() };
+    icmp(core, &tables, &about, Message { icmp_type, code, word: 0 }, None);
 }
 
 /// Refuses a packet as a closed port does: a reset to TCP, port unreachable to
@@ -118,38 +149,53 @@ pub fn refuse<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
     }
     let (icmp_type, code) = if F::IS_V4 { (3, 3) } else { (1, 4) };
     let from = Some(packet.key.dst);
-    icmp(core, tables, packet, Message { icmp_type, code, word: 0 }, from);
+    icmp(core, tables, &About::of(packet), Message { icmp_type, code, word: 0 }, from);
+}
+
+/// What an ICMP error is about.
+struct About<'a, F: Ip> {
+    ip: &'a IpInfo<F>,
+    /// Where it came from, if that is known.
+    ingress: Option<Ingress>,
+    bytes: &'a [u8],
+}
+
+impl<'a, F: Ip> About<'a, F> {
+    fn of(packet: &'a Packet<F>) -> Self {
+        About { ip: &packet.ip, ingress: Some(packet.ingress), bytes: packet.frame.data() }
+    }
 }
 
 /// Builds and sends an ICMP error about a packet as it was received.
 fn icmp<F: Ip>(
     core: &mut Core,
     tables: &Tables,
-    packet: &Packet<F>,
+    about: &About<'_, F>,
     message: Message,
     from: Option<F::Addr>,
 ) {
-    let about_error = packet.ip.l4.kind == Kind::IcmpError;
-    if about_error || packet.ip.fragment == Fragment::Later || !may_answer(core, packet) {
+    let (ip, sender) = (about.ip, about.ip.src);
+    let about_error = ip.l4.kind == Kind::IcmpError;
+    if about_error || ip.fragment == Fragment::Later || !may_answer::<F>(core, &sender) {
         return;
     }
-    let Some(src) = from.or_else(|| own_address(core, tables, packet)) else { return };
+    let Some(src) = from.or_else(|| own_address(core, tables, about)) else { return };
     let Some(mut frame) = core.new_frame() else { return };
     let longest = if F::IS_V4 { ERROR_LEN_V4 } else { ERROR_LEN_V6 };
-    let quoted = packet.frame.len().min(longest - F::HEADER_LEN - ICMP_HEADER_LEN);
+    let quoted = about.bytes.len().min(longest - F::HEADER_LEN - ICMP_HEADER_LEN);
     let icmp_len = ICMP_HEADER_LEN + quoted;
     let fits = frame.set_window(sluice_io::HEADROOM, F::HEADER_LEN + icmp_len);
     debug_assert!(fits);
     let out = frame.data_mut();
-    F::emit(out, src, packet.key.src, F::ICMP, TTL, 0, icmp_len);
+    F::emit(out, src, sender, F::ICMP, TTL, 0, icmp_len);
     let icmp = &mut out[F::HEADER_LEN..];
     icmp[..4].copy_from_slice(&[message.icmp_type, message.code, 0, 0]);
     icmp[4..8].copy_from_slice(&message.word.to_be_bytes());
-    icmp[8..].copy_from_slice(&packet.frame.data()[..quoted]);
+    icmp[8..].copy_from_slice(&about.bytes[..quoted]);
     let pseudo = if F::IS_V4 {
         0
     } else {
-        checksum::pseudo(src.as_ref(), packet.key.src.as_ref(), F::ICMP, icmp_len)
+        checksum::pseudo(src.as_ref(), sender.as_ref(), F::ICMP, icmp_len)
     };
     let checksum = checksum::finish(pseudo, icmp);
     put16(icmp, 2, checksum);
@@ -159,7 +205,7 @@ fn icmp<F: Ip>(
 /// Builds and sends a reset in answer to a segment.
 fn reset<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
     let tcp_flags = packet.ip.l4.tcp_flags;
-    if tcp_flags & flags::RST != 0 || !may_answer(core, packet) {
+    if tcp_flags & flags::RST != 0 || !may_answer::<F>(core, &packet.key.src) {
         return;
     }
     let segment = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
@@ -195,11 +241,11 @@ fn reset<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
 }
 
 /// True when the sender may be answered, and the rate allows it.
-fn may_answer<F: Ip>(core: &mut Core, packet: &Packet<F>) -> bool {
-    if F::is_martian_source(&packet.key.src) {
+fn may_answer<F: Ip>(core: &mut Core, sender: &F::Addr) -> bool {
+    if F::is_martian_source(sender) {
         return false;
     }
-    let allowed = core.limiter.allow(packet.key.src.as_ref(), core.now);
+    let allowed = core.limiter.allow(sender.as_ref(), core.now);
     if !allowed {
         core.counters.errors_limited.add(1);
     }
@@ -207,15 +253,16 @@ fn may_answer<F: Ip>(core: &mut Core, packet: &Packet<F>) -> bool {
 }
 
 /// The gateway's address where the packet came in (RFC 1812 section 4.3.2.4).
-fn own_address<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Option<F::Addr> {
-    if let Some(port) = packet.ingress.as_port() {
-        let own = route::port_address::<F>(tables, port, &packet.key.src);
+fn own_address<F: Ip>(core: &mut Core, tables: &Tables, about: &About<'_, F>) -> Option<F::Addr> {
+    let sender = &about.ip.src;
+    if let Some(port) = about.ingress.and_then(Ingress::as_port) {
+        let own = route::port_address::<F>(tables, port, sender);
         if own.is_some() {
             return own;
         }
     }
-    let way = route::find::<F>(core, tables, &packet.key.src).ok()?;
-    route::source_address::<F>(core, tables, way, &packet.key.src)
+    let way = route::find::<F>(core, tables, sender).ok()?;
+    route::source_address::<F>(core, tables, way, sender)
 }
 
 #[cfg(test)]

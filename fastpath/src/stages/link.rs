@@ -2,8 +2,7 @@
 //! addresses and VIPs, questions for next hops, and news for other workers.
 
 use crate::core::Core;
-use crate::mesh::Handed;
-use crate::neighbor::{NeighborId, PROBE_INTERVAL_NS, State};
+use crate::neighbor::{Neighbor, NeighborId, PROBE_INTERVAL_NS, State};
 use crate::reason::DropReason;
 use crate::stages::route;
 use crate::time::Nanos;
@@ -12,7 +11,7 @@ use crate::wire::ethernet::{self, BROADCAST, is_multicast};
 use crate::wire::ip::{Ip, IpInfo, in_prefix};
 use crate::wire::nd::{self, Nd};
 use sluice_io::Frame;
-use sluice_tables::{Family, LocalAddress, PortId, PortLocal, Tables, V4, V6};
+use sluice_tables::{Family, LocalAddress, PortId, PortLocal, RouteTarget, Tables, V4, V6};
 use std::net::IpAddr;
 
 /// Neighbors looked at for aging in one turn of the worker.
@@ -35,11 +34,20 @@ fn in_subnet<F: Ip>(port: &PortLocal, addr: &F::Addr) -> bool {
     F::port_addresses(port).iter().any(|(own, len)| in_prefix::<F>(addr, own, *len))
 }
 
+/// True when an address is on a port's link: in a subnet of the port, by a
+/// route, or link-local, as next hops often are.
+fn is_on_link<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
+    in_subnet::<F>(port, addr)
+        || F::is_link_local(addr)
+        || F::of(tables).routes.lookup(addr) == Some(RouteTarget::Connected(port.id))
+}
+
 /// True when a neighbor may not have this address: it is ours, or nobody's.
 fn is_false_claim<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
     let family = F::of(tables);
     let ours = matches!(family.local.get(addr), Some(LocalAddress::Port(_) | LocalAddress::Snat));
-    ours || family.vips.get(addr).is_some() || F::is_martian_source(addr)
+    let nobodys = F::is_martian_source(addr) && !F::is_link_local(addr);
+    ours || family.vips.get(addr).is_some() || nobodys
 }
 
 /// Takes in an ARP packet; the frame's data begins with it.
@@ -58,11 +66,11 @@ pub fn arp(core: &mut Core, tables: &Tables, port: &PortLocal, frame: Frame) {
     let to_us = is_ours::<V4>(tables, port, &packet.target);
     let asked = packet.request && to_us;
     let mut learned = false;
-    if !is_probe && in_subnet::<V4>(port, &packet.sender) {
-        let (addr, mac) = (V4::to_ip(packet.sender), packet.sender_mac);
+    if !is_probe && is_on_link::<V4>(tables, port, &packet.sender) {
+        let (addr, mac) = (V4::to_ip(packet.sender), Some(packet.sender_mac));
         let answers = !packet.request && to_us;
-        let news = News { port: port.id, addr, mac, answers, overrides: true, adds: to_us };
-        learned = learn(core, news);
+        let adds = to_us && in_subnet::<V4>(port, &packet.sender);
+        learned = learn(core, News { port: port.id, addr, mac, answers, overrides: true, adds });
     }
     if !asked {
         return match learned {
@@ -116,18 +124,18 @@ fn solicited(
     src: [u8; 16],
 ) {
     let is_probe = src == [0; 16];
-    let link_local = src[0] == 0xfe && src[1] & 0xc0 == 0x80;
-    if !is_probe && !link_local && is_false_claim::<V6>(tables, &src) {
+    if !is_probe && is_false_claim::<V6>(tables, &src) {
         return core.drop(frame, DropReason::BadNd);
     }
     let asked = is_ours::<V6>(tables, port, &message.target);
     let mut learned = false;
     if let Some(mac) = message.mac
         && !is_multicast(&mac)
-        && in_subnet::<V6>(port, &src)
+        && is_on_link::<V6>(tables, port, &src)
     {
         let addr = V6::to_ip(src);
-        let (answers, overrides, adds) = (false, true, asked);
+        let (answers, overrides, adds) = (false, true, asked && in_subnet::<V6>(port, &src));
+        let mac = Some(mac);
         learned = learn(core, News { port: port.id, addr, mac, answers, overrides, adds });
     }
     let mac = message.mac.or(mac_of(core, port.id, &src));
@@ -165,14 +173,14 @@ fn advertised(
     if is_false_claim::<V6>(tables, &message.target) {
         return core.drop(frame, DropReason::BadNd);
     }
-    let learned = match message.mac {
-        Some(mac) if !is_multicast(&mac) && in_subnet::<V6>(port, &message.target) => {
-            let answers = message.solicited && is_ours::<V6>(tables, port, &dst);
-            let addr = V6::to_ip(message.target);
-            let overrides = message.overrides;
-            learn(core, News { port: port.id, addr, mac, answers, overrides, adds: answers })
-        }
-        _ => false,
+    let answers = message.solicited && is_ours::<V6>(tables, port, &dst);
+    // The answer to a question that went to a known MAC need not repeat it.
+    let is_news = message.mac.map_or(answers, |mac| !is_multicast(&mac));
+    let learned = is_news && is_on_link::<V6>(tables, port, &message.target) && {
+        let (addr, mac) = (V6::to_ip(message.target), message.mac);
+        let overrides = message.overrides;
+        let adds = answers && mac.is_some() && in_subnet::<V6>(port, &message.target);
+        learn(core, News { port: port.id, addr, mac, answers, overrides, adds })
     };
     match learned {
         true => core.consume(frame),
@@ -192,8 +200,8 @@ pub struct News {
     pub port: PortId,
     /// The neighbor.
     pub addr: IpAddr,
-    /// Its MAC.
-    pub mac: [u8; 6],
+    /// Its MAC; `None`: as it was (RFC 4861 section 7.2.4).
+    pub mac: Option<[u8; 6]>,
     /// It answers a question of ours: the neighbor is reachable. Otherwise it
     /// has merely spoken (RFC 4861 section 7.2.3).
     pub answers: bool,
@@ -206,11 +214,8 @@ pub struct News {
 /// Takes in news of a neighbor and tells the other workers, whether or not this
 /// one knows it: news may come by any queue. False when it is of no interest.
 fn learn(core: &mut Core, news: News) -> bool {
-    for worker in 0..core.mesh.workers() {
-        if worker != core.worker && core.mesh.send(worker, Handed::Neighbor(news)).is_err() {
-            core.counters.neighbor_news_lost.add(1);
-        }
-    }
+    let lost = core.mesh.tell(news);
+    core.counters.neighbor_news_lost.add(lost);
     note(core, news)
 }
 
@@ -218,15 +223,19 @@ fn learn(core: &mut Core, news: News) -> bool {
 pub fn note(core: &mut Core, news: News) -> bool {
     let id = match core.neighbors.find(news.port, news.addr) {
         Some(id) => id,
-        None if news.adds => match core.neighbors.find_or_add(news.port, news.addr, core.now) {
-            Some(id) => id,
-            None => return false,
-        },
+        None if news.adds && core.neighbors.has_room_for_strangers() => {
+            match core.neighbors.find_or_add(news.port, news.addr, core.now) {
+                Some(id) => id,
+                None => return false,
+            }
+        }
         None => return false,
     };
     let now = core.now;
     let neighbor = core.neighbors.get_mut(id);
-    let is_new_mac = neighbor.mac != Some(news.mac);
+    // Without a MAC said or known there is nothing to learn.
+    let Some(mac) = news.mac.or(neighbor.mac) else { return false };
+    let is_new_mac = neighbor.mac != Some(mac);
     if is_new_mac && neighbor.mac.is_some() && !news.overrides {
         // Somebody else claims the address: ask again who has it.
         if neighbor.state == State::Reachable {
@@ -242,16 +251,18 @@ pub fn note(core: &mut Core, news: News) -> bool {
         neighbor.state = State::Stale;
     }
     if is_new_mac {
-        neighbor.mac = Some(news.mac);
+        neighbor.mac = Some(mac);
         for row in &neighbor.rows {
             if let Some(row) = core.adjacencies.row_mut(*row)
                 && row.neighbor == id
             {
-                row.resolve(news.mac);
+                row.resolve(mac);
             }
         }
     }
-    while let Some(held) = core.neighbors.release(id) {
+    // No more than waited at first: none that comes to wait meanwhile.
+    for _ in 0..core.neighbors.get(id).waiting {
+        let Some(held) = core.neighbors.release(id) else { break };
         core.transmit(held.frame, held.adjacency, held.tos, held.entropy);
     }
     core.counters.held.set(core.neighbors.held() as u64);
@@ -327,6 +338,18 @@ impl Core {
         }
     }
 
+    /// Makes room for neighbors that found none.
+    pub(crate) fn make_room_for_neighbors(&mut self) {
+        let adjacencies = &self.adjacencies;
+        let is_idle = |id: NeighborId, neighbor: &Neighbor| {
+            let mut rows = neighbor.rows.iter().filter_map(|row| adjacencies.row(*row));
+            !rows.any(|row| row.neighbor == id && row.used)
+        };
+        if self.neighbors.sweep(self.now, is_idle) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
     fn age(&mut self, id: NeighborId) {
         let now = self.now;
         let neighbor = self.neighbors.get(id);
@@ -362,7 +385,9 @@ impl Core {
     fn take_used(&mut self, id: NeighborId) -> bool {
         let mut used = false;
         for row in &self.neighbors.get(id).rows {
-            if let Some(row) = self.adjacencies.row_mut(*row) {
+            if let Some(row) = self.adjacencies.row_mut(*row)
+                && row.neighbor == id
+            {
                 used |= std::mem::take(&mut row.used);
             }
         }
@@ -382,8 +407,9 @@ impl Core {
                 row.resolved = false;
             }
         }
-        while let Some(held) = self.neighbors.release(id) {
-            self.drop(held.frame, DropReason::NeighborUnreachable);
+        for _ in 0..self.neighbors.get(id).waiting {
+            let Some(held) = self.neighbors.release(id) else { break };
+            self.give_up(held);
         }
         self.counters.held.set(self.neighbors.held() as u64);
     }

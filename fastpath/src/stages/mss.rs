@@ -18,16 +18,14 @@ const OPTION_MSS: u8 = 2;
 /// Lowers the MSS option of a SYN (or SYN-ACK) to what fits every tunnel that
 /// the connection crosses.
 #[cold]
-pub fn clamp<F: Ip>(core: &mut Core, tables: &Tables, packet: &mut Packet<F>, way: AdjacencyId) {
+pub fn clamp<F: Ip>(core: &Core, tables: &Tables, packet: &mut Packet<F>, way: AdjacencyId) {
     if packet.ip.l4.kind != Kind::Tcp {
         return;
     }
     // Where the packet came from is where its answers go.
-    let back =
-        packet.ingress.vtep().and_then(|vtep| route::tunnel(core, tables, vtep, F::IS_V4).ok());
-    let ways = [Some(way), back];
-    let rows = ways.into_iter().flatten().filter_map(|way| core.adjacencies.row(way));
-    let Some(mtu) = rows.filter(|row| row.is_tunnel()).map(|row| row.mtu).min() else { return };
+    let back = packet.ingress.vtep().and_then(|vtep| route::tunnel_mtu(tables, vtep));
+    let there = core.adjacencies.row(way).filter(|row| row.is_tunnel()).map(|row| row.mtu);
+    let Some(mtu) = back.into_iter().chain(there).min() else { return };
     let mss_max = mtu.saturating_sub(F::HEADER_LEN as u16 + TCP_HEADER_LEN);
     lower(&mut packet.frame.data_mut()[usize::from(packet.ip.l4_offset)..], mss_max);
 }

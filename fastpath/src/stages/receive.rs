@@ -94,7 +94,8 @@ fn ip<F: ArrivedFamily>(
     frame.truncate(usize::from(ip.len));
     if F::vtep_address(&tables.local) == Some(ip.dst)
         && ip.protocol == l4::UDP
-        && decap::is_tunnel(tables, &ip)
+        && !multicast
+        && decap::is_tunnel(tables, port, &ip)
     {
         return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
     }

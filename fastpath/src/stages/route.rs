@@ -1,6 +1,6 @@
 //! From a route's target to a row of headers, made when first needed.
 
-use crate::adjacency::{Adjacency, AdjacencyId, Target};
+use crate::adjacency::{self, Adjacency, AdjacencyId, Target};
 use crate::core::Core;
 use crate::neighbor::NeighborId;
 use crate::reason::DropReason;
@@ -80,6 +80,14 @@ pub fn tunnel(
     Ok(install(core, target, row))
 }
 
+/// Largest inner IP packet that the tunnel to a node carries: known before its
+/// next hop is.
+pub fn tunnel_mtu(tables: &Tables, vtep: VtepId) -> Option<u16> {
+    let local = tables.local.vxlan.as_ref()?;
+    let over_v4 = local.v4.is_some() && tables.vtep(vtep)?.v4.is_some();
+    Some(adjacency::tunnel_mtu(tables.port(local.port)?, local, over_v4))
+}
+
 /// The neighbor that leads to an underlay address. A tunnel in a tunnel is no
 /// way.
 fn underlay<F: Ip>(
@@ -96,14 +104,7 @@ fn underlay<F: Ip>(
 }
 
 fn neighbor_number(core: &mut Core, port: PortId, addr: IpAddr) -> Result<NeighborId, DropReason> {
-    if let Some(id) = core.neighbors.find_or_add(port, addr, core.now) {
-        return Ok(id);
-    }
-    if core.neighbors.sweep(core.now) {
-        core.epoch = core.epoch.wrapping_add(1);
-    }
-    let id = core.neighbors.find_or_add(port, addr, core.now);
-    id.ok_or(DropReason::NeighborTableFull)
+    core.neighbors.find_or_add(port, addr, core.now).ok_or(DropReason::NeighborTableFull)
 }
 
 fn current(core: &Core, target: Target, epoch: u32) -> Option<AdjacencyId> {

@@ -86,6 +86,10 @@ pub trait Ip: Family {
     /// link-local, broadcast. (Multicast is asked for separately.)
     fn is_martian_destination(addr: &Self::Addr) -> bool;
 
+    /// True for an address that means something on one link only (RFC 3927,
+    /// RFC 4291 section 2.5.6).
+    fn is_link_local(addr: &Self::Addr) -> bool;
+
     /// True for multicast.
     fn is_multicast(addr: &Self::Addr) -> bool;
 

@@ -118,12 +118,17 @@ impl Ip for V4 {
     fn is_martian_source(addr: &[u8; 4]) -> bool {
         // 0/8 "this network", 127/8, 224/4 and 240/4 with broadcast, 169.254/16
         // (RFC 6890).
-        addr[0] == 0 || addr[0] == 127 || addr[0] >= 224 || (addr[0] == 169 && addr[1] == 254)
+        addr[0] == 0 || addr[0] == 127 || addr[0] >= 224 || Self::is_link_local(addr)
     }
 
     #[inline]
     fn is_martian_destination(addr: &[u8; 4]) -> bool {
-        addr[0] == 0 || addr[0] == 127 || addr[0] >= 240 || (addr[0] == 169 && addr[1] == 254)
+        addr[0] == 0 || addr[0] == 127 || addr[0] >= 240 || Self::is_link_local(addr)
+    }
+
+    #[inline]
+    fn is_link_local(addr: &[u8; 4]) -> bool {
+        addr[0] == 169 && addr[1] == 254
     }
 
     #[inline]

@@ -116,6 +116,11 @@ impl Ip for V6 {
     }
 
     #[inline]
+    fn is_link_local(addr: &[u8; 16]) -> bool {
+        addr[0] == 0xfe && addr[1] & 0xc0 == 0x80
+    }
+
+    #[inline]
     fn is_multicast(addr: &[u8; 16]) -> bool {
         addr[0] == 0xff
     }

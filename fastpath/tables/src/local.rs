@@ -34,6 +34,8 @@ pub struct PortLocal {
 /// The VXLAN overlay (RFC 7348) as this gateway takes part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vxlan {
+    /// The port that the underlay is on: tunnel packets are taken from no other.
+    pub port: PortId,
     /// The network's number, 24 bits.
     pub vni: u32,
     /// UDP destination port, both ways.

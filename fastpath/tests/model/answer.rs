@@ -1,8 +1,8 @@
 //! What the oracle's gateway answers itself: ICMP errors, resets, echo.
 
 use super::judge::is_martian;
-use super::oracle::{Ingress, Oracle};
-use super::parse::{Kind, Packet, Part};
+use super::oracle::{Emit, Ingress, Oracle};
+use super::parse::{self, Kind, Packet, Part};
 use super::wire::{self, ACK, FIN, Header, RST, SYN, Segment};
 use super::world::TCP;
 use std::net::IpAddr;
@@ -29,6 +29,25 @@ impl Oracle {
         self.answer_error(data, packet, self.own_address(packet, from), (kind, 0, 0));
     }
 
+    /// What tells the sender of a packet that left, or should have, that its
+    /// next hop does not answer; `None` for a packet that nobody is told of.
+    pub fn host_unreachable(&self, data: &[u8]) -> Option<Emit> {
+        let v4 = data[0] >> 4 == 4;
+        let packet = if v4 { parse::v4(data) } else { parse::v6(data) }.ok()?;
+        let to = packet.tuple.src;
+        if self.world.own.contains_key(&to) || self.world.vips.contains_key(&to) {
+            return None;
+        }
+        let way = self.way(&to).ok()?;
+        let src = match way.tunnel {
+            Some(_) => self.pool_address(&to),
+            None => self.world.port_address(way.port, &to),
+        };
+        let (kind, code) = if v4 { (3, 1) } else { (1, 3) };
+        let error = self.error(data, &packet, src, (kind, code, 0))?;
+        Some(self.emit_of(error, way, true, None))
+    }
+
     /// Refuses a packet as a closed port of the address that was asked does.
     pub(super) fn refuse(&mut self, data: &[u8], packet: &Packet, _from: Ingress) {
         if packet.kind == Kind::Tcp {
@@ -43,19 +62,29 @@ impl Oracle {
         data: &[u8],
         packet: &Packet,
         src: Option<IpAddr>,
-        (kind, code, word): (u8, u8, u32),
+        message: (u8, u8, u32),
     ) {
+        if let Some(error) = self.error(data, packet, src, message) {
+            self.originate(error);
+        }
+    }
+
+    /// An ICMP error, where there may be one.
+    fn error(
+        &self,
+        data: &[u8],
+        packet: &Packet,
+        src: Option<IpAddr>,
+        (kind, code, word): (u8, u8, u32),
+    ) -> Option<Vec<u8>> {
         let to = packet.tuple.src;
         let about_error = packet.kind == Kind::IcmpError || packet.part == Part::Later;
-        let Some(src) = src.filter(|_| !about_error && !is_martian(&to) && !to.is_multicast())
-        else {
-            return;
-        };
+        let src = src.filter(|_| !about_error && !is_martian(&to) && !to.is_multicast())?;
         // RFC 1812 section 4.3.2.3; over IPv6 so much that a tunnel carries it.
         let (longest, header_len) = if to.is_ipv4() { (576, 20) } else { (1232, 40) };
         let quoted = &data[..data.len().min(longest - header_len - 8)];
         let message = wire::icmp(&src, &to, kind, code, word.to_be_bytes(), quoted);
-        self.originate(wire::ip_packet(&Header::new(src, to, wire::icmp_of(&to)), &message));
+        Some(wire::ip_packet(&Header::new(src, to, wire::icmp_of(&to)), &message))
     }
 
     /// A reset as RFC 9293 section 3.10.7.1 says.
@@ -104,8 +133,7 @@ impl Oracle {
     /// A packet of the gateway's own leaves, if it can.
     fn originate_sound(&mut self, packet: Vec<u8>, is_sound: bool) {
         self.out.originated += 1;
-        let parsed =
-            if packet[0] >> 4 == 4 { super::parse::v4(&packet) } else { super::parse::v6(&packet) };
+        let parsed = if packet[0] >> 4 == 4 { parse::v4(&packet) } else { parse::v6(&packet) };
         let dst = parsed.expect("the gateway makes packets that parse").tuple.dst;
         match self.way(&dst) {
             Ok(way) if packet.len() > way.mtu => {

@@ -42,7 +42,7 @@ pub struct Ledger {
 struct Queue {
     emits: VecDeque<Emit>,
     /// So many of them were dropped instead. With one worker those are taken
-    /// out: the newest; of two workers nobody knows whose.
+    /// out: the oldest; of two workers nobody knows whose.
     gone: usize,
 }
 
@@ -56,6 +56,8 @@ impl Queue {
 pub struct Question {
     pub target: IpAddr,
     pub asker: (Mac, IpAddr),
+    /// It went to the MAC that the neighbor is known to have.
+    pub to_one: bool,
 }
 
 impl Question {
@@ -93,7 +95,8 @@ impl Question {
         if right != frame {
             return Err(format!("asks by {} instead of {}", hex(frame), hex(&right)));
         }
-        Ok(Some(Question { target, asker: (interface.mac, asker) }))
+        let to_one = link.dst[0] & 1 == 0;
+        Ok(Some(Question { target, asker: (interface.mac, asker), to_one }))
     }
 }
 
@@ -117,16 +120,50 @@ impl Ledger {
         }
     }
 
-    /// Strikes off what the subject has sent.
-    pub fn match_sent(
+    /// Strikes off what the subject has sent. Returns what is left, with what is
+    /// wrong with it unless [`Ledger::match_errors`] finds a reason.
+    pub fn match_sent<'a>(
         &mut self,
         world: &World,
         hosts: &Hosts,
-        sent: &[(u8, Vec<u8>)],
-    ) -> Result<(), String> {
+        sent: &'a [(u8, Vec<u8>)],
+    ) -> Vec<(u8, &'a [u8], String)> {
+        let mut left = Vec::new();
         for (port, frame) in sent {
             self.sent += 1;
-            self.strike_off(world, hosts, *port, frame)?;
+            if let Err(why) = self.strike_off(world, hosts, *port, frame) {
+                left.push((*port, &frame[..], why));
+            }
+        }
+        left
+    }
+
+    /// What was sent beside what was expected tells senders that next hops did
+    /// not answer: once for each of the packets that are `gone`, at most.
+    pub fn match_errors(
+        &mut self,
+        oracle: &Oracle,
+        hosts: &Hosts,
+        sent: Vec<(u8, &[u8], String)>,
+        gone: &[Emit],
+    ) -> Result<(), String> {
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let plain = gone.iter().filter_map(|emit| match &emit.content {
+            Content::Ip { packet, tunnel: None, .. } => oracle.host_unreachable(packet),
+            _ => None,
+        });
+        let mut errors: Vec<_> = plain.collect();
+        for (port, frame, why) in sent {
+            let Ok(link) = parse::link(frame) else { return Err(why) };
+            let hop = hosts.by_mac(port, &link.dst);
+            let at = errors.iter().position(|error| {
+                (error.port, Some(error.next_hop)) == (port, hop)
+                    && fits(&oracle.world, error, link.dst, frame).is_some()
+            });
+            errors.remove(at.ok_or(why)?);
+            self.originated += 1;
         }
         Ok(())
     }
@@ -202,13 +239,15 @@ impl Ledger {
     }
 
     /// What should have left and did not must wait for a neighbor that does
-    /// not answer, or have been dropped for it.
+    /// not answer, or have been dropped for it: returns those packets (of two
+    /// workers, those that may be among them).
     pub fn settle_waiting(
         &mut self,
         hosts: &Hosts,
         neighbors: &[(usize, NeighborRecord)],
         workers: usize,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Emit>, String> {
+        let mut gone = Vec::new();
         for ((port, hop), queue) in &mut self.queues {
             if queue.len() == 0 {
                 *queue = Queue::default();
@@ -222,15 +261,20 @@ impl Ledger {
             if hosts.answers(*port, hop).is_some() || waiting > queue.len() {
                 return Err(format!("not sent to {hop} by port {port}: {:?}", queue.emits));
             }
-            self.neighbor_drops += (queue.len() - waiting) as u64;
+            let dropped = queue.len() - waiting;
+            self.neighbor_drops += dropped as u64;
             if workers == 1 || waiting == 0 {
-                queue.emits.truncate(waiting);
+                // Those that have waited longest give way.
+                gone.extend(queue.emits.drain(..queue.emits.len() - waiting));
                 queue.gone = 0;
             } else {
+                if dropped > 0 {
+                    gone.extend(queue.emits.iter().cloned());
+                }
                 queue.gone = queue.emits.len() - waiting;
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// The reasons that packets were dropped for.

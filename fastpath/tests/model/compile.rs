@@ -60,6 +60,7 @@ fn local(world: &World) -> Local {
     Local {
         ports: ports.collect(),
         vxlan: Some(Vxlan {
+            port: PortId(1),
             vni: overlay.vni,
             udp_port: overlay.udp_port,
             mac: overlay.mac,

@@ -267,15 +267,24 @@ pub fn link(
     wire::ethernet(to, mac, interface.vlan, ethertype, &payload)
 }
 
-/// The answer of a neighbor to a question about its address: to the asker.
-pub fn answer(address: IpAddr, mac: Mac, vlan: Option<u16>, asker: (Mac, IpAddr)) -> Vec<u8> {
+/// The answer of a neighbor to a question about its address: to the asker. As
+/// Linux does, it leaves out what a question to one alone (`to_one`) shows to be
+/// known (RFC 4861 section 7.2.4).
+pub fn answer(
+    address: IpAddr,
+    mac: Mac,
+    vlan: Option<u16>,
+    asker: (Mac, IpAddr),
+    to_one: bool,
+) -> Vec<u8> {
     match address {
         IpAddr::V4(_) => {
             let payload = wire::arp(false, (mac, address), asker);
             wire::ethernet(asker.0, mac, vlan, 0x0806, &payload)
         }
         IpAddr::V6(_) => {
-            let payload = wire::nd(136, 0x60, address, asker.1, address, Some(mac));
+            let (flags, said) = if to_one { (0x40, None) } else { (0x60, Some(mac)) };
+            let payload = wire::nd(136, flags, address, asker.1, address, said);
             wire::ethernet(asker.0, mac, vlan, 0x86dd, &payload)
         }
     }

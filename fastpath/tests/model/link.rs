@@ -4,7 +4,7 @@ use super::judge::is_martian;
 use super::oracle::{Choices, Oracle};
 use super::parse::Packet;
 use super::wire;
-use super::world::{Mac, Own, octets};
+use super::world::{Mac, Own, Target};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
 
@@ -24,11 +24,18 @@ impl Oracle {
         }
     }
 
+    /// Whether an address is on a port's link.
+    fn is_on_link(&self, port: u8, address: &IpAddr) -> bool {
+        self.world.in_subnet(port, address)
+            || is_link_local(address)
+            || self.world.lookup(address) == Some(Target::Connected(port))
+    }
+
     /// Whether a neighbor may not say that it has an address.
     fn is_false_claim(&self, address: &IpAddr) -> bool {
         let own = matches!(self.world.own.get(address), Some(Own::Port(_) | Own::Snat));
         own || self.world.vips.contains_key(address)
-            || is_martian(address)
+            || is_martian(address) && !is_link_local(address)
             || address.is_multicast()
     }
 
@@ -57,8 +64,8 @@ impl Oracle {
         let to_us = self.is_ours(port, &target);
         let asked = is_request && to_us;
         let learned = !is_probe
-            && self.world.in_subnet(port, &sender)
-            && (to_us || choices.knew(port, &sender));
+            && self.is_on_link(port, &sender)
+            && (to_us && self.world.in_subnet(port, &sender) || choices.knew(port, &sender));
         if !asked && !learned {
             return Err(DropReason::NeighborNotForUs);
         }
@@ -119,14 +126,13 @@ impl Oracle {
         choices: &dyn Choices,
     ) -> Result<(), DropReason> {
         let unspecified = src.is_unspecified();
-        let link_local = octets(&src)[0] == 0xfe && octets(&src)[1] & 0xc0 == 0x80;
-        if !unspecified && !link_local && self.is_false_claim(&src) {
+        if !unspecified && self.is_false_claim(&src) {
             return Err(DropReason::BadNd);
         }
         let asked = self.is_ours(port, &target);
         let learned = mac.is_some_and(|mac| mac[0] & 1 == 0)
-            && self.world.in_subnet(port, &src)
-            && (asked || choices.knew(port, &src));
+            && self.is_on_link(port, &src)
+            && (asked && self.world.in_subnet(port, &src) || choices.knew(port, &src));
         if !asked && !learned {
             return Err(DropReason::NeighborNotForUs);
         }
@@ -154,14 +160,22 @@ impl Oracle {
         if self.is_false_claim(&target) {
             return Err(DropReason::BadNd);
         }
-        let learned = mac.is_some_and(|mac| mac[0] & 1 == 0)
-            && self.world.in_subnet(port, &target)
-            && (answers || choices.knew(port, &target));
+        let adds = answers && mac.is_some() && self.world.in_subnet(port, &target);
+        let learned = mac.map_or(answers, |mac| mac[0] & 1 == 0)
+            && self.is_on_link(port, &target)
+            && (adds || choices.knew(port, &target));
         if !learned {
             return Err(DropReason::NeighborNotForUs);
         }
         self.out.consumed += 1;
         Ok(())
+    }
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

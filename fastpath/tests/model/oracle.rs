@@ -28,7 +28,7 @@ pub struct Way {
 }
 
 /// A frame that should leave, but for its next hop's MAC.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Emit {
     pub port: u8,
     pub next_hop: IpAddr,
@@ -38,6 +38,7 @@ pub struct Emit {
 }
 
 /// What a frame carries.
+#[derive(Clone)]
 pub enum Content {
     /// A complete frame, its destination MAC included: ARP, ND.
     Frame(Vec<u8>),
@@ -167,7 +168,10 @@ impl Oracle {
         let data = &data[..packet.len];
         let overlay = &self.world.overlay;
         let vtep = if packet.tuple.dst.is_ipv4() { overlay.v4 } else { overlay.v6 };
+        // Tunnel packets come by the underlay's port alone.
         if vtep == Some(packet.tuple.dst)
+            && port == 1
+            && !group
             && packet.tuple.protocol == UDP
             && (packet.part != Part::Whole || packet.tuple.dst_port == overlay.udp_port)
         {
@@ -280,6 +284,18 @@ impl Oracle {
         is_sound: bool,
         flow: Option<(u64, usize)>,
     ) {
+        let emit = self.emit_of(packet, way, is_sound, flow);
+        self.out.emits.push(emit);
+    }
+
+    /// A packet that leaves by a way.
+    pub(super) fn emit_of(
+        &self,
+        packet: Vec<u8>,
+        way: Way,
+        is_sound: bool,
+        flow: Option<(u64, usize)>,
+    ) -> Emit {
         let tunnel = way.tunnel.and_then(|node| {
             let (src, dst) = self.tunnel_ends(node)?;
             Some(Tunnel {
@@ -297,7 +313,7 @@ impl Oracle {
             })
         });
         let content = Content::Ip { packet, tunnel, is_sound };
-        self.out.emits.push(Emit { port: way.port, next_hop: way.next_hop, content, flow });
+        Emit { port: way.port, next_hop: way.next_hop, content, flow }
     }
 
     /// A frame of ARP or ND leaves.

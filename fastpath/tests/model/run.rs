@@ -42,6 +42,8 @@ struct View<'a> {
     /// The worker whose queue a frame came by.
     worker: usize,
     ghosts: &'a Ended,
+    /// Frames that arrived in this step.
+    frames: usize,
 }
 
 impl Choices for View<'_> {
@@ -49,8 +51,9 @@ impl Choices for View<'_> {
         let flows = self.subject.flow(tuple);
         let is_over = |both| self.ghosts.contains(both) || ended.contains(both);
         let live = flows.iter().find(|(flow, _)| !is_over(&flow.tuples));
-        // The new one may be as the old one was.
-        let again = || flows.iter().find(|(flow, _)| flow.packets == [1, 0]);
+        // The new one may be as the old one was: it began in this step.
+        let is_new = |packets: [u32; 2]| (1..=self.frames).contains(&(packets[0] as usize));
+        let again = || flows.iter().find(|(flow, _)| is_new(flow.packets) && flow.packets[1] == 0);
         let (flow, side) = live.or_else(again)?;
         let reply = flow.tuples[1];
         (*side == 0).then_some(Translation {
@@ -377,7 +380,7 @@ impl Run {
         let sent = self.settle(frames.len() as u64)?;
         for (worker, port, frame) in frames {
             let (subject, known, ghosts) = (&self.subject, &self.known, &self.ghosts);
-            let view = View { subject, known, ghosts, worker: *worker };
+            let view = View { subject, known, ghosts, worker: *worker, frames: frames.len() };
             self.oracle.receive(*port, frame, &view);
         }
         if let Some(complaint) = self.oracle.complaint.take() {
@@ -400,10 +403,13 @@ impl Run {
 
     /// What was sent, what waits and what was counted is as expected.
     fn compare(&mut self, sent: &[(u8, Vec<u8>)]) -> Result<(), String> {
-        self.ledger.match_sent(&self.oracle.world, &self.hosts, sent)?;
+        let left = self.ledger.match_sent(&self.oracle.world, &self.hosts, sent);
         let neighbors = self.subject.neighbors();
         self.known = neighbors.iter().map(|(worker, n)| (*worker, n.port.0, n.addr)).collect();
-        let waiting = self.ledger.settle_waiting(&self.hosts, &neighbors, self.variant.workers);
+        let waiting = self
+            .ledger
+            .settle_waiting(&self.hosts, &neighbors, self.variant.workers)
+            .and_then(|gone| self.ledger.match_errors(&self.oracle, &self.hosts, left, &gone));
         let counts = self.ledger.check_counts(&self.subject, &self.oracle);
         match (waiting, counts) {
             (Ok(()), counts) => counts?,
@@ -431,7 +437,7 @@ impl Run {
                 self.ledger.asked += 1;
                 if let Some(mac) = self.hosts.answers(port, &question.target) {
                     let vlan = self.oracle.world.interfaces[usize::from(port)].vlan;
-                    let frame = answer(question.target, mac, vlan, question.asker);
+                    let frame = answer(question.target, mac, vlan, question.asker, question.to_one);
                     // ARP has no ports to spread by: NICs give it to the first
                     // queue, whoever asked.
                     self.subject.send(0, port, &frame);

@@ -126,6 +126,7 @@ impl Cluster {
         Local {
             ports: ports.map(port).collect(),
             vxlan: Some(Vxlan {
+                port: PortId(1),
                 vni: VNI,
                 udp_port: VXLAN_PORT,
                 mac: INNER_MAC,

@@ -187,6 +187,7 @@ impl Topology {
             kernel_addresses: Vec::new(),
             hosts: hosts.collect(),
             vxlan: Vxlan {
+                port: PortId(1),
                 vni: 4096,
                 udp_port: 4789,
                 mac: OVERLAY_MAC.0,
