@@ -1,6 +1,6 @@
 //! Order within a flow. TCP's counters cannot tell: kernels on the way reorder
-//! by themselves when a sender changes its core. So the sender stays on one,
-//! and numbers what it sends.
+//! by themselves when a sender changes its core. So each sender stays on one,
+//! and numbers what it sends; what arrives is sent back as it is.
 
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Family, Lab, eventually};
@@ -9,6 +9,7 @@ use crate::workers::steer;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{Ipv6Addr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,6 +26,9 @@ const PORT: u16 = 7001;
 /// Between two rounds of one datagram a flow: less than receivers can hold.
 const PACE: Duration = Duration::from_millis(1);
 
+/// Between two changes of the tables, while datagrams are on their way.
+const CHANGE_PACE: Duration = Duration::from_millis(25);
+
 /// Nothing comes any more.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -33,9 +37,10 @@ fn flows_keep_their_order_between_workers() {
     let Some(lab) = Lab::up(&["--queues", "2"]) else { return };
     // Without the gateway: otherwise the test would blame it for the kernels.
     for family in FAMILIES {
-        let server = receive(&lab);
-        lab.within("pod2a", || send(family.pod2a, family.pod1a));
+        let server = echo(&lab);
+        let replies = lab.within("pod2a", || send(family.pod2a, family.pod1a));
         assert_ordered(family, &server.join().unwrap());
+        assert_ordered(family, &replies);
     }
     // All of it comes in at worker 0; flows of worker 1 are handed over.
     steer(&lab, "client", "eth0", 0);
@@ -47,35 +52,64 @@ fn flows_keep_their_order_between_workers() {
         let is_it = |backend: &&serde_json::Value| backend["service"] == "default/order";
         (backends.as_array()?.iter().filter(is_it).count() == 2).then_some(())
     });
-    let handed = || gateway.metric("sluice_handoffs_total", &["worker=\"1\"", "direction=\"in\""]);
+    let handed = |worker| gateway.metric("sluice_handoffs_total", &[worker, "direction=\"in\""]);
+    let workers = ["worker=\"0\"", "worker=\"1\""];
     for family in FAMILIES {
-        let before = handed();
-        let server = receive(&lab);
-        lab.within("client", || send(family.client, family.extra));
+        let before = workers.map(handed);
+        let updates = gateway.metric("sluice_updates_total", &[]);
+        let server = echo(&lab);
+        let replies = while_tables_change(&lab, || {
+            lab.within("client", || send(family.client, family.extra))
+        });
         assert_ordered(family, &server.join().unwrap());
-        // More than one flow's worth went from one worker to the other.
-        assert!(handed() - before > f64::from(DATAGRAMS), "{}", family.name);
+        assert_ordered(family, &replies);
+        // More than one flow's worth went from one worker to the other: there
+        // to worker 1, and back to worker 0.
+        for (worker, before) in workers.into_iter().zip(before) {
+            let handed = handed(worker) - before;
+            assert!(handed > f64::from(DATAGRAMS), "{} {worker}: {handed}", family.name);
+        }
+        let updates = gateway.metric("sluice_updates_total", &[]) - updates;
+        assert!(updates >= 5.0, "the tables changed {updates} times");
     }
     gateway.stop();
 }
 
-/// Takes (flow, number) at pod1a until nothing comes any more.
-fn receive(lab: &Lab) -> JoinHandle<Vec<(u32, u32)>> {
+/// Runs `f` while a Service comes and goes.
+fn while_tables_change<T>(lab: &Lab, f: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                lab.write_manifest("service-noise.yaml", NOISE);
+                std::thread::sleep(CHANGE_PACE);
+                lab.remove_manifest("service-noise.yaml");
+                std::thread::sleep(CHANGE_PACE);
+            }
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        is_over.store(true, Ordering::Release);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Takes (flow, number) at pod1a and sends it back, until nothing comes any more.
+fn echo(lab: &Lab) -> JoinHandle<Vec<(u32, u32)>> {
     let (ready, is_ready) = mpsc::channel();
     let server = lab.spawn("pod1a", move || {
+        pin();
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).unwrap();
         socket.set_read_timeout(Some(QUIET)).unwrap();
         ready.send(()).unwrap();
         let mut received = Vec::new();
         let mut datagram = [0; 8];
         loop {
-            match socket.recv(&mut datagram) {
-                Ok(8) => {
-                    let [a, b, c, d, e, f, g, h] = datagram;
-                    let number = u32::from_be_bytes([e, f, g, h]);
-                    received.push((u32::from_be_bytes([a, b, c, d]), number));
+            match socket.recv_from(&mut datagram) {
+                Ok((8, from)) => {
+                    received.push(numbers(datagram));
+                    socket.send_to(&datagram, from).unwrap();
                 }
-                Ok(length) => panic!("a datagram of {length} bytes"),
+                Ok((length, _)) => panic!("a datagram of {length} bytes"),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return received;
                 }
@@ -87,18 +121,42 @@ fn receive(lab: &Lab) -> JoinHandle<Vec<(u32, u32)>> {
     server
 }
 
-/// Sends numbered datagrams of all flows in turn, from one core.
-fn send(from: &str, to: &str) {
+fn pin() {
     let cores = core_affinity::get_core_ids().unwrap();
     assert!(core_affinity::set_for_current(cores[0]), "the sender is not pinned");
+}
+
+/// The flow and the number of a datagram.
+fn numbers([a, b, c, d, e, f, g, h]: [u8; 8]) -> (u32, u32) {
+    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+}
+
+/// Sends numbered datagrams of all flows in turn, from one core; returns what
+/// came back.
+fn send(from: &str, to: &str) -> Vec<(u32, u32)> {
+    pin();
     let sockets: Vec<UdpSocket> = (0..FLOWS).map(|_| udp_to(from, to, PORT)).collect();
+    let mut replies = Vec::new();
+    let mut take = |socket: &UdpSocket| {
+        let mut datagram = [0; 8];
+        while let Ok(8) = socket.recv(&mut datagram) {
+            replies.push(numbers(datagram));
+        }
+    };
+    for socket in &sockets {
+        socket.set_nonblocking(true).unwrap();
+    }
     for number in 0..DATAGRAMS {
         for (flow, socket) in (0..).zip(&sockets) {
             let datagram = [u32::to_be_bytes(flow), number.to_be_bytes()].concat();
             socket.send(&datagram).unwrap();
         }
         std::thread::sleep(PACE);
+        sockets.iter().for_each(&mut take);
     }
+    std::thread::sleep(QUIET / 3);
+    sockets.iter().for_each(&mut take);
+    replies
 }
 
 /// Numbers of a flow only grow. UDP may lose some, not most.
@@ -141,4 +199,19 @@ spec:
 status:
   loadBalancer:
     ingress: [{ip: 203.0.113.40}, {ip: '2001:db8:f00::40'}]
+";
+
+const NOISE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: noise, namespace: default}
+spec:
+  type: ClusterIP
+  ipFamilyPolicy: RequireDualStack
+  ipFamilies: [IPv4, IPv6]
+  clusterIP: 10.96.0.41
+  clusterIPs: [10.96.0.41, 'fd00:10:96::41']
+  selector: {pod: pod1a}
+  ports:
+    - {name: order, port: 7001, protocol: UDP, targetPort: 7001}
 ";
