@@ -14,7 +14,7 @@ mod yaml;
 
 use folder::Folder;
 use store::Store;
-use watch::Watch;
+use watch::{Watch, Writes};
 
 /// Quiet time after a change before the folder is read: editors and `kubectl`
 /// write in several steps.
@@ -32,11 +32,13 @@ const RESCAN_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// A folder of Kubernetes manifests: every `*.yaml`, `*.yml` and `*.json` in
 /// it and in its folders, hidden ones (`.git`, `..data`) left out. Symbolic
-/// links are followed, so that mounted ConfigMaps can be read.
+/// links are followed, so that mounted ConfigMaps can be read. A file that is
+/// written in place is read when it is complete, as far as can be told.
 #[derive(Debug)]
 pub struct Manifests {
     folder: Folder,
     store: Store,
+    writes: Arc<Writes>,
     clock: Arc<dyn Clock>,
     synced: bool,
 }
@@ -47,6 +49,7 @@ impl Manifests {
         Manifests {
             folder: Folder::new(path.into()),
             store: Store::default(),
+            writes: Arc::default(),
             clock,
             synced: false,
         }
@@ -55,7 +58,7 @@ impl Manifests {
     /// Looks through the folder once and returns what has changed since the
     /// last time.
     pub fn scan(&mut self) -> Vec<Event> {
-        let changes = self.folder.scan(self.clock.wall());
+        let changes = self.folder.scan(&*self.clock, &self.writes.take());
         let folder = &self.folder;
         let mut events = self.store.update(changes, &|file| folder.read(file).ok());
         if !self.synced && self.folder.is_readable() {
@@ -87,7 +90,7 @@ impl Source for Manifests {
 
     fn run(mut self: Box<Self>, events: &Sender<Batch>, stop: &Receiver<Infallible>) {
         let (changed, changes) = bounded(1);
-        let mut watch = Watch::new(changed);
+        let mut watch = Watch::new(changed, self.writes.clone());
         let mut at = self.clock.now();
         loop {
             // Before the scan, so that nothing falls between the two.
@@ -97,6 +100,8 @@ impl Source for Manifests {
                 return;
             }
             let rescan = if is_watched && self.synced { RESCAN } else { RESCAN_UNWATCHED };
+            let due = self.folder.due().map(|due| due.saturating_sub(self.clock.now()));
+            let rescan = due.map_or(rescan, |due| due.min(rescan));
             select! {
                 recv(stop) -> _ => return,
                 recv(changes) -> _ => {

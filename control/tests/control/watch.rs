@@ -1,7 +1,8 @@
 //! A folder that changes while control runs.
 
 use crate::support::Harness;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -73,10 +74,11 @@ fn files_are_added_changed_broken_mended_moved_and_removed() {
     fs::write(path("a.yaml"), service("a", "10.96.0.9")).unwrap();
     harness.wait("the same object twice", |h| h.diagnostics().len() == 1);
     let said = harness.diagnostics()[0].to_string();
-    assert!(said.contains("z.yaml:2:1: error: Service default/a: a.yaml:2 has the same"), "{said}");
-    harness.wait("the first file wins", |h| h.services()[0].vips[0].address == "10.96.0.9");
-    fs::remove_file(path("a.yaml")).unwrap();
-    harness.wait("the second takes over", |h| h.services()[0].vips[0].address == "10.96.0.1");
+    assert!(said.contains("a.yaml:2:1: error: Service default/a: z.yaml:2 has the same"), "{said}");
+    assert_eq!(harness.services()[0].vips[0].address, "10.96.0.1", "what is in force stays");
+    fs::remove_file(path("z.yaml")).unwrap();
+    harness.wait("the second takes over", |h| h.services()[0].vips[0].address == "10.96.0.9");
+    assert!(harness.diagnostics().is_empty(), "{:?}", harness.diagnostics());
 
     harness.wait_live();
     let label = harness.names.get(sluice_tables::ServiceId(id)).expect("a name");
@@ -86,6 +88,34 @@ fn files_are_added_changed_broken_mended_moved_and_removed() {
         assert_eq!(tables.v4.frontends.len(), 1);
         assert_eq!(tables.version, harness.versions().published);
     }
+}
+
+#[test]
+fn a_slow_writer_withdraws_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.yaml");
+    let [a, b] = ["a", "b"].map(|name| service(name, &format!("10.96.0.{}", name.as_bytes()[0])));
+    fs::write(&path, a.clone() + &b).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait("the first version", |h| names(h) == ["a", "b"]);
+    // `kubectl get ... > all.yaml`: the shell empties the file, the answer
+    // comes later, and in pieces.
+    let mut file = File::create(&path).unwrap();
+    let says = |h: &Harness, text: &str| h.diagnostics().iter().any(|d| d.message.contains(text));
+    harness.wait("an emptied file", |h| says(h, "it has become empty"));
+    assert_eq!(names(&harness), ["a", "b"]);
+    file.write_all(b.as_bytes()).unwrap();
+    harness.wait("half a file", |h| says(h, "it is being written"));
+    assert_eq!(names(&harness), ["a", "b"]);
+    file.write_all(service("c", "10.96.0.3").as_bytes()).unwrap();
+    drop(file);
+    harness.wait("all of it", |h| names(h) == ["b", "c"] && h.diagnostics().is_empty());
+
+    // A writer that stops in the middle is taken at its word in the end.
+    let mut file = File::create(&path).unwrap();
+    file.write_all(a.as_bytes()).unwrap();
+    harness.wait("a long pause", |h| names(h) == ["a"]);
+    assert!(harness.diagnostics().is_empty(), "{:?}", harness.diagnostics());
 }
 
 #[test]

@@ -1,26 +1,39 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use super::watch::{Seen, Write};
+use crate::clock::Clock;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
+
+mod walk;
+
+pub(super) use walk::is_manifest;
+use walk::{Stamp, walk};
 
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 64 << 20;
-
-/// Deepest folder.
-const DEPTH_MAX: usize = 32;
 
 /// A file that changed less than this before it was read may change again
 /// without a new time stamp; it is read once more.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
+/// A file that is being written is read when it is closed, or has not changed
+/// for this long.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A file that has become empty is taken at its word after this long: a shell
+/// empties it long before a slow command writes to it.
+const EMPTY: Duration = Duration::from_secs(10);
+
 /// A change of a file, named relative to the folder.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// It is new or has changed: its text.
     Read(Arc<str>, String),
+    /// It is being written, and is not read before that is done: why.
+    Held(Arc<str>, String),
     /// It, or what is in it if it is a folder, cannot be read: why.
     Unreadable(Arc<str>, String),
     /// It is gone.
@@ -32,33 +45,63 @@ pub(super) enum Change {
 pub(super) struct Folder {
     root: PathBuf,
     stamps: BTreeMap<Arc<str>, Stamp>,
+    /// Files that are being written.
+    held: BTreeMap<Arc<str>, Held>,
     /// Paths that could not be read, and why.
     failed: BTreeMap<Arc<str>, String>,
     is_readable: bool,
 }
 
+/// A file that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified_ns: i128,
-    changed_ns: i128,
-    /// False: it was read while it was young.
-    is_settled: bool,
+struct Held {
+    /// What it looks like.
+    stamp: Stamp,
+    /// Since when ([`Clock::now`]).
+    since: Duration,
+    why: Why,
 }
 
-/// What one walk through the folder found.
-#[derive(Default)]
-struct Found {
-    files: BTreeMap<Arc<str>, Stamp>,
-    failed: BTreeMap<Arc<str>, String>,
-    visited: HashSet<(u64, u64)>,
+/// Why a file is not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Written,
+    Emptied,
+}
+
+impl Why {
+    /// How long the file must stay as it is before it is read all the same.
+    fn limit(self) -> Duration {
+        match self {
+            Why::Written => QUIET,
+            Why::Emptied => EMPTY,
+        }
+    }
+
+    fn text(self) -> String {
+        let s = self.limit().as_secs();
+        match self {
+            Why::Written => format!(
+                "it is being written; what was read before stays in force until it is closed, or \
+                 has not changed for {s} seconds"
+            ),
+            Why::Emptied => format!(
+                "it has become empty; what was read before stays in force for {s} seconds, in case \
+                 something is about to write it"
+            ),
+        }
+    }
 }
 
 impl Folder {
     pub(super) fn new(root: PathBuf) -> Self {
-        Folder { root, stamps: BTreeMap::new(), failed: BTreeMap::new(), is_readable: false }
+        Folder {
+            root,
+            stamps: BTreeMap::new(),
+            held: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            is_readable: false,
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -70,83 +113,141 @@ impl Folder {
         self.is_readable
     }
 
+    /// When a file that is being written is to be looked at again at the latest
+    /// ([`Clock::now`]).
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.held.values().map(|held| held.since + held.why.limit()).min()
+    }
+
     /// Reads a file.
     pub(super) fn read(&self, file: &str) -> io::Result<String> {
         fs::read_to_string(self.root.join(file))
     }
 
-    /// Walks through the folder and reads what has changed.
-    pub(super) fn scan(&mut self, wall: SystemTime) -> Vec<Change> {
-        let mut found = Found::default();
-        walk(&self.root, "", 0, &mut found);
+    /// Walks through the folder and reads what has changed. `seen` is what was
+    /// known of the files' writers before.
+    pub(super) fn scan(&mut self, clock: &dyn Clock, seen: &Seen) -> Vec<Change> {
+        let found = walk(&self.root);
         self.is_readable = !found.failed.contains_key("");
-        let wall_ns = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i128;
+        let wall_ns = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = clock.now();
+        let mut failed = found.failed.clone();
+        let mut held = BTreeMap::new();
         let mut changes = Vec::new();
         for (file, stamp) in &found.files {
-            let settled = Stamp { is_settled: true, ..*stamp };
-            if self.stamps.get(file) == Some(&settled) {
+            if self.stamps.get(file) == Some(&stamp.settled()) {
                 continue;
             }
-            let age_ns = wall_ns - stamp.modified_ns.max(stamp.changed_ns);
-            let is_settled = age_ns > SETTLED_AFTER.as_nanos() as i128;
-            match self.read_checked(file, stamp.size) {
-                Ok(Some(text)) => {
-                    self.stamps.insert(file.clone(), Stamp { is_settled, ..*stamp });
-                    changes.push(Change::Read(file.clone(), text));
+            if let Some(hold) = self.hold(file, stamp, now, seen) {
+                held.insert(file.clone(), hold);
+                continue;
+            }
+            let age_ns = wall_ns as i128 - stamp.modified_ns.max(stamp.changed_ns);
+            let mut read = *stamp;
+            read.is_settled = age_ns > SETTLED_AFTER.as_nanos() as i128;
+            match self.read_checked(file, stamp) {
+                Ok(Text::Whole(text)) => changes.push(Change::Read(file.clone(), text)),
+                Ok(Text::Changing(stamp)) => {
+                    held.insert(file.clone(), Held { stamp, since: now, why: Why::Written });
+                    continue;
                 }
                 // Gone since the walk.
-                Ok(None) => {}
+                Ok(Text::Gone) => continue,
                 Err(reason) => {
-                    self.stamps.remove(file);
-                    found.failed.insert(file.clone(), reason);
+                    read.is_settled = false;
+                    failed.insert(file.clone(), reason);
                 }
             }
+            self.stamps.insert(file.clone(), read);
         }
-        let gone: Vec<_> =
-            self.stamps.keys().filter(|file| !found.files.contains_key(*file)).cloned().collect();
-        for file in gone {
-            if !is_below_any(&file, &found.failed) {
-                self.stamps.remove(&file);
-                changes.push(Change::Gone(file));
+        let known = self.stamps.keys().chain(self.held.keys()).chain(self.failed.keys());
+        let missing: BTreeSet<Arc<str>> = known
+            .filter(|path| !found.files.contains_key(*path) && !found.failed.contains_key(*path))
+            .cloned()
+            .collect();
+        for path in missing {
+            if !is_below_any(&path, &found.failed) {
+                self.stamps.remove(&path);
+                changes.push(Change::Gone(path));
+                continue;
+            }
+            // It may still be there.
+            if let Some(reason) = self.failed.get(&path) {
+                failed.insert(path, reason.clone());
+            } else if let Some(hold) = self.held.get(&path) {
+                held.insert(path, *hold);
             }
         }
-        self.report_failures(found, &mut changes);
-        changes
-    }
-
-    fn report_failures(&mut self, found: Found, changes: &mut Vec<Change>) {
-        for (path, reason) in &found.failed {
+        for (path, reason) in &failed {
             if self.failed.get(path) != Some(reason) {
                 changes.push(Change::Unreadable(path.clone(), reason.clone()));
             }
         }
-        let read: BTreeSet<Arc<str>> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Read(file, _) => Some(file.clone()),
-                _ => None,
-            })
-            .collect();
-        for path in self.failed.keys() {
-            if !found.failed.contains_key(path) && !read.contains(path) {
-                changes.push(Change::Gone(path.clone()));
+        for (path, hold) in &held {
+            if self.held.get(path).map(|old| old.why) != Some(hold.why) {
+                changes.push(Change::Held(path.clone(), hold.why.text()));
             }
         }
-        self.failed = found.failed;
+        (self.failed, self.held) = (failed, held);
+        changes
     }
 
-    fn read_checked(&self, file: &str, size: u64) -> Result<Option<String>, String> {
-        if size > FILE_MAX {
+    /// Whether a file is to be left alone for now. One that was put in place
+    /// by a rename never is, unless it is empty.
+    fn hold(&self, file: &str, stamp: &Stamp, now: Duration, seen: &Seen) -> Option<Held> {
+        let old = self.stamps.get(file);
+        if old.is_some_and(|old| old.settled() == stamp.settled()) {
+            return None;
+        }
+        let is_emptied = stamp.size == 0 && old.is_some_and(|old| old.size > 0);
+        let is_written = match seen.of(&self.root.join(file)) {
+            Some(Write::Open) => true,
+            Some(Write::Whole) => false,
+            // Its writer is not seen: behind a link, or on a file system that
+            // tells nothing.
+            None => old.is_some_and(|old| old.is_same_file(stamp)),
+        };
+        let why = match (is_emptied, is_written) {
+            (true, _) => Why::Emptied,
+            (false, true) => Why::Written,
+            (false, false) => return None,
+        };
+        let before = self.held.get(file).filter(|held| held.stamp == *stamp && held.why == why);
+        let since = before.map_or(now, |held| held.since);
+        (now.saturating_sub(since) < why.limit()).then_some(Held { stamp: *stamp, since, why })
+    }
+
+    fn read_checked(&self, path: &str, stamp: &Stamp) -> Result<Text, String> {
+        if stamp.size > FILE_MAX {
+            let size = stamp.size;
             return Err(format!("it has {size} bytes; files of up to {FILE_MAX} bytes are read"));
         }
-        match fs::read(self.root.join(file)) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map(Some)
+        let read = || -> io::Result<(Vec<u8>, Stamp)> {
+            let mut file = fs::File::open(self.root.join(path))?;
+            let mut bytes = Vec::new();
+            Read::by_ref(&mut file).take(FILE_MAX).read_to_end(&mut bytes)?;
+            Ok((bytes, Stamp::of(&file.metadata()?)))
+        };
+        match read() {
+            // What was read may be part of the old and part of the new.
+            Ok((_, after)) if after != *stamp && self.stamps.contains_key(path) => {
+                Ok(Text::Changing(after))
+            }
+            Ok((bytes, _)) => String::from_utf8(bytes)
+                .map(Text::Whole)
                 .map_err(|error| format!("it is no UTF-8 text ({})", error.utf8_error())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Text::Gone),
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// What reading a file gave.
+enum Text {
+    Whole(String),
+    /// It changed while it was read: what it looks like now.
+    Changing(Stamp),
+    Gone,
 }
 
 fn is_below_any(file: &str, failed: &BTreeMap<Arc<str>, String>) -> bool {
@@ -154,52 +255,5 @@ fn is_below_any(file: &str, failed: &BTreeMap<Arc<str>, String>) -> bool {
     parents.chain(["", file]).any(|path| failed.contains_key(path))
 }
 
-/// Adds the files below `folder`, which has the relative path `relative`.
-fn walk(folder: &Path, relative: &str, depth: usize, found: &mut Found) {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        // Gone since its parent was read.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && depth > 0 => return,
-        Err(error) => {
-            found.failed.insert(relative.into(), error.to_string());
-            return;
-        }
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        // Follows symbolic links; one that leads nowhere is not there.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        let relative =
-            if relative.is_empty() { name.to_string() } else { format!("{relative}/{name}") };
-        if metadata.is_dir() {
-            if depth < DEPTH_MAX && found.visited.insert((metadata.dev(), metadata.ino())) {
-                walk(&path, &relative, depth + 1, found);
-            }
-        } else if metadata.is_file() && is_manifest(&name) {
-            found.files.insert(relative.into(), Stamp::of(&metadata));
-        }
-    }
-}
-
-fn is_manifest(name: &str) -> bool {
-    [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
-}
-
-impl Stamp {
-    fn of(metadata: &fs::Metadata) -> Self {
-        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
-        Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-            is_settled: false,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

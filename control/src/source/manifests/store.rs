@@ -35,10 +35,15 @@ pub(super) struct Store {
     files: BTreeMap<Arc<str>, File>,
     /// Files and folders that cannot be read, and why.
     unreadable: BTreeMap<Arc<str>, String>,
-    /// The files that have an object. The first in path order counts.
+    /// Files that are being written, and what becomes of them.
+    held: BTreeMap<Arc<str>, String>,
+    /// The files that have an object. The one whose object is in force counts;
+    /// at first, that is the first in path order.
     owners: HashMap<Key, BTreeSet<Arc<str>>>,
     /// Objects that more than one file has.
     contested: BTreeSet<Key>,
+    /// Objects in force that no file has a good version of.
+    stale: BTreeSet<Key>,
     /// What has been sent: the file and its entry.
     in_force: HashMap<Key, (Arc<str>, Entry)>,
     /// What has been sent.
@@ -46,8 +51,9 @@ pub(super) struct Store {
     is_reported: bool,
 }
 
-/// Objects that were decoded in this update, by file and key.
-type Fresh = HashMap<(Arc<str>, Key), Object>;
+/// Objects that were decoded in this update, by file, key and hash: a file may
+/// have a key twice.
+type Fresh = HashMap<(Arc<str>, Key, u64), Object>;
 
 impl Store {
     /// Takes changes of files and returns what they mean. `load` reads a file
@@ -65,14 +71,21 @@ impl Store {
         for change in changes {
             match change {
                 Change::Read(name, text) => {
-                    self.unreadable.remove(&name);
+                    self.can_be_read(&name);
                     let old = self.files.remove(&name);
                     let file = File::read(&name, &text, old.as_ref(), &mut fresh);
                     self.replace(&name, old, Some(file), &mut touched);
                 }
-                Change::Unreadable(name, reason) => drop(self.unreadable.insert(name, reason)),
-                Change::Gone(name) => {
+                Change::Unreadable(name, reason) => {
+                    self.held.remove(&name);
+                    self.unreadable.insert(name, reason);
+                }
+                Change::Held(name, reason) => {
                     self.unreadable.remove(&name);
+                    self.held.insert(name, reason);
+                }
+                Change::Gone(name) => {
+                    self.can_be_read(&name);
                     let old = self.files.remove(&name);
                     self.replace(&name, old, None, &mut touched);
                 }
@@ -87,6 +100,11 @@ impl Store {
             events.push(Event::Diagnostics(diagnostics));
         }
         events
+    }
+
+    fn can_be_read(&mut self, name: &Arc<str>) {
+        self.unreadable.remove(name);
+        self.held.remove(name);
     }
 
     fn replace(
@@ -111,7 +129,8 @@ impl Store {
         }
     }
 
-    /// What has to be sent so that the first file's version is in force.
+    /// What has to be sent so that the right file's version is in force: that
+    /// of the file whose object is in force already, as long as it has one.
     fn settle(
         &mut self,
         key: &Key,
@@ -124,53 +143,63 @@ impl Store {
         } else {
             self.contested.remove(key);
         }
-        let Some(name) = owners.first() else {
+        self.stale.remove(key);
+        if owners.is_empty() {
             self.owners.remove(key);
             return self.in_force.remove(key).map(|_| Event::Deleted(key.clone()));
-        };
-        let entry = self.files.get(name)?.entries.get(key)?.clone();
-        let origin = entry.origin(name);
-        match self.in_force.get(key) {
-            Some((file, old)) if file == name && *old == entry => return None,
-            Some((_, old)) if old.hash == entry.hash => {
-                self.in_force.insert(key.clone(), (name.clone(), entry));
-                return Some(Event::Moved { key: key.clone(), origin });
-            }
-            _ => {}
         }
-        let object = fresh
-            .remove(&(name.clone(), key.clone()))
-            .or_else(|| decode_again(&load(name)?, name, key, entry.hash));
-        match object {
-            Some(object) => {
-                self.in_force.insert(key.clone(), (name.clone(), entry));
-                Some(Event::Applied { object, origin: Some(origin) })
+        let current = self.in_force.get(key);
+        let owner = current.map(|(file, _)| file).filter(|file| owners.contains(*file)).cloned();
+        let candidates = owner.map_or(owners, |owner| BTreeSet::from([owner]));
+        for name in candidates {
+            let Some(entry) = self.files.get(&name).and_then(|file| file.entries.get(key)) else {
+                continue;
+            };
+            let origin = entry.origin(&name);
+            let event = match current {
+                Some((file, old)) if *file == name && old == entry => return None,
+                Some((_, old)) if old.hash == entry.hash => {
+                    Some(Event::Moved { key: key.clone(), origin })
+                }
+                _ => fresh
+                    .remove(&(name.clone(), key.clone(), entry.hash))
+                    .or_else(|| decode_again(&load(&name)?, &name, key, entry.hash))
+                    .map(|object| Event::Applied { object, origin: Some(origin) }),
+            };
+            // None: a last good version that is no longer in its file and was
+            // not in force, or a file that has changed meanwhile and is read
+            // soon.
+            if event.is_some() {
+                self.in_force.insert(key.clone(), (name.clone(), entry.clone()));
+                return event;
             }
-            // A last good version that is no longer in its file and was not in
-            // force, or a file that has changed meanwhile and is read soon.
-            None => None,
         }
+        if self.in_force.contains_key(key) {
+            self.stale.insert(key.clone());
+        }
+        None
     }
 
     fn findings(&self) -> Vec<Diagnostic> {
         let mut all: Vec<Diagnostic> = Vec::new();
         for (path, reason) in &self.unreadable {
-            all.push(Diagnostic {
-                severity: Severity::Error,
-                file: Some(if path.is_empty() { ".".to_owned() } else { path.to_string() }),
-                line: None,
-                column: None,
-                object: None,
-                path: String::new(),
-                message: format!("cannot be read: {reason}; what was read before stays in force"),
-                expected: None,
-            });
+            let message = format!("cannot be read: {reason}; what was read before stays in force");
+            all.push(of_file(path, Severity::Error, message));
+        }
+        for (path, reason) in &self.held {
+            all.push(of_file(path, Severity::Warning, reason.clone()));
         }
         for (name, file) in &self.files {
-            file.findings(name, &mut all);
+            let owner = |key: &Key| self.in_force.get(key).map(|(file, _)| file);
+            file.findings(name, &owner, &mut all);
         }
         for key in &self.contested {
             self.contest(key, &mut all);
+        }
+        for key in &self.stale {
+            let Some((file, _)) = self.in_force.get(key) else { continue };
+            let message = format!("no file has a good version; what {file} had stays in force");
+            all.push(Finding::error("", message).at(key, None));
         }
         all.extend(self.other_kinds());
         all.sort_by(Diagnostic::order);
@@ -179,21 +208,18 @@ impl Store {
 
     /// The same object in several files.
     fn contest(&self, key: &Key, all: &mut Vec<Diagnostic>) {
-        let mut owners = self
-            .owners
-            .get(key)
-            .into_iter()
-            .flatten()
-            .filter_map(|name| Some(self.files.get(name)?.entries.get(key)?.origin(name)));
-        let Some(first) = owners.next() else { return };
-        let line = first.locate("").0;
-        for other in owners {
+        let Some((winner, entry)) = self.in_force.get(key) else { return };
+        let line = entry.origin(winner).locate("").0;
+        for other in self.owners.get(key).into_iter().flatten().filter(|name| *name != winner) {
+            // Of what is broken there, more is said elsewhere.
+            let Some(entry) = self.files.get(other).and_then(|file| file.good(key)) else {
+                continue;
+            };
             let message = format!(
-                "{}:{line} has the same object and comes first; this one is ignored",
-                first.file
+                "{winner}:{line} has the same object, which is in force; this one is ignored"
             );
             let finding = Finding::error("", message).expected("each object in one place");
-            all.push(finding.at(key, Some(&other)));
+            all.push(finding.at(key, Some(&entry.origin(other))));
         }
     }
 
@@ -207,16 +233,22 @@ impl Store {
             return None;
         }
         let list: Vec<_> = counts.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
-        Some(Diagnostic {
-            severity: Severity::Info,
-            file: None,
-            line: None,
-            column: None,
-            object: None,
-            path: String::new(),
-            message: format!("objects of other kinds are not used: {}", list.join(", ")),
-            expected: None,
-        })
+        let message = format!("objects of other kinds are not used: {}", list.join(", "));
+        Some(Diagnostic { file: None, ..of_file("", Severity::Info, message) })
+    }
+}
+
+/// A diagnostic about a file or folder as a whole.
+fn of_file(path: &str, severity: Severity, message: String) -> Diagnostic {
+    Diagnostic {
+        severity,
+        file: Some(if path.is_empty() { "." } else { path }.to_owned()),
+        line: None,
+        column: None,
+        object: None,
+        path: String::new(),
+        message,
+        expected: None,
     }
 }
 
@@ -235,5 +267,7 @@ fn hash_of(text: &str) -> u64 {
     hasher.finish()
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -122,26 +122,31 @@ impl File {
         })
     }
 
-    /// The first of the objects that are there only because they were before.
-    fn kept_names(&self) -> String {
-        let names: Vec<_> = self.kept.iter().take(KEPT_NAMES_MAX).map(Key::to_string).collect();
-        match self.kept.len().saturating_sub(KEPT_NAMES_MAX) {
-            0 => names.join(", "),
-            more => format!("{} and {more} more", names.join(", ")),
-        }
+    /// An object that its text has.
+    pub(super) fn good(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key).filter(|_| !self.kept.contains(key))
     }
 
-    /// Adds what is wrong with it.
-    pub(super) fn findings(&self, name: &Arc<str>, all: &mut Vec<Diagnostic>) {
+    /// Adds what is wrong with it. `owner` tells which file's version of an
+    /// object is in force.
+    pub(super) fn findings<'a>(
+        &self,
+        name: &Arc<str>,
+        owner: &dyn Fn(&Key) -> Option<&'a Arc<str>>,
+        all: &mut Vec<Diagnostic>,
+    ) {
         for (part, outcome) in self.outcomes() {
             let Outcome::Refused { key, diagnostics } = outcome else { continue };
             let consequence = match key {
-                Some(key) if self.kept.contains(key) => {
-                    "its last good version stays in force".to_owned()
-                }
+                Some(key) if self.kept.contains(key) => match owner(key) {
+                    Some(other) if other != name => format!("that of {other} stays in force"),
+                    _ => "its last good version stays in force".to_owned(),
+                },
                 Some(_) => "the object is ignored".to_owned(),
-                None if self.kept.is_empty() => "this document is ignored".to_owned(),
-                None => format!("what the file had before stays in force: {}", self.kept_names()),
+                None => match names(self.kept.iter().filter(|key| owner(key) == Some(name))) {
+                    names if names.is_empty() => "this document is ignored".to_owned(),
+                    names => format!("what the file had before stays in force: {names}"),
+                },
             };
             all.extend(diagnostics.iter().map(|diagnostic| Diagnostic {
                 file: Some(name.to_string()),
@@ -158,10 +163,19 @@ impl File {
     }
 }
 
+/// The first of some objects, and how many more there are.
+fn names<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
+    let mut names: Vec<_> = keys.map(Key::to_string).collect();
+    let more = names.len().saturating_sub(KEPT_NAMES_MAX);
+    names.truncate(KEPT_NAMES_MAX);
+    let names = names.join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
 fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
     let outcome = |item| match item {
         Item::Object { key, object, hash, places } => {
-            fresh.entry((name.clone(), key.clone())).or_insert(object);
+            fresh.insert((name.clone(), key.clone(), hash), object);
             Outcome::Object { key, hash, places }
         }
         Item::OtherKind(kind) => Outcome::OtherKind(kind),

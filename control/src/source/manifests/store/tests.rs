@@ -67,18 +67,25 @@ fn only_changed_objects_become_events() {
 }
 
 #[test]
-fn the_first_file_wins_and_the_second_takes_over() {
+fn the_file_in_force_wins_and_the_other_takes_over() {
     let mut files = Files::default();
     let (x, y) = (namespace("a", "x"), namespace("a", "y"));
     assert_eq!(
         files.write(&[("2", Some(&y)), ("1", Some(&x))]),
         [
             "+ a x 1",
-            "! 2:2:1: error: Namespace a: 1:2 has the same object and comes first; this one is \
-             ignored\n    expected each object in one place"
+            "! 2:2:1: error: Namespace a: 1:2 has the same object, which is in force; this \
+             one is ignored\n    expected each object in one place"
         ]
     );
     assert_eq!(files.write(&[("1", None)]), ["+ a y 2"]);
+    // A newcomer changes nothing, wherever it stands.
+    assert_eq!(
+        files.write(&[("1", Some(&x))]),
+        ["! 1:2:1: error: Namespace a: 2:2 has the same object, which is in force; this one is \
+          ignored\n    expected each object in one place"]
+    );
+    assert!(files.write(&[("1", None)]).is_empty());
     assert_eq!(
         files.write(&[("2", Some(&(y.clone() + &x)))]),
         ["! 2:6:1: error: Namespace a: line 2 has the same object; this one is ignored\n    \
@@ -106,6 +113,55 @@ fn a_broken_document_leaves_the_last_good_version_and_the_others() {
     );
     // Mended: what is missing now is really gone.
     assert_eq!(files.write(&[("f", Some(&b2))]), ["- a", "~ b f"]);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_the_first_one() {
+    let mut files = Files::default();
+    let [x, y, z] = ["x", "y", "z"].map(|label| namespace("a", label));
+    assert_eq!(files.write(&[("f", Some(&(x.clone() + &y)))])[0], "+ a x f");
+    assert_eq!(files.write(&[("f", Some(&(y + &z)))])[0], "+ a y f");
+    assert_eq!(files.write(&[("f", Some(&z))]), ["+ a z f"]);
+}
+
+#[test]
+fn what_no_file_has_any_more_stays_while_another_is_broken() {
+    let mut files = Files::default();
+    let (x, y) = (namespace("a", "x"), namespace("a", "y"));
+    files.write(&[("1", Some(&x)), ("2", Some(&y))]);
+    let broken = y.replace("{l: y}", "{l: [1]}");
+    let events = files.write(&[("2", Some(&broken))]);
+    assert!(events.len() == 1 && events[0].contains("; that of 1 stays in force"), "{events:?}");
+    let events = files.write(&[("2", Some("--- {[\n"))]);
+    assert!(events.len() == 1 && events[0].contains("; this document is ignored"), "{events:?}");
+    files.write(&[("2", Some(&broken))]);
+    assert_eq!(
+        files.write(&[("1", None)]),
+        [
+            "! error: Namespace a: no file has a good version; what 1 had stays in force",
+            "! 2:4:33: error: Namespace a: metadata.labels.l: invalid type: sequence; that of 1 \
+             stays in force\n    expected a string"
+        ]
+    );
+    assert_eq!(files.write(&[("3", Some(&x))])[0], "~ a 3");
+    let events = files.write(&[("3", None)]);
+    assert!(events[0].contains("what 3 had stays in force"), "{events:?}");
+    assert_eq!(files.write(&[("2", Some(&y))]), ["+ a y 2"]);
+    files.write(&[("1", Some(&x)), ("2", Some(&broken))]);
+    assert_eq!(files.write(&[("1", None), ("2", None)]), ["- a"]);
+}
+
+#[test]
+fn a_file_that_is_being_written_says_so() {
+    let mut files = Files::default();
+    files.write(&[("f", Some(&namespace("a", "x")))]);
+    let held = vec![Change::Held("f".into(), "it is being written".to_owned())];
+    let events = files.store.update(held, &|_| None);
+    assert_eq!(
+        events.iter().flat_map(short).collect::<Vec<_>>(),
+        ["! f: warning: it is being written"]
+    );
+    assert_eq!(files.write(&[("f", Some(&namespace("a", "y")))]), ["+ a y f"]);
 }
 
 #[test]
