@@ -60,6 +60,7 @@ pub use crate::overlay::{
     MacAddr, MtuError, Overlay, VXLAN_OVERHEAD_V4, VXLAN_OVERHEAD_V6, VtepAddresses, Vxlan,
 };
 pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
+pub use crate::read::closest;
 pub use crate::routes::Route;
 pub use crate::snat::{L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode};
 pub use crate::source::{Manifests, Source};

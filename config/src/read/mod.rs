@@ -15,7 +15,7 @@ pub(crate) use self::net::{
     host_address, interface_address, kernel_address, mac_address, not_a_host, pool_prefix,
     route_prefix, socket_address,
 };
-pub(crate) use self::suggest::closest;
+pub use self::suggest::closest;
 pub(crate) use self::values::{
     boolean, choice, integer, integer_because, list, path, power_of_two, seconds, text,
 };

@@ -4,10 +4,7 @@
 const NAME_MAX: usize = 64;
 
 /// The candidate that `name` is most likely a slip of, if any is close enough.
-pub(crate) fn closest<'c>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if name.len() > NAME_MAX {
         return None;
     }

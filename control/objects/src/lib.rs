@@ -9,7 +9,9 @@ mod culprit;
 mod decode;
 mod object;
 mod places;
+mod unknown;
 
-pub use decode::{DecodeError, decode};
+pub use decode::{Broken, DecodeError, decode};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};
+pub use unknown::{UnknownKey, unknown_keys};

@@ -2,10 +2,11 @@
 
 use super::yaml::{self, Document};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{self, Key, Kind, Object, Origin, Places};
+use crate::object::{self, Broken, DecodeError, Key, Kind, Object, Origin, Places, UnknownKey};
 use crate::validate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
+use sluice_config::closest;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ pub(crate) enum Item {
         /// Hash of the object's content.
         hash: u64,
         places: Arc<Places>,
+        /// Lines are relative to the document.
+        warnings: Vec<Diagnostic>,
     },
     /// An object of another kind.
     OtherKind(String),
@@ -118,25 +121,28 @@ fn decode_item(
     list_kind: Option<&str>,
     file: &Arc<str>,
 ) -> Item {
-    let locate = |key: Option<&Key>, findings: Vec<Finding>| {
+    let locate = |key: Option<&Key>, findings: Vec<Finding>| -> Vec<Diagnostic> {
+        if findings.is_empty() {
+            return Vec::new();
+        }
         let places = Arc::new(document.places(index, true));
         let origin = Origin { file: file.clone(), lines_before: 0, places };
-        let diagnostics = findings
-            .iter()
-            .map(|finding| {
-                let nobody = Key::of(Kind::Service, &ObjectMeta::default());
-                let mut diagnostic = finding.at(key.unwrap_or(&nobody), Some(&origin));
-                diagnostic.object = key.map(Key::to_string);
-                diagnostic
-            })
-            .collect();
-        Item::Refused { key: key.cloned(), diagnostics }
+        let nobody = Key::of(Kind::Service, &ObjectMeta::default());
+        let diagnostic = |finding: &Finding| Diagnostic {
+            object: key.map(Key::to_string),
+            ..finding.at(key.unwrap_or(&nobody), Some(&origin))
+        };
+        findings.iter().map(diagnostic).collect()
+    };
+    let refuse = |key: Option<&Key>, findings: Vec<Finding>| Item::Refused {
+        key: key.cloned(),
+        diagnostics: locate(key, findings),
     };
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let Some(kind_name) = text("kind").or(list_kind) else {
         let finding = Finding::error("", "this is no Kubernetes object")
             .expected("a mapping with `apiVersion`, `kind` and `metadata`");
-        return locate(None, vec![finding]);
+        return refuse(None, vec![finding]);
     };
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
         return Item::OtherKind(kind_name.to_owned());
@@ -152,27 +158,69 @@ fn decode_item(
         }
         let found = version.map_or("is missing".to_owned(), |v| format!("{v:?} is not understood"));
         let finding = Finding::error("apiVersion", found).expected(kind.api_version());
-        return locate(key.as_ref(), vec![finding]);
+        return refuse(key.as_ref(), vec![finding]);
     }
     let object = match object::decode(kind, value) {
         Ok(object) => object,
-        Err(error) => {
-            let finding = Finding::error(error.path, error.message);
-            return locate(key.as_ref(), vec![Finding { expected: error.expected, ..finding }]);
-        }
+        Err(broken) => return refuse(key.as_ref(), of_broken(broken, value)),
     };
     let refusals = validate::refusals(&object);
+    let unknown = of_unknown_keys(&object, value);
     if !refusals.is_empty() {
-        return locate(key.as_ref(), refusals);
+        return refuse(key.as_ref(), refusals.into_iter().chain(unknown).collect());
     }
+    let key = object.key();
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
     Item::Object {
-        key: object.key(),
+        warnings: locate(Some(&key), unknown),
+        key,
         object,
         hash: hasher.finish(),
         places: Arc::new(document.places(index, false)),
     }
+}
+
+/// Everything that is wrong with an object that does not decode.
+fn of_broken(broken: Broken, value: &Value) -> Vec<Finding> {
+    let of_error = |error: DecodeError| Finding {
+        expected: error.expected,
+        ..Finding::error(error.path, error.message)
+    };
+    let mut findings: Vec<Finding> = broken.errors.into_iter().map(of_error).collect();
+    if let Some(rest) = broken.rest {
+        let wrong: Vec<String> = findings.iter().map(|finding| finding.path.clone()).collect();
+        let more = validate::refusals(&rest).into_iter().chain(of_unknown_keys(&rest, value));
+        // Of what is wrong already, nothing can be said.
+        let is_new = |more: &Finding| {
+            !wrong.iter().any(|wrong| is_within(wrong, &more.path) || is_within(&more.path, wrong))
+        };
+        findings.extend(more.filter(is_new));
+    }
+    findings
+}
+
+/// Whether a key path is another one or a part of it.
+fn is_within(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent)
+        .is_some_and(|rest| parent.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Warnings about keys that Kubernetes does not know. What has been through an
+/// API server has only keys that a later Kubernetes knows, unless somebody has
+/// touched it since; then it looks like a known one.
+fn of_unknown_keys(object: &Object, value: &Value) -> Vec<Finding> {
+    let is_of_server = object.metadata().uid.is_some();
+    let unknown = object::unknown_keys(object, value).into_iter();
+    let finding = |unknown: UnknownKey| match closest(&unknown.key, unknown.known) {
+        Some(known) => {
+            let message = format!("unknown key, which is ignored; did you mean `{known}`?");
+            Some(Finding::warning(unknown.path, message))
+        }
+        None if is_of_server => None,
+        None => Some(Finding::warning(unknown.path, "unknown key, which is ignored")),
+    };
+    unknown.filter_map(finding).collect()
 }
 
 /// The key of an object that may be broken elsewhere.

@@ -74,3 +74,83 @@ fn what_is_no_object_says_what_it_should_be() {
     let knative = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: a}\n";
     assert!(matches!(decode_one(knative), Item::OtherKind(_)));
 }
+
+/// What is said of a document that is not refused.
+fn warnings(text: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for item in decode(text, &"f.yaml".into()) {
+        match item {
+            Item::Object { warnings, .. } => said.extend(warnings.iter().map(ToString::to_string)),
+            other => panic!("no object: {other:?}"),
+        }
+    }
+    said
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {a: 1}}
+spec:
+  type: Loadbalancer
+  clusterIPs: [10.96.0.1]
+  clusterIP: 7
+  ports:
+  - {port: \"80\", targetprot: 80}
+  - {port: \"81\", protocol: ICMP}
+";
+    assert_eq!(
+        refused(text).lines().filter(|line| line.starts_with('f')).collect::<Vec<_>>(),
+        [
+            "f.yaml:4:35: error: Service default/web: metadata.labels.a: invalid type: integer `1`",
+            "f.yaml:8:14: error: Service default/web: spec.clusterIP: invalid type: integer `7`",
+            "f.yaml:10:12: error: Service default/web: spec.ports[0].port: invalid type: string \"80\"",
+            "f.yaml:11:12: error: Service default/web: spec.ports[1].port: invalid type: string \"81\"",
+            "f.yaml:6:9: error: Service default/web: spec.type: \"Loadbalancer\" is no type of Service",
+            "f.yaml:10:5: error: Service default/web: spec.ports[0].name: is missing",
+            "f.yaml:11:28: error: Service default/web: spec.ports[1].protocol: \"ICMP\" is no valid protocol",
+            "f.yaml:11:5: error: Service default/web: spec.ports[1].name: is missing",
+            "f.yaml:10:30: warning: Service default/web: spec.ports[0].targetprot: unknown key, which \
+             is ignored; did you mean `targetPort`?",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_are_warned_about() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, lables: {a: b}}
+spec:
+  ports:
+  - {port: 80, targetport: 8080}
+  surprise: 1
+";
+    let place = |place: &str, path: &str| {
+        format!(
+            "f.yaml:{place}: warning: Service default/web: {path}: unknown key, which is ignored"
+        )
+    };
+    assert_eq!(
+        warnings(text),
+        [
+            place("4:31", "metadata.lables") + "; did you mean `labels`?",
+            place("7:28", "spec.ports[0].targetport") + "; did you mean `targetPort`?",
+            place("8:13", "spec.surprise"),
+        ]
+    );
+    // A later Kubernetes may know more keys.
+    let of_server = text.replace("{name: web,", "{name: web, uid: 1-2,");
+    assert_eq!(warnings(&of_server).len(), 2);
+}
+
+#[test]
+fn real_objects_have_no_unknown_keys() {
+    let text = include_str!("real.yaml");
+    assert!(warnings(text).is_empty(), "{:#?}", warnings(text));
+    let by_hand = text.replace("    uid: ", "    generateName: ");
+    assert!(warnings(&by_hand).is_empty(), "{:#?}", warnings(&by_hand));
+}

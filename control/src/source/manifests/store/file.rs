@@ -1,5 +1,5 @@
 use super::{Entry, Fresh, hash_of};
-use crate::diagnostic::{Diagnostic, Finding};
+use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::object::{Key, Places};
 use crate::source::manifests::document::{self, Item};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,7 +32,7 @@ struct Part {
 /// What one object of a document turned out to be, without the object itself.
 #[derive(Debug)]
 enum Outcome {
-    Object { key: Key, hash: u64, places: Arc<Places> },
+    Object { key: Key, hash: u64, places: Arc<Places>, warnings: Vec<Diagnostic> },
     OtherKind(String),
     Refused { key: Option<Key>, diagnostics: Vec<Diagnostic> },
 }
@@ -73,7 +73,7 @@ impl File {
     fn collect(&mut self) {
         for part in &self.documents {
             for outcome in part.outcomes.iter() {
-                let Outcome::Object { key, hash, places } = outcome else { continue };
+                let Outcome::Object { key, hash, places, .. } = outcome else { continue };
                 let entry =
                     Entry { hash: *hash, lines_before: part.lines_before, places: places.clone() };
                 match self.entries.get(key) {
@@ -136,7 +136,19 @@ impl File {
         all: &mut Vec<Diagnostic>,
     ) {
         for (part, outcome) in self.outcomes() {
-            let Outcome::Refused { key, diagnostics } = outcome else { continue };
+            let at_place = |diagnostic: &Diagnostic| Diagnostic {
+                file: Some(name.to_string()),
+                line: diagnostic.line.map(|line| line + part.lines_before),
+                ..diagnostic.clone()
+            };
+            let (key, diagnostics) = match outcome {
+                Outcome::Object { warnings, .. } => {
+                    all.extend(warnings.iter().map(at_place));
+                    continue;
+                }
+                Outcome::OtherKind(_) => continue,
+                Outcome::Refused { key, diagnostics } => (key, diagnostics),
+            };
             let consequence = match key {
                 Some(key) if self.kept.contains(key) => match owner(key) {
                     Some(other) if other != name => format!("that of {other} stays in force"),
@@ -148,11 +160,11 @@ impl File {
                     names => format!("what the file had before stays in force: {names}"),
                 },
             };
-            all.extend(diagnostics.iter().map(|diagnostic| Diagnostic {
-                file: Some(name.to_string()),
-                line: diagnostic.line.map(|line| line + part.lines_before),
-                message: format!("{}; {consequence}", diagnostic.message),
-                ..diagnostic.clone()
+            all.extend(diagnostics.iter().map(at_place).map(|mut diagnostic| {
+                if diagnostic.severity == Severity::Error {
+                    diagnostic.message.push_str(&format!("; {consequence}"));
+                }
+                diagnostic
             }));
         }
         for (key, entry, line) in &self.twice {
@@ -174,9 +186,9 @@ fn names<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
 
 fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
     let outcome = |item| match item {
-        Item::Object { key, object, hash, places } => {
+        Item::Object { key, object, hash, places, warnings } => {
             fresh.insert((name.clone(), key.clone(), hash), object);
-            Outcome::Object { key, hash, places }
+            Outcome::Object { key, hash, places, warnings }
         }
         Item::OtherKind(kind) => Outcome::OtherKind(kind),
         Item::Refused { key, diagnostics } => Outcome::Refused { key, diagnostics },

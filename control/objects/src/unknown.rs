@@ -1,0 +1,189 @@
+//! Keys that no object of the kind has. The API server drops them, so they are
+//! those that the typed object does not keep.
+
+use crate::culprit::{self, Step};
+use crate::decode::{decode, with_kind};
+use crate::object::{Kind, Object};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Most unknown keys of one object.
+const UNKNOWN_MAX: usize = 32;
+
+/// Keys of what is read here, wherever they stand. Which of them an object has
+/// at a place, its type knows.
+const KEYS: &[&str] = &[
+    // Metadata.
+    "apiVersion",
+    "kind",
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "finalizers",
+    "ownerReferences",
+    // Services.
+    "ports",
+    "selector",
+    "clusterIP",
+    "clusterIPs",
+    "type",
+    "externalIPs",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "loadBalancerClass",
+    "externalName",
+    "externalTrafficPolicy",
+    "internalTrafficPolicy",
+    "healthCheckNodePort",
+    "publishNotReadyAddresses",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "allocateLoadBalancerNodePorts",
+    "trafficDistribution",
+    "protocol",
+    "port",
+    "targetPort",
+    "nodePort",
+    "appProtocol",
+    "loadBalancer",
+    "ingress",
+    "ip",
+    "ipMode",
+    "hostname",
+    // EndpointSlices.
+    "addressType",
+    "endpoints",
+    "addresses",
+    "conditions",
+    "ready",
+    "serving",
+    "terminating",
+    "nodeName",
+    "zone",
+    "hints",
+    "targetRef",
+    "deprecatedTopology",
+    // Nodes.
+    "podCIDR",
+    "podCIDRs",
+    "providerID",
+    "taints",
+    "unschedulable",
+    "address",
+    "capacity",
+    "allocatable",
+    // Pods.
+    "containers",
+    "initContainers",
+    "containerPort",
+    "hostPort",
+    "hostIP",
+    "hostNetwork",
+    "image",
+    "command",
+    "args",
+    "env",
+    "resources",
+    "restartPolicy",
+    "readinessProbe",
+    "serviceAccountName",
+    "volumes",
+    "tolerations",
+    "podIP",
+    "podIPs",
+    "phase",
+];
+
+/// A key that no object of the kind has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// Its key path.
+    pub path: String,
+    /// The key itself.
+    pub key: String,
+    /// Keys that there are in its place, as far as they matter here.
+    pub known: Vec<&'static str>,
+}
+
+/// The keys of `value` that `object`, which was decoded from it, does not have.
+pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
+    let kept = match object {
+        Object::Namespace(object) => to_value(object),
+        Object::Node(object) => to_value(object),
+        Object::Service(object) => to_value(object),
+        Object::EndpointSlice(object) => to_value(object),
+        Object::Pod(object) => to_value(object),
+    };
+    let mut found = Vec::new();
+    compare(value, &kept, &mut Vec::new(), &mut found);
+    let to_key = |mut steps: Vec<Step>| {
+        let path = culprit::text(&steps);
+        let key = match steps.pop() {
+            Some(Step::Key(key)) => key,
+            _ => String::new(),
+        };
+        let known = KEYS.iter().filter(|known| is_known(object.kind(), value, &steps, known));
+        UnknownKey { path, key, known: known.copied().collect() }
+    };
+    found.into_iter().map(to_key).collect()
+}
+
+/// An object that was decoded can be written; if not, nothing is unknown.
+fn to_value(object: &impl Serialize) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn compare(value: &Value, kept: &Value, steps: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+    match (value, kept) {
+        (Value::Object(value), Value::Object(kept)) => {
+            for (key, child) in value.iter().filter(|(_, child)| !is_empty(child)) {
+                steps.push(Step::Key(key.clone()));
+                match kept.get(key) {
+                    Some(kept) => compare(child, kept, steps, found),
+                    None if found.len() < UNKNOWN_MAX => found.push(steps.clone()),
+                    None => {}
+                }
+                steps.pop();
+            }
+        }
+        (Value::Array(value), Value::Array(kept)) if value.len() == kept.len() => {
+            for (index, (value, kept)) in value.iter().zip(kept).enumerate() {
+                steps.push(Step::Index(index));
+                compare(value, kept, steps, found);
+                steps.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is empty need not be kept.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether objects of the kind have a key at a place: then there is a value that
+/// does not fit it. Anything fits a key that is ignored.
+fn is_known(kind: Kind, value: &Value, parent: &[Step], key: &str) -> bool {
+    let mut steps = parent.to_vec();
+    steps.push(Step::Key(key.to_owned()));
+    let value = with_kind(value, kind);
+    let mut probes = [json!("\0"), json!(0.5)].into_iter();
+    probes.any(|probe| decode(kind, &culprit::alone(&value, &steps, &probe)).is_err())
+}
+
+#[cfg(test)]
+mod tests;
