@@ -2,6 +2,8 @@ use crate::journey::step::Step;
 use std::io;
 use std::path::PathBuf;
 
+mod texts;
+
 /// Words of packets: protocol numbers, EtherTypes, ports and addresses of the
 /// gateway, headers.
 pub const PACKET_WORDS: &[&[u8]] = &[
@@ -88,6 +90,18 @@ pub const MANIFEST_WORDS: &[&[u8]] = &[
     b"  clusterIP: None\n",
     b"  selector:\n",
     b"endpoints:\n",
+    b"addressType: IPv6\n",
+    b"addresses: [10.1.0.7]",
+    b"kubernetes.io/service-name: web",
+    b"sluice.dev/vtep-mac: 02:00:00:00:00:01",
+    b"podCIDRs: [10.1.0.0/24]",
+    b"[{ip: 192.0.2.100}]",
+    b"10.96.0.10",
+    b"fd96::10",
+    b"10.0.0.254",
+    b"10.1.255.1",
+    b"169.254.0.1",
+    b"::ffff:10.1.0.7",
     b"- ",
     b"\n---\n",
     b"65536",
@@ -139,7 +153,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut seeds = journeys();
     seeds.extend(packets());
     seeds.extend(neighbors());
-    seeds.extend(texts());
+    seeds.extend(texts::texts());
     seeds
 }
 
@@ -340,75 +354,5 @@ fn neighbors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("arp_nd", "solicitation", [vec![0], nd(135, v6(10), v6(254), v6(100))].concat()),
         ("arp_nd", "advertisement", waiting(nd(136, v6(10), v6(254), v6(10)))),
         ("arp_nd", "silence", waiting([3, 10].repeat(6))),
-    ]
-}
-
-fn texts() -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    const SERVICE: &str = "\
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: LoadBalancer
-  clusterIPs: [10.96.0.10, \"fd96::10\"]
-  selector: {app: web}
-  ports:
-  - {name: http, port: 80, targetPort: http, nodePort: 30080}
-  - {name: dns, port: 53, protocol: UDP, targetPort: 5353}
-status:
-  loadBalancer: {ingress: [{ip: 192.0.2.100}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, namespace: shop, labels: {app: web}}
-spec:
-  nodeName: node-1
-  containers:
-  - name: web
-    image: web
-    ports: [{name: http, containerPort: 8080}]
-status:
-  podIPs: [{ip: 10.1.0.7}, {ip: \"fd01::7\"}]
-  conditions: [{type: Ready, status: \"True\"}]
-";
-    const CLUSTER: &str = "\
-apiVersion: v1
-kind: List
-items:
-- apiVersion: v1
-  kind: Namespace
-  metadata: {name: shop}
-- apiVersion: v1
-  kind: Node
-  metadata: {name: node-1}
-  spec: {podCIDRs: [10.1.0.0/24, \"fd01::/64\"]}
-  status:
-    addresses: [{type: InternalIP, address: 10.0.0.11}]
-- apiVersion: discovery.k8s.io/v1
-  kind: EndpointSlice
-  metadata:
-    name: web-x
-    namespace: shop
-    labels: {kubernetes.io/service-name: web}
-  addressType: IPv4
-  ports: [{name: http, port: 8080, protocol: TCP}]
-  endpoints:
-  - addresses: [10.1.0.7]
-    nodeName: node-1
-    conditions: {ready: true, serving: true, terminating: false}
-";
-    const JSON: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"},"spec":{"ports":[{"port":80}]}}"#;
-    const BROKEN: &str =
-        "apiVersion: v1\nkind: Service\nmetadata: {name: [\n---\nkind: {a: &x [*x]}\n";
-    let text = |text: &str| text.as_bytes().to_vec();
-    vec![
-        ("config", "minimal", text(include_str!("../../../config/examples/minimal.yaml"))),
-        ("config", "dual-stack", text(include_str!("../../../config/examples/dual-stack.yaml"))),
-        ("config", "on-a-stick", text(include_str!("../../../config/examples/on-a-stick.yaml"))),
-        ("config", "broken", text("ports: [&a {name: *a}\nworkers: {{}}\n\tx: !!int y\n")),
-        ("manifests", "service-and-pod", text(SERVICE)),
-        ("manifests", "cluster", text(CLUSTER)),
-        ("manifests", "json", text(JSON)),
-        ("manifests", "broken", text(BROKEN)),
     ]
 }

@@ -35,7 +35,7 @@ fn config() {
 
 #[test]
 fn manifests() {
-    short("manifests", 10_000);
+    short("manifests", 40_000);
 }
 
 #[test]
