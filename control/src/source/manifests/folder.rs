@@ -175,7 +175,7 @@ impl Folder {
             if let Some(reason) = self.failed.get(&path) {
                 failed.insert(path, reason.clone());
             } else if let Some(hold) = self.held.get(&path) {
-                held.insert(path, *hold);
+                held.insert(path, Held { since: now, ..*hold });
             }
         }
         for (path, reason) in &failed {
@@ -205,7 +205,7 @@ impl Folder {
             Some(Write::Whole) => false,
             // Its writer is not seen: behind a link, or on a file system that
             // tells nothing.
-            None => old.is_some_and(|old| old.is_same_file(stamp)),
+            None => old.is_some_and(|old| old.is_same_file(stamp) && old.differs_in_data(stamp)),
         };
         let why = match (is_emptied, is_written) {
             (true, _) => Why::Emptied,

@@ -109,6 +109,10 @@ fn a_writer_that_is_not_seen_is_told_by_the_file() {
     assert!(subject.scan().is_empty(), "quiet counts from the last change");
     subject.pass(1);
     assert_eq!(subject.scan(), ["a.yaml=123"]);
+    // A link or a mode is no text. Time stamps have ticks of some milliseconds.
+    std::thread::sleep(Duration::from_millis(20));
+    fs::hard_link(subject.path("a.yaml"), subject.path("a.link")).unwrap();
+    assert_eq!(subject.scan(), ["a.yaml=123"]);
     // Another file in its place is complete.
     subject.write("b.tmp", "2", None);
     fs::rename(subject.path("b.tmp"), subject.path("a.yaml")).unwrap();
@@ -187,6 +191,9 @@ fn what_could_not_be_read_is_not_gone_when_its_folder_cannot_be_read() {
     symlink("sub", subject.path("sub")).unwrap();
     let said = subject.scan();
     assert!(said.len() == 1 && said[0].starts_with("sub unreadable: "), "{said:?}");
+    subject.pass(5);
+    assert!(subject.scan().is_empty());
+    assert!(subject.folder.due() > Some(subject.clock.now()), "nothing spins");
     fs::remove_file(subject.path("sub")).unwrap();
     fs::remove_file(subject.path(".sub/a.yaml")).unwrap();
     fs::rename(subject.path(".sub"), subject.path("sub")).unwrap();

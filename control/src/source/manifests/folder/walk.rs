@@ -43,6 +43,11 @@ impl Stamp {
     pub(super) fn is_same_file(&self, other: &Stamp) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
+
+    /// Whether more than its owner, its mode or its links have changed.
+    pub(super) fn differs_in_data(&self, other: &Stamp) -> bool {
+        (self.size, self.modified_ns) != (other.size, other.modified_ns)
+    }
 }
 
 /// What one walk through a folder found, by paths relative to it.
