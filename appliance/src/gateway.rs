@@ -1,5 +1,5 @@
 use crate::start::threads::WorkerState;
-use sluice_io::{AfXdpHandle, PortMode, Umem};
+use sluice_io::{AfXdpHandle, AllMulticast, PortMode, Umem};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,13 +19,26 @@ pub struct Gateway {
     pub workers: Vec<Arc<WorkerState>>,
     /// The memory of all frames.
     pub umem: Umem,
-    /// The attached XDP programs. Taken on the way out.
-    pub xdp: Mutex<Option<AfXdpHandle>>,
+    /// What it has taken of the devices. Given back on the way out.
+    attached: Mutex<Option<Attached>>,
     /// The way to ask control.
     pub control: crate::control::ControlHandle,
     /// What `/healthz` saw last.
     pub loops: LoopWatch,
     draining: AtomicBool,
+}
+
+/// What a gateway takes of its devices: dropping it gives it back.
+pub struct Attached {
+    xdp: AfXdpHandle,
+    _multicast: Vec<AllMulticast>,
+}
+
+impl Attached {
+    /// XDP programs, and all multicast frames, of every device.
+    pub fn new(xdp: AfXdpHandle, multicast: Vec<AllMulticast>) -> Self {
+        Attached { xdp, _multicast: multicast }
+    }
 }
 
 /// One port, as it was opened.
@@ -57,8 +70,8 @@ pub struct Parts {
     pub workers: Vec<Arc<WorkerState>>,
     /// See [`Gateway::umem`].
     pub umem: Umem,
-    /// See [`Gateway::xdp`].
-    pub xdp: AfXdpHandle,
+    /// The devices; `None` in tests that have none.
+    pub attached: Option<Attached>,
     /// See [`Gateway::control`].
     pub control: crate::control::ControlHandle,
 }
@@ -73,7 +86,7 @@ impl Gateway {
             loops: LoopWatch::new(parts.workers.len()),
             workers: parts.workers,
             umem: parts.umem,
-            xdp: Mutex::new(Some(parts.xdp)),
+            attached: Mutex::new(parts.attached),
             control: parts.control,
             draining: AtomicBool::new(false),
         }
@@ -117,12 +130,13 @@ impl Gateway {
 
     /// Runs with the attached XDP programs, while there are any.
     pub fn with_xdp<T>(&self, f: impl FnOnce(&AfXdpHandle) -> T) -> Option<T> {
-        self.xdp.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(f)
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached.as_ref().map(|attached| f(&attached.xdp))
     }
 
-    /// Detaches the XDP programs.
+    /// Detaches the XDP programs and leaves the multicast groups.
     pub fn detach(&self) {
-        self.xdp.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

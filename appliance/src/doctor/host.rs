@@ -3,7 +3,7 @@ use crate::cli::units;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, getrlimit};
 use sluice_config::{Config, IdleMode};
-use sluice_io::CHUNK_LEN;
+use sluice_io::{AllMulticast, CHUNK_LEN};
 use std::fs;
 
 /// Address family of AF_XDP sockets (`linux/socket.h`).
@@ -23,7 +23,8 @@ const FRAMES_DEFAULT: u32 = 32_768;
 /// Everything that concerns the machine and the process, not a device.
 pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
     let capabilities = effective_capabilities();
-    let mut findings = vec![kernel(), xdp_sockets(capabilities), privileges(capabilities)];
+    let mut findings =
+        vec![kernel(), xdp_sockets(capabilities), multicast(), privileges(capabilities)];
     findings.push(locked_memory(config, capabilities));
     findings.push(huge_pages(config));
     findings.push(transparent_huge_pages());
@@ -67,6 +68,15 @@ fn xdp_sockets(capabilities: u64) -> Finding {
                 .mend("apt-get install linux-image-amd64 (and reboot)")
         }
         Err(error) => Finding::bad("AF_XDP", format!("no socket can be made: {error}")),
+    }
+}
+
+/// Solicited-node groups come through a NIC's filter only when joined.
+fn multicast() -> Finding {
+    match AllMulticast::probe() {
+        Ok(()) => Finding::ok("multicast", "all groups can be joined, as IPv6 neighbors need"),
+        Err(error) => Finding::bad("multicast", error.to_string())
+            .mend("sudo sluice ..., and modprobe af_packet"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::check;
 use crate::control::{ControlHandle, REQUESTS_MAX};
-use crate::gateway::{Gateway, Parts, PortState};
+use crate::gateway::{Attached, Gateway, Parts, PortState};
 use crate::{log, metrics};
 use anyhow::{Context, bail};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -10,7 +10,7 @@ use sluice_config::Config;
 use sluice_control::source::manifests::Manifests;
 use sluice_control::{Control, PortFacts, Request, SystemClock};
 use sluice_fastpath::{WorkerCounters, mesh};
-use sluice_io::{AfXdp, Device, FrameCache, Port, PortInfo};
+use sluice_io::{AfXdp, AllMulticast, Device, FrameCache, Port, PortInfo};
 use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
@@ -123,6 +123,8 @@ impl Running {
         let listener = metrics::http::bind(config.metrics.listen)?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
         let opened = AfXdp::open(&options::af_xdp(&config)).context("cannot open the ports")?;
+        let multicast = found.iter().map(|(device, _)| AllMulticast::join(device));
+        let multicast = multicast.collect::<Result<Vec<_>, _>>()?;
         let umem = opened.umem().clone();
         let ports = port_states(&config, &found, &opened);
         announce(&ports, &opened);
@@ -146,7 +148,7 @@ impl Running {
             ports,
             workers: states,
             umem,
-            xdp: opened.handle,
+            attached: Some(Attached::new(opened.handle, multicast)),
             control: ControlHandle { requests: request_sender, names },
         }));
         let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;

@@ -2,12 +2,15 @@ use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Lab, eventually};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 #[test]
 fn sigterm_detaches_and_ends_with_success() {
     let Some(lab) = Lab::up(&[]) else { return };
+    assert!(!takes_all_multicast(&lab));
     let mut gateway = Gateway::ready(&lab);
     assert!(is_attached(&lab));
+    assert!(takes_all_multicast(&lab), "a NIC would not pass neighbor solicitations");
     let socket = lab.folder.join("sluice.sock");
     let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -15,6 +18,7 @@ fn sigterm_detaches_and_ends_with_success() {
     let status = gateway.wait();
     assert!(status.success(), "{status}");
     assert!(!is_attached(&lab), "the XDP program is still there");
+    assert!(!takes_all_multicast(&lab), "the multicast membership is still there");
     assert!(!socket.exists(), "the admin socket is still there");
     let shown = gateway.ask(&["status"]);
     assert_eq!(shown.status.code(), Some(1));
@@ -28,14 +32,16 @@ fn a_killed_gateway_leaves_nothing_and_can_start_again() {
     assert!(is_attached(&lab));
     let family = FAMILIES[0];
     let url = family.url(family.web, "/big/1000000000");
-    let mut download =
-        lab.command("client", &["curl", "-s", "-o", "/dev/null", &url]).spawn().unwrap();
+    // Killing `timeout` leaves curl behind: it has a limit of its own.
+    let curl = ["curl", "-s", "--max-time", "30", "-o", "/dev/null", &url];
+    let mut download = lab.command("client", &curl).stdout(Stdio::null()).spawn().unwrap();
     eventually("the download under way", || {
         (killed.metric("sluice_service_bytes_total", &["\"out\""]) > 1e6).then_some(())
     });
     killed.signal(Signal::KILL);
     assert!(!killed.wait().success());
     eventually("the XDP programs to go", || (!is_attached(&lab)).then_some(()));
+    assert!(!takes_all_multicast(&lab), "the multicast membership is still there");
     assert!(lab.folder.join("sluice.sock").exists(), "a killed process cannot tidy up");
     let gateway = Gateway::ready(&lab);
     for family in FAMILIES {
@@ -125,4 +131,15 @@ fn devices_that_do_not_do_are_refused_with_the_way_out() {
 /// Whether an XDP program is attached to a device of the gateway.
 fn is_attached(lab: &Lab) -> bool {
     lab.ok("gw", &["ip", "link"]).contains("xdp")
+}
+
+/// Whether the gateway's devices, all of them, receive every multicast frame
+/// (`IFF_ALLMULTI` of <linux/if.h>).
+fn takes_all_multicast(lab: &Lab) -> bool {
+    ["uplink", "cluster"].iter().all(|device| {
+        let path = format!("/sys/class/net/{device}/flags");
+        let text = lab.ok("gw", &["cat", &path]);
+        let flags = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap();
+        flags & 1 << 9 != 0
+    })
 }

@@ -28,6 +28,8 @@ pub mod decorate;
 
 /// What the kernel says of a network device, read-only.
 pub mod device;
+/// Multicast frames past a NIC's filter.
+pub mod multicast;
 
 #[cfg(feature = "af-xdp")]
 pub use af_xdp::{AfXdp, AfXdpError, AfXdpHandle, AfXdpOptions, AfXdpPortOptions};
@@ -35,5 +37,6 @@ pub use decorate::{FaultPort, Faults, PcapPort, SharedClock};
 pub use device::Device;
 pub use frame::{CHUNK_LEN, Frame, HEADROOM};
 pub use memory::{MemoryPort, MemoryPortPeer};
+pub use multicast::{AllMulticast, MulticastError};
 pub use port::{BURST, Port, PortId, PortInfo, PortMode, PortStats, RxBurst};
 pub use umem::{FrameCache, Umem};

@@ -14,5 +14,7 @@ mod worker;
 mod forwarding;
 /// How it opens, fails to open, and goes away.
 mod lifecycle;
+/// Multicast past the device's filter.
+mod multicast;
 /// Who gets which frame.
 mod steering;
