@@ -1,13 +1,11 @@
 use crossbeam_channel::{Sender, bounded};
 use sluice_control::{Request, ServiceNames};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long control may take to answer: workers may take 5 seconds for a dump.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
-
-/// How long a question may wait to be taken.
-const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long control may take to take a question and to answer it: workers may
+/// take 5 seconds for a dump.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Questions that wait until they are taken.
 pub const REQUESTS_MAX: usize = 64;
@@ -38,13 +36,26 @@ impl ControlHandle {
     /// # Errors
     /// When control has ended or is too busy.
     pub fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, NoAnswer> {
+        self.ask_within(ANSWER_TIMEOUT, request)
+    }
+
+    /// Asks, and waits no longer than `limit` for the answer.
+    ///
+    /// # Errors
+    /// As [`ControlHandle::ask`].
+    pub fn ask_within<T>(
+        &self,
+        limit: Duration,
+        request: impl FnOnce(Sender<T>) -> Request,
+    ) -> Result<T, NoAnswer> {
         use crossbeam_channel::{RecvTimeoutError, SendTimeoutError};
+        let deadline = Instant::now() + limit;
         let (reply, answer) = bounded(1);
-        self.requests.send_timeout(request(reply), SEND_TIMEOUT).map_err(|error| match error {
+        self.requests.send_deadline(request(reply), deadline).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => NoAnswer::Late,
             SendTimeoutError::Disconnected(_) => NoAnswer::Ended,
         })?;
-        answer.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
+        answer.recv_deadline(deadline).map_err(|error| match error {
             RecvTimeoutError::Timeout => NoAnswer::Late,
             RecvTimeoutError::Disconnected => NoAnswer::Ended,
         })

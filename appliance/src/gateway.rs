@@ -92,7 +92,7 @@ impl Gateway {
         }
     }
 
-    /// Says that it is about to stop: it is not ready from now on.
+    /// Says that it has been told to stop: it is not ready from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -106,7 +106,7 @@ impl Gateway {
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.is_draining() {
-            reasons.push("stopping".to_owned());
+            reasons.push("draining: it has been told to stop".to_owned());
         }
         for (id, worker) in self.workers.iter().enumerate() {
             if !worker.is_up() {

@@ -3,6 +3,7 @@
 use crate::Config;
 use crate::check;
 use crate::cluster::RawCluster;
+use crate::drain::Drain;
 use crate::flows::Flows;
 use crate::icmp::Icmp;
 use crate::io::Io;
@@ -66,6 +67,7 @@ pub(crate) static SECTION: Section = Section {
         section("metrics", "the HTTP server for Prometheus and health checks"),
         section("admin", "the socket of `sluice show` and `sluice status`"),
         section("logging", "what is logged, and how"),
+        section("drain", "what happens between the order to stop and the end"),
     ],
 };
 
@@ -112,6 +114,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let metrics = RawMetrics::read(reader, &root);
     let admin = Admin::read(reader, &root);
     let logging = Logging::read(reader, &root);
+    let drain = Drain::read(reader, &root);
 
     let raw = Raw { ports, overlay, snat, cluster, metrics };
     check::check(reader, &raw);
@@ -149,6 +152,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         metrics: metrics?.build(),
         admin: admin?,
         logging: logging?,
+        drain: drain?,
     })
 }
 

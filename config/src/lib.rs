@@ -41,6 +41,8 @@ mod icmp;
 
 mod observe;
 
+mod drain;
+
 mod check;
 
 use std::fs::File;
@@ -51,6 +53,7 @@ use crate::read::Reader;
 
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
+pub use crate::drain::Drain;
 pub use crate::flows::{FlowTimeouts, Flows};
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
@@ -102,6 +105,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged, and how.
     pub logging: Logging,
+    /// How Sluice takes leave.
+    pub drain: Drain,
 }
 
 /// A configuration and what is suspicious about it.

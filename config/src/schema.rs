@@ -74,6 +74,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::observe::METRICS,
     &crate::observe::ADMIN,
     &crate::observe::LOGGING,
+    &crate::drain::SECTION,
 ];
 
 /// The section that has a key of that name, if it is the only one.

@@ -166,7 +166,7 @@ fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
     let workers = workers(gateway);
     let not_ready = gateway.not_ready();
     let state = match (gateway.is_draining(), not_ready.is_empty()) {
-        (true, _) => "stopping",
+        (true, _) => "draining",
         (false, true) => "ready",
         (false, false) => "not ready",
     };

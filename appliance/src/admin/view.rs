@@ -89,7 +89,7 @@ pub struct StatusView {
     pub version: String,
     /// Name of its node.
     pub node: String,
-    /// `ready`, `not ready` or `stopping`.
+    /// `ready`, `not ready` or `draining`.
     pub state: String,
     /// Why it is not ready.
     pub not_ready: Vec<String>,

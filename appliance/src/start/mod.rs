@@ -173,24 +173,34 @@ impl Running {
                 Ok(Event::Signal(SIGHUP)) => reload::reload(path, &self.config, &self.gateway),
                 Ok(Event::Signal(signal)) => {
                     let name = signal_hook::low_level::signal_name(signal).unwrap_or("?");
-                    tracing::info!(signal = name, "stopping");
-                    return Outcome::Asked;
+                    tracing::info!(signal = name, "told to stop");
+                    return self.drain(events);
                 }
-                Ok(Event::WorkerEnded { id, panic: Some(panic) }) => {
-                    tracing::error!(worker = id, panic, "a worker has panicked; stopping");
-                    return Outcome::Failed;
-                }
-                Ok(Event::WorkerEnded { id, panic: None }) => {
-                    tracing::error!(worker = id, "a worker has ended; stopping");
-                    return Outcome::Failed;
-                }
-                Ok(Event::ControlEnded { error }) => {
-                    tracing::error!(error, "control has ended; stopping");
-                    return Outcome::Failed;
+                Ok(event) => {
+                    if let Some(outcome) = self.lost(&event) {
+                        return outcome;
+                    }
                 }
                 Err(_) => return Outcome::Failed,
             }
         }
+    }
+
+    /// Says which thread has ended, and whether it cannot be done without.
+    fn lost(&self, event: &Event) -> Option<Outcome> {
+        match event {
+            Event::Signal(_) => return None,
+            Event::WorkerEnded { id, panic: Some(panic) } => {
+                tracing::error!(worker = id, panic, "a worker has panicked; stopping");
+            }
+            Event::WorkerEnded { id, panic: None } => {
+                tracing::error!(worker = id, "a worker has ended; stopping");
+            }
+            Event::ControlEnded { error } => {
+                tracing::error!(error, "control has ended; stopping");
+            }
+        }
+        Some(Outcome::Failed)
     }
 }
 

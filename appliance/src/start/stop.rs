@@ -1,11 +1,15 @@
 use super::{Event, Outcome, Running};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use signal_hook::consts::SIGHUP;
 use sluice_control::Request;
 use sluice_io::Device;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How long workers and control may take to finish.
+/// How long control may take to tell the workers to finish.
+const TELL_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// How long workers and control may take to finish, that included.
 const FINISH_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long the kernel may take to let go of the devices.
@@ -15,6 +19,31 @@ const DETACH_TIMEOUT: Duration = Duration::from_millis(400);
 const DETACH_STEP: Duration = Duration::from_millis(10);
 
 impl Running {
+    /// Is not ready any more, but forwards as before, so that whoever sends
+    /// traffic here can go elsewhere first. Ends with the configured time, at
+    /// a second signal, or when a worker is lost.
+    pub(super) fn drain(&self, events: &Receiver<Event>) -> Outcome {
+        self.gateway.drain();
+        let wait = self.config.drain.wait;
+        let deadline = Instant::now() + wait;
+        tracing::info!(seconds = wait.as_secs(), "draining; a second signal stops at once");
+        loop {
+            match events.recv_deadline(deadline) {
+                Ok(Event::Signal(SIGHUP)) => {
+                    tracing::warn!("the configuration is not read again on the way out");
+                }
+                Ok(Event::Signal(_)) => return Outcome::Asked,
+                Ok(event) => {
+                    if let Some(outcome) = self.lost(&event) {
+                        return outcome;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Outcome::Asked,
+                Err(RecvTimeoutError::Disconnected) => return Outcome::Failed,
+            }
+        }
+    }
+
     /// Stops in order: not ready; workers send what they have and close their
     /// ports; XDP programs go; sockets close. A thread that does not finish in
     /// time is left behind.
@@ -22,7 +51,7 @@ impl Running {
         let Running { config, gateway, workers, control, servers } = self;
         gateway.drain();
         let deadline = Instant::now() + FINISH_TIMEOUT;
-        let told = gateway.control.ask(|reply| Request::Stop { reply });
+        let told = gateway.control.ask_within(TELL_TIMEOUT, |reply| Request::Stop { reply });
         if let Err(error) = told
             && outcome == Outcome::Asked
         {

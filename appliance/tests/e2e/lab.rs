@@ -191,6 +191,12 @@ impl Lab {
         self.folder.join("gateway.yaml")
     }
 
+    /// Adds to the end of the configuration.
+    pub fn add_config(&self, more: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), format!("{text}\n{more}\n")).unwrap();
+    }
+
     /// Replaces a part of the configuration that must be there.
     pub fn edit_config(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.config()).unwrap();

@@ -14,6 +14,8 @@ mod command_line;
 
 /// Pods and manifests that come and go.
 mod changes;
+/// The way out while traffic goes on.
+mod draining;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.
