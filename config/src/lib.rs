@@ -17,6 +17,8 @@ pub mod schema;
 
 mod document;
 
+mod places;
+
 mod ports;
 
 mod workers;
@@ -62,6 +64,7 @@ pub use crate::observe::{Admin, LogFormat, LogLevel, Logging, Metrics};
 pub use crate::overlay::{
     MacAddr, MtuError, Overlay, VXLAN_OVERHEAD_V4, VXLAN_OVERHEAD_V6, VtepAddresses, Vxlan,
 };
+pub use crate::places::Places;
 pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
 pub use crate::read::closest;
 pub use crate::routes::Route;
@@ -116,6 +119,8 @@ pub struct Loaded {
     pub config: Config,
     /// What probably does not do what was meant, in the order of the file.
     pub warnings: Vec<Diagnostic>,
+    /// Where each of its keys stands.
+    pub places: Places,
 }
 
 /// Reads a configuration file.
@@ -159,11 +164,13 @@ fn parse_in(folder: &Path, file_name: &str, text: &str) -> Result<Loaded, Errors
     // A byte-order mark is no character of the first line.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::new(file_name, folder, text);
-    let config = match yaml::build(&mut reader) {
-        Ok(tree) => document::read(&mut reader, &tree),
-        Err(reported) => Err(reported),
-    };
-    reader.finish(config).map(|(config, warnings)| Loaded { config, warnings })
+    let read = yaml::build(&mut reader).and_then(|tree| {
+        let config = document::read(&mut reader, &tree)?;
+        Ok((config, tree))
+    });
+    let ((config, tree), warnings) = reader.finish(read)?;
+    let places = Places::new(file_name, text, &tree);
+    Ok(Loaded { config, warnings, places })
 }
 
 impl Config {

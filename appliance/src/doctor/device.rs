@@ -1,6 +1,6 @@
 use super::Finding;
-use crate::start::devices;
-use sluice_config::{Config, CopyMode, Port};
+use crate::start::devices::{self, Misfit};
+use sluice_config::{Config, CopyMode, Loaded, Port};
 use sluice_io::Device;
 use sluice_io::device::OperState;
 
@@ -31,19 +31,19 @@ const NATIVE: &[&str] = &[
     "xen_netfront",
 ];
 
-/// Everything that concerns the device of one port.
-pub(super) fn findings(config: Option<&Config>, port: &Port) -> Vec<Finding> {
+/// Everything that concerns the device of the port at `index`.
+pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
+    let config = &loaded.config;
+    let port = &config.ports[index];
     let device = match Device::inspect(&port.device) {
         Ok(device) => device,
         Err(error) => return vec![Finding::bad("device", error.to_string()).mend("ip link")],
     };
     let mut findings = vec![link(&device), driver(&device, config)];
     findings.extend(foreign_program(&device));
-    if let Some(config) = config {
-        findings.push(mtu(&device, port, config));
-        findings.push(queues(&device, config.workers.count));
-        findings.extend(hashing(&device, config));
-    }
+    findings.push(mtu(&device, loaded, index));
+    findings.push(queues(&device, loaded, index));
+    findings.extend(hashing(&device, config));
     findings.push(default_route(&device, port));
     findings.extend(offloads(&device, port));
     findings
@@ -61,9 +61,9 @@ fn link(device: &Device) -> Finding {
     }
 }
 
-fn driver(device: &Device, config: Option<&Config>) -> Finding {
+fn driver(device: &Device, config: &Config) -> Finding {
     let driver = device.driver.as_deref().unwrap_or("unknown");
-    let wants_zero_copy = config.is_some_and(|config| config.io.copy == CopyMode::ZeroCopy);
+    let wants_zero_copy = config.io.copy == CopyMode::ZeroCopy;
     if ZERO_COPY.contains(&driver) {
         return Finding::ok("driver", format!("{driver}: XDP in the driver, zero-copy"));
     }
@@ -91,32 +91,24 @@ fn foreign_program(device: &Device) -> Option<Finding> {
     )))
 }
 
-fn mtu(device: &Device, port: &Port, config: &Config) -> Finding {
-    match devices::mtu(config, port, device) {
+fn mtu(device: &Device, loaded: &Loaded, index: usize) -> Finding {
+    match devices::mtu(&loaded.config, index, device) {
         Ok(mtu) => Finding::ok("MTU", format!("{mtu} bytes for IP packets")),
-        Err(error) => {
-            let finding = Finding::bad("MTU", error.to_string());
-            finding.mend(format!("ip link set dev {} mtu 1500, or edit ports[].mtu", device.name))
-        }
+        Err(misfit) => of_misfit("MTU", misfit, loaded),
     }
 }
 
-fn queues(device: &Device, workers: usize) -> Finding {
-    let (rx, tx) = (device.rx_queues, device.tx_queues);
-    let text = format!("{rx} receive and {tx} transmit queues for {workers} workers");
-    let name = &device.name;
-    if (rx.min(tx) as usize) < workers {
-        return Finding::bad("queues", text)
-            .mend(format!("ethtool -L {name} combined {workers}, or lower workers.count"));
+fn queues(device: &Device, loaded: &Loaded, index: usize) -> Finding {
+    match devices::queues(&loaded.config, index, device) {
+        None => Finding::ok("queues", format!("{}, one a worker", device.rx_queues)),
+        Some(misfit) => of_misfit("queues", misfit, loaded),
     }
-    if rx as usize > workers {
-        return Finding::bad(
-            "queues",
-            format!("{text}: packets of a queue without a worker are dropped"),
-        )
-        .mend(format!("ethtool -L {name} combined {workers} (veth: rx {workers} tx {workers})"));
-    }
-    Finding::ok("queues", text)
+}
+
+fn of_misfit(topic: &str, misfit: Misfit, loaded: &Loaded) -> Finding {
+    let Misfit { path, message, expected, help } = misfit;
+    let finding = Finding::bad(topic, format!("{message}; expected {expected}"));
+    finding.mend(help.unwrap_or_else(|| format!("edit {}", loaded.places.refer(&path))))
 }
 
 /// Tunnels between two nodes are one pair of addresses: without the UDP source

@@ -68,19 +68,23 @@ impl Finding {
 
 /// Runs every check and prints what they found.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let config = match &args.config {
+    let loaded = match &args.config {
         None => None,
         Some(path) => match check::load(path) {
-            Ok(loaded) => Some(loaded.config),
+            Ok(loaded) => Some(loaded),
             Err(code) => return Ok(code),
         },
     };
-    let mut sections = vec![("this machine".to_owned(), host::findings(config.as_ref()))];
-    for port in config.iter().flat_map(|config| &config.ports) {
-        let title = format!("port {} (device {})", port.name, port.device);
-        sections.push((title, device::findings(config.as_ref(), port)));
+    let config = loaded.as_ref().map(|loaded| &loaded.config);
+    let mut sections = vec![("this machine".to_owned(), host::findings(config))];
+    if let Some(loaded) = &loaded {
+        for (index, port) in loaded.config.ports.iter().enumerate() {
+            let place = loaded.places.refer(&format!("ports[{index}].device"));
+            let title = format!("port {} (device {}, {place})", port.name, port.device);
+            sections.push((title, device::findings(loaded, index)));
+        }
     }
-    output::print(&render(&sections, config.as_ref()))?;
+    output::print(&render(&sections, config))?;
     let worst = sections.iter().flat_map(|(_, findings)| findings).map(|finding| finding.level);
     Ok(if worst.max() == Some(Level::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,126 +1,198 @@
-use anyhow::{Context, bail};
-use sluice_config::{Config, MTU_MAX, MTU_MIN, Port};
+use super::threads;
+use sluice_config::{
+    Config, Diagnostic, Errors, Loaded, MTU_MAX, MTU_MIN, MtuError, Places, PortIndex,
+};
 use sluice_control::PortFacts;
 use sluice_io::Device;
-use thiserror::Error;
 
-/// A device's MTU that does not do for its port.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum MtuError {
-    /// The device's own, where the configuration tells none.
-    #[error(
-        "device `{device}` has an MTU of {mtu} bytes, out of {MTU_MIN} to {MTU_MAX}: set \
-         ports[].mtu, or `ip link set dev {device} mtu 1500`"
-    )]
-    Device {
-        /// The device.
-        device: String,
-        /// Its MTU.
-        mtu: u32,
-    },
-    /// The configured one is more than the device's.
-    #[error(
-        "ports[].mtu of port `{port}` is {configured} bytes, but device `{device}` has {mtu}: \
-         `ip link set dev {device} mtu {configured}`"
-    )]
-    AboveDevice {
-        /// The port.
-        port: String,
-        /// The device.
-        device: String,
-        /// The configured MTU.
-        configured: u16,
-        /// The device's.
-        mtu: u32,
-    },
-    /// The overlay does not fit.
-    #[error("overlay.vxlan on port `{port}` with an MTU of {mtu} bytes: {error}")]
-    Overlay {
-        /// The port.
-        port: String,
-        /// Its MTU.
-        mtu: u16,
-        /// Why.
-        error: sluice_config::MtuError,
-    },
+/// Something in the configuration that this machine cannot do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Key path, such as `ports[1].mtu`.
+    pub path: String,
+    /// What was found.
+    pub message: String,
+    /// What was expected.
+    pub expected: String,
+    /// The command or key that mends it.
+    pub help: Option<String>,
 }
 
-/// Looks at the device of every port: that it is there, is an Ethernet device,
-/// has an MTU and queues that do, and may be taken.
+impl Misfit {
+    /// With its place in the file.
+    pub fn at(self, places: &Places) -> Diagnostic {
+        Diagnostic { help: self.help, ..places.error(&self.path, self.message, self.expected) }
+    }
+}
+
+/// What the machine has for a configuration.
+#[derive(Debug)]
+pub struct Found {
+    /// The core of each worker; `None`: any.
+    pub cores: Vec<Option<usize>>,
+    /// The device of each port.
+    pub devices: Vec<(Device, PortFacts)>,
+}
+
+/// Looks at the cores of the workers, and at the device of every port: that it
+/// is there, is an Ethernet device, has an MTU and queues that do, and may be
+/// taken.
 ///
 /// # Errors
-/// With what is wrong and the command that mends it, of the first such device.
-pub fn inspect(config: &Config) -> anyhow::Result<Vec<(Device, PortFacts)>> {
-    config
-        .ports
-        .iter()
-        .map(|port| {
-            let of_port = || format!("port `{}`", port.name);
-            let device = Device::inspect(&port.device).with_context(of_port)?;
-            let facts = facts(config, port, &device).with_context(of_port)?;
-            Ok((device, facts))
-        })
-        .collect()
-}
-
-fn facts(config: &Config, port: &Port, device: &Device) -> anyhow::Result<PortFacts> {
-    let name = &device.name;
-    let Some(mac) = device.mac else {
-        bail!("device `{name}` has no Ethernet address: expected an Ethernet device");
-    };
-    if !device.admin_up {
-        bail!("device `{name}` is down: `ip link set dev {name} up`");
-    }
-    if device.has_default_route && !port.allow_default_route {
-        bail!(
-            "device `{name}` carries the kernel's default route: taking it may cut this machine \
-             off. Set `allow_default_route: true` for this port if there is another way in"
-        );
-    }
-    let mtu = mtu(config, port, device)?;
-    let workers = config.workers.count;
-    let queues = device.rx_queues;
-    if queues as usize > workers {
-        let command = match device.driver.as_deref() {
-            Some("veth") => format!("ethtool -L {name} rx {workers} tx {workers}"),
-            _ => format!("ethtool -L {name} combined {workers}"),
+/// With everything that does not fit, at its place in the file.
+pub fn inspect(loaded: &Loaded) -> Result<Found, Errors> {
+    let config = &loaded.config;
+    let mut misfits = Vec::new();
+    let cores = threads::cores(config).map_err(|misfit| misfits.push(misfit)).unwrap_or_default();
+    let mut devices = Vec::new();
+    for (index, port) in config.ports.iter().enumerate() {
+        let found = match Device::inspect(&port.device) {
+            Ok(device) => facts(config, index, &device).map(|facts| (device, facts)),
+            Err(error) => Err(vec![Misfit {
+                path: key(index, "device"),
+                message: error.to_string(),
+                expected: "a device that is there".to_owned(),
+                help: None,
+            }]),
         };
-        bail!(
-            "device `{name}` has {queues} receive queues for {workers} workers, and packets of \
-             a queue without a worker would be dropped: `{command}`, or more workers"
-        );
+        match found {
+            Ok(found) => devices.push(found),
+            Err(more) => misfits.extend(more),
+        }
     }
-    Ok(PortFacts { mac, mtu })
+    if misfits.is_empty() {
+        return Ok(Found { cores, devices });
+    }
+    let mut diagnostics: Vec<_> =
+        misfits.into_iter().map(|misfit| misfit.at(&loaded.places)).collect();
+    diagnostics.sort_by_key(|found| found.location.as_ref().map(|at| (at.line, at.column)));
+    Err(Errors { diagnostics })
 }
 
-/// The MTU of IP packets of a port on this device, in bytes.
+/// The path of a port's key.
+fn key(index: usize, name: &str) -> String {
+    format!("ports[{index}].{name}")
+}
+
+/// What is needed of the device of the port at `index`.
+///
+/// # Errors
+/// With everything that keeps it from being used.
+fn facts(config: &Config, index: usize, device: &Device) -> Result<PortFacts, Vec<Misfit>> {
+    let name = &device.name;
+    let mut misfits = Vec::new();
+    let mut wrong = |message: String, expected: &str, help: Option<String>| {
+        let path = key(index, "device");
+        misfits.push(Misfit { path, message, expected: expected.to_owned(), help });
+    };
+    if device.mac.is_none() {
+        wrong(format!("device `{name}` has no Ethernet address"), "an Ethernet device", None);
+    }
+    if !device.admin_up {
+        let help = format!("`ip link set dev {name} up`");
+        wrong(format!("device `{name}` is down"), "a device that is set up", Some(help));
+    }
+    if device.has_default_route && !config.ports[index].allow_default_route {
+        wrong(
+            format!(
+                "device `{name}` carries the kernel's default route: taking it may cut this \
+                 machine off"
+            ),
+            "a device that this machine can do without",
+            Some(
+                "set `allow_default_route: true` for this port if there is another way in"
+                    .to_owned(),
+            ),
+        );
+    }
+    misfits.extend(queues(config, index, device));
+    let mtu = mtu(config, index, device).map_err(|misfit| misfits.push(misfit));
+    match (device.mac, mtu) {
+        (Some(mac), Ok(mtu)) if misfits.is_empty() => Ok(PortFacts { mac, mtu }),
+        _ => Err(misfits),
+    }
+}
+
+/// A worker without a queue could not send; packets of a queue without a
+/// worker would be dropped.
+pub fn queues(config: &Config, index: usize, device: &Device) -> Option<Misfit> {
+    let (rx, tx, workers) = (device.rx_queues, device.tx_queues, config.workers.count);
+    if rx as usize == workers && tx as usize >= workers {
+        return None;
+    }
+    let name = &device.name;
+    let command = match device.driver.as_deref() {
+        Some("veth") => format!(
+            "`ethtool -L {name} rx {workers} tx {workers}`, on a pair made with `ip link add ... \
+             numrxqueues {workers} numtxqueues {workers} type veth ...`"
+        ),
+        _ => format!("`ethtool -L {name} combined {workers}`"),
+    };
+    Some(Misfit {
+        path: key(index, "device"),
+        message: format!("device `{name}` has {rx} receive and {tx} transmit queues"),
+        expected: format!("one of each for each of `workers.count`, which is {workers}"),
+        help: Some(format!("{command}, or another `workers.count`")),
+    })
+}
+
+/// The MTU of IP packets of the port at `index` on this device, in bytes.
 ///
 /// # Errors
 /// When the device's, the configured one and the tunnel's do not go together.
-pub fn mtu(config: &Config, port: &Port, device: &Device) -> Result<u16, MtuError> {
-    let wrong = || MtuError::Device { device: device.name.clone(), mtu: device.mtu };
-    let mtu = match port.mtu {
-        Some(configured) if u32::from(configured) > device.mtu => {
-            return Err(MtuError::AboveDevice {
-                port: port.name.to_string(),
-                device: device.name.clone(),
-                configured,
-                mtu: device.mtu,
+pub fn mtu(config: &Config, index: usize, device: &Device) -> Result<u16, Misfit> {
+    let path = key(index, "mtu");
+    let (name, has) = (&device.name, device.mtu);
+    let command = |bytes: u16| Some(format!("`ip link set dev {name} mtu {bytes}`"));
+    let mtu = match config.ports[index].mtu {
+        Some(configured) if u32::from(configured) > has => {
+            return Err(Misfit {
+                path,
+                message: format!("{configured} bytes, but device `{name}` has an MTU of {has}"),
+                expected: "at most the device's".to_owned(),
+                help: command(configured),
             });
         }
         Some(configured) => configured,
-        None => u16::try_from(device.mtu).map_err(|_| wrong())?,
+        None => match u16::try_from(has) {
+            Ok(mtu) if (MTU_MIN..=MTU_MAX).contains(&mtu) => mtu,
+            _ => {
+                return Err(Misfit {
+                    path,
+                    message: format!("device `{name}` has an MTU of {has} bytes"),
+                    expected: format!("{MTU_MIN} to {MTU_MAX} bytes, of the device or of this key"),
+                    help: command(1500),
+                });
+            }
+        },
     };
-    if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
-        return Err(wrong());
-    }
-    if let Some(overlay) = &config.overlay
-        && config.port(overlay.vxlan.port).name == port.name
-    {
-        let fits = overlay.vxlan.inner_mtu(mtu, config.uses_ipv6());
-        fits.map_err(|error| MtuError::Overlay { port: port.name.to_string(), mtu, error })?;
+    match &config.overlay {
+        Some(overlay) if overlay.vxlan.port == PortIndex(index) => {
+            let fits = overlay.vxlan.inner_mtu(mtu, config.uses_ipv6());
+            fits.map_err(|error| tunnel(path, name, mtu, error))?;
+        }
+        _ => {}
     }
     Ok(mtu)
+}
+
+/// A tunnel that does not fit a device's MTU.
+fn tunnel(path: String, device: &str, mtu: u16, error: MtuError) -> Misfit {
+    let overlay = "overlay.vxlan.mtu".to_owned();
+    let (path, expected, help) = match &error {
+        MtuError::TooSmallForIpv6 { underlay_min, .. } => {
+            let help = format!("`ip link set dev {device} mtu {underlay_min}`, or more");
+            (path, format!("at least {underlay_min} bytes"), Some(help))
+        }
+        MtuError::ConfiguredTooSmallForIpv6 { .. } => {
+            (overlay, format!("at least {MTU_MIN} bytes"), None)
+        }
+        MtuError::ExceedsUnderlay { available, .. } => {
+            (overlay, format!("at most {available} bytes, or a larger MTU of the device"), None)
+        }
+    };
+    let message = format!("device `{device}` with an MTU of {mtu} bytes: {error}");
+    Misfit { path, message, expected, help }
 }
 
 #[cfg(test)]
@@ -162,45 +234,74 @@ source: {manifests: {path: x}}
 
     #[test]
     fn a_good_device_gives_its_facts() {
-        let config = config();
-        let facts = facts(&config, &config.ports[0], &device()).unwrap();
+        let facts = facts(&config(), 0, &device()).unwrap();
         assert_eq!(facts, PortFacts { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 });
     }
 
     #[test]
     fn an_mtu_that_cannot_hold_the_tunnel_is_refused() {
-        let config = config();
-        let port = &config.ports[0];
-        let of = |mtu| super::mtu(&config, port, &Device { mtu, ..device() });
-        assert_eq!(of(1330), Ok(1330));
-        assert!(matches!(of(1329), Err(MtuError::Overlay { .. })));
-        assert!(matches!(of(9000), Err(MtuError::Device { .. })));
-        assert!(matches!(of(70_000), Err(MtuError::Device { .. })));
+        let mut config = config();
+        let of = |config: &Config, mtu| super::mtu(config, 0, &Device { mtu, ..device() });
+        assert_eq!(of(&config, 1330), Ok(1330));
+        let misfit = of(&config, 1329).unwrap_err();
+        assert_eq!(misfit.path, "ports[0].mtu");
+        assert_eq!(misfit.expected, "at least 1330 bytes");
+        for mtu in [1279, 9000, 70_000] {
+            let misfit = of(&config, mtu).unwrap_err();
+            assert_eq!(misfit.expected, "1280 to 1774 bytes, of the device or of this key");
+        }
+        config.overlay.as_mut().unwrap().vxlan.mtu = Some(1450);
+        assert_eq!(of(&config, 1500), Ok(1500));
+        let misfit = of(&config, 1499).unwrap_err();
+        assert_eq!(misfit.path, "overlay.vxlan.mtu");
+        assert!(misfit.expected.starts_with("at most 1449 bytes"), "{misfit:?}");
     }
 
     #[test]
     fn a_configured_mtu_must_fit_the_device() {
         let mut config = config();
         config.ports[0].mtu = Some(1600);
-        let error = mtu(&config, &config.ports[0], &device()).unwrap_err();
-        assert!(error.to_string().contains("ip link set dev eth1 mtu 1600"), "{error}");
+        let misfit = mtu(&config, 0, &device()).unwrap_err();
+        assert_eq!(misfit.path, "ports[0].mtu");
+        assert_eq!(misfit.help.as_deref(), Some("`ip link set dev eth1 mtu 1600`"));
     }
 
     #[test]
     fn devices_that_must_not_be_taken_are_refused_with_the_way_out() {
-        let config = config();
-        let port = &config.ports[0];
+        let mut config = config();
         for (device, expected) in [
             (Device { mac: None, ..device() }, "Ethernet"),
             (Device { admin_up: false, ..device() }, "ip link set dev eth1 up"),
             (Device { has_default_route: true, ..device() }, "allow_default_route: true"),
             (Device { rx_queues: 4, ..device() }, "ethtool -L eth1 combined 1"),
+            (Device { tx_queues: 0, ..device() }, "1 receive and 0 transmit queues"),
         ] {
-            let error = facts(&config, port, &device).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
+            let misfits = facts(&config, 0, &device).unwrap_err();
+            let [misfit] = &misfits[..] else { panic!("{misfits:?}") };
+            assert_eq!(misfit.path, "ports[0].device");
+            assert!(format!("{misfit:?}").contains(expected), "{misfit:?}");
         }
-        let mut port = port.clone();
-        port.allow_default_route = true;
-        assert!(facts(&config, &port, &Device { has_default_route: true, ..device() }).is_ok());
+        config.ports[0].allow_default_route = true;
+        assert!(facts(&config, 0, &Device { has_default_route: true, ..device() }).is_ok());
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once_and_at_its_place() {
+        let text = CONFIG.replace(
+            "overlay",
+            "  - {name: b, device: no-such-dev0, addresses: [192.0.3.1/24]}\n  \
+             - {name: c, device: lo, addresses: [192.0.4.1/24], mtu: 1500}\n\
+             workers: {count: 2, cores: [4000, 4001]}\noverlay",
+        );
+        let loaded = sluice_config::parse("test.yaml", &text).unwrap();
+        let errors = inspect(&loaded).unwrap_err().to_string();
+        for expected in [
+            "test.yaml:3:23: error: ports[0].device: no network device `eth1`",
+            "test.yaml:4:23: error: ports[1].device: no network device `no-such-dev0`",
+            "test.yaml:5:23: error: ports[2].device: device `lo` has 1 receive",
+            "test.yaml:6:29: error: workers.cores[0]: core 4000",
+        ] {
+            assert!(errors.contains(expected), "{expected} is not in\n{errors}");
+        }
     }
 }

@@ -4,9 +4,9 @@ use crate::cli::check;
 use crate::control::{ControlHandle, REQUESTS_MAX};
 use crate::gateway::{Attached, Gateway, Parts, PortState};
 use crate::{log, metrics};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use sluice_config::Config;
+use sluice_config::{Config, Loaded};
 use sluice_control::source::manifests::Manifests;
 use sluice_control::{Control, PortFacts, Request, SystemClock};
 use sluice_fastpath::{WorkerCounters, mesh};
@@ -34,6 +34,7 @@ mod serve;
 /// The way out.
 mod stop;
 
+use devices::Found;
 use serve::Servers;
 use threads::{Seat, WorkerState};
 
@@ -68,15 +69,19 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(code) => return Ok(code),
     };
-    let config = loaded.config;
-    log::start(&config.logging);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    log::start(&loaded.config.logging);
+    warn(&loaded);
+    let found = match devices::inspect(&loaded) {
+        Ok(found) => found,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let (event_sender, events) = unbounded();
     // From here on a signal ends the gateway in order, also while it starts.
     watch_signals(event_sender.clone())?;
-    let running = Running::start(config, event_sender)?;
+    let running = Running::start(loaded.config, found, event_sender)?;
     let outcome = running.wait(path, &events);
     Ok(running.stop(outcome, &events))
 }
@@ -117,21 +122,20 @@ enum Outcome {
 impl Running {
     /// Starts everything, from what fails early and without a trace to what
     /// takes the devices.
-    fn start(config: Config, events: Sender<Event>) -> anyhow::Result<Self> {
-        let cores = threads::cores(&config)?;
-        let found = devices::inspect(&config)?;
+    fn start(config: Config, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
+        let Found { cores, devices } = found;
         let listener = metrics::http::bind(config.metrics.listen)?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
         let opened = AfXdp::open(&options::af_xdp(&config)).context("cannot open the ports")?;
-        let multicast = found.iter().map(|(device, _)| AllMulticast::join(device));
+        let multicast = devices.iter().map(|(device, _)| AllMulticast::join(device));
         let multicast = multicast.collect::<Result<Vec<_>, _>>()?;
         let umem = opened.umem().clone();
-        let ports = port_states(&config, &found, &opened);
+        let ports = port_states(&config, &devices, &opened);
         announce(&ports, &opened);
 
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
-        let facts: Vec<PortFacts> = found.into_iter().map(|(_, facts)| facts).collect();
+        let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
         let (control, requests) = new_control(&config, &facts, ends)?;
         let (request_sender, names) = requests;
         let states: Vec<Arc<WorkerState>> = cores
@@ -322,10 +326,9 @@ fn node_name(config: &Config) -> String {
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// A configuration as `run` and reloads read it.
-fn read(path: &Path) -> anyhow::Result<Config> {
-    match sluice_config::load(path) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(errors) => bail!("{errors}"),
+/// Logs what is suspicious in a configuration.
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
     }
 }

@@ -1,4 +1,4 @@
-use super::{devices, read};
+use super::{devices, warn};
 use crate::gateway::Gateway;
 use sluice_config::Config;
 use sluice_control::{PortFacts, Request};
@@ -18,7 +18,9 @@ pub(super) fn reload(path: &Path, running: &Config, gateway: &Gateway) {
 }
 
 fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Result<()> {
-    let config = read(path)?;
+    let loaded = sluice_config::load(path)?;
+    warn(&loaded);
+    let config = loaded.config;
     let fixed = fixed_changes(running, &config);
     anyhow::ensure!(fixed.is_empty(), "these need a restart of Sluice: {}", fixed.join(", "));
     let facts: Vec<PortFacts> = gateway
@@ -27,9 +29,10 @@ fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Resul
         .zip(&config.ports)
         .map(|(state, port)| PortFacts { mac: state.mac, mtu: port.mtu.unwrap_or(state.mtu) })
         .collect();
-    let overlay = config.overlay.as_ref().map(|overlay| overlay.vxlan.port.0);
-    if let Some(port) = overlay.and_then(|index| config.ports.get(index)) {
-        devices::mtu(&config, port, &sluice_io::Device::inspect(&port.device)?)?;
+    if let Some(overlay) = &config.overlay {
+        let device = sluice_io::Device::inspect(&config.port(overlay.vxlan.port).device)?;
+        devices::mtu(&config, overlay.vxlan.port.0, &device)
+            .map_err(|misfit| anyhow::anyhow!("{}", misfit.at(&loaded.places)))?;
     }
     let config = Box::new(config);
     gateway.control.ask(|reply| Request::Reload { config, facts, reply })??;

@@ -1,4 +1,5 @@
 use super::Event;
+use super::devices::Misfit;
 use core_affinity::CoreId;
 use crossbeam_channel::Sender;
 use sluice_config::Config;
@@ -101,7 +102,7 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
 ///
 /// # Errors
 /// When a configured core is not among them.
-pub fn cores(config: &Config) -> anyhow::Result<Vec<Option<usize>>> {
+pub fn cores(config: &Config) -> Result<Vec<Option<usize>>, Misfit> {
     let available: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     choose_cores(config.workers.count, config.workers.cores.as_deref(), &available)
@@ -111,12 +112,16 @@ fn choose_cores(
     workers: usize,
     configured: Option<&[usize]>,
     available: &[usize],
-) -> anyhow::Result<Vec<Option<usize>>> {
+) -> Result<Vec<Option<usize>>, Misfit> {
     if let Some(cores) = configured {
-        if let Some(core) = cores.iter().find(|core| !available.contains(core)) {
-            anyhow::bail!(
-                "workers.cores: core {core} is not one that this process may use: {available:?}"
-            );
+        let unknown = cores.iter().enumerate().find(|(_, core)| !available.contains(core));
+        if let Some((index, core)) = unknown {
+            return Err(Misfit {
+                path: format!("workers.cores[{index}]"),
+                message: format!("core {core} is not one that this process may use"),
+                expected: format!("out of {available:?}"),
+                help: None,
+            });
         }
         return Ok(cores.iter().copied().map(Some).collect());
     }
@@ -135,7 +140,9 @@ mod tests {
         assert_eq!(choose_cores(2, Some(&[3, 1]), &[0, 1, 3]).unwrap(), [Some(3), Some(1)]);
         assert_eq!(choose_cores(2, None, &[4, 6, 8]).unwrap(), [Some(4), Some(6)]);
         assert_eq!(choose_cores(2, None, &[4]).unwrap(), [None, None]);
-        let error = choose_cores(1, Some(&[9]), &[0, 1]).unwrap_err().to_string();
-        assert!(error.contains("core 9") && error.contains("[0, 1]"), "{error}");
+        let misfit = choose_cores(2, Some(&[1, 9]), &[0, 1]).unwrap_err();
+        assert_eq!(misfit.path, "workers.cores[1]");
+        assert!(misfit.message.contains("core 9"), "{misfit:?}");
+        assert_eq!(misfit.expected, "out of [0, 1]");
     }
 }

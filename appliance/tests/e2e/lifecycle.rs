@@ -107,24 +107,38 @@ fn a_gateway_without_manifests_is_not_ready_and_says_why() {
 #[test]
 fn devices_that_do_not_do_are_refused_with_the_way_out() {
     let Some(lab) = Lab::up(&[]) else { return };
-    let refused = |expected: &str| {
+    // What this start has said, all of it with file, line, column and key path.
+    let refused = |expected: &[(&str, &str)]| {
+        let before = std::fs::read(lab.folder.join("log/gateway")).unwrap_or_default().len();
         let mut gateway = Gateway::start(&lab);
         assert_eq!(gateway.wait().code(), Some(1));
         let log = gateway.log();
-        let last = log.lines().last().unwrap_or_default();
-        assert!(last.contains(expected), "{last}");
+        let said = &log[before..];
+        for (path, message) in expected {
+            let line = said.lines().find(|line| line.contains(&format!(": error: {path}: ")));
+            let line = line.unwrap_or_else(|| panic!("{path} is not in\n{said}"));
+            let place = line.split_once("gateway.yaml:").expect("the file's name").1;
+            let mut numbers = place.split(':');
+            for _ in 0..2 {
+                assert!(numbers.next().unwrap().parse::<u32>().unwrap() > 0, "{line}");
+            }
+            assert!(said.contains(message), "{message} is not in\n{said}");
+        }
     };
     lab.edit_config("count: 1", "count: 2");
-    refused("has 1 queue");
-    lab.edit_config("count: 2", "count: 1");
     lab.edit_config("device: uplink", "device: absent");
-    refused("no network device `absent`");
+    refused(&[
+        ("ports[0].device", "no network device `absent`"),
+        ("ports[1].device", "device `cluster` has 1 receive and 1 transmit queues"),
+    ]);
+    lab.edit_config("count: 2", "count: 1");
     lab.edit_config("device: absent", "device: uplink");
     lab.ok("gw", &["ip", "route", "add", "default", "dev", "uplink"]);
-    refused("allow_default_route: true");
-    lab.ok("gw", &["ip", "route", "del", "default", "dev", "uplink"]);
     lab.ok("gw", &["ip", "link", "set", "cluster", "mtu", "1320"]);
-    refused("the underlay's MTU must be at least 1330");
+    refused(&[
+        ("ports[0].device", "allow_default_route: true"),
+        ("ports[1].mtu", "the underlay's MTU must be at least 1330"),
+    ]);
     assert!(!is_attached(&lab));
 }
 

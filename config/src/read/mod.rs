@@ -143,40 +143,13 @@ impl<'t> Reader<'t> {
         let diagnostic = Diagnostic {
             severity,
             file: self.file.to_owned(),
-            location: Some(self.locate(spot.span)),
+            location: Some(locate(self.text, spot.span)),
             path: spot.path.clone(),
             message,
             expected,
             help,
         };
         self.findings.push((spot.span.start, diagnostic));
-    }
-
-    /// The line around a place. Total: an offset that is no character boundary is moved.
-    fn locate(&self, span: Span) -> Location {
-        let start = self.text.floor_char_boundary(span.start);
-        let end = self.text.floor_char_boundary(span.end).max(start);
-        let (before, after) = self.text.split_at(start);
-        let line_start = before.rfind(['\n', '\r']).map_or(0, |at| at + 1);
-        let line_end = after.find(['\n', '\r']).map_or(self.text.len(), |at| start + at);
-        let prefix = before[line_start..].chars().count();
-        let marked = self.text[start..end.min(line_end)].chars().count();
-        let fits = self.text[line_start..line_end].chars().nth(WINDOW).is_none();
-        let skip = if fits { 0 } else { prefix.saturating_sub(WINDOW_BEFORE) };
-        let printable = |c: char| match c {
-            '\t' => ' ',
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
-            c => c,
-        };
-        let line = self.text[line_start..line_end].chars().skip(skip).take(WINDOW);
-        let source_line: String = line.map(printable).collect();
-        Location {
-            line: span.line,
-            column: prefix + 1,
-            caret_start: prefix - skip,
-            caret_len: marked.min(WINDOW.saturating_sub(prefix - skip)).max(1),
-            source_line: source_line.trim_end().to_owned(),
-        }
     }
 
     /// The value and the warnings, or everything that was found, in the order of the file.
@@ -196,5 +169,32 @@ impl<'t> Reader<'t> {
                 Err(Errors { diagnostics })
             }
         }
+    }
+}
+
+/// The line around a place. Total: an offset that is no character boundary is moved.
+pub(crate) fn locate(text: &str, span: Span) -> Location {
+    let start = text.floor_char_boundary(span.start);
+    let end = text.floor_char_boundary(span.end).max(start);
+    let (before, after) = text.split_at(start);
+    let line_start = before.rfind(['\n', '\r']).map_or(0, |at| at + 1);
+    let line_end = after.find(['\n', '\r']).map_or(text.len(), |at| start + at);
+    let prefix = before[line_start..].chars().count();
+    let marked = text[start..end.min(line_end)].chars().count();
+    let fits = text[line_start..line_end].chars().nth(WINDOW).is_none();
+    let skip = if fits { 0 } else { prefix.saturating_sub(WINDOW_BEFORE) };
+    let printable = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    let line = text[line_start..line_end].chars().skip(skip).take(WINDOW);
+    let source_line: String = line.map(printable).collect();
+    Location {
+        line: span.line,
+        column: prefix + 1,
+        caret_start: prefix - skip,
+        caret_len: marked.min(WINDOW.saturating_sub(prefix - skip)).max(1),
+        source_line: source_line.trim_end().to_owned(),
     }
 }
