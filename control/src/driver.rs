@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod heartbeat;
 mod names;
 mod requests;
 
+pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
 
@@ -47,6 +49,7 @@ pub struct Control {
     event_at: Option<Duration>,
     published_unix_ms: Option<u64>,
     names: ServiceNames,
+    heartbeat: Heartbeat,
     pending: Pending,
     /// The findings that have been logged, and their version.
     logged: Vec<Diagnostic>,
@@ -93,6 +96,7 @@ impl Control {
         Ok(Control {
             compiler: Compiler::new(&config, facts, seed)?,
             config,
+            heartbeat: Heartbeat::new(clock.clone()),
             clock,
             cluster: Cluster::default(),
             publisher: Publisher::new(ends),
@@ -116,6 +120,11 @@ impl Control {
         self.names.clone()
     }
 
+    /// When it last turned its loop, kept up to date.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
+    }
+
     /// Runs until `stop` is set or [`Request::Stop`] comes; then tells the
     /// workers to finish, and returns.
     ///
@@ -128,6 +137,7 @@ impl Control {
         let mut wait = BUSY.0;
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
+            self.heartbeat.beat(now);
             let finished = self.publisher.pump(now);
             self.answer(finished);
             wait = if self.publisher.is_busy() { (wait * 2).min(BUSY.1) } else { IDLE };
@@ -160,6 +170,20 @@ impl Control {
         Ok(())
     }
 
+    /// For after [`Control::run`] has failed or panicked: the workers go on with
+    /// the tables they have, until [`Request::Stop`] comes; then tells them to
+    /// finish, and returns. All else stays unanswered.
+    pub fn wait_for_stop(&mut self, requests: &Receiver<Request>) {
+        self.pending = Pending::default();
+        while let Ok(request) = requests.recv() {
+            if let Request::Stop { reply } = request {
+                self.publisher.stop();
+                let _ = reply.try_send(());
+                return;
+            }
+        }
+    }
+
     fn start_source(&mut self) -> std::io::Result<Running> {
         let (sender, batches) = bounded(BATCHES);
         let (stop, stopped) = bounded(0);
@@ -174,7 +198,7 @@ impl Control {
     }
 
     fn stop(&mut self, running: Running) {
-        self.publisher.stop(self.clock.now());
+        self.publisher.stop();
         // The source sees either of them go.
         drop((running.batches, running.stop));
         if running.thread.join().is_err() {

@@ -43,5 +43,5 @@ pub use check::check;
 pub use clock::{Clock, SystemClock};
 pub use compile::{PortFacts, SetupError};
 pub use diagnostic::{Diagnostic, Severity};
-pub use driver::{Control, Request, ServiceLabel, ServiceNames};
+pub use driver::{Control, Heartbeat, Request, ServiceLabel, ServiceNames};
 pub use source::Source;

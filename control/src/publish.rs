@@ -150,12 +150,14 @@ impl Publisher {
         self.dumps.start_neighbors(limit, deadline)
     }
 
-    /// Tells all workers to finish. Gives up on one that does not take its
-    /// messages for a second.
-    pub fn stop(&mut self, now: Duration) {
+    /// Tells all workers to finish; what they answer is dropped. Gives up on one
+    /// that does not take its messages for a second.
+    pub fn stop(&mut self) {
         for _ in 0..STOP_STEPS {
-            self.pump(now);
             for worker in &mut self.workers {
+                worker.is_gone = worker.end.is_abandoned();
+                // A worker whose answers find no room takes no message.
+                while worker.end.receive().is_some() {}
                 if !worker.is_told_to_stop && !worker.is_gone {
                     worker.is_told_to_stop = worker.end.send(ToWorker::Stop).is_ok();
                 }

@@ -3,10 +3,25 @@ use crate::gateway::Gateway;
 use sluice_control::Request;
 use sluice_control::publish::Histogram;
 use sluice_control::publish::histogram::BOUNDS_US;
+use std::time::Duration;
 
-/// What control knows; nothing when it does not answer.
+/// How long a scrape waits for control: less than Prometheus waits for us.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How control is, and what it knows; only the former when it does not answer.
 pub(super) fn add(gateway: &Gateway, families: &mut Families) {
-    let metrics = match gateway.control.ask(|reply| Request::Metrics { reply }) {
+    let control = &gateway.control;
+    let trouble = control.trouble();
+    families
+        .gauge("sluice_control_up", "1 while control takes what changes in the cluster.")
+        .count(&[], u64::from(trouble.is_none()));
+    families
+        .gauge("sluice_control_beat_age_seconds", "Time since control last turned its loop.")
+        .add(&[], control.heartbeat.age().as_secs_f64());
+    if trouble.is_some() {
+        return;
+    }
+    let metrics = match control.ask_within(ANSWER_TIMEOUT, |reply| Request::Metrics { reply }) {
         Ok(metrics) => metrics,
         Err(error) => {
             tracing::warn!(%error, "metrics lack what control knows");
@@ -57,7 +72,6 @@ fn cumulative(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn each_bucket_has_all_below_it() {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
 use sluice_control::source::manifests::Manifests;
-use sluice_control::{Control, PortFacts, Request, SystemClock};
+use sluice_control::{Control, PortFacts, SystemClock};
 use sluice_fastpath::{WorkerCounters, mesh};
 use sluice_io::{AfXdp, AllMulticast, Device, FrameCache, Port, PortInfo};
 use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
@@ -16,10 +16,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+/// The thread of control.
+mod control;
 /// Devices of the ports: what they must be.
 pub mod devices;
 /// From the configuration to the options of ports and workers.
@@ -136,8 +137,10 @@ impl Running {
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
         let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
-        let (control, requests) = new_control(&config, &facts, ends)?;
-        let (request_sender, names) = requests;
+        let control = new_control(&config, &facts, ends)?;
+        let (requests, taken) = bounded(REQUESTS_MAX);
+        let handle = ControlHandle::new(requests, &control);
+        let is_up = Arc::clone(&handle.is_up);
         let states: Vec<Arc<WorkerState>> = cores
             .iter()
             .map(|core| {
@@ -153,10 +156,10 @@ impl Running {
             workers: states,
             umem,
             attached: Some(Attached::new(opened.handle, multicast)),
-            control: ControlHandle { requests: request_sender, names },
+            control: handle,
         }));
         let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
-        let control = start_control(control, events)?;
+        let control = control::start(control, taken, is_up, events)?;
         let servers = Servers::start(listener, socket, Arc::clone(&gateway))?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -201,7 +204,8 @@ impl Running {
                 tracing::error!(worker = id, "a worker has ended; stopping");
             }
             Event::ControlEnded { error } => {
-                tracing::error!(error, "control has ended; stopping");
+                tracing::error!(error, "control has ended; the workers go on with what they have");
+                return None;
             }
         }
         Some(Outcome::Failed)
@@ -214,41 +218,16 @@ fn mailboxes(workers: usize) -> anyhow::Result<(Vec<ControlEnd>, Vec<WorkerEnd>)
     Ok(pairs.context("cannot make the workers' mailboxes")?.into_iter().unzip())
 }
 
-/// Control, not running yet, and the way to ask it.
-type NewControl = ((Control, Receiver<Request>), (Sender<Request>, sluice_control::ServiceNames));
-
+/// Control, not running yet.
 fn new_control(
     config: &Config,
     facts: &[PortFacts],
     ends: Vec<ControlEnd>,
-) -> anyhow::Result<NewControl> {
+) -> anyhow::Result<Control> {
     let clock = Arc::new(SystemClock::default());
     let sluice_config::Source::Manifests(manifests) = &config.source;
     let source = Box::new(Manifests::new(&manifests.path, clock.clone()));
-    let control = Control::new(config.clone(), facts, source, ends, clock)?;
-    let (sender, receiver) = bounded(REQUESTS_MAX);
-    let names = control.service_names();
-    Ok(((control, receiver), (sender, names)))
-}
-
-fn start_control(
-    (mut control, requests): (Control, Receiver<Request>),
-    events: Sender<Event>,
-) -> anyhow::Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        let never = AtomicBool::new(false);
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            control.run(&never, &requests)
-        }));
-        let error = match ran {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("it has panicked".to_owned()),
-        };
-        // Nobody listens any more at the very end.
-        let _ = events.send(Event::ControlEnded { error });
-    })?;
-    Ok(thread)
+    Ok(Control::new(config.clone(), facts, source, ends, clock)?)
 }
 
 fn start_workers(

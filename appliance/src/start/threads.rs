@@ -92,7 +92,8 @@ impl Seat {
     }
 }
 
-fn message(payload: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub fn message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "?".to_owned())
 }

@@ -205,7 +205,7 @@ fn limits_and_deadlines_end_a_dump_and_late_answers_are_dropped() {
 fn stop_reaches_every_worker() {
     let (mut publisher, mut workers) = setup(2);
     publisher.publish(tables(1), T(0));
-    publisher.stop(T(1));
+    publisher.stop();
     for worker in &mut workers {
         assert!(matches!(worker.receive(), Some(ToWorker::Tables(_))));
         assert!(matches!(worker.receive(), Some(ToWorker::Stop)));
