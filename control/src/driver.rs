@@ -138,9 +138,15 @@ impl Control {
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
             self.heartbeat.beat(now);
+            let received = self.publisher.received();
             let finished = self.publisher.pump(now);
             self.answer(finished);
-            wait = if self.publisher.is_busy() { (wait * 2).min(BUSY.1) } else { IDLE };
+            wait = match (self.publisher.is_busy(), self.publisher.received() > received) {
+                (false, _) => IDLE,
+                // The next answer of a dump is as near as this one was.
+                (true, true) => BUSY.0,
+                (true, false) => (wait * 2).min(BUSY.1),
+            };
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(batch) => {

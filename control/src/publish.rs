@@ -30,6 +30,8 @@ pub struct Publisher {
     waiting: VecDeque<(u64, Duration)>,
     event_to_live: Histogram,
     published: u64,
+    /// Messages that workers have sent.
+    received: u64,
     dumps: Dumps,
 }
 
@@ -65,6 +67,7 @@ impl Publisher {
             waiting: VecDeque::new(),
             event_to_live: Histogram::default(),
             published: 0,
+            received: 0,
         }
     }
 
@@ -82,6 +85,7 @@ impl Publisher {
         for (index, worker) in self.workers.iter_mut().enumerate() {
             worker.is_gone = worker.end.is_abandoned();
             while let Some(message) = worker.end.receive() {
+                self.received += 1;
                 match message {
                     FromWorker::Live { version } => worker.live = worker.live.max(version),
                     FromWorker::Retired(tables) => drop(tables),
@@ -133,6 +137,11 @@ impl Publisher {
     /// Publications so far.
     pub fn published(&self) -> u64 {
         self.published
+    }
+
+    /// Messages that workers have sent so far.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Time from the notice of an event until every worker had it.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Flows of one message.
-const FLOWS_PER_MESSAGE: usize = 256;
+/// Flows of one message: tens of microseconds of a worker's time.
+const FLOWS_PER_MESSAGE: usize = 1024;
 
 /// Names a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

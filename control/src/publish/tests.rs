@@ -144,7 +144,7 @@ fn answer(end: &mut WorkerEnd, all: &[FlowRecord]) -> bool {
 #[test]
 fn flows_come_in_bounded_chunks_while_tables_are_published() {
     let (mut publisher, mut workers) = setup(2);
-    let all: Vec<_> = (0..1000).map(flow).collect();
+    let all: Vec<_> = (0..4000).map(flow).collect();
     let odd = FlowFilter { services: Some([ServiceId(1)].into()), ..FlowFilter::default() };
     let id = publisher.dump_flows(odd, 10_000, T(1000));
     let mut version = 0;
@@ -163,8 +163,8 @@ fn flows_come_in_bounded_chunks_while_tables_are_published() {
     let [Finished::Flows { id: of, flows, is_complete: true }] = &finished[..] else {
         panic!("{finished:?}")
     };
-    assert_eq!((*of, flows.len()), (id, 1000));
-    assert_eq!(flows[500].0, 1);
+    assert_eq!((*of, flows.len()), (id, 4000));
+    assert_eq!(flows[2000].0, 1);
     assert!(version > 4, "several chunks");
 }
 

@@ -3,6 +3,10 @@
 use crate::support::{Harness, config, facts};
 use sluice_control::view::FlowQuery;
 use sluice_control::{PortFacts, Request, SetupError};
+use sluice_tables::record::FlowRecord;
+use sluice_tables::{BackendId, ServiceId};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 #[test]
 fn every_request_is_answered() {
@@ -33,6 +37,40 @@ fn every_request_is_answered() {
     let text = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<sluice_control::view::StatusView>(&text).unwrap(), status);
 
+    harness.ask(|reply| Request::Stop { reply });
+}
+
+#[test]
+fn flows_behind_a_large_table_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/slices.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    // Workers tell of IPv4 flows first: a Service's IPv6 flows come last.
+    let flow = |client: IpAddr, service: u32| FlowRecord {
+        protocol: 6,
+        client: (client, 40_000),
+        destination: (client, 80),
+        server: (client, 8080),
+        source: (client, 2000),
+        service: ServiceId(service),
+        backend: BackendId(0),
+        state: "established",
+        packets: (1, 1),
+        idle_ms: 0,
+        expires_ms: 1,
+    };
+    let none = u32::MAX;
+    let mut flows: Vec<_> = (0..400_000u32).map(|n| flow(IpAddr::V4(n.into()), none)).collect();
+    flows.extend((0..10u128).map(|n| flow(IpAddr::V6(n.into()), 0)));
+    let harness = Harness::with_flows(folder.path(), Arc::new(flows));
+    harness.wait_live();
+    let service = harness.names.get(ServiceId(0)).expect("a Service");
+    let service = Some(format!("{}/{}", service.namespace, service.name));
+    let query = FlowQuery { service, limit: 1000, ..FlowQuery::default() };
+    let found = harness.ask(|reply| Request::Flows { query, reply });
+    // Both workers are through before control's deadline.
+    assert!(found.complete);
+    assert_eq!(found.flows.len(), 20);
     harness.ask(|reply| Request::Stop { reply });
 }
 

@@ -8,6 +8,7 @@ use sluice_control::view::{BackendView, ServiceView, VersionsView};
 use sluice_control::{Control, Diagnostic, PortFacts, Request, ServiceNames, SystemClock};
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd, mailbox};
+use sluice_tables::record::FlowRecord;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,9 @@ pub fn facts() -> Vec<PortFacts> {
 /// The tables that a worker uses now.
 pub type InUse = Arc<Mutex<Option<Arc<Tables>>>>;
 
+/// The flows that every worker tells of, if asked.
+pub type Flows = Arc<Vec<FlowRecord>>;
+
 pub struct Harness {
     requests: Sender<Request>,
     stop: Arc<AtomicBool>,
@@ -39,6 +43,10 @@ pub struct Harness {
 
 impl Harness {
     pub fn start(folder: &Path) -> Self {
+        Self::with_flows(folder, Flows::default())
+    }
+
+    pub fn with_flows(folder: &Path, flows: Flows) -> Self {
         let clock = Arc::new(SystemClock::default());
         let source = Box::new(Manifests::new(folder, clock.clone()));
         let (ends, worker_ends): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox().unwrap()).unzip();
@@ -48,7 +56,10 @@ impl Harness {
         let workers = worker_ends
             .into_iter()
             .zip(in_use.clone())
-            .map(|(end, in_use)| std::thread::spawn(move || work(end, &in_use)))
+            .map(|(end, in_use)| {
+                let flows = flows.clone();
+                std::thread::spawn(move || work(end, &in_use, &flows))
+            })
             .collect();
         let (requests, receiver): (_, Receiver<Request>) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
@@ -120,7 +131,7 @@ impl Drop for Harness {
 }
 
 /// Uses the tables it gets until it is told to stop, or control has gone.
-fn work(mut end: WorkerEnd, in_use: &InUse) {
+fn work(mut end: WorkerEnd, in_use: &InUse, flows: &[FlowRecord]) {
     let mut idle = 0;
     while idle < 60_000 {
         match end.receive() {
@@ -132,8 +143,12 @@ fn work(mut end: WorkerEnd, in_use: &InUse) {
                     end.send(FromWorker::Retired(old)).unwrap();
                 }
             }
-            Some(ToWorker::DumpFlows { buffer, .. }) => {
-                end.send(FromWorker::Flows { next: None, buffer }).unwrap();
+            Some(ToWorker::DumpFlows { cursor, mut buffer }) => {
+                let rest = &flows[cursor as usize..];
+                let told = rest.len().min(buffer.capacity());
+                buffer.extend_from_slice(&rest[..told]);
+                let next = (told < rest.len()).then_some(cursor + told as u64);
+                end.send(FromWorker::Flows { next, buffer }).unwrap();
             }
             Some(ToWorker::DumpNeighbors { buffer }) => {
                 end.send(FromWorker::Neighbors { buffer }).unwrap();
