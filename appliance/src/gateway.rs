@@ -1,3 +1,4 @@
+use crate::metrics::baselines::Baselines;
 use crate::start::threads::WorkerState;
 use sluice_io::{AfXdpHandle, AllMulticast, PortMode, Umem};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ pub struct Gateway {
     attached: Mutex<Option<Attached>>,
     /// The way to ask control.
     pub control: crate::control::ControlHandle,
+    /// Where the counters of Services begin.
+    pub baselines: Baselines,
     /// What `/healthz` saw last.
     pub loops: LoopWatch,
     draining: AtomicBool,
@@ -88,6 +91,7 @@ impl Gateway {
             umem: parts.umem,
             attached: Mutex::new(parts.attached),
             control: parts.control,
+            baselines: Baselines::default(),
             draining: AtomicBool::new(false),
         }
     }

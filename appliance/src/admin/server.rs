@@ -20,6 +20,9 @@ use tokio::time::timeout;
 /// Clients at once; more are turned away.
 const CLIENTS_MAX: usize = 16;
 
+/// Answers that are made at once; clients beyond wait. Each takes a thread.
+pub const ANSWERS_MAX: usize = 4;
+
 /// How long a client may take for a question, or for taking an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,6 +66,7 @@ impl Socket {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let listener = UnixListener::from_std(listener)?;
         let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -71,11 +75,11 @@ impl Socket {
             let Ok(permit) = Arc::clone(&clients).try_acquire_owned() else {
                 continue;
             };
-            let gateway = Arc::clone(&gateway);
+            let (gateway, answers) = (Arc::clone(&gateway), Arc::clone(&answers));
             tokio::spawn(async move {
                 let _permit = permit;
                 // A client that fails concerns nobody else.
-                let _ = serve_client(stream, gateway).await;
+                let _ = serve_client(stream, gateway, &answers).await;
             });
         }
     }
@@ -106,7 +110,11 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-async fn serve_client(stream: UnixStream, gateway: Arc<Gateway>) -> std::io::Result<()> {
+async fn serve_client(
+    stream: UnixStream,
+    gateway: Arc<Gateway>,
+    answers: &Semaphore,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -120,7 +128,7 @@ async fn serve_client(stream: UnixStream, gateway: Arc<Gateway>) -> std::io::Res
         }
         let is_whole = line.ends_with(b"\n");
         let reply = if is_whole {
-            reply_to(&line, &gateway).await
+            reply_to(&line, &gateway, answers).await
         } else {
             Reply::Error(format!("a question is one line of at most {QUESTION_BYTES_MAX} bytes"))
         };
@@ -136,11 +144,12 @@ async fn serve_client(stream: UnixStream, gateway: Arc<Gateway>) -> std::io::Res
     }
 }
 
-async fn reply_to(line: &[u8], gateway: &Arc<Gateway>) -> Reply<Value> {
+async fn reply_to(line: &[u8], gateway: &Arc<Gateway>, answers: &Semaphore) -> Reply<Value> {
     let question: Question = match serde_json::from_slice(line) {
         Ok(question) => question,
         Err(error) => return Reply::Error(format!("cannot read the question: {error}")),
     };
+    let _permit = answers.acquire().await;
     let gateway = Arc::clone(gateway);
     match spawn_blocking(move || answer(&gateway, question)).await {
         Ok(Ok(value)) => Reply::Ok(value),

@@ -7,10 +7,12 @@ mod of_control;
 /// Ports, XDP programs and memory.
 mod of_ports;
 /// Services.
-mod of_services;
+pub mod of_services;
 /// Workers and their flows.
 mod of_workers;
 
+/// Counters of numbers that change hands.
+pub mod baselines;
 /// Metrics by name, with their series.
 mod family;
 /// The HTTP server.

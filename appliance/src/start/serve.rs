@@ -1,6 +1,6 @@
-use crate::admin::server::Socket;
+use crate::admin::server::{ANSWERS_MAX, Socket};
 use crate::gateway::Gateway;
-use crate::metrics::http;
+use crate::metrics::{http, of_services};
 use anyhow::Context;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,8 +9,13 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// Threads for answers that wait for control.
-const BLOCKING_THREADS_MAX: usize = 4;
+/// Threads for scrapes. Those for the admin socket are apart, so that questions
+/// that take long never keep a scrape waiting.
+const SCRAPES_MAX: usize = 4;
+
+/// How often numbers of Services are looked at: several times while one rests
+/// ([`sluice_control::compile::QUARANTINE_MIN`]).
+const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long answers under way may take at the end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(300);
@@ -34,7 +39,7 @@ impl Servers {
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .max_blocking_threads(ANSWERS_MAX + SCRAPES_MAX)
             .thread_name("answers")
             .build()
             .context("cannot start the servers")?;
@@ -63,6 +68,13 @@ async fn serve(
 ) {
     let metrics = http::serve(listener, Arc::clone(&gateway));
     tokio::spawn(async move { report("metrics", metrics.await) });
+    let noticed = Arc::clone(&gateway);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(NOTICE_INTERVAL).await;
+            of_services::notice(&noticed);
+        }
+    });
     tokio::spawn(async move { report("admin", socket.serve(gateway).await) });
     // Also ends when the other end is dropped.
     let _ = stopped.await;
