@@ -30,6 +30,10 @@ mod admin;
 /// Metrics and health over HTTP.
 mod metrics;
 
+/// What unit tests share.
+#[cfg(test)]
+mod testing;
+
 /// Checks of the machine.
 mod doctor;
 /// The table of drop reasons.

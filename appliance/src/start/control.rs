@@ -40,70 +40,10 @@ pub fn start(
 mod tests {
     use super::*;
     use crate::control::{ControlHandle, NoAnswer, STUCK_AFTER};
-    use crossbeam_channel::{bounded, unbounded};
-    use sluice_control::source::Batch;
-    use sluice_control::{Clock, PortFacts, Source};
+    use crate::testing::{self, FakeClock, Mode};
+    use crossbeam_channel::unbounded;
     use sluice_tables::mailbox::{ToWorker, WorkerEnd, mailbox};
-    use std::convert::Infallible;
-    use std::sync::{Condvar, Mutex};
-    use std::time::{Duration, SystemTime};
-
-    const CONFIG: &str = "
-ports: [{name: a, device: eth1, addresses: [192.0.2.1/24]}]
-snat: {addresses: [10.244.255.0/28]}
-source: {manifests: {path: x}}
-";
-
-    /// What the clock does to control, and only to control.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Mode {
-        Tells,
-        Panics,
-        Hangs,
-    }
-
-    #[derive(Debug)]
-    struct FakeClock {
-        now: Mutex<Duration>,
-        mode: Mutex<Mode>,
-        changed: Condvar,
-    }
-
-    impl FakeClock {
-        fn set(&self, mode: Mode) {
-            *self.mode.lock().unwrap() = mode;
-            self.changed.notify_all();
-        }
-    }
-
-    impl Clock for FakeClock {
-        fn now(&self) -> Duration {
-            if std::thread::current().name() == Some("control") {
-                let mode = self.mode.lock().unwrap();
-                let mode = self.changed.wait_while(mode, |mode| *mode == Mode::Hangs).unwrap();
-                let mode = { *mode };
-                assert_ne!(mode, Mode::Panics, "the clock is broken");
-            }
-            *self.now.lock().unwrap()
-        }
-
-        fn wall(&self) -> SystemTime {
-            SystemTime::UNIX_EPOCH
-        }
-    }
-
-    /// A source that has nothing to say.
-    struct Silent;
-
-    impl Source for Silent {
-        fn describe(&self) -> String {
-            "nothing".to_owned()
-        }
-
-        fn run(self: Box<Self>, _: &Sender<Batch>, stop: &Receiver<Infallible>) {
-            let _ = stop.recv();
-        }
-    }
+    use std::time::Duration;
 
     struct Running {
         clock: Arc<FakeClock>,
@@ -114,18 +54,10 @@ source: {manifests: {path: x}}
     }
 
     fn run() -> Running {
-        let config = sluice_config::parse("test.yaml", CONFIG).unwrap().config;
-        let clock = Arc::new(FakeClock {
-            now: Mutex::default(),
-            mode: Mutex::new(Mode::Tells),
-            changed: Condvar::new(),
-        });
+        let clock = Arc::new(FakeClock::default());
         let (end, worker) = mailbox().unwrap();
-        let facts = [PortFacts { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }];
-        let control =
-            Control::new(config, &facts, Box::new(Silent), vec![end], clock.clone()).unwrap();
-        let (requests, taken) = bounded(4);
-        let handle = ControlHandle::new(requests, &control);
+        let (control, handle, taken) =
+            testing::control(&testing::config(""), vec![end], clock.clone());
         let (sender, events) = unbounded();
         let thread = start(control, taken, handle.is_up.clone(), sender).unwrap();
         Running { clock, handle, worker, events, thread }
@@ -168,11 +100,11 @@ source: {manifests: {path: x}}
             }
         };
         assert_eq!(late, NoAnswer::Late);
-        *clock.now.lock().unwrap() = STUCK_AFTER;
+        clock.pass(STUCK_AFTER);
         let stuck = || handle.trouble().is_some_and(|trouble| trouble.contains("hangs"));
         while !stuck() {
             // It had looked at the new time before it hung.
-            *clock.now.lock().unwrap() += STUCK_AFTER;
+            clock.pass(STUCK_AFTER);
             std::thread::yield_now();
         }
         clock.set(Mode::Tells);

@@ -311,3 +311,6 @@ fn warn(loaded: &Loaded) {
         tracing::warn!("{warning}");
     }
 }
+
+#[cfg(test)]
+mod tests;

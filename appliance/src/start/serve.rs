@@ -86,3 +86,6 @@ fn report(server: &str, ended: std::io::Result<()>) {
         tracing::error!(server, %error, "a server has ended");
     }
 }
+
+#[cfg(test)]
+mod tests;

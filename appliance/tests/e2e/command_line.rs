@@ -93,4 +93,7 @@ fn the_program_describes_itself() {
     assert_eq!(code, Some(0));
     assert!(out.starts_with("| reason | meaning |\n|---|---|\n| `"), "{out}");
     assert!(out.lines().count() > 30, "{out}");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    assert!(readme.contains(&format!("\n\n{out}\n")), "README.md lacks the table:\n{out}");
 }

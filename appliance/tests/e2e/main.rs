@@ -26,5 +26,7 @@ mod order;
 mod path;
 /// Services, reached and refused.
 mod services;
+/// What is shown, and what doctor finds.
+mod views;
 /// Two workers on two queues.
 mod workers;
