@@ -158,7 +158,11 @@ fn dropped(gateway: &Gateway, reason: DropReason) -> u64 {
 }
 
 fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
-    let control = gateway.control.ask(|reply| Request::Status { reply })?;
+    let trouble = gateway.control.trouble();
+    let control = match trouble {
+        Some(_) => None,
+        None => Some(gateway.control.ask(|reply| Request::Status { reply })?),
+    };
     let before = Sample::take(gateway);
     std::thread::sleep(RATES_OVER);
     let rates = Sample::take(gateway).since(&before);
@@ -171,8 +175,11 @@ fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
         (false, false) => "not ready",
     };
     let mut problems = problems(gateway, &ports, &workers);
-    let (published, live) = (control.versions.published, control.versions.live);
-    if live < published {
+    problems.extend(trouble);
+    if let Some(versions) = control.as_ref().map(|control| &control.versions)
+        && versions.live < versions.published
+    {
+        let (published, live) = (versions.published, versions.live);
         problems.push(format!("tables {published} are published, but only {live} is live"));
     }
     for (reason, pps) in &rates.drops {

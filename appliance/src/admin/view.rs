@@ -105,8 +105,9 @@ pub struct StatusView {
     pub frames_free: usize,
     /// Frames in all.
     pub frames: usize,
-    /// Tables, objects, and what is wrong with those.
-    pub control: ControlView,
+    /// Tables, objects, and what is wrong with those; `None` while control has
+    /// ended or hangs.
+    pub control: Option<ControlView>,
     /// What is wrong beside that.
     pub problems: Vec<String>,
 }

@@ -107,7 +107,11 @@ fn workers(out: &mut String, view: &StatusView) {
 }
 
 fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
-    let control = &view.control;
+    let (free, frames) = (count(view.frames_free as u64), count(view.frames as u64));
+    let Some(control) = &view.control else {
+        let _ = writeln!(out, "\ntables   as they were\nframes   {free} of {frames} free");
+        return;
+    };
     let age = match control.versions.published_unix_ms {
         Some(at) => format!("published {} ago", duration_ms(now_unix_ms.saturating_sub(at))),
         None => "none published yet".to_owned(),
@@ -120,20 +124,18 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         "\ntables   version {}, {age}, live on every worker: {}\n\
          source   {}{source}\n\
          objects  {}\n\
-         frames   {} of {} free",
+         frames   {free} of {frames} free",
         control.versions.published,
         control.versions.live,
         control.source,
         objects.join(", "),
-        count(view.frames_free as u64),
-        count(view.frames as u64),
     );
 }
 
 fn wrong(out: &mut String, view: &StatusView) {
-    let diagnostics = &view.control.diagnostics;
+    let diagnostics = view.control.iter().flat_map(|control| &control.diagnostics);
     let is_wrong = |severity| severity != Severity::Info;
-    let all: Vec<_> = diagnostics.iter().filter(|one| is_wrong(one.severity)).collect();
+    let all: Vec<_> = diagnostics.filter(|one| is_wrong(one.severity)).collect();
     if view.problems.is_empty() && all.is_empty() {
         let _ = writeln!(out, "\nnothing is wrong");
         return;

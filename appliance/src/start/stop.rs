@@ -1,4 +1,5 @@
 use super::{Event, Outcome, Running};
+use crate::control::NoAnswer;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use signal_hook::consts::SIGHUP;
 use sluice_control::Request;
@@ -51,7 +52,12 @@ impl Running {
         let Running { config, gateway, workers, control, servers } = self;
         gateway.drain();
         let deadline = Instant::now() + FINISH_TIMEOUT;
-        let told = gateway.control.ask_within(TELL_TIMEOUT, |reply| Request::Stop { reply });
+        let tell = || gateway.control.ask_within(TELL_TIMEOUT, |reply| Request::Stop { reply });
+        // Control that fails over it tells them when it is asked once more.
+        let told = match tell() {
+            Err(NoAnswer::Ended) => tell(),
+            told => told,
+        };
         if let Err(error) = told
             && outcome == Outcome::Asked
         {

@@ -1,7 +1,10 @@
 use super::*;
+use crate::admin::Question;
+use crate::admin::answer::answer;
 use crate::admin::server::Socket;
 use crate::testing::{self, FakeClock, Mode};
 use arrayvec::ArrayVec;
+use serde_json::Value;
 use sluice_io::{BURST, Frame, MemoryPort, PortId, PortStats, RxBurst};
 use std::os::fd::BorrowedFd;
 
@@ -101,6 +104,9 @@ fn a_gateway_whose_control_has_panicked_goes_on_and_ends_in_order() {
     assert!(gateway.not_ready().contains(&trouble));
     assert_eq!(gateway.unhealthy(), [trouble]);
     assert!(gateway.workers.iter().all(|worker| worker.is_up()));
+    let status = answer(&gateway, Question::Status).unwrap();
+    assert_eq!((&status["control"], &status["state"]), (&Value::Null, &"not ready".into()));
+    assert!(status["problems"].to_string().contains("control has ended"), "{status}");
     sender.send(Event::Signal(signal_hook::consts::SIGTERM)).unwrap();
     let outcome = running.wait(Path::new("test.yaml"), &events);
     assert_eq!(outcome, Outcome::Asked);
