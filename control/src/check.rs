@@ -32,7 +32,8 @@ pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     let facts: Vec<_> = config.ports.iter().map(facts).collect();
     match Compiler::new(config, &facts, 0) {
         Ok(mut compiler) => {
-            compiler.compile(&cluster, &cluster.everything(), Duration::ZERO, 0);
+            let changes = cluster.take_changes();
+            compiler.compile(&cluster, &changes, Duration::ZERO, 0);
             all.extend(located(&cluster, &compiler));
         }
         Err(error) => all.push(of_setup(&error)),

@@ -26,7 +26,7 @@ pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use node::Node;
 pub use pod::Pod;
-pub use service::{Protocol, Service, ServicePort, TargetPort};
+pub use service::{Protocol, Service, ServiceAddress, ServicePort, TargetPort};
 pub use slice::Slice;
 
 use labels::LabelIndex;
@@ -114,8 +114,10 @@ impl Cluster {
         self.findings.set(key.clone(), Vec::new());
     }
 
-    /// What has changed since this was last called.
+    /// What has changed since this was last called. It is one change: who has
+    /// which address is decided here.
     pub fn take_changes(&mut self) -> Changes {
+        self.claims.settle();
         std::mem::take(&mut self.changes)
     }
 
@@ -216,14 +218,9 @@ impl Cluster {
         self.pods.iter()
     }
 
-    /// Who claims an address, and with what result.
+    /// Who has an address that Services claim, as of [`Cluster::take_changes`].
     pub fn share(&self, addr: IpAddr) -> Option<Share<'_>> {
         self.claims.share(addr)
-    }
-
-    /// All claimed addresses.
-    pub fn claimed(&self) -> impl Iterator<Item = IpAddr> {
-        self.claims.addresses()
     }
 
     /// Where an object was read.

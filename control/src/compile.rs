@@ -3,7 +3,7 @@ use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Name};
 use sluice_config::Config;
 use sluice_tables::{BackendId, OwnerMap, ServiceId, Tables, VtepId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,17 @@ mod epochs;
 mod local;
 mod nodes;
 mod services;
+mod settle;
+mod strays;
+mod taken;
 mod vips;
 
 use epochs::Epochs;
 use ids::{Ids, Moment};
 use local::Statics;
 use nodes::Nodes;
+use strays::Strays;
+use taken::Taken;
 
 pub use local::{PortFacts, SetupError};
 pub use services::{Half, Halves, Member, Programmed, ProgrammedPort};
@@ -60,6 +65,17 @@ pub struct Compiler {
     is_reset: bool,
     services: BTreeMap<Name, Programmed>,
     nodes: Nodes,
+    strays: Strays,
+    taken: Taken,
+    /// The addresses of Services in the tables, in order.
+    vips: BTreeSet<IpAddr>,
+    /// Addresses of Services for whose sake nodes or pods lack something, and
+    /// the Services that were said to have them.
+    blocked_by: BTreeMap<IpAddr, Name>,
+    /// Addresses of pods for whose sake nodes lack something.
+    blocked_by_pods: BTreeSet<IpAddr>,
+    /// Services that lack an address for the sake of nodes or pods.
+    blocked: BTreeSet<Name>,
     service_ids: Ids<PortKey>,
     backend_ids: Ids<BackendKey>,
     vtep_ids: Ids<Arc<str>>,
@@ -70,7 +86,7 @@ pub struct Compiler {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Nodes,
-    Pod(Name),
+    Stray(IpAddr),
     Service(Name),
 }
 
@@ -90,6 +106,12 @@ impl Compiler {
             is_reset: true,
             services: BTreeMap::new(),
             nodes: Nodes::default(),
+            strays: Strays::default(),
+            taken: Taken::default(),
+            vips: BTreeSet::new(),
+            blocked_by: BTreeMap::new(),
+            blocked_by_pods: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             service_ids: Ids::new(quarantine),
             backend_ids: Ids::new(quarantine),
             vtep_ids: Ids::new(quarantine),
@@ -132,13 +154,20 @@ impl Compiler {
         let changes = if std::mem::take(&mut self.is_reset) {
             self.statics.put(&mut next);
             epochs.route();
-            all = cluster.everything();
+            // What is deleted is no longer in the cluster.
+            let mut everything = cluster.everything();
+            everything.services.extend(changes.services.iter().cloned());
+            everything.pods.extend(changes.pods.iter().cloned());
+            all = everything;
             &all
         } else {
             changes
         };
-        self.compile_nodes(cluster, changes, &mut next, &mut epochs, at);
-        self.compile_services(cluster, changes, &mut next, &mut epochs, at);
+        let mut services = changes.services.clone();
+        if self.compile_nodes(cluster, changes, &mut next, &mut epochs, at) {
+            services.extend(self.blocked.iter().cloned());
+        }
+        self.compile_services(cluster, &services, &mut next, &mut epochs, at);
         if !epochs.is_changed() {
             return None;
         }

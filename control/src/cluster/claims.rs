@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// One Service's claim on an address. Ordered so that the first one has it: a
-/// ClusterIP before a load balancer's address, then by age, then by name.
+/// One Service's claim on an address. Of claims that are first seen together,
+/// the first one in this order has it: a ClusterIP before a load balancer's
+/// address, then by age, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
     is_balancer: bool,
@@ -14,15 +15,35 @@ struct Claim {
     service: Name,
 }
 
-/// Who claims which address.
+/// Who claims which address, and who has it. Who has an address keeps it while
+/// it claims it: a new object never takes down one that is in force.
 #[derive(Debug, Default)]
 pub struct Claims {
-    by_addr: BTreeMap<IpAddr, BTreeMap<Claim, Arc<Service>>>,
+    by_addr: BTreeMap<IpAddr, Claimed>,
+    /// Addresses whose claims have changed since [`Claims::settle`].
+    unsettled: BTreeSet<IpAddr>,
 }
 
 /// The claims on one address.
+#[derive(Debug, Default)]
+struct Claimed {
+    claims: BTreeMap<Claim, Arc<Service>>,
+    holder: Option<Holder>,
+}
+
+/// Who has an address.
+#[derive(Debug)]
+enum Holder {
+    /// One Service: it is its ClusterIP.
+    Sole(Name),
+    /// Load balancers: each port is one's of them.
+    Shared { services: BTreeSet<Name>, ports: BTreeMap<(u16, Protocol), Name> },
+}
+
+/// Who has an address, as a question.
 #[derive(Clone, Copy, Debug)]
 pub struct Share<'a> {
+    holder: &'a Holder,
     claims: &'a BTreeMap<Claim, Arc<Service>>,
 }
 
@@ -31,8 +52,9 @@ impl Claims {
     /// same addresses.
     pub fn add(&mut self, name: &Name, service: &Arc<Service>) -> BTreeSet<Name> {
         for (addr, is_balancer) in service.vips() {
-            let claims = self.by_addr.entry(addr).or_default();
-            claims.insert(Claim::of(name, service, is_balancer), service.clone());
+            let claimed = self.by_addr.entry(addr).or_default();
+            claimed.claims.insert(Claim::of(name, service, is_balancer), service.clone());
+            self.unsettled.insert(addr);
         }
         self.others(name, service)
     }
@@ -42,34 +64,41 @@ impl Claims {
     pub fn remove(&mut self, name: &Name, service: &Arc<Service>) -> BTreeSet<Name> {
         let others = self.others(name, service);
         for (addr, is_balancer) in service.vips() {
-            if let Some(claims) = self.by_addr.get_mut(&addr) {
-                claims.remove(&Claim::of(name, service, is_balancer));
-                if claims.is_empty() {
-                    self.by_addr.remove(&addr);
-                }
+            if let Some(claimed) = self.by_addr.get_mut(&addr) {
+                claimed.claims.remove(&Claim::of(name, service, is_balancer));
+                self.unsettled.insert(addr);
             }
         }
         others
+    }
+
+    /// Decides who has the addresses whose claims have changed. What came and
+    /// went in between counts as one change.
+    pub fn settle(&mut self) {
+        for addr in std::mem::take(&mut self.unsettled) {
+            let Some(claimed) = self.by_addr.get_mut(&addr) else { continue };
+            if claimed.claims.is_empty() {
+                self.by_addr.remove(&addr);
+            } else {
+                claimed.holder = claimed.next_holder();
+            }
+        }
     }
 
     fn others(&self, name: &Name, service: &Service) -> BTreeSet<Name> {
         service
             .vips()
             .filter_map(|(addr, _)| self.by_addr.get(&addr))
-            .flat_map(BTreeMap::keys)
+            .flat_map(|claimed| claimed.claims.keys())
             .map(|claim| claim.service.clone())
             .filter(|other| other != name)
             .collect()
     }
 
-    /// The claims on an address, if there are any.
+    /// Who has an address, as of the last [`Claims::settle`].
     pub fn share(&self, addr: IpAddr) -> Option<Share<'_>> {
-        self.by_addr.get(&addr).map(|claims| Share { claims })
-    }
-
-    /// All claimed addresses, in order.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.by_addr.keys().copied()
+        let claimed = self.by_addr.get(&addr)?;
+        Some(Share { holder: claimed.holder.as_ref()?, claims: &claimed.claims })
     }
 }
 
@@ -80,28 +109,155 @@ impl Claim {
     }
 }
 
+impl Claimed {
+    fn next_holder(&mut self) -> Option<Holder> {
+        let of = |is_balancer: bool| {
+            let claims = self.claims.keys().filter(move |claim| claim.is_balancer == is_balancer);
+            claims.map(|claim| claim.service.clone()).collect::<BTreeSet<_>>()
+        };
+        let (cluster, balancers) = (of(false), of(true));
+        let (before, ports_before) = match self.holder.take() {
+            Some(Holder::Sole(name)) if cluster.contains(&name) => {
+                return Some(Holder::Sole(name));
+            }
+            Some(Holder::Sole(name)) => (BTreeSet::from([name]), BTreeMap::new()),
+            Some(Holder::Shared { services, ports }) => (services, ports),
+            None => Default::default(),
+        };
+        let first = self.claims.keys().next().filter(|claim| !claim.is_balancer);
+        if let Some(first) = first
+            && before.intersection(&balancers).all(|staying| *staying == first.service)
+        {
+            return Some(Holder::Sole(first.service.clone()));
+        }
+        let mut ports = BTreeMap::new();
+        for (claim, service) in self.claims.iter().filter(|(claim, _)| claim.is_balancer) {
+            for port in &service.ports {
+                let owner = ports.entry((port.port, port.protocol));
+                let owner = owner.or_insert_with(|| claim.service.clone());
+                // Who has had the port goes before who claims it first.
+                if ports_before.get(&(port.port, port.protocol)) == Some(&claim.service) {
+                    owner.clone_from(&claim.service);
+                }
+            }
+        }
+        Some(Holder::Shared { services: balancers, ports })
+    }
+}
+
 impl<'a> Share<'a> {
     /// The Service that has the address to itself, since it is its ClusterIP.
     /// Load balancers' addresses are shared.
     pub fn sole_owner(self) -> Option<&'a Name> {
-        let first = self.claims.keys().next()?;
-        (!first.is_balancer).then_some(&first.service)
+        match self.holder {
+            Holder::Sole(name) => Some(name),
+            Holder::Shared { .. } => None,
+        }
+    }
+
+    /// The Services that have the address together, as load balancers.
+    pub fn balancers(self) -> Option<&'a BTreeSet<Name>> {
+        match self.holder {
+            Holder::Sole(_) => None,
+            Holder::Shared { services, .. } => Some(services),
+        }
+    }
+
+    /// A Service that has the address: the only one, or the first by name.
+    pub fn holder(self) -> Option<&'a Name> {
+        self.sole_owner().or_else(|| self.balancers()?.first())
     }
 
     /// The Service that a port of the address belongs to.
     pub fn owner(self, port: u16, protocol: Protocol) -> Option<&'a Name> {
-        if let Some(owner) = self.sole_owner() {
-            return Some(owner);
+        match self.holder {
+            Holder::Sole(name) => Some(name),
+            Holder::Shared { ports, .. } => ports.get(&(port, protocol)),
         }
-        let has = |service: &Service| {
-            service.ports.iter().any(|p| p.port == port && p.protocol == protocol)
-        };
-        self.claims.iter().find(|(_, service)| has(service)).map(|(claim, _)| &claim.service)
     }
 
     /// Whether the address is for the outside.
     pub fn is_announced(self) -> bool {
         let owner = self.sole_owner();
         self.claims.keys().any(|c| c.is_balancer && owner.is_none_or(|owner| *owner == c.service))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::object::{Kind, decode};
+    use serde_json::json;
+
+    const ADDR: &str = "198.51.100.1";
+
+    /// Applies a Service with the address as ClusterIP or for the outside.
+    fn apply(cluster: &mut Cluster, name: &str, is_balancer: bool, ports: &[u16]) {
+        let ports: Vec<_> =
+            ports.iter().map(|p| json!({"name": format!("p{p}"), "port": p})).collect();
+        let object = if is_balancer {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                   "spec": {"type": "LoadBalancer", "ports": ports},
+                   "status": {"loadBalancer": {"ingress": [{"ip": ADDR}]}}})
+        } else {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                   "spec": {"clusterIP": ADDR, "ports": ports}})
+        };
+        cluster.apply(&decode(Kind::Service, &object).unwrap(), None);
+    }
+
+    fn delete(cluster: &mut Cluster, name: &str) {
+        cluster.delete(&Name::new("default", name).key(Kind::Service));
+    }
+
+    /// Who has ports 80 and 81.
+    fn owners(cluster: &mut Cluster) -> [String; 2] {
+        cluster.take_changes();
+        let share = cluster.share(ADDR.parse().unwrap());
+        [80, 81].map(|port| {
+            let owner = share.and_then(|share| share.owner(port, Protocol::Tcp));
+            owner.map_or_else(|| "-".to_owned(), |name| name.name.to_string())
+        })
+    }
+
+    #[test]
+    fn who_has_an_address_keeps_it() {
+        let mut cluster = Cluster::default();
+        apply(&mut cluster, "m", false, &[80]);
+        assert_eq!(owners(&mut cluster), ["m", "m"]);
+        apply(&mut cluster, "a", false, &[80]);
+        apply(&mut cluster, "b", true, &[80]);
+        assert_eq!(owners(&mut cluster), ["m", "m"]);
+        // Written anew in one change, it is the same.
+        delete(&mut cluster, "m");
+        apply(&mut cluster, "m", false, &[80, 81]);
+        assert_eq!(owners(&mut cluster), ["m", "m"]);
+        delete(&mut cluster, "m");
+        assert_eq!(owners(&mut cluster), ["a", "a"]);
+        delete(&mut cluster, "a");
+        assert_eq!(owners(&mut cluster), ["b", "-"]);
+        delete(&mut cluster, "b");
+        assert_eq!(owners(&mut cluster), ["-", "-"]);
+    }
+
+    #[test]
+    fn who_has_a_port_keeps_it() {
+        let mut cluster = Cluster::default();
+        apply(&mut cluster, "c", true, &[80]);
+        apply(&mut cluster, "d", true, &[80, 81]);
+        assert_eq!(owners(&mut cluster), ["c", "d"], "seen together: by name");
+        apply(&mut cluster, "c", true, &[80, 81]);
+        assert_eq!(owners(&mut cluster), ["c", "d"]);
+        // A ClusterIP does not take a live load balancer's address.
+        apply(&mut cluster, "a", false, &[80]);
+        apply(&mut cluster, "b", true, &[80]);
+        assert_eq!(owners(&mut cluster), ["c", "d"]);
+        delete(&mut cluster, "d");
+        assert_eq!(owners(&mut cluster), ["c", "c"]);
+        delete(&mut cluster, "c");
+        assert_eq!(owners(&mut cluster), ["b", "-"], "it has had the address longer than a");
+        delete(&mut cluster, "b");
+        assert_eq!(owners(&mut cluster), ["a", "a"]);
     }
 }

@@ -1,6 +1,5 @@
 use super::Cluster;
 use super::address;
-use super::pod::Pod;
 use super::service::{Service, TargetPort};
 use super::slice::SliceEndpoint;
 use crate::diagnostic::Finding;
@@ -36,8 +35,8 @@ impl EndpointState {
 pub enum EndpointFrom {
     /// In a slice, at this index.
     Slice(Name, usize),
-    /// In a pod, at this index of its addresses.
-    Pod(Name, usize),
+    /// In a pod, at this path.
+    Pod(Name, Arc<str>),
 }
 
 impl EndpointFrom {
@@ -47,7 +46,7 @@ impl EndpointFrom {
             EndpointFrom::Slice(name, i) => {
                 (name.key(Kind::EndpointSlice), format!("endpoints[{i}].addresses[0]"))
             }
-            EndpointFrom::Pod(name, i) => (name.key(Kind::Pod), Pod::ip_path(*i)),
+            EndpointFrom::Pod(name, path) => (name.key(Kind::Pod), path.to_string()),
         }
     }
 }
@@ -158,14 +157,14 @@ impl Cluster {
                 is_known[i] = true;
                 for (family, wanted) in ["IPv4", "IPv6"].into_iter().zip(service.families) {
                     let ip = pod.ips.iter().find(|(_, ip)| address::family(*ip) == family);
-                    let Some(&(index, ip)) = ip.filter(|_| wanted) else { continue };
+                    let Some((path, ip)) = ip.filter(|_| wanted) else { continue };
                     let endpoint = Endpoint {
                         state,
                         pod: Some(pod_name.name.clone()),
                         node: pod.node.clone(),
-                        from: EndpointFrom::Pod(pod_name.clone(), index),
+                        from: EndpointFrom::Pod(pod_name.clone(), path.clone()),
                     };
-                    result.add(i, ip, number, endpoint);
+                    result.add(i, *ip, number, endpoint);
                 }
             }
         }

@@ -1,7 +1,8 @@
+use super::address;
 use crate::diagnostic::Finding;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Our annotations, which come first.
 const VTEP_ADDRESS: &str = "sluice.dev/vtep-address";
@@ -16,12 +17,14 @@ const FLANNEL_DATA: [&str; 2] =
 /// A Node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
+    /// When it was made, in seconds since 1970; where two nodes that are new
+    /// claim the same, the older one has it.
+    pub created: Option<i64>,
     /// The ranges of its pods; the path of each in the manifest.
     pub pod_cidrs: Vec<(String, IpNet)>,
-    /// Its tunnel endpoint over IPv4.
-    pub vtep_v4: Option<Ipv4Addr>,
-    /// Its tunnel endpoint over IPv6.
-    pub vtep_v6: Option<Ipv6Addr>,
+    /// Its tunnel endpoints, at most one of each family; the path of each in
+    /// the manifest.
+    pub vteps: Vec<(String, IpAddr)>,
     /// The MAC of its VXLAN device.
     pub vtep_mac: Option<[u8; 6]>,
     /// Addresses of the node itself.
@@ -31,20 +34,14 @@ pub struct Node {
 impl Node {
     /// Reduces a node; what is left out becomes a finding.
     pub fn reduce(node: &v1::Node, findings: &mut Vec<Finding>) -> Self {
-        let addresses = internal_addresses(node);
-        let vteps = vtep_addresses(node, &addresses, findings);
+        let internal = internal_addresses(node);
+        let created = node.metadata.creation_timestamp.as_ref();
         Node {
+            created: created.map(|time| time.0.as_second()),
             pod_cidrs: pod_cidrs(node),
-            vtep_v4: vteps.iter().find_map(|ip| match ip {
-                IpAddr::V4(ip) => Some(*ip),
-                IpAddr::V6(_) => None,
-            }),
-            vtep_v6: vteps.iter().find_map(|ip| match ip {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(ip) => Some(*ip),
-            }),
+            vteps: vteps(node, &internal, findings),
             vtep_mac: vtep_mac(node, findings),
-            addresses,
+            addresses: internal.iter().filter_map(|(_, text)| text.parse().ok()).collect(),
         }
     }
 
@@ -62,11 +59,13 @@ fn path(name: &str) -> String {
     format!("metadata.annotations.{name}")
 }
 
-fn internal_addresses(node: &v1::Node) -> Vec<IpAddr> {
+/// The addresses of type InternalIP, with their paths.
+fn internal_addresses(node: &v1::Node) -> Vec<(String, &str)> {
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     addresses
-        .filter(|address| address.type_ == "InternalIP")
-        .filter_map(|address| address.address.parse().ok())
+        .enumerate()
+        .filter(|(_, address)| address.type_ == "InternalIP")
+        .map(|(i, address)| (format!("status.addresses[{i}].address"), address.address.as_str()))
         .collect()
 }
 
@@ -83,32 +82,35 @@ fn pod_cidrs(node: &v1::Node) -> Vec<(String, IpNet)> {
         .collect()
 }
 
-fn vtep_addresses(
+/// The first address of each family; those that can be none are findings.
+fn vteps(
     node: &v1::Node,
-    internal: &[IpAddr],
+    internal: &[(String, &str)],
     findings: &mut Vec<Finding>,
-) -> Vec<IpAddr> {
-    let told: Vec<(&str, &str)> = match annotation(node, VTEP_ADDRESS) {
-        Some(list) => list.split(',').map(|ip| (VTEP_ADDRESS, ip.trim())).collect(),
+) -> Vec<(String, IpAddr)> {
+    let told: Vec<(String, &str)> = match annotation(node, VTEP_ADDRESS) {
+        Some(list) => list.split(',').map(|ip| (path(VTEP_ADDRESS), ip.trim())).collect(),
         None => [FLANNEL_V4, FLANNEL_V6]
             .into_iter()
-            .filter_map(|name| Some((name, annotation(node, name)?)))
+            .filter_map(|name| Some((path(name), annotation(node, name)?)))
             .collect(),
     };
-    if told.is_empty() {
-        return internal.to_vec();
-    }
-    let mut vteps = Vec::new();
-    for (name, text) in told {
-        match text.parse::<IpAddr>() {
-            Ok(ip) if !ip.is_multicast() && !ip.is_unspecified() && !ip.is_loopback() => {
-                vteps.push(ip);
-            }
-            _ => {
-                let message = format!("{text:?} is no address of a node; it is ignored");
-                findings.push(Finding::error(path(name), message).expected("a unicast address"));
-            }
-        }
+    let told = if told.is_empty() { internal.to_vec() } else { told };
+    let mut vteps: Vec<(String, IpAddr)> = Vec::new();
+    for (path, text) in told {
+        let reason = match text.parse::<IpAddr>() {
+            Err(_) => "no IP address",
+            Ok(ip) => match address::unusable(ip) {
+                Some(reason) => reason,
+                None if vteps.iter().any(|(_, other)| other.is_ipv4() == ip.is_ipv4()) => continue,
+                None => {
+                    vteps.push((path, ip));
+                    continue;
+                }
+            },
+        };
+        let message = format!("{text:?} is {reason}; it is no tunnel endpoint");
+        findings.push(Finding::error(path, message).expected("a unicast address"));
     }
     vteps
 }
@@ -178,15 +180,16 @@ mod tests {
         ];
         let ours = [(VTEP_ADDRESS, "192.0.2.3, 2001:db8::3"), (VTEP_MAC, "0a:00:00:00:00:03")];
         let mut findings = Vec::new();
+        let ips = |node: &Node| node.vteps.iter().map(|(_, ip)| ip.to_string()).collect::<Vec<_>>();
         let reduced = Node::reduce(&node(&[&flannel[..], &ours[..]].concat()), &mut findings);
-        assert_eq!(reduced.vtep_v4, Some([192, 0, 2, 3].into()));
-        assert_eq!(reduced.vtep_v6, Some("2001:db8::3".parse().unwrap()));
+        assert_eq!(ips(&reduced), ["192.0.2.3", "2001:db8::3"]);
         assert_eq!(reduced.vtep_mac, Some([10, 0, 0, 0, 0, 3]));
         let reduced = Node::reduce(&node(&flannel), &mut findings);
-        assert_eq!(reduced.vtep_v4, Some([192, 0, 2, 2].into()));
+        assert_eq!(ips(&reduced), ["192.0.2.2", "2001:db8::2"]);
         assert_eq!(reduced.vtep_mac, Some([10, 0, 0, 0, 0, 2]));
         let reduced = Node::reduce(&node(&[]), &mut findings);
-        assert_eq!((reduced.vtep_v4, reduced.vtep_mac), (Some([192, 0, 2, 9].into()), None));
+        assert_eq!((ips(&reduced), reduced.vtep_mac), (vec!["192.0.2.9".to_owned()], None));
+        assert_eq!(reduced.vteps[0].0, "status.addresses[0].address");
         assert!(findings.is_empty());
     }
 
@@ -195,8 +198,20 @@ mod tests {
         let mut findings = Vec::new();
         let bad = [(VTEP_ADDRESS, "224.0.0.1,x"), (VTEP_MAC, "01:00:5e:00:00:01")];
         let reduced = Node::reduce(&node(&bad), &mut findings);
-        assert_eq!((reduced.vtep_v4, reduced.vtep_mac), (None, None));
+        assert_eq!((reduced.vteps.len(), reduced.vtep_mac), (0, None));
         assert_eq!(findings.len(), 3);
         assert!(parse_mac("0a:0:0:0:0:1").is_none() && parse_mac("").is_none());
+    }
+
+    #[test]
+    fn internal_addresses_are_no_better() {
+        for bad in ["224.0.0.1", "127.0.0.1", "fe80::1", "::ffff:10.0.0.1", "node-1"] {
+            let mut node = node(&[]);
+            let status = node.status.get_or_insert_default();
+            status.addresses.get_or_insert_default()[0].address = bad.into();
+            let mut findings = Vec::new();
+            assert_eq!(Node::reduce(&node, &mut findings).vteps, [], "{bad}");
+            assert_eq!(findings[0].path, "status.addresses[0].address", "{bad}");
+        }
     }
 }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 /// A Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its usable addresses, none once it has ended (phase Failed or
-    /// Succeeded). The index is the one in `status.podIPs`.
-    pub ips: Vec<(usize, IpAddr)>,
+    /// Succeeded); the path of each in the manifest.
+    pub ips: Vec<(Arc<str>, IpAddr)>,
     /// The node that it is on.
     pub node: Option<Arc<str>>,
     /// It uses its node's addresses.
@@ -39,7 +41,9 @@ impl Pod {
             findings.push(Finding::warning("status.conditions", message).expected(expected));
         }
         let spec = pod.spec.as_ref();
+        let created = pod.metadata.creation_timestamp.as_ref();
         Pod {
+            created: created.map(|time| time.0.as_second()),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             ips: if has_ended { Vec::new() } else { ips(&status, findings) },
             node: spec.and_then(|spec| spec.node_name.as_deref()).map(Into::into),
@@ -49,29 +53,25 @@ impl Pod {
             ports: spec.map(named_ports).unwrap_or_default(),
         }
     }
-
-    /// The path of an address in the manifest.
-    pub fn ip_path(index: usize) -> String {
-        format!("status.podIPs[{index}].ip")
-    }
 }
 
-fn ips(status: &v1::PodStatus, findings: &mut Vec<Finding>) -> Vec<(usize, IpAddr)> {
+fn ips(status: &v1::PodStatus, findings: &mut Vec<Finding>) -> Vec<(Arc<str>, IpAddr)> {
     let list = status.pod_ips.as_deref().unwrap_or_default();
     let all: Vec<(String, &str)> = if list.is_empty() {
         status.pod_ip.iter().map(|ip| ("status.podIP".to_owned(), ip.as_str())).collect()
     } else {
-        list.iter().enumerate().map(|(i, ip)| (Pod::ip_path(i), ip.ip.as_str())).collect()
+        let path = |i: usize| format!("status.podIPs[{i}].ip");
+        list.iter().enumerate().map(|(i, ip)| (path(i), ip.ip.as_str())).collect()
     };
     let mut ips = Vec::new();
-    for (index, (path, text)) in all.into_iter().enumerate() {
+    for (path, text) in all {
         let reason = match text.parse::<IpAddr>() {
             _ if text.is_empty() => continue,
             Err(_) => "no IP address",
             Ok(ip) => match address::unusable(ip) {
                 Some(reason) => reason,
                 None => {
-                    ips.push((index, ip));
+                    ips.push((path.into(), ip));
                     continue;
                 }
             },

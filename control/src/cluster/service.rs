@@ -1,6 +1,6 @@
 use super::address;
 use crate::diagnostic::Finding;
-use k8s_openapi::api::core::v1::{self, ServiceSpec};
+use k8s_openapi::api::core::v1::{self, LoadBalancerIngress, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -65,22 +65,31 @@ pub struct ServicePort {
     pub target: TargetPort,
 }
 
+/// An address of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// The address.
+    pub addr: IpAddr,
+    /// It is for the outside: one of `status.loadBalancer.ingress`.
+    pub is_balancer: bool,
+    /// Its path in the manifest.
+    pub path: String,
+}
+
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// `spec.type`.
     pub kind: String,
-    /// When it was made, in seconds since 1970; where two Services claim one
-    /// address, the older one has it.
+    /// When it was made, in seconds since 1970; where two Services that are new
+    /// claim one address, the older one has it.
     pub created: Option<i64>,
     /// Its ports of protocols that are understood.
     pub ports: Vec<ServicePort>,
     /// Labels of its pods; empty: its endpoints come from elsewhere.
     pub selector: BTreeMap<String, String>,
-    /// Addresses inside the cluster.
-    pub cluster_ips: Vec<IpAddr>,
-    /// Addresses for the outside: `status.loadBalancer.ingress`.
-    pub balancer_ips: Vec<IpAddr>,
+    /// Its addresses, those inside the cluster first.
+    pub addresses: Vec<ServiceAddress>,
     /// Families of endpoints that it has: IPv4, IPv6.
     pub families: [bool; 2],
     /// Whether pods count as ready whatever they say.
@@ -95,14 +104,22 @@ impl Service {
         let is_external_name = kind == "ExternalName";
         let is_headless = spec.cluster_ip.as_deref() == Some("None")
             || spec.cluster_ips.iter().flatten().any(|ip| ip == "None");
-        let cluster_ips =
+        let mut addresses =
             if is_headless || is_external_name { Vec::new() } else { cluster_ips(&spec, findings) };
-        let balancer_ips =
-            if kind == "LoadBalancer" { balancer_ips(service, findings) } else { Vec::new() };
-        if cluster_ips.is_empty() && balancer_ips.is_empty() && !is_headless && !is_external_name {
+        let families = families(&spec, &addresses);
+        let is_balancer = kind == "LoadBalancer";
+        if is_balancer {
+            addresses.extend(balancer_ips(service, findings));
+        }
+        if addresses.is_empty() && !is_headless && !is_external_name {
             let message = "has no address; nothing is forwarded to it";
             let expected = "`spec.clusterIP`, or `status.loadBalancer.ingress` of a LoadBalancer";
             findings.push(Finding::warning("spec.clusterIP", message).expected(expected));
+        } else if is_balancer && ingress(service).is_empty() {
+            let message = "is empty; the Service is not reached from outside";
+            let finding = Finding::warning("status.loadBalancer", message);
+            findings
+                .push(finding.expected("`ingress` with an address, as a load balancer sets it"));
         }
         if !is_headless && !is_external_name {
             warn_of_unsupported(&spec, findings);
@@ -111,10 +128,9 @@ impl Service {
         Service {
             created: metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
             ports: ports(&spec, findings),
-            families: families(&spec, &cluster_ips),
+            families,
             selector: spec.selector.unwrap_or_default(),
-            cluster_ips,
-            balancer_ips,
+            addresses,
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
             kind,
         }
@@ -122,25 +138,27 @@ impl Service {
 
     /// All its addresses: (address, whether it is for the outside).
     pub fn vips(&self) -> impl Iterator<Item = (IpAddr, bool)> {
-        let cluster = self.cluster_ips.iter().map(|&ip| (ip, false));
-        cluster.chain(self.balancer_ips.iter().map(|&ip| (ip, true)))
+        self.addresses.iter().map(|address| (address.addr, address.is_balancer))
     }
 }
 
-fn cluster_ips(spec: &ServiceSpec, findings: &mut Vec<Finding>) -> Vec<IpAddr> {
+fn cluster_ips(spec: &ServiceSpec, findings: &mut Vec<Finding>) -> Vec<ServiceAddress> {
     let list = spec.cluster_ips.as_deref().unwrap_or_default();
     let all: Vec<(String, &String)> = if list.is_empty() {
         spec.cluster_ip.iter().map(|ip| ("spec.clusterIP".to_owned(), ip)).collect()
     } else {
         list.iter().enumerate().map(|(i, ip)| (format!("spec.clusterIPs[{i}]"), ip)).collect()
     };
-    usable(all.into_iter().filter(|(_, ip)| !ip.is_empty()), findings)
+    usable(all.into_iter().filter(|(_, ip)| !ip.is_empty()), false, findings)
 }
 
-fn balancer_ips(service: &v1::Service, findings: &mut Vec<Finding>) -> Vec<IpAddr> {
+fn ingress(service: &v1::Service) -> &[LoadBalancerIngress] {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
-    let all = ingress
+    balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default()
+}
+
+fn balancer_ips(service: &v1::Service, findings: &mut Vec<Finding>) -> Vec<ServiceAddress> {
+    let all = ingress(service)
         .iter()
         .enumerate()
         // With ipMode Proxy the load balancer answers itself (KEP-1860).
@@ -148,29 +166,29 @@ fn balancer_ips(service: &v1::Service, findings: &mut Vec<Finding>) -> Vec<IpAdd
         .filter_map(|(i, ingress)| {
             Some((format!("status.loadBalancer.ingress[{i}].ip"), ingress.ip.as_ref()?))
         });
-    usable(all.filter(|(_, ip)| !ip.is_empty()), findings)
+    usable(all.filter(|(_, ip)| !ip.is_empty()), true, findings)
 }
 
 fn usable<'a>(
     all: impl Iterator<Item = (String, &'a String)>,
+    is_balancer: bool,
     findings: &mut Vec<Finding>,
-) -> Vec<IpAddr> {
-    let mut good: Vec<IpAddr> = Vec::new();
+) -> Vec<ServiceAddress> {
+    let mut good: Vec<ServiceAddress> = Vec::new();
     for (path, text) in all {
         let reason = match text.parse::<IpAddr>() {
-            Err(_) => Some("no IP address"),
-            Ok(ip) => {
-                let reason = address::unusable(ip);
-                if reason.is_none() && !good.contains(&ip) {
-                    good.push(ip);
+            Err(_) => "no IP address",
+            Ok(addr) => match address::unusable(addr) {
+                Some(reason) => reason,
+                None if good.iter().any(|other| other.addr == addr) => continue,
+                None => {
+                    good.push(ServiceAddress { addr, is_balancer, path });
+                    continue;
                 }
-                reason
-            }
+            },
         };
-        if let Some(reason) = reason {
-            let message = format!("{text:?} is {reason}; the Service is not reached by it");
-            findings.push(Finding::error(path, message).expected("a unicast address"));
-        }
+        let message = format!("{text:?} is {reason}; the Service is not reached by it");
+        findings.push(Finding::error(path, message).expected("a unicast address"));
     }
     good
 }
@@ -200,10 +218,11 @@ fn ports(spec: &ServiceSpec, findings: &mut Vec<Finding>) -> Vec<ServicePort> {
 }
 
 /// `spec.ipFamilies`, else those of the ClusterIPs, else both.
-fn families(spec: &ServiceSpec, cluster_ips: &[IpAddr]) -> [bool; 2] {
+fn families(spec: &ServiceSpec, cluster_ips: &[ServiceAddress]) -> [bool; 2] {
     let told = spec.ip_families.as_deref().unwrap_or_default();
     let families = if told.is_empty() {
-        [cluster_ips.iter().any(IpAddr::is_ipv4), cluster_ips.iter().any(IpAddr::is_ipv6)]
+        let some = |is_ipv4| cluster_ips.iter().any(|ip| ip.addr.is_ipv4() == is_ipv4);
+        [some(true), some(false)]
     } else {
         [told.iter().any(|f| f == "IPv4"), told.iter().any(|f| f == "IPv6")]
     };

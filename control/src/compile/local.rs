@@ -5,6 +5,7 @@ use sluice_tables::{
     Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool, Tables, V4, V6,
     Vxlan,
 };
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use thiserror::Error;
@@ -59,6 +60,12 @@ pub(super) struct Statics {
     pub(super) node_name: Option<String>,
     /// Ranges of pod addresses, as configured.
     pub(super) pod_cidrs: Vec<IpNet>,
+    /// Ranges of ClusterIPs, as configured.
+    service_cidrs: Vec<IpNet>,
+    /// The subnets of the ports.
+    subnets: Vec<(IpNet, PortId)>,
+    /// The next hops of `routes`.
+    next_hops: BTreeSet<IpAddr>,
 }
 
 /// One family's half.
@@ -85,6 +92,9 @@ impl Statics {
             local: Arc::new(local),
             node_name: config.node_name.clone(),
             pod_cidrs: config.cluster.pod_cidrs.clone(),
+            service_cidrs: config.cluster.service_cidrs.clone(),
+            subnets: subnets(config),
+            next_hops: config.routes.iter().filter_map(|route| route.via).collect(),
         })
     }
 
@@ -118,6 +128,62 @@ impl Statics {
         }
     }
 
+    /// Who has an address by the configuration alone, so that no Service and no
+    /// pod can have it; in words.
+    pub(super) fn holder(&self, addr: IpAddr) -> Option<String> {
+        let hop = || self.next_hops.contains(&addr).then(|| "a next hop of `routes`".to_owned());
+        self.reserved(addr).or_else(hop)
+    }
+
+    /// What makes an address one that no node can have; in words.
+    pub(super) fn reserved(&self, addr: IpAddr) -> Option<String> {
+        if let Some(own) = self.own(addr) {
+            return Some(self.describe(own));
+        }
+        self.subnets.iter().find_map(|(net, _)| {
+            let is_shared = net.max_prefix_len() - net.prefix_len() >= 2;
+            let what = match addr {
+                _ if !is_shared => return None,
+                IpAddr::V4(_) if addr == net.network() => "network",
+                IpAddr::V4(_) if addr == net.broadcast() => "broadcast",
+                // RFC 4291 section 2.6.1
+                IpAddr::V6(_) if addr == net.network() => "subnet-router anycast",
+                _ => return None,
+            };
+            Some(format!("the {what} address of {net}"))
+        })
+    }
+
+    /// The subnet of a port that an address is in; in words.
+    pub(super) fn subnet_of(&self, addr: IpAddr) -> Option<String> {
+        let (net, port) = self.subnets.iter().find(|(net, _)| net.contains(&addr))?;
+        Some(format!("the subnet {net} of port {}", self.port_name(*port)))
+    }
+
+    /// Why a range is no range of pods: what it does that it must not.
+    pub(super) fn reserved_in(&self, range: &IpNet) -> Option<String> {
+        let overlaps = |net: &IpNet| net.contains(range) || range.contains(net);
+        if let Some(own) = self.port_addresses().filter(|own| range.contains(own)).min() {
+            return Some(format!("contains the gateway's own address {own}"));
+        }
+        if let Some(hop) = self.next_hops.iter().find(|hop| range.contains(*hop)) {
+            return Some(format!("contains {hop}, a next hop of `routes`"));
+        }
+        if let Some((net, port)) = self.subnets.iter().find(|(net, _)| overlaps(net)) {
+            return Some(format!("overlaps the subnet {net} of port {}", self.port_name(*port)));
+        }
+        let services = self.service_cidrs.iter().find(|net| overlaps(net));
+        services.map(|net| format!("overlaps {net} of `cluster.service_cidrs`"))
+    }
+
+    /// Whether the ports' subnets or `routes` lead to an address.
+    pub(super) fn is_reached(&self, addr: IpAddr) -> bool {
+        match addr {
+            IpAddr::V4(addr) => self.v4.is_reached(addr.octets()),
+            IpAddr::V6(addr) => self.v6.is_reached(addr.octets()),
+        }
+    }
+
     /// Our own addresses other than those of the SNAT pool.
     pub(super) fn port_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let is_port = |(_, own): &(IpAddr, LocalAddress)| *own != LocalAddress::Snat;
@@ -134,15 +200,37 @@ impl Statics {
 
     /// How an address is our own, in words.
     pub(super) fn describe(&self, own: LocalAddress) -> String {
-        let port = |id: PortId| {
-            self.local.ports.get(usize::from(id.0)).map_or("", |port| port.name.as_str())
-        };
+        let port = |id| self.port_name(id);
         match own {
             LocalAddress::Port(id) => format!("the gateway's own address on port {}", port(id)),
             LocalAddress::Kernel(id) => format!("a kernel address on port {}", port(id)),
             LocalAddress::Snat => "an address of the SNAT pool".to_owned(),
         }
     }
+
+    fn port_name(&self, id: PortId) -> &str {
+        self.local.ports.get(usize::from(id.0)).map_or("", |port| port.name.as_str())
+    }
+}
+
+impl<F: Family> StaticHalf<F> {
+    /// Whether the static routes lead to an address, by the longest prefix.
+    fn is_reached(&self, addr: F::Addr) -> bool {
+        let nobody = self.blackholes.iter().map(|&(net, len)| (net, len, RouteTarget::Blackhole));
+        let holds = |(net, len, _): &(F::Addr, u8, RouteTarget<F>)| {
+            IpNet::new(F::to_ip(*net), *len).is_ok_and(|net| net.contains(&F::to_ip(addr)))
+        };
+        let all = nobody.chain(self.routes.iter().copied()).filter(holds);
+        all.max_by_key(|(_, len, _)| *len).is_some_and(|route| route.2 != RouteTarget::Blackhole)
+    }
+}
+
+fn subnets(config: &Config) -> Vec<(IpNet, PortId)> {
+    let ports = config.ports.iter().enumerate();
+    let subnets = ports.flat_map(|(index, port)| {
+        port.addresses.iter().map(move |net| (net.trunc(), port_id(index)))
+    });
+    subnets.collect()
 }
 
 fn port_id(index: usize) -> PortId {

@@ -1,32 +1,24 @@
 //! Nodes: tunnel endpoints, and the routes to their pods.
 
+use super::Compiler;
+use super::Subject;
 use super::epochs::Epochs;
 use super::ids::Moment;
 use super::local::{StaticHalf, Statics};
-use super::{Compiler, Subject};
-use crate::cluster::{Changes, Cluster, Node, Pod};
-use crate::diagnostic::Finding;
-use crate::object::{Key, Kind, Name};
+use super::settle::Settling;
+use super::vips::InForce;
+use crate::cluster::{Changes, Cluster, Node};
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use sluice_tables::{Family, RouteTarget, Routes, Tables, V4, V6, Vtep, VtepId, Vxlan};
-use std::collections::BTreeMap;
+use sluice_tables::{Family, RouteTarget, Routes, Tables, V4, V6, Vtep, VtepId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is known of nodes and their pods.
+/// The tunnel endpoints in the tables, by node.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    /// The tunnel endpoints in the tables, by node.
     vteps: BTreeMap<Arc<str>, VtepId>,
-    /// Pods whose addresses are outside of their node's ranges.
-    strays: BTreeMap<Name, Vec<Stray>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stray {
-    addr: IpAddr,
-    node: Arc<str>,
 }
 
 impl Nodes {
@@ -39,6 +31,8 @@ impl Nodes {
 type Ranges = Vec<(IpNet, Option<VtepId>)>;
 
 impl Compiler {
+    /// Compiles tunnels and routes; true if nodes or pods have other addresses
+    /// than before.
     pub(super) fn compile_nodes(
         &mut self,
         cluster: &Cluster,
@@ -46,253 +40,116 @@ impl Compiler {
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
-    ) {
-        let strays_changed = self.find_strays(cluster, changes);
-        if !changes.nodes && !strays_changed {
-            return;
-        }
-        let mut findings = Vec::new();
-        let vteps = self.statics.vxlan().map_or_else(BTreeMap::new, |vxlan| {
-            usable_vteps(cluster, &self.statics, vxlan, &mut findings)
-        });
-        let gone: Vec<_> =
-            self.nodes.vteps.keys().filter(|node| !vteps.contains_key(*node)).cloned().collect();
-        for node in gone {
-            if let Some(id) = self.nodes.vteps.remove(&node) {
-                self.vtep_ids.free(id.0, at);
-            }
-        }
-        for node in vteps.keys() {
-            let id = VtepId(self.vtep_ids.give(node, at));
-            self.nodes.vteps.insert(node.clone(), id);
-        }
-        put_vteps(&vteps, &self.nodes.vteps, next, epochs);
-        let ranges = self.ranges(cluster, &mut findings);
-        put_routes::<V4>(self.statics.v4(), &ranges, next, epochs);
-        put_routes::<V6>(self.statics.v6(), &ranges, next, epochs);
-        self.findings.set(Subject::Nodes, findings);
-    }
-
-    /// Looks for pods outside of their node's ranges; true if they are others
-    /// than before.
-    fn find_strays(&mut self, cluster: &Cluster, changes: &Changes) -> bool {
-        let all: Vec<&Name> = if changes.nodes {
-            let strays = self.nodes.strays.keys().filter(|name| cluster.pod(name).is_none());
-            cluster.pods().map(|(name, _)| name).chain(strays).collect()
-        } else {
-            changes.pods.iter().collect()
-        };
-        let mut found = Vec::new();
-        for name in all {
-            let mut findings = Vec::new();
-            let pod = cluster.pod(name).filter(|_| self.statics.vxlan().is_some());
-            let strays =
-                pod.map_or_else(Vec::new, |pod| self.strays_of(cluster, name, pod, &mut findings));
-            found.push((name.clone(), strays, findings));
-        }
+    ) -> bool {
+        let new = self.find_strays(cluster, changes);
+        let in_force = InForce::new(cluster, &self.statics, &self.vips);
+        let mut blocked_by = self.blocked_by.iter();
+        let mut is_all =
+            changes.nodes || blocked_by.any(|(vip, name)| in_force.holder(*vip) != Some(name));
         let mut is_changed = false;
-        for (name, strays, findings) in found {
-            let old = self.nodes.strays.get(&name).map(Vec::as_slice).unwrap_or_default();
-            is_changed |= old != strays;
-            if strays.is_empty() {
-                self.nodes.strays.remove(&name);
-            } else {
-                self.nodes.strays.insert(name.clone(), strays);
+        if !is_all {
+            for addr in &new {
+                let is_other = self.settle_stray(cluster, *addr);
+                is_changed |= is_other;
+                is_all |= is_other && self.blocked_by_pods.contains(addr);
             }
-            self.findings.set(Subject::Pod(name), findings);
+        }
+        if is_all {
+            let before = self.taken.clone();
+            self.settle(cluster, new, next, epochs, at);
+            self.put_routes(None, next, epochs);
+            is_changed |= before != self.taken;
+        } else if is_changed {
+            self.put_routes(Some(&new), next, epochs);
         }
         is_changed
     }
 
-    fn strays_of(
-        &self,
-        cluster: &Cluster,
-        name: &Name,
-        pod: &Pod,
-        findings: &mut Vec<(Key, Finding)>,
-    ) -> Vec<Stray> {
-        // Addresses of the host network are on the underlay.
-        let Some(node_name) = pod.node.as_ref().filter(|_| !pod.is_host_network) else {
-            return Vec::new();
-        };
-        let Some(node) = cluster.node(node_name) else { return Vec::new() };
-        if is_gateway(node_name, node, &self.statics) {
-            return Vec::new();
-        }
-        let mut strays = Vec::new();
-        for &(index, addr) in &pod.ips {
-            if node.has_pod(addr) || self.statics.own(addr).is_some() {
-                continue;
-            }
-            let message = format!(
-                "{addr} is outside of the ranges of node {node_name}; it gets a route of its own"
-            );
-            let ranges: Vec<_> = node.pod_cidrs.iter().map(|(_, cidr)| cidr.to_string()).collect();
-            let expected = match ranges.join(" or ") {
-                ranges if ranges.is_empty() => format!("podCIDRs of node {node_name}"),
-                ranges => format!("an address in {ranges}"),
-            };
-            let finding = Finding::warning(Pod::ip_path(index), message).expected(expected);
-            findings.push((name.key(Kind::Pod), finding));
-            strays.push(Stray { addr, node: node_name.clone() });
-        }
-        strays
-    }
-
-    /// The ranges of all nodes, without overlaps, and the stray pods.
-    fn ranges(&self, cluster: &Cluster, findings: &mut Vec<(Key, Finding)>) -> Ranges {
-        if self.statics.vxlan().is_none() {
-            return Vec::new();
-        }
-        let mut ranges = Ranges::new();
-        let mut taken = Taken::default();
-        for (name, node) in cluster.nodes() {
-            let key = Key { kind: Kind::Node, namespace: "".into(), name: name.clone() };
-            let is_gateway = is_gateway(name, node, &self.statics);
-            for (path, cidr) in &node.pod_cidrs {
-                let mut findings_of_range = Vec::new();
-                let good = self.check_range(path, *cidr, is_gateway, &mut findings_of_range)
-                    && taken.take(*cidr, name, path, &mut findings_of_range);
-                findings.extend(findings_of_range.into_iter().map(|f| (key.clone(), f)));
-                if good {
-                    ranges.push((*cidr, self.nodes.vtep_of(name)));
-                }
-            }
-        }
-        let mut strays = BTreeMap::new();
-        for stray in self.nodes.strays.values().flatten() {
-            if let Some(vtep) = self.nodes.vtep_of(&stray.node) {
-                strays.entry(stray.addr).or_insert(vtep);
-            }
-        }
-        ranges.extend(strays.into_iter().map(|(addr, vtep)| (IpNet::from(addr), Some(vtep))));
-        ranges
-    }
-
-    fn check_range(
-        &self,
-        path: &str,
-        cidr: IpNet,
-        is_gateway: bool,
-        findings: &mut Vec<Finding>,
-    ) -> bool {
-        if let Some(own) = self.statics.port_addresses().filter(|own| cidr.contains(own)).min() {
-            let message =
-                format!("{cidr} contains the gateway's own address {own}; it is left out");
-            let expected = "a range of pod addresses only";
-            findings.push(Finding::error(path, message).expected(expected));
-            return false;
-        }
-        if let Some(own) =
-            self.statics.snat_addresses().find(|own| !is_gateway && cidr.contains(own))
-        {
-            let message = format!(
-                "{cidr} contains {own} of the gateway's SNAT pool; the node does not send replies \
-                 to it back"
-            );
-            findings.push(Finding::warning(path, message).expected("a range without it"));
-        }
-        let configured = &self.statics.pod_cidrs;
-        let same_family = |net: &&IpNet| net.addr().is_ipv4() == cidr.addr().is_ipv4();
-        if configured.iter().any(|net| same_family(&net))
-            && !configured.iter().any(|net| net.contains(&cidr))
-        {
-            let message = format!("{cidr} is outside of the pod ranges of the configuration");
-            let expected = "a range inside `cluster.pod_cidrs`";
-            findings.push(Finding::warning(path, message).expected(expected));
-        }
-        true
-    }
-}
-
-/// Ranges that have a node already. They do not overlap.
-#[derive(Default)]
-struct Taken {
-    by_start: BTreeMap<IpAddr, (IpNet, Arc<str>)>,
-}
-
-impl Taken {
-    fn take(
+    /// Decides what all nodes and pods have, and numbers the tunnels. `pods` are
+    /// addresses for which pods ask anew, or no longer.
+    fn settle(
         &mut self,
-        cidr: IpNet,
-        node: &Arc<str>,
-        path: &str,
-        findings: &mut Vec<Finding>,
-    ) -> bool {
-        let before = self.by_start.range(..=cidr.network()).next_back();
-        let inside = self.by_start.range(cidr.network()..=cidr.broadcast()).next();
-        let other = before.filter(|(_, (net, _))| net.contains(&cidr)).or(inside);
-        if let Some((_, (net, other))) = other {
-            let message = format!("{cidr} overlaps {net} of node {other}; it is left out");
-            findings.push(Finding::error(path, message).expected("ranges that do not overlap"));
-            return false;
+        cluster: &Cluster,
+        mut pods: BTreeSet<IpAddr>,
+        next: &mut Tables,
+        epochs: &mut Epochs,
+        at: Moment,
+    ) {
+        self.blocked_by.clear();
+        pods.extend(self.strays.addresses().chain(self.taken.pods.keys().copied()));
+        let mut findings = Vec::new();
+        // What one loses may be free for another: until nothing changes. What
+        // is in force only grows from the second time on, so that comes.
+        loop {
+            let before = self.taken.clone();
+            self.taken.pods.retain(|addr, stray| self.strays.asks(*addr, stray));
+            if let Some(vxlan) = self.statics.vxlan() {
+                let vips = InForce::new(cluster, &self.statics, &self.vips);
+                let mut settling = Settling::new(cluster, &self.statics, vips, &self.taken);
+                settling.settle(vxlan);
+                self.taken = settling.next;
+                self.blocked_by.extend(settling.blocked_by);
+                self.blocked_by_pods = settling.blocked_by_pods;
+                findings = settling.findings;
+            }
+            let vteps = vteps(cluster, &self.taken.vteps);
+            let gone = self.nodes.vteps.extract_if(.., |node, _| !vteps.contains_key(node));
+            for (_, id) in gone {
+                self.vtep_ids.free(id.0, at);
+            }
+            for node in vteps.keys() {
+                let id = VtepId(self.vtep_ids.give(node, at));
+                self.nodes.vteps.insert(node.clone(), id);
+            }
+            for addr in &pods {
+                self.settle_stray(cluster, *addr);
+            }
+            if before == self.taken {
+                put_vteps(&vteps, &self.nodes.vteps, next, epochs);
+                break;
+            }
         }
-        self.by_start.insert(cidr.network(), (cidr, node.clone()));
-        true
+        self.findings.set(Subject::Nodes, findings);
+    }
+
+    /// Makes the routes; `changed` has all addresses with other routes than
+    /// before, if they are known.
+    fn put_routes(
+        &self,
+        changed: Option<&BTreeSet<IpAddr>>,
+        next: &mut Tables,
+        epochs: &mut Epochs,
+    ) {
+        let ranges = self.taken.ranges().map(|range| (range.net, self.nodes.vtep_of(&range.node)));
+        let pods = self.taken.pods.iter();
+        let pods = pods.map(|(addr, pod)| (IpNet::from(*addr), self.nodes.vtep_of(&pod.node)));
+        let ranges: Ranges = ranges.chain(pods).collect();
+        put_routes_of::<V4>(self.statics.v4(), &ranges, changed, next, epochs);
+        put_routes_of::<V6>(self.statics.v6(), &ranges, changed, next, epochs);
     }
 }
 
-/// The gateway may be a node of the cluster: the one of its name, or one that
-/// has its addresses.
-fn is_gateway(name: &str, node: &Node, statics: &Statics) -> bool {
-    if statics.node_name.as_deref() == Some(name) {
-        return true;
+/// Whether a node is the gateway itself: the one of its name; where that is not
+/// told, one that has its addresses.
+pub(super) fn is_gateway(name: &str, node: &Node, statics: &Statics) -> bool {
+    if let Some(gateway) = &statics.node_name {
+        return gateway == name;
     }
-    let v4 = node.vtep_v4.map(IpAddr::V4);
-    let vteps = v4.into_iter().chain(node.vtep_v6.map(IpAddr::V6));
-    vteps.chain(node.addresses.iter().copied()).any(|addr| statics.own(addr).is_some())
+    let vteps = node.vteps.iter().map(|(_, addr)| addr);
+    vteps.chain(&node.addresses).any(|addr| statics.own(*addr).is_some())
 }
 
-/// The tunnel endpoints that can be used, by node.
-fn usable_vteps(
-    cluster: &Cluster,
-    statics: &Statics,
-    vxlan: &Vxlan,
-    findings: &mut Vec<(Key, Finding)>,
-) -> BTreeMap<Arc<str>, Vtep> {
-    let mut vteps = BTreeMap::new();
-    let mut taken: BTreeMap<IpAddr, Arc<str>> = BTreeMap::new();
-    for (name, node) in cluster.nodes().filter(|(name, node)| !is_gateway(name, node, statics)) {
-        let mut find = |finding| {
-            let key = Key { kind: Kind::Node, namespace: "".into(), name: name.clone() };
-            findings.push((key, finding));
-        };
-        let mut free = |addr: IpAddr| match taken.get(&addr) {
-            Some(other) => {
-                let message = format!("node {other} has the tunnel address {addr} already");
-                let path = "metadata.annotations.sluice.dev/vtep-address";
-                find(Finding::error(path, message).expected("an address of its own"));
-                false
-            }
-            None => {
-                taken.insert(addr, name.clone());
-                true
-            }
-        };
-        let v4 = node.vtep_v4.filter(|_| vxlan.v4.is_some()).filter(|ip| free((*ip).into()));
-        let v6 = node.vtep_v6.filter(|_| vxlan.v6.is_some()).filter(|ip| free((*ip).into()));
-        if v4.is_none() && v6.is_none() {
-            let families = match (vxlan.v4.is_some(), vxlan.v6.is_some()) {
-                (true, true) => "IPv4 or IPv6",
-                (true, false) => "IPv4",
-                _ => "IPv6",
-            };
-            let message = "has no usable tunnel address; its pods are unreachable";
-            let expected = format!(
-                "an {families} address: annotation `sluice.dev/vtep-address`, flannel's \
-                 `public-ip`, or an InternalIP"
-            );
-            find(Finding::warning("metadata.annotations", message).expected(expected));
-            continue;
+/// The tunnel endpoints by node.
+fn vteps(cluster: &Cluster, by_addr: &BTreeMap<IpAddr, Arc<str>>) -> BTreeMap<Arc<str>, Vtep> {
+    let mut vteps: BTreeMap<Arc<str>, Vtep> = BTreeMap::new();
+    for (addr, name) in by_addr {
+        let Some(mac) = cluster.node(name).and_then(|node| node.vtep_mac) else { continue };
+        let vtep = vteps.entry(name.clone());
+        let vtep = vtep.or_insert_with(|| Vtep { name: name.clone(), v4: None, v6: None, mac });
+        match addr {
+            IpAddr::V4(addr) => vtep.v4 = Some(addr.octets()),
+            IpAddr::V6(addr) => vtep.v6 = Some(addr.octets()),
         }
-        let Some(mac) = node.vtep_mac else {
-            let message = "has no tunnel MAC; its pods are unreachable";
-            let expected = "annotation `sluice.dev/vtep-mac`, or flannel's `backend-data`";
-            find(Finding::warning("metadata.annotations", message).expected(expected));
-            continue;
-        };
-        let (v4, v6) = (v4.map(|ip| ip.octets()), v6.map(|ip| ip.octets()));
-        vteps.insert(name.clone(), Vtep { name: name.clone(), v4, v6, mac });
     }
     vteps
 }
@@ -322,9 +179,10 @@ fn put_vteps(
 }
 
 /// Of equal prefixes the last one counts: what is configured comes last.
-fn put_routes<F: Family>(
+fn put_routes_of<F: Family>(
     statics: &StaticHalf<F>,
     ranges: &Ranges,
+    changed: Option<&BTreeSet<IpAddr>>,
     next: &mut Tables,
     epochs: &mut Epochs,
 ) {
@@ -335,8 +193,46 @@ fn put_routes<F: Family>(
     });
     let list: Vec<_> = nobody.chain(pods).chain(statics.routes.iter().copied()).collect();
     let tables = F::of_mut(next);
-    if !tables.routes.iter().eq(list.iter()) {
-        tables.routes = Arc::new(Routes::build(list));
-        epochs.route();
+    if tables.routes.iter().eq(list.iter()) {
+        return;
     }
+    let old = std::mem::replace(&mut tables.routes, Arc::new(Routes::build(list)));
+    let is_moved = match changed {
+        Some(addresses) => is_moved(&old, &tables.routes, addresses.iter().copied()),
+        None => is_moved(&old, &tables.routes, bounds(&old).chain(bounds(&tables.routes))),
+    };
+    if is_moved {
+        epochs.route();
+    } else {
+        epochs.changed();
+    }
+}
+
+/// Whether packets go another way than before. Where nothing went, no flow has
+/// to look again: none was made, and what is dropped is not remembered.
+fn is_moved<F: Family>(
+    old: &Routes<F>,
+    new: &Routes<F>,
+    mut addresses: impl Iterator<Item = IpAddr>,
+) -> bool {
+    addresses.any(|addr| {
+        let Some(addr) = F::from_ip(addr) else { return false };
+        match old.lookup(&addr) {
+            None | Some(RouteTarget::Blackhole) => false,
+            before => before != new.lookup(&addr),
+        }
+    })
+}
+
+/// The addresses at which routes may change: where each prefix begins, and
+/// what follows on it.
+fn bounds<F: Family>(routes: &Routes<F>) -> impl Iterator<Item = IpAddr> {
+    let nets = routes.iter().filter_map(|(addr, len, _)| IpNet::new(F::to_ip(*addr), *len).ok());
+    nets.flat_map(|net| {
+        let after = match net.broadcast() {
+            IpAddr::V4(last) => u32::from(last).checked_add(1).map(|ip| IpAddr::V4(ip.into())),
+            IpAddr::V6(last) => u128::from(last).checked_add(1).map(|ip| IpAddr::V6(ip.into())),
+        };
+        [Some(net.network()), after].into_iter().flatten()
+    })
 }

@@ -3,7 +3,7 @@
 use super::epochs::Epochs;
 use super::ids::{Ids, Moment};
 use super::{BackendKey, Compiler, PortKey, Subject, vips};
-use crate::cluster::{Changes, Cluster, Endpoint, EndpointState, Protocol, Service};
+use crate::cluster::{Cluster, Endpoint, EndpointState, Protocol, Service};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
 use sluice_tables::paged::Paged;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// What is in the tables of one Service: its ports that have an address.
 #[derive(Debug, Default)]
 pub struct Programmed {
+    /// All addresses that it claims, even if it has none of them, or no port
+    /// that is forwarded.
+    claimed: BTreeSet<IpAddr>,
     /// By port and protocol.
     pub ports: BTreeMap<(u16, Protocol), ProgrammedPort>,
 }
@@ -109,24 +112,31 @@ impl Compiler {
     pub(super) fn compile_services(
         &mut self,
         cluster: &Cluster,
-        changes: &Changes,
+        names: &BTreeSet<Name>,
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
     ) {
         let mut addresses = BTreeSet::new();
-        for name in &changes.services {
+        for name in names {
             let mut findings = Vec::new();
             let service = cluster.service(name);
             let wanted = service.map_or_else(BTreeMap::new, |service| {
                 self.wanted(cluster, name, service, &mut findings)
             });
-            self.program(name, wanted, &mut addresses, next, epochs, at);
-            addresses.extend(service.iter().flat_map(|s| s.vips()).map(|(addr, _)| addr));
+            let mut claims = service.iter().flat_map(|service| service.vips());
+            if claims.any(|(addr, _)| self.taken.by_node(addr).is_some()) {
+                self.blocked.insert(name.clone());
+            } else {
+                self.blocked.remove(name);
+            }
+            let claimed = service.iter().flat_map(|s| s.vips()).map(|(addr, _)| addr).collect();
+            addresses.extend(&claimed);
+            addresses.extend(self.program(name, wanted, claimed, next, epochs, at));
             self.findings.set(Subject::Service(name.clone()), findings);
         }
         for addr in addresses {
-            vips::put(cluster, &self.statics, addr, next, epochs);
+            self.put_vip(cluster, addr, next, epochs);
         }
     }
 
@@ -138,7 +148,8 @@ impl Compiler {
         findings: &mut Vec<(Key, Finding)>,
     ) -> BTreeMap<(u16, Protocol), Wanted> {
         let mut own = Vec::new();
-        let vips = vips::usable(cluster, &self.statics, name, service, &mut own);
+        let (statics, taken) = (&self.statics, &self.taken);
+        let vips = vips::usable(cluster, statics, taken, name, service, &mut own);
         if vips.is_empty() {
             findings.extend(own.into_iter().map(|f| (name.key(Kind::Service), f)));
             return BTreeMap::new();
@@ -174,17 +185,17 @@ impl Compiler {
         wanted
     }
 
-    /// Makes the tables of a Service as wanted; collects the addresses that it
-    /// had before.
+    /// Makes the tables of a Service as wanted; the addresses that it claimed
+    /// before.
     fn program(
         &mut self,
         name: &Name,
         mut wanted: BTreeMap<(u16, Protocol), Wanted>,
-        addresses: &mut BTreeSet<IpAddr>,
+        claimed: BTreeSet<IpAddr>,
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
-    ) {
+    ) -> BTreeSet<IpAddr> {
         let mut programmed = self.services.remove(name).unwrap_or_default();
         for key in wanted.keys() {
             if !programmed.ports.contains_key(key) {
@@ -197,8 +208,6 @@ impl Compiler {
             }
         }
         programmed.ports.retain(|key, port| {
-            addresses.extend(port.v4.vips.iter().map(|addr| V4::to_ip(*addr)));
-            addresses.extend(port.v6.vips.iter().map(|addr| V6::to_ip(*addr)));
             let backend_ids = &mut self.backend_ids;
             let mut change =
                 Change { key: *key, backend_ids, next: &mut *next, epochs: &mut *epochs, at };
@@ -211,9 +220,11 @@ impl Compiler {
             }
             wanted.is_some()
         });
-        if !programmed.ports.is_empty() {
+        let before = std::mem::replace(&mut programmed.claimed, claimed);
+        if !(programmed.ports.is_empty() && programmed.claimed.is_empty()) {
             self.services.insert(name.clone(), programmed);
         }
+        before
     }
 }
 

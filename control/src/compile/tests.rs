@@ -4,6 +4,7 @@ use sluice_tables::{
 };
 use std::time::Instant;
 
+mod incumbents;
 mod random;
 mod world;
 
@@ -93,7 +94,7 @@ fn epochs_change_for_flows_that_must_look_again() {
     step(&mut world, false, true, false);
     world.service("a", &["10.96.0.2".into()], &[80]);
     step(&mut world, true, false, false);
-    world.node("n1", 1, "10.244.1.0/24");
+    world.node("n1", 11, "10.244.1.0/24");
     step(&mut world, false, false, true);
     world.delete_service("a");
     step(&mut world, true, false, false);
@@ -142,8 +143,10 @@ fn a_vip_moves_from_one_service_to_the_next() {
     };
     assert_eq!((owner(&second, 80), owner(&second, 81)), ("b".into(), "b".into()));
     assert!(second.v4.vips.get(&[10, 96, 0, 1]).is_some());
-    // And back, in the order in which the winner is looked at first.
+    // Who has it keeps it, whatever the others are called.
     world.service("a", &["10.96.0.1".into()], &[80]);
+    assert!(world.compile().is_none());
+    world.delete_service("b");
     let third = world.compile().unwrap();
     let frontend = third.v4.frontends.get(&key([10, 96, 0, 1], 80)).unwrap();
     let name = &world.compiler.port_of(frontend.service).unwrap().service.name;

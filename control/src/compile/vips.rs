@@ -1,45 +1,84 @@
 //! VIPs: who has an address, and what that means for it.
 
+use super::Compiler;
 use super::epochs::Epochs;
 use super::local::Statics;
-use crate::cluster::{Cluster, Service, ServicePort};
+use super::taken::Taken;
+use crate::cluster::{Cluster, Service, ServiceAddress, ServicePort};
 use crate::diagnostic::Finding;
 use crate::object::Name;
+use ipnet::IpNet;
 use sluice_tables::{Family, ServiceId, Tables, V4, V6, Vip};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-fn path_of(is_balancer: bool) -> &'static str {
-    if is_balancer { "status.loadBalancer.ingress" } else { "spec.clusterIP" }
+/// The addresses of Services that are in force.
+#[derive(Clone, Copy)]
+pub(super) struct InForce<'a> {
+    cluster: &'a Cluster,
+    statics: &'a Statics,
+    /// Those in the last tables.
+    vips: &'a BTreeSet<IpAddr>,
+}
+
+impl<'a> InForce<'a> {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        statics: &'a Statics,
+        vips: &'a BTreeSet<IpAddr>,
+    ) -> Self {
+        InForce { cluster, statics, vips }
+    }
+
+    /// The Service that has an address, and goes on to have it.
+    pub(super) fn holder(self, addr: IpAddr) -> Option<&'a Name> {
+        let is_in_force = self.vips.contains(&addr) && self.statics.holder(addr).is_none();
+        self.cluster.share(addr).filter(|_| is_in_force)?.holder()
+    }
+
+    /// The first such address in a range, and its Service.
+    pub(super) fn first_in(self, net: &IpNet) -> Option<(IpAddr, &'a Name)> {
+        let vips = self.vips.range(net.network()..=net.broadcast());
+        vips.copied().find_map(|addr| Some((addr, self.holder(addr)?)))
+    }
 }
 
 /// The addresses that a Service may use at all; for the others, why not.
 pub(super) fn usable(
     cluster: &Cluster,
     statics: &Statics,
+    taken: &Taken,
     name: &Name,
     service: &Service,
     findings: &mut Vec<Finding>,
 ) -> Vec<IpAddr> {
     let mut vips = Vec::new();
-    for (addr, is_balancer) in service.vips() {
-        let refusal = if let Some(own) = statics.own(addr) {
-            Some(format!("{addr} is {}", statics.describe(own)))
-        } else {
-            let owner = cluster.share(addr).and_then(|share| share.sole_owner());
-            let other = owner.filter(|owner| *owner != name);
-            other.map(|other| format!("{addr} is the ClusterIP of Service {other}"))
-        };
-        match refusal {
-            Some(message) => {
-                let message = format!("{message}; this Service is not reached by it");
-                let finding = Finding::error(path_of(is_balancer), message);
+    for ServiceAddress { addr, is_balancer, path } in &service.addresses {
+        let what = refusal(statics, taken, *addr).or_else(|| {
+            let share = cluster.share(*addr)?;
+            if let Some(other) = share.sole_owner().filter(|owner| *owner != name) {
+                return Some(format!("the ClusterIP of Service {other}"));
+            }
+            let balancers = share.balancers().filter(|_| !is_balancer)?;
+            let other = balancers.first().filter(|_| !balancers.contains(name))?;
+            Some(format!("a load balancer's address of Service {other}"))
+        });
+        match what {
+            Some(what) => {
+                let message = format!("{addr} is {what}; this Service is not reached by it");
+                let finding = Finding::error(path, message);
                 findings.push(finding.expected("an address that nobody else has"));
             }
-            None if vips.contains(&addr) => {}
-            None => vips.push(addr),
+            None if vips.contains(addr) => {}
+            None => vips.push(*addr),
         }
     }
     vips
+}
+
+/// What an address is that no Service can have; in words.
+fn refusal(statics: &Statics, taken: &Taken, addr: IpAddr) -> Option<String> {
+    statics.holder(addr).or_else(|| taken.by_node(addr))
 }
 
 /// Of these, the addresses on which a port is the Service's own: load
@@ -71,21 +110,29 @@ pub(super) fn of_port(
     own
 }
 
-/// Sets what the tables say of an address.
-pub(super) fn put(
-    cluster: &Cluster,
-    statics: &Statics,
-    addr: IpAddr,
-    next: &mut Tables,
-    epochs: &mut Epochs,
-) {
-    let share = cluster.share(addr).filter(|_| statics.own(addr).is_none());
-    let vip = share.map(|share| Vip { announce: share.is_announced() });
-    if let Some(addr) = V4::from_ip(addr) {
-        put_in(&mut next.v4.vips, addr, vip, epochs);
-    }
-    if let Some(addr) = V6::from_ip(addr) {
-        put_in(&mut next.v6.vips, addr, vip, epochs);
+impl Compiler {
+    /// Sets what the tables say of an address.
+    pub(super) fn put_vip(
+        &mut self,
+        cluster: &Cluster,
+        addr: IpAddr,
+        next: &mut Tables,
+        epochs: &mut Epochs,
+    ) {
+        let is_free = refusal(&self.statics, &self.taken, addr).is_none();
+        let share = cluster.share(addr).filter(|_| is_free);
+        let vip = share.map(|share| Vip { announce: share.is_announced() });
+        if vip.is_some() {
+            self.vips.insert(addr);
+        } else {
+            self.vips.remove(&addr);
+        }
+        if let Some(addr) = V4::from_ip(addr) {
+            put_in(&mut next.v4.vips, addr, vip, epochs);
+        }
+        if let Some(addr) = V6::from_ip(addr) {
+            put_in(&mut next.v6.vips, addr, vip, epochs);
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 use super::world::{World, config, facts};
 use super::*;
 use crate::cluster::Cluster;
+use crate::diagnostic::Severity;
 use crate::object::Kind;
+use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::json;
 use sluice_tables::Family;
@@ -13,57 +15,132 @@ use std::collections::BTreeSet;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Service { name: u8, vips: Vec<u8>, ports: Vec<u8>, selects: bool, created: bool },
-    Slice { name: u8, service: u8, v6: bool, named: bool, endpoints: Vec<(u8, u8)> },
-    Pod { name: u8, app: u8, node: u8, ip: u8, ready: bool, ended: bool, terminating: bool },
-    Node { name: u8, cidr: u8, vtep: u8, has_mac: bool },
-    Delete { kind: u8, name: u8 },
+    /// `ports` are numbers and protocols; `headless` has no ClusterIP.
+    Service {
+        name: u8,
+        vips: Vec<u8>,
+        ports: Vec<(u8, u8)>,
+        headless: bool,
+        selects: bool,
+        created: bool,
+    },
+    Slice {
+        name: u8,
+        service: u8,
+        v6: bool,
+        named: bool,
+        endpoints: Vec<(u8, u8)>,
+    },
+    Pod {
+        name: u8,
+        app: u8,
+        node: u8,
+        ip: u8,
+        ready: bool,
+        ended: bool,
+        terminating: bool,
+    },
+    Node {
+        name: u8,
+        cidr: u8,
+        vtep: u8,
+        has_mac: bool,
+        created: bool,
+    },
+    Delete {
+        kind: u8,
+        name: u8,
+    },
     Reset,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let vips = proptest::collection::vec(0u8..6, 1..4);
-    let ports = proptest::collection::vec(0u8..3, 1..3);
+    let vips = proptest::collection::vec(0..VIPS.len() as u8, 1..4);
+    let ports = proptest::collection::vec((0u8..3, 0u8..3), 1..3);
     let endpoints = proptest::collection::vec((0u8..6, 0u8..3), 0..5);
     prop_oneof![
-        4 => (0u8..4, vips, ports, any::<bool>(), any::<bool>()).prop_map(
-            |(name, vips, ports, selects, created)| Op::Service { name, vips, ports, selects, created }
+        4 => (0u8..4, vips, ports, 0u8..8, any::<[bool; 2]>()).prop_map(
+            |(name, vips, ports, headless, [selects, created])| {
+                Op::Service { name, vips, ports, headless: headless == 0, selects, created }
+            }
         ),
         4 => (0u8..5, 0u8..4, any::<bool>(), any::<bool>(), endpoints).prop_map(
             |(name, service, v6, named, endpoints)| Op::Slice { name, service, v6, named, endpoints }
         ),
-        4 => (0u8..5, 0u8..2, 0u8..4, 0u8..6, any::<[bool; 3]>()).prop_map(
+        4 => (0u8..5, 0u8..2, 0u8..4, 0..PODS.len() as u8, any::<[bool; 3]>()).prop_map(
             |(name, app, node, ip, [ready, ended, terminating])| {
                 Op::Pod { name, app, node, ip, ready, ended: ended && terminating, terminating }
             }
         ),
-        2 => (0u8..4, 0u8..5, 0u8..5, any::<bool>())
-            .prop_map(|(name, cidr, vtep, has_mac)| Op::Node { name, cidr, vtep, has_mac }),
+        2 => (0u8..4, 0..CIDRS.len() as u8, 0..VTEPS.len() as u8, any::<[bool; 2]>())
+            .prop_map(|(name, cidr, vtep, [has_mac, created])| Op::Node { name, cidr, vtep, has_mac, created }),
         3 => (0u8..4, 0u8..5).prop_map(|(kind, name)| Op::Delete { kind, name }),
         1 => Just(Op::Reset),
     ]
 }
 
 /// Two ClusterIPs, two load balancer addresses, one of ours, one of the SNAT
-/// pool.
-const VIPS: [&str; 6] =
-    ["10.96.0.1", "fd00:10:96::1", "198.51.100.1", "2001:db8:100::1", "10.10.0.1", "10.244.255.1"];
-const CIDRS: [&str; 5] =
-    ["10.244.1.0/24", "10.244.2.0/24", "10.244.0.0/22", "fd00:10:244:1::/64", "10.10.0.0/16"];
+/// pool; addresses that pods or tunnels may have; a next hop.
+const VIPS: [&str; 10] = [
+    "10.96.0.1",
+    "fd00:10:96::1",
+    "198.51.100.1",
+    "2001:db8:100::1",
+    "10.10.0.1",
+    "10.244.255.1",
+    "10.244.1.4",
+    "172.16.0.1",
+    "10.10.0.2",
+    "192.0.2.254",
+];
+const CIDRS: [&str; 7] = [
+    "10.244.1.0/24",
+    "10.244.2.0/24",
+    "10.244.0.0/22",
+    "fd00:10:244:1::/64",
+    "10.10.0.0/16",
+    "172.16.0.0/24",
+    "198.51.100.0/24",
+];
+const VTEPS: [&str; 7] = [
+    "10.10.0.1",
+    "10.10.0.2",
+    "10.10.0.3",
+    "172.16.0.1",
+    "172.17.0.1",
+    "198.51.100.1",
+    "10.244.1.4",
+];
+/// Addresses of pods. The last ones may be in no range, or somebody else's.
+const PODS: [&str; 8] = [
+    "10.244.1.1",
+    "10.244.1.4",
+    "10.244.2.2",
+    "10.244.0.3",
+    "172.16.0.1",
+    "172.17.0.1",
+    "198.51.100.1",
+    "10.10.0.2",
+];
 
 fn apply(world: &mut World, op: &Op) {
     match op {
-        Op::Service { name, vips, ports, selects, created } => {
+        Op::Service { name, vips, ports, headless, selects, created } => {
             let (cluster, balancer): (Vec<u8>, Vec<u8>) = vips.iter().partition(|v| **v < 2);
             let ips = |list: Vec<u8>| list.into_iter().map(|v| VIPS[usize::from(v)]);
             let ports: BTreeSet<_> = ports.iter().collect();
-            let ports: Vec<_> = ports
-                .into_iter()
-                .map(|p| json!({"name": format!("p{p}"), "port": 80 + u16::from(*p), "targetPort": "http"}))
-                .collect();
+            let port = |(port, protocol): &(u8, u8)| {
+                let protocol = ["TCP", "UDP", "SCTP"][usize::from(*protocol)];
+                // A slice may have the names p0 and p1, of TCP.
+                let name = if protocol == "TCP" { "p" } else { protocol }.to_lowercase();
+                json!({"name": format!("{name}{port}"), "port": 80 + u16::from(*port),
+                       "protocol": protocol, "targetPort": "http"})
+            };
+            let ports: Vec<_> = ports.into_iter().map(port).collect();
+            let cluster: Vec<_> = if *headless { vec!["None"] } else { ips(cluster).collect() };
             let mut object = json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("x{name}")},
-                "spec": {"type": "LoadBalancer", "clusterIPs": ips(cluster).collect::<Vec<_>>(),
+                "spec": {"type": "LoadBalancer", "clusterIPs": cluster,
                          "ports": ports},
                 "status": {"loadBalancer": {
                     "ingress": ips(balancer).map(|ip| json!({"ip": ip})).collect::<Vec<_>>()}},
@@ -107,10 +184,12 @@ fn apply(world: &mut World, op: &Op) {
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {"name": format!("x{name}"), "labels": {"app": format!("a{app}")}},
                 "spec": {"nodeName": format!("x{node}"), "containers": [
-                    {"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
+                    {"name": "c", "ports": [
+                        {"name": "http", "containerPort": 8080},
+                        {"name": "http", "containerPort": 8081, "protocol": "UDP"}]}]},
                 "status": {"phase": if *ended { "Failed" } else { "Running" },
                     "conditions": [{"type": "Ready", "status": ready}],
-                    "podIPs": [{"ip": format!("10.244.{}.{ip}", ip % 3)},
+                    "podIPs": [{"ip": PODS[usize::from(*ip)]},
                                {"ip": format!("fd00:10:244:1::{ip}")}]},
             });
             if *terminating {
@@ -118,20 +197,21 @@ fn apply(world: &mut World, op: &Op) {
             }
             world.apply(Kind::Pod, object);
         }
-        Op::Node { name, cidr, vtep, has_mac } => {
-            let mut annotations =
-                json!({"sluice.dev/vtep-address": format!("10.10.0.{}", 1 + vtep)});
+        Op::Node { name, cidr, vtep, has_mac, created } => {
+            let mut annotations = json!({"sluice.dev/vtep-address": VTEPS[usize::from(*vtep)]});
             if *has_mac {
                 annotations["sluice.dev/vtep-mac"] = json!("0a:00:00:00:00:01");
             }
-            world.apply(
-                Kind::Node,
-                json!({
-                    "apiVersion": "v1", "kind": "Node",
-                    "metadata": {"name": format!("x{name}"), "annotations": annotations},
-                    "spec": {"podCIDRs": [CIDRS[usize::from(*cidr)]]},
-                }),
-            );
+            let mut object = json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": format!("x{name}"), "annotations": annotations},
+                "spec": {"podCIDRs": [CIDRS[usize::from(*cidr)]]},
+            });
+            if *created {
+                let at = format!("2026-01-01T00:00:{:02}Z", 10 - name);
+                object["metadata"]["creationTimestamp"] = json!(at);
+            }
+            world.apply(Kind::Node, object);
         }
         Op::Delete { kind, name } => {
             let kind =
@@ -219,13 +299,36 @@ fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_reset: bool)
         let is_changed = old.service_epochs[group] != new.service_epochs[group];
         assert_eq!(is_changed, groups.contains(&group), "group {group}");
     }
-    let routes = |t: &Tables| {
-        let v4: Vec<_> = t.v4.routes.iter().copied().collect();
-        let v6: Vec<_> = t.v6.routes.iter().copied().collect();
-        (v4, v6, t.vteps.clone())
+    let is_moved = is_moved::<V4>(old, new) || is_moved::<V6>(old, new);
+    let is_changed = is_moved || old.vteps != new.vteps || is_reset;
+    assert_eq!(old.route_epoch != new.route_epoch, is_changed, "routes");
+}
+
+/// Whether there is an address to which packets went, and now go another way.
+fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
+    let lists: [Vec<(IpNet, RouteTarget<F>)>; 2] = [old, new].map(|tables| {
+        let routes = F::of(tables).routes.iter();
+        routes.map(|(addr, len, to)| (IpNet::new(F::to_ip(*addr), *len).unwrap(), *to)).collect()
+    });
+    let lookup = |list: &[(IpNet, RouteTarget<F>)], addr: &IpAddr| {
+        let to = list.iter().filter(|(net, _)| net.contains(addr));
+        let to = to.max_by_key(|(net, _)| net.prefix_len()).map(|(_, to)| *to);
+        to.filter(|to| *to != RouteTarget::Blackhole)
     };
-    let is_changed = routes(old) != routes(new) || is_reset;
-    assert_eq!(old.route_epoch != new.route_epoch, is_changed);
+    // Both ends of all prefixes, and what is beside them.
+    let ends = lists.iter().flatten().flat_map(|(net, _)| [net.network(), net.broadcast()]);
+    let beside = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => {
+            [1, 0, u32::MAX].map(|by| u32::from(ip).wrapping_add(by).to_be_bytes().into())
+        }
+        IpAddr::V6(ip) => {
+            [1, 0, u128::MAX].map(|by| u128::from(ip).wrapping_add(by).to_be_bytes().into())
+        }
+    };
+    ends.flat_map(beside).any(|addr| {
+        let before = lookup(&lists[0], &addr);
+        before.is_some() && before != lookup(&lists[1], &addr)
+    })
 }
 
 /// Groups of Services that have lost a frontend.
@@ -241,27 +344,70 @@ fn has_new_vip<F: Family>(old: &Tables, new: &Tables) -> bool {
     F::of(new).vips.iter().any(|(addr, _)| F::of(old).vips.get(addr).is_none())
 }
 
-fn from_nothing(cluster: &Cluster) -> BTreeSet<String> {
+/// What a new compiler makes of the cluster, if it knows who has what (`old`):
+/// who had an address keeps it, and that is all that may be left of the past.
+fn from_nothing(cluster: &Cluster, old: Option<&Compiler>) -> BTreeSet<String> {
     let mut compiler = Compiler::new(&config(), &facts(), 0).unwrap();
+    if let Some(old) = old {
+        compiler.taken = old.taken.clone();
+        compiler.vips = old.vips.clone();
+    }
     let tables =
         compiler.compile(cluster, &cluster.everything(), Duration::ZERO, 0).expect("tables");
     say(&compiler, &tables)
+}
+
+/// Whether all that is asked for is given, so that no past matters.
+fn is_without_conflict(compiler: &Compiler) -> bool {
+    let mut findings = compiler.findings();
+    compiler.taken.pods.is_empty() && !findings.any(|(_, f)| f.severity == Severity::Error)
+}
+
+/// The addresses in the tables are claimed by a Service, all that are not the
+/// configuration's or a node's are in the tables, and nobody has one twice.
+fn check_addresses(world: &World) {
+    let tables = world.compiler.tables();
+    let v4 = tables.v4.vips.iter().map(|(addr, _)| V4::to_ip(*addr));
+    let vips: BTreeSet<_> =
+        v4.chain(tables.v6.vips.iter().map(|(addr, _)| V6::to_ip(*addr))).collect();
+    assert_eq!(vips, world.compiler.vips);
+    for addr in &vips {
+        assert!(world.cluster.share(*addr).is_some(), "nobody claims {addr}");
+    }
+    let half = &tables.v4;
+    for (addr, len, target) in half.routes.iter() {
+        let RouteTarget::Tunnel(_) = target else { continue };
+        let net = IpNet::new(V4::to_ip(*addr), *len).unwrap();
+        assert!(!vips.iter().any(|vip| net.contains(vip)), "a VIP in {net}");
+        let mut vteps = half.vteps_by_addr.keys();
+        assert!(!vteps.any(|vtep| net.contains(&V4::to_ip(*vtep))), "a tunnel endpoint in {net}");
+    }
+    assert!(!half.vteps_by_addr.keys().any(|vtep| vips.contains(&V4::to_ip(*vtep))));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn step_by_step_is_as_from_nothing(ops in proptest::collection::vec(op(), 1..40)) {
+    fn step_by_step_is_as_from_nothing(
+        batches in proptest::collection::vec(proptest::collection::vec(op(), 1..4), 1..30)
+    ) {
         let mut world = World::default();
         let mut last = world.compile().expect("the static part");
-        for op in &ops {
-            apply(&mut world, op);
+        for ops in &batches {
+            ops.iter().for_each(|op| apply(&mut world, op));
             let next = world.compile();
             let said = say(&world.compiler, world.compiler.tables());
-            prop_assert_eq!(said, from_nothing(&world.cluster), "after {:?}", op);
+            check_addresses(&world);
+            let knowing = from_nothing(&world.cluster, Some(&world.compiler));
+            prop_assert_eq!(&said, &knowing, "after {:?}", ops);
+            if is_without_conflict(&world.compiler) {
+                let unknowing = from_nothing(&world.cluster, None);
+                prop_assert_eq!(&said, &unknowing, "without conflicts, after {:?}", ops);
+            }
             if let Some(next) = next {
-                check_epochs(&world.compiler, &last, &next, matches!(op, Op::Reset));
+                let is_reset = ops.iter().any(|op| matches!(op, Op::Reset));
+                check_epochs(&world.compiler, &last, &next, is_reset);
                 last = next;
             }
         }
