@@ -28,7 +28,7 @@ pub struct SliceEndpoint {
     pub addr: IpAddr,
     /// May have new connections. Told nothing means yes.
     pub ready: bool,
-    /// Answers, even while it terminates. Told nothing means: if ready.
+    /// Answers, even while it terminates. Told nothing means yes.
     pub serving: bool,
     /// Is about to go.
     pub terminating: bool,
@@ -98,14 +98,13 @@ impl SliceEndpoint {
             return left_out(path, format!("{text} is {reason}"));
         }
         let conditions = endpoint.conditions.clone().unwrap_or_default();
-        let ready = conditions.ready.unwrap_or(true);
         let target = endpoint.target_ref.as_ref();
         let pod = target.filter(|target| target.kind.as_deref() == Some("Pod"));
         Some(SliceEndpoint {
             index,
             addr,
-            ready,
-            serving: conditions.serving.unwrap_or(ready),
+            ready: conditions.ready.unwrap_or(true),
+            serving: conditions.serving.unwrap_or(true),
             terminating: conditions.terminating.unwrap_or(false),
             pod: pod.and_then(|pod| pod.name.as_deref()).map(Into::into),
             node: endpoint.node_name.as_deref().map(Into::into),
