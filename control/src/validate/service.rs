@@ -1,4 +1,5 @@
 use super::{check_l4_port, check_protocol, is_port_name};
+use crate::cluster::address;
 use crate::diagnostic::Finding;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -23,6 +24,7 @@ pub(super) fn refusals(service: &Service, findings: &mut Vec<Finding>) {
     }
     check_ports(ports, findings);
     check_cluster_ips(spec, findings);
+    check_families(spec, findings);
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
     for (i, ingress) in ingress.iter().enumerate() {
@@ -90,6 +92,36 @@ fn check_cluster_ips(spec: &ServiceSpec, findings: &mut Vec<Finding>) {
     if ips.len() > 2 || matches!(families[..], [a, b] if a == b) {
         let finding = Finding::error("spec.clusterIPs", "too many addresses of a family");
         findings.push(finding.expected("at most one IPv4 and one IPv6 address"));
+    }
+}
+
+/// The families, and that the ClusterIPs are of them, in order.
+fn check_families(spec: &ServiceSpec, findings: &mut Vec<Finding>) {
+    let families = spec.ip_families.as_deref().unwrap_or_default();
+    for (i, family) in families.iter().enumerate() {
+        let path = format!("spec.ipFamilies[{i}]");
+        if !matches!(family.as_str(), "IPv4" | "IPv6") {
+            let message = format!("{family:?} is no family of addresses");
+            findings.push(Finding::error(path, message).expected("IPv4 or IPv6"));
+        } else if families[..i].contains(family) {
+            let message = format!("{family} is there already");
+            findings.push(Finding::error(path, message).expected("each family at most once"));
+        }
+    }
+    let list = spec.cluster_ips.as_deref().unwrap_or_default();
+    let one = spec.cluster_ip.as_slice();
+    let ips = if list.is_empty() { one } else { list };
+    for (i, (ip, family)) in ips.iter().zip(families).enumerate() {
+        let Ok(addr) = ip.parse::<IpAddr>() else { continue };
+        if matches!(family.as_str(), "IPv4" | "IPv6") && address::family(addr) != family {
+            let path = match list {
+                [] => "spec.clusterIP".to_owned(),
+                _ => format!("spec.clusterIPs[{i}]"),
+            };
+            let message = format!("{ip} is an {} address", address::family(addr));
+            let expected = format!("an {family} address, as `spec.ipFamilies[{i}]` says");
+            findings.push(Finding::error(path, message).expected(expected));
+        }
     }
 }
 
