@@ -133,7 +133,7 @@ impl Cluster {
                 port.name, port.port
             );
             let expected = "the name of a port of the slices";
-            result.findings.push(Finding::warning(path, message).expected(expected));
+            result.findings.push(Finding::error(path, message).expected(expected));
         }
     }
 
@@ -178,7 +178,7 @@ impl Cluster {
             );
             let path = format!("spec.ports[{}].targetPort", port.index);
             let expected = "a number, or the name of a container port";
-            result.findings.push(Finding::warning(path, message).expected(expected));
+            result.findings.push(Finding::error(path, message).expected(expected));
         }
     }
 }
