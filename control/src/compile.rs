@@ -77,6 +77,8 @@ pub struct Compiler {
     /// Services that lack an address for the sake of nodes or pods.
     blocked: BTreeSet<Name>,
     service_ids: Ids<PortKey>,
+    /// Numbers of Services that the last tables have given or freed.
+    renamed: Vec<ServiceId>,
     backend_ids: Ids<BackendKey>,
     vtep_ids: Ids<Arc<str>>,
     findings: Findings<Subject, (Key, Finding)>,
@@ -113,6 +115,7 @@ impl Compiler {
             blocked_by_pods: BTreeSet::new(),
             blocked: BTreeSet::new(),
             service_ids: Ids::new(quarantine),
+            renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),
             vtep_ids: Ids::new(quarantine),
             findings: Findings::default(),
@@ -148,6 +151,7 @@ impl Compiler {
     ) -> Option<Arc<Tables>> {
         let mut next = self.tables.clone();
         next.version += 1;
+        self.renamed.clear();
         let at = Moment { now, live, version: next.version };
         let mut epochs = Epochs::default();
         let all;
@@ -205,6 +209,17 @@ impl Compiler {
     /// What an endpoint's number stands for, or has stood for until lately.
     pub fn backend_of(&self, id: BackendId) -> Option<&BackendKey> {
         self.backend_ids.key(id.0)
+    }
+
+    /// The Service port that has a number now.
+    pub fn service_port(&self, id: ServiceId) -> Option<&PortKey> {
+        self.service_ids.used(id.0)
+    }
+
+    /// The numbers of Service ports that the last [`Compiler::compile`] has
+    /// given or freed.
+    pub fn renamed(&self) -> &[ServiceId] {
+        &self.renamed
     }
 
     /// All Service ports that have numbers, in the order of the numbers.

@@ -119,6 +119,12 @@ impl<K: Clone + Eq + Hash> Ids<K> {
         self.slots.get(id as usize).map(|slot| &slot.key)
     }
 
+    /// The key of a number in use.
+    pub fn used(&self, id: u32) -> Option<&K> {
+        let slot = self.slots.get(id as usize).filter(|slot| slot.freed.is_none());
+        slot.map(|slot| &slot.key)
+    }
+
     /// The numbers in use and their keys.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &K)> {
         let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.freed.is_none());
@@ -146,6 +152,7 @@ mod tests {
         assert_eq!(ids.give(&"b", at(0, 0, 1)), 1);
         ids.free(0, at(10, 1, 2));
         assert_eq!((ids.quarantined(), ids.key(0)), (1, Some(&"a")));
+        assert_eq!((ids.used(0), ids.used(1), ids.used(2)), (None, Some(&"b"), None));
         assert_eq!(ids.give(&"c", at(309, 2, 3)), 2, "too early");
         assert_eq!(ids.give(&"d", at(310, 1, 4)), 3, "a worker still has it");
         assert_eq!(ids.give(&"e", at(310, 2, 5)), 0);

@@ -201,6 +201,7 @@ impl Compiler {
             if !programmed.ports.contains_key(key) {
                 let port_key = PortKey { service: name.clone(), port: key.0, protocol: key.1 };
                 let id = ServiceId(self.service_ids.give(&port_key, at));
+                self.renamed.push(id);
                 let port = ProgrammedPort { id, v4: Half::default(), v6: Half::default() };
                 programmed.ports.insert(*key, port);
                 // The name is new, even if no packet can notice.
@@ -216,6 +217,7 @@ impl Compiler {
             change.half::<V6>(port, wanted.as_ref());
             if wanted.is_none() {
                 self.service_ids.free(port.id.0, at);
+                self.renamed.push(port.id);
                 epochs.service(port.id);
             }
             wanted.is_some()

@@ -38,6 +38,7 @@ fn a_change_of_one_endpoint_touches_one_shard() {
     assert_eq!(before.v4.vips.shards_shared_with(&after.v4.vips), shards);
     assert!(Arc::ptr_eq(&before.v4.routes, &after.v4.routes));
     assert!(Arc::ptr_eq(&before.vteps, &after.vteps));
+    assert!(world.compiler.renamed().is_empty());
     let rotation = |tables: &Tables| {
         tables.v4.frontends.get(&key([10, 100, 0, 7], 80)).unwrap().backends.backends().len()
     };

@@ -1,4 +1,4 @@
-use crate::compile::Compiler;
+use crate::compile::{Compiler, PortKey};
 use sluice_tables::ServiceId;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -35,19 +35,33 @@ impl ServiceNames {
         self.snapshot().get(id.0 as usize).cloned().flatten()
     }
 
-    pub(super) fn update(&self, compiler: &Compiler) {
-        let mut labels: Vec<Option<ServiceLabel>> = Vec::new();
-        for (id, key) in compiler.service_ports() {
-            labels.resize(id.0 as usize, None);
-            labels.push(Some(ServiceLabel {
-                namespace: key.service.namespace.clone(),
-                name: key.service.name.clone(),
-                port: key.port,
-                protocol: key.protocol.as_str(),
-            }));
+    /// Takes what the last tables of `compiler` have named anew. To be called
+    /// for all of them.
+    pub(crate) fn update(&self, compiler: &Compiler) {
+        if compiler.renamed().is_empty() {
+            return;
         }
-        if *self.snapshot() != labels {
-            *self.labels.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(labels);
+        let mut labels = self.labels.write().unwrap_or_else(PoisonError::into_inner);
+        let labels = Arc::make_mut(&mut labels);
+        for &id in compiler.renamed() {
+            let index = id.0 as usize;
+            if labels.len() <= index {
+                labels.resize(index + 1, None);
+            }
+            labels[index] = compiler.service_port(id).map(ServiceLabel::of);
+        }
+        let used = labels.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        labels.truncate(used);
+    }
+}
+
+impl ServiceLabel {
+    pub(crate) fn of(key: &PortKey) -> Self {
+        ServiceLabel {
+            namespace: key.service.namespace.clone(),
+            name: key.service.name.clone(),
+            port: key.port,
+            protocol: key.protocol.as_str(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::world::{World, config, facts};
 use super::*;
 use crate::cluster::Cluster;
 use crate::diagnostic::Severity;
+use crate::driver::{ServiceLabel, ServiceNames};
 use crate::object::Kind;
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -385,6 +386,16 @@ fn check_addresses(world: &World) {
     assert!(!half.vteps_by_addr.keys().any(|vtep| vips.contains(&V4::to_ip(*vtep))));
 }
 
+/// The names, kept up to date change by change, are those of the numbers.
+fn check_names(world: &World, names: &ServiceNames) {
+    let mut expected = Vec::new();
+    for (id, key) in world.compiler.service_ports() {
+        expected.resize(id.0 as usize, None);
+        expected.push(Some(ServiceLabel::of(key)));
+    }
+    assert_eq!(*names.snapshot(), expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -394,6 +405,7 @@ proptest! {
     ) {
         let mut world = World::default();
         let mut last = world.compile().expect("the static part");
+        let names = ServiceNames::default();
         for ops in &batches {
             ops.iter().for_each(|op| apply(&mut world, op));
             let next = world.compile();
@@ -406,6 +418,8 @@ proptest! {
                 prop_assert_eq!(&said, &unknowing, "without conflicts, after {:?}", ops);
             }
             if let Some(next) = next {
+                names.update(&world.compiler);
+                check_names(&world, &names);
                 let is_reset = ops.iter().any(|op| matches!(op, Op::Reset));
                 check_epochs(&world.compiler, &last, &next, is_reset);
                 last = next;
