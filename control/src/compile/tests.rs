@@ -4,6 +4,7 @@ use sluice_tables::{
 };
 use std::time::Instant;
 
+mod checks;
 mod incumbents;
 mod random;
 mod world;

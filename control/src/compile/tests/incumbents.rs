@@ -280,3 +280,60 @@ fn without_a_name_the_gateway_is_the_node_with_its_address() {
     assert_eq!(world.compiler.vtep_of("gw"), None);
     assert_eq!(errors(&world, "gw"), "");
 }
+
+#[test]
+fn a_pod_outside_of_ranges_is_an_event_of_its_own() {
+    let mut world = World::default();
+    for i in 1..=9 {
+        node(&mut world, &format!("n{i}"), 10 + i, true, &[]);
+    }
+    pod(&mut world, "p", "n1", "10.244.7.1");
+    let first = world.compile().unwrap();
+    pod(&mut world, "q", "n2", "10.244.7.2");
+    let second = world.compile().unwrap();
+    assert!(Arc::ptr_eq(&first.vteps, &second.vteps));
+    assert!(Arc::ptr_eq(&first.v6.routes, &second.v6.routes));
+    assert_eq!(way(&mut world, "10.244.7.2"), "n2");
+    assert_eq!(first.route_epoch, second.route_epoch, "nothing went there");
+    // It moves, and then it goes: what went there has to look again.
+    pod(&mut world, "q", "n3", "10.244.7.2");
+    let third = world.compile().unwrap();
+    assert_eq!(way(&mut world, "10.244.7.2"), "n3");
+    assert_ne!(second.route_epoch, third.route_epoch);
+    delete(&mut world, Kind::Pod, "q");
+    let fourth = world.compile().unwrap();
+    assert_eq!(way(&mut world, "10.244.7.2"), "-");
+    assert_ne!(third.route_epoch, fourth.route_epoch);
+    // What had a default route went somewhere.
+    pod(&mut world, "r", "n3", "172.20.0.1");
+    let fifth = world.compile().unwrap();
+    assert_ne!(fourth.route_epoch, fifth.route_epoch);
+    // A second pod of the address waits until the first one has gone.
+    pod(&mut world, "a", "n1", "172.20.0.1");
+    assert!(world.compile().is_none());
+    assert!(errors(&world, "a").contains("172.20.0.1 is the address of pod default/r on node n3"));
+    delete(&mut world, Kind::Pod, "r");
+    assert_eq!(way(&mut world, "172.20.0.1"), "n1");
+    assert_eq!(errors(&world, "a"), "");
+}
+
+#[test]
+fn an_address_goes_with_the_last_service_that_claims_it() {
+    let mut world = World::default();
+    for ports in [json!([{"port": 80, "protocol": "SCTP"}]), json!([{"port": 80}])] {
+        for ips in [["198.51.100.1", "2001:db8:100::1"], ["198.51.100.2", "2001:db8:100::2"]] {
+            let object = json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+                "spec": {"type": "LoadBalancer", "ports": ports},
+                "status": {"loadBalancer": {"ingress": [{"ip": ips[0]}, {"ip": ips[1]}]}},
+            });
+            world.apply(Kind::Service, object);
+            let tables = world.compile().unwrap();
+            assert_eq!((tables.v4.vips.iter().count(), tables.v6.vips.iter().count()), (1, 1));
+        }
+    }
+    world.delete_service("s");
+    let tables = world.compile().unwrap();
+    assert_eq!((tables.v4.vips.iter().count(), tables.v6.vips.iter().count()), (0, 0));
+    assert!(world.compiler.programmed(&Name::new("default", "s")).is_none());
+}

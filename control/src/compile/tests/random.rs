@@ -1,17 +1,16 @@
 //! Random operations: what is compiled step by step is what is compiled from
-//! nothing, and epochs change exactly when flows must look again.
+//! nothing, epochs change exactly when flows must look again, and who has
+//! something keeps it.
 
+use super::checks::{
+    Held, check_addresses, check_epochs, check_names, from_nothing, is_without_conflict, say,
+};
 use super::world::{World, config, facts};
 use super::*;
-use crate::cluster::Cluster;
-use crate::diagnostic::Severity;
-use crate::driver::{ServiceLabel, ServiceNames};
+use crate::driver::ServiceNames;
 use crate::object::Kind;
-use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::json;
-use sluice_tables::Family;
-use sluice_tables::V6;
 use std::collections::BTreeSet;
 
 #[derive(Clone, Debug)]
@@ -227,175 +226,6 @@ fn apply(world: &mut World, op: &Op) {
     }
 }
 
-/// Everything that tables say, without the numbers.
-fn say(compiler: &Compiler, tables: &Tables) -> BTreeSet<String> {
-    let mut said = BTreeSet::new();
-    say_family::<V4>(compiler, tables, &mut said);
-    say_family::<V6>(compiler, tables, &mut said);
-    for vtep in tables.vteps.iter().flatten() {
-        said.insert(format!("{vtep:?}"));
-    }
-    for id in 0..200 {
-        let state = tables.backends.get(id);
-        if state != BackendState::Gone {
-            let key = compiler.backend_of(BackendId(id)).unwrap();
-            let port = compiler.port_of(key.service).unwrap();
-            said.insert(format!("{port:?} {} {}: {state:?}", key.addr, key.l4_port));
-        }
-    }
-    said.extend(compiler.findings().map(|finding| format!("{finding:?}")));
-    said
-}
-
-fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeSet<String>) {
-    let half = F::of(tables);
-    for (key, frontend) in half.frontends.iter() {
-        let port = compiler.port_of(frontend.service).unwrap();
-        let backends = frontend.backends.backends().iter();
-        let backends: Vec<_> = backends
-            .map(|b| {
-                let key = compiler.backend_of(b.id).unwrap();
-                assert_eq!((key.addr, key.l4_port), (F::to_ip(b.addr), b.l4_port));
-                assert_eq!(key.service, frontend.service);
-                (b.addr, b.l4_port)
-            })
-            .collect();
-        said.insert(format!("{key:?} {port:?} {backends:?}"));
-    }
-    said.extend(half.vips.iter().map(|vip| format!("{vip:?}")));
-    let vtep = |id: sluice_tables::VtepId| tables.vtep(id).unwrap().name.clone();
-    for (addr, len, target) in half.routes.iter() {
-        let target = match target {
-            RouteTarget::Tunnel(id) => vtep(*id).to_string(),
-            other => format!("{other:?}"),
-        };
-        said.insert(format!("{addr:?}/{len} {target}"));
-    }
-    for (addr, id) in half.vteps_by_addr.iter() {
-        said.insert(format!("vtep {addr:?} {}", vtep(*id)));
-    }
-}
-
-/// What must have changed between two versions, and whether it has.
-fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_reset: bool) {
-    let mut groups = BTreeSet::new();
-    groups.extend(removed::<V4>(old, new));
-    groups.extend(removed::<V6>(old, new));
-    for id in 0..200 {
-        let rank = |tables: &Tables| match tables.backends.get(id) {
-            BackendState::Gone => 0,
-            BackendState::NotReady => 1,
-            BackendState::Draining => 2,
-            BackendState::Ready => 3,
-        };
-        if rank(new) < rank(old) {
-            let service = compiler.backend_of(BackendId(id)).unwrap().service;
-            groups.insert(Tables::service_group(service));
-        }
-    }
-    if has_new_vip::<V4>(old, new) || has_new_vip::<V6>(old, new) {
-        groups.insert(SERVICE_EPOCHS);
-    }
-    for group in 0..=SERVICE_EPOCHS {
-        let is_changed = old.service_epochs[group] != new.service_epochs[group];
-        assert_eq!(is_changed, groups.contains(&group), "group {group}");
-    }
-    let is_moved = is_moved::<V4>(old, new) || is_moved::<V6>(old, new);
-    let is_changed = is_moved || old.vteps != new.vteps || is_reset;
-    assert_eq!(old.route_epoch != new.route_epoch, is_changed, "routes");
-}
-
-/// Whether there is an address to which packets went, and now go another way.
-fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
-    let lists: [Vec<(IpNet, RouteTarget<F>)>; 2] = [old, new].map(|tables| {
-        let routes = F::of(tables).routes.iter();
-        routes.map(|(addr, len, to)| (IpNet::new(F::to_ip(*addr), *len).unwrap(), *to)).collect()
-    });
-    let lookup = |list: &[(IpNet, RouteTarget<F>)], addr: &IpAddr| {
-        let to = list.iter().filter(|(net, _)| net.contains(addr));
-        let to = to.max_by_key(|(net, _)| net.prefix_len()).map(|(_, to)| *to);
-        to.filter(|to| *to != RouteTarget::Blackhole)
-    };
-    // Both ends of all prefixes, and what is beside them.
-    let ends = lists.iter().flatten().flat_map(|(net, _)| [net.network(), net.broadcast()]);
-    let beside = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => {
-            [1, 0, u32::MAX].map(|by| u32::from(ip).wrapping_add(by).to_be_bytes().into())
-        }
-        IpAddr::V6(ip) => {
-            [1, 0, u128::MAX].map(|by| u128::from(ip).wrapping_add(by).to_be_bytes().into())
-        }
-    };
-    ends.flat_map(beside).any(|addr| {
-        let before = lookup(&lists[0], &addr);
-        before.is_some() && before != lookup(&lists[1], &addr)
-    })
-}
-
-/// Groups of Services that have lost a frontend.
-fn removed<F: Family>(old: &Tables, new: &Tables) -> BTreeSet<usize> {
-    let gone = F::of(old).frontends.iter().filter(|(key, frontend)| {
-        let now = F::of(new).frontends.get(key);
-        now.is_none_or(|now| now.service != frontend.service)
-    });
-    gone.map(|(_, frontend)| Tables::service_group(frontend.service)).collect()
-}
-
-fn has_new_vip<F: Family>(old: &Tables, new: &Tables) -> bool {
-    F::of(new).vips.iter().any(|(addr, _)| F::of(old).vips.get(addr).is_none())
-}
-
-/// What a new compiler makes of the cluster, if it knows who has what (`old`):
-/// who had an address keeps it, and that is all that may be left of the past.
-fn from_nothing(cluster: &Cluster, old: Option<&Compiler>) -> BTreeSet<String> {
-    let mut compiler = Compiler::new(&config(), &facts(), 0).unwrap();
-    if let Some(old) = old {
-        compiler.taken = old.taken.clone();
-        compiler.vips = old.vips.clone();
-    }
-    let tables =
-        compiler.compile(cluster, &cluster.everything(), Duration::ZERO, 0).expect("tables");
-    say(&compiler, &tables)
-}
-
-/// Whether all that is asked for is given, so that no past matters.
-fn is_without_conflict(compiler: &Compiler) -> bool {
-    let mut findings = compiler.findings();
-    compiler.taken.pods.is_empty() && !findings.any(|(_, f)| f.severity == Severity::Error)
-}
-
-/// The addresses in the tables are claimed by a Service, all that are not the
-/// configuration's or a node's are in the tables, and nobody has one twice.
-fn check_addresses(world: &World) {
-    let tables = world.compiler.tables();
-    let v4 = tables.v4.vips.iter().map(|(addr, _)| V4::to_ip(*addr));
-    let vips: BTreeSet<_> =
-        v4.chain(tables.v6.vips.iter().map(|(addr, _)| V6::to_ip(*addr))).collect();
-    assert_eq!(vips, world.compiler.vips);
-    for addr in &vips {
-        assert!(world.cluster.share(*addr).is_some(), "nobody claims {addr}");
-    }
-    let half = &tables.v4;
-    for (addr, len, target) in half.routes.iter() {
-        let RouteTarget::Tunnel(_) = target else { continue };
-        let net = IpNet::new(V4::to_ip(*addr), *len).unwrap();
-        assert!(!vips.iter().any(|vip| net.contains(vip)), "a VIP in {net}");
-        let mut vteps = half.vteps_by_addr.keys();
-        assert!(!vteps.any(|vtep| net.contains(&V4::to_ip(*vtep))), "a tunnel endpoint in {net}");
-    }
-    assert!(!half.vteps_by_addr.keys().any(|vtep| vips.contains(&V4::to_ip(*vtep))));
-}
-
-/// The names, kept up to date change by change, are those of the numbers.
-fn check_names(world: &World, names: &ServiceNames) {
-    let mut expected = Vec::new();
-    for (id, key) in world.compiler.service_ports() {
-        expected.resize(id.0 as usize, None);
-        expected.push(Some(ServiceLabel::of(key)));
-    }
-    assert_eq!(*names.snapshot(), expected);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -407,10 +237,12 @@ proptest! {
         let mut last = world.compile().expect("the static part");
         let names = ServiceNames::default();
         for ops in &batches {
+            let held = Held::of(&world);
             ops.iter().for_each(|op| apply(&mut world, op));
             let next = world.compile();
             let said = say(&world.compiler, world.compiler.tables());
             check_addresses(&world);
+            held.check_kept(&world);
             let knowing = from_nothing(&world.cluster, Some(&world.compiler));
             prop_assert_eq!(&said, &knowing, "after {:?}", ops);
             if is_without_conflict(&world.compiler) {
