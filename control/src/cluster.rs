@@ -223,6 +223,11 @@ impl Cluster {
         self.claims.share(addr)
     }
 
+    /// Addresses that Services claim, as of [`Cluster::take_changes`].
+    pub fn claimed_len(&self) -> usize {
+        self.claims.len()
+    }
+
     /// Where an object was read.
     pub fn origin(&self, key: &Key) -> Option<&Origin> {
         self.origins.get(key)

@@ -72,6 +72,16 @@ impl Claims {
         others
     }
 
+    /// Addresses that are claimed.
+    pub fn len(&self) -> usize {
+        self.by_addr.len()
+    }
+
+    /// True when no address is claimed.
+    pub fn is_empty(&self) -> bool {
+        self.by_addr.is_empty()
+    }
+
     /// Decides who has the addresses whose claims have changed. What came and
     /// went in between counts as one change.
     pub fn settle(&mut self) {

@@ -27,7 +27,7 @@ pub fn config(data: &[u8]) {
 
 /// Reads an input as a file of manifests; what it has comes to a gateway object
 /// by object, and goes again. What is compiled on the way is what is compiled at
-/// once, and in the end nothing is left.
+/// once if nothing is wrong with it, and in the end nothing is left.
 pub fn manifests(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (mut objects, diagnostics) = objects_of(&text);
@@ -45,8 +45,13 @@ pub fn manifests(data: &[u8]) {
         at_once.cluster.apply(object, origin.clone());
     }
     at_once.compile();
-    assert_eq!(steps.programmed(), at_once.programmed(), "two ways, two tables");
-    assert_eq!(steps.findings(), at_once.findings(), "two ways, two findings");
+    // What several claim is whose it was first: the order counts, and somebody
+    // is told.
+    let wrong = [steps.findings(), at_once.findings()];
+    if wrong.iter().all(Vec::is_empty) {
+        assert_eq!(steps.programmed(), at_once.programmed(), "two ways, two tables");
+    }
+    assert_eq!(wrong[0].is_empty(), wrong[1].is_empty(), "two ways, two findings: {wrong:?}");
     printable(&steps.findings());
     for (object, origin) in &objects {
         steps.cluster.apply(object, origin.clone());
@@ -166,7 +171,7 @@ impl World {
         assert_eq!(self.programmed(), Vec::<String>::new(), "something can still be reached");
         assert_eq!(self.findings(), Vec::new(), "something is still wrong");
         assert!(Kind::ALL.iter().all(|kind| self.cluster.count(*kind) == 0), "objects are left");
-        assert_eq!(self.cluster.claimed().count(), 0, "addresses are still claimed");
+        assert_eq!(self.cluster.claimed_len(), 0, "addresses are still claimed");
         let tables = self.compiler.tables();
         assert!(tables.vteps.iter().all(Option::is_none), "a tunnel is left");
         assert!(tables.v4.vteps_by_addr.is_empty() && tables.v6.vteps_by_addr.is_empty());
