@@ -19,6 +19,8 @@ pub struct Flows {
 pub struct FlowTimeouts {
     /// TCP: both directions acknowledged.
     pub tcp_established: Duration,
+    /// TCP: picked up in the middle, and nobody has answered yet.
+    pub tcp_unanswered: Duration,
     /// TCP: the receiver of a FIN has not closed yet.
     pub tcp_close_wait: Duration,
     /// TCP: SYN seen.
@@ -69,6 +71,7 @@ pub(crate) static TIMEOUTS: Section = Section {
     path: "flows.timeouts",
     keys: &[
         timeout("tcp_established_s", "86400", "TCP, both directions acknowledged"),
+        timeout("tcp_unanswered_s", "300", "TCP, seen from its middle in one direction"),
         timeout("tcp_close_wait_s", "3600", "TCP, the receiver of a FIN has not closed yet"),
         timeout("tcp_syn_sent_s", "120", "TCP, SYN seen"),
         timeout("tcp_syn_recv_s", "60", "TCP, SYN and ACK seen"),
@@ -108,6 +111,7 @@ impl FlowTimeouts {
         };
         Ok(Self {
             tcp_established: read("tcp_established_s"),
+            tcp_unanswered: read("tcp_unanswered_s"),
             tcp_close_wait: read("tcp_close_wait_s"),
             tcp_syn_sent: read("tcp_syn_sent_s"),
             tcp_syn_recv: read("tcp_syn_recv_s"),

@@ -71,6 +71,7 @@ fn the_minimal_example_has_the_documented_defaults() {
     let timeouts = &config.flows.timeouts;
     let seconds = [
         (timeouts.tcp_established, 86400),
+        (timeouts.tcp_unanswered, 300),
         (timeouts.tcp_close_wait, 3600),
         (timeouts.tcp_syn_sent, 120),
         (timeouts.tcp_syn_recv, 60),

@@ -58,6 +58,7 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
 }
 
 fn timeouts(config: &Config) -> Timeouts {
+    let millis = |timeout: Duration| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let from = &config.flows.timeouts;
     let mut timeouts = Timeouts::default();
     for (state, timeout) in [
@@ -74,8 +75,9 @@ fn timeouts(config: &Config) -> Timeouts {
         (State::Icmp, from.icmp),
         (State::Generic, from.generic),
     ] {
-        timeouts.set(state, u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+        timeouts.set(state, millis(timeout));
     }
+    timeouts.unanswered_ms = millis(from.tcp_unanswered);
     timeouts
 }
 

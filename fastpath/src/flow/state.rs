@@ -39,13 +39,16 @@ pub enum State {
 pub struct Timeouts {
     /// By [`State`]; the first belongs to free entries.
     pub by_state_ms: [u32; 13],
+    /// At most, for TCP picked up in the middle that nobody has answered yet:
+    /// one forged segment is enough to begin it.
+    pub unanswered_ms: u32,
 }
 
 impl Default for Timeouts {
     /// Kernel defaults, as kube-proxy sets them: established 24 h, CLOSE_WAIT
-    /// 1 h.
+    /// 1 h, unanswered 5 min (`nf_conntrack_tcp_timeout_unacknowledged`).
     fn default() -> Self {
-        let mut timeouts = Timeouts { by_state_ms: [0; 13] };
+        let mut timeouts = Timeouts { by_state_ms: [0; 13], unanswered_ms: 300_000 };
         for (state, seconds) in [
             (State::SynSent, 120),
             (State::SynRecv, 60),
@@ -77,6 +80,14 @@ impl Timeouts {
     #[inline]
     pub fn of(&self, state: State) -> u32 {
         self.by_state_ms[state as usize]
+    }
+
+    /// The timeout of a flow in a state that nobody has answered yet, in
+    /// milliseconds.
+    #[inline]
+    pub fn of_unanswered(&self, state: State) -> u32 {
+        let ms = self.of(state);
+        if state == State::Established { ms.min(self.unanswered_ms) } else { ms }
     }
 }
 
@@ -125,9 +136,9 @@ impl State {
         matches!(self, State::TimeWait | State::Close)
     }
 
-    /// True for a flow that nobody has answered yet.
+    /// True for a connection whose handshake is not over.
     pub fn is_half_open(self) -> bool {
-        matches!(self, State::SynSent | State::SynRecv | State::UdpNew)
+        matches!(self, State::SynSent | State::SynRecv)
     }
 }
 

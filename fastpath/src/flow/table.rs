@@ -271,7 +271,7 @@ impl<F: Ip> FlowTable<F> {
             self.free.push(flow);
             return Err(DropReason::FlowTableFull);
         }
-        let deadline = now_ms.wrapping_add(self.timeouts.of(original.state));
+        let deadline = now_ms.wrapping_add(self.timeouts.of_unanswered(original.state));
         self.wheel.insert(flow, deadline, now_ms);
         self.sources[source] += 1;
         self.snat_ports += u64::from(original.bits & Entry::<F>::SNAT != 0);
@@ -392,29 +392,39 @@ impl<F: Ip> FlowTable<F> {
         let since = |entry: &Entry<F>| now_ms.wrapping_sub(entry.last_seen_ms);
         let [original, reply] = &self.entries[flow as usize];
         // The reply's time means nothing before its first packet.
-        if reply.packets == 0 { since(original) } else { since(original).min(since(reply)) }
+        let answered = is_answered(&self.entries[flow as usize]);
+        if answered { since(original).min(since(reply)) } else { since(original) }
     }
 
     fn expires_in(&self, flow: u32, now_ms: u32) -> u32 {
-        let timeout = self.timeouts.of(self.entries[flow as usize][0].state);
+        let entries = &self.entries[flow as usize];
+        let state = entries[0].state;
+        let timeout = if is_answered(entries) {
+            self.timeouts.of(state)
+        } else {
+            self.timeouts.of_unanswered(state)
+        };
         timeout.saturating_sub(self.idle(flow, now_ms))
     }
 
-    /// Gives up a flow for a new one: one that is closing, else the half-open
-    /// one among those looked at that has waited longest. Established flows
-    /// are never given up.
+    /// Gives up a flow for a new one: one that is closing, else the one among
+    /// those looked at that has waited longest for an answer, or for the end of
+    /// its handshake, whatever its protocol: its first packet may have been
+    /// forged. Established flows that were answered are never given up.
     fn reclaim(&mut self, now_ms: u32) {
         let mut longest = None;
         for _ in 0..RECLAIM_SCAN.min(self.entries.len()) {
             self.hand = (self.hand + 1) % self.entries.len();
             let flow = self.hand as u32;
-            let state = self.entries[self.hand][0].state;
+            let entries = &self.entries[self.hand];
+            let state = entries[0].state;
             if state.is_reusable() {
                 longest = Some((u32::MAX, flow));
                 break;
             }
+            let is_waiting = state.is_half_open() || !is_answered(entries);
             let idle = self.idle(flow, now_ms);
-            if state.is_half_open() && longest.is_none_or(|(most, _)| idle > most) {
+            if is_waiting && longest.is_none_or(|(most, _)| idle > most) {
                 longest = Some((idle, flow));
             }
         }
@@ -452,6 +462,12 @@ impl<F: Ip> FlowTable<F> {
         }
         (end < self.entries.len()).then_some(end)
     }
+}
+
+/// True when a packet of the other side has passed.
+#[inline]
+fn is_answered<F: Ip>([_, reply]: &[Entry<F>; 2]) -> bool {
+    reply.packets != 0
 }
 
 /// Asks the processor to load a cache line.

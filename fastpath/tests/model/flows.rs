@@ -169,6 +169,16 @@ impl Flow {
         }
     }
 
+    /// Milliseconds without a packet until the flow expires.
+    pub fn timeout_ms(&self) -> u64 {
+        let answered = self.seen_ms[1].is_some();
+        match self.track.label() {
+            // Linux, `nf_conntrack_tcp_timeout_unacknowledged`.
+            "established" if !answered => 300_000,
+            _ => self.track.timeout_ms(),
+        }
+    }
+
     /// Milliseconds since the last packet of either direction.
     pub fn idle_ms(&self, now_ms: u64) -> u64 {
         now_ms - self.seen_ms.iter().flatten().max().copied().unwrap_or(0)

@@ -457,7 +457,7 @@ impl Run {
         let mut gone = Vec::new();
         for (id, flow) in self.oracle.flows.iter() {
             let idle = flow.idle_ms(now_ms);
-            let timeout = flow.track.timeout_ms();
+            let timeout = flow.timeout_ms();
             if idle < timeout {
                 continue;
             }
@@ -509,7 +509,7 @@ impl Run {
         let ids: Vec<_> = self.oracle.flows.iter().map(|(id, _)| id).collect();
         ids.into_iter().try_for_each(|id| {
             let flow = self.oracle.flows.get(id);
-            let overdue = flow.idle_ms(self.oracle.now_ms) >= flow.track.timeout_ms();
+            let overdue = flow.idle_ms(self.oracle.now_ms) >= flow.timeout_ms();
             if overdue { Ok(()) } else { self.check_flow(id) }
         })
     }
