@@ -3,15 +3,15 @@
 
 use crate::core::Core;
 use crate::flow::state::next_tcp;
-use crate::flow::{Direction, Entry, FlowTable, State};
+use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{error, mss, route, sanity};
+use crate::stages::{error, mss, route, sanity, steer};
 use crate::wire::checksum;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
-use sluice_tables::{BackendId, BackendState, ServiceId, Tables};
+use sluice_tables::{BackendId, BackendState, FrontendKey, ServiceId, Tables};
 
 /// What became of a flow that was looked at again.
 enum Revalidated {
@@ -183,16 +183,22 @@ fn revalidate<F: Ip>(
     // The first packet of a direction is no second look.
     core.counters.revalidated.add(u64::from(entry.packets != 0));
     let (service, protocol) = (entry.service, entry.key.protocol);
+    let flow = table.both(number);
     if entry.service_epoch != tables.service_epoch(service) {
-        let original = &table.both(number)[0];
-        if service == ServiceId::NONE {
-            // A destination that has become a VIP is translated from now on.
-            if F::of(tables).vips.get(&original.key.dst).is_some() {
-                return Revalidated::Ended;
-            }
-        } else if backend_is_lost(tables, table.backend(number), protocol) {
+        let is_vip = F::of(tables).vips.get(&flow[0].key.dst).is_some();
+        // A destination that has become a VIP is translated from now on, one
+        // that is none any more is not.
+        if is_vip != (service != ServiceId::NONE) {
             return Revalidated::Ended;
         }
+        if is_vip && backend_is_lost(tables, table.backend(number), protocol) {
+            return Revalidated::Ended;
+        }
+    }
+    // Ownership depends on VIPs and pods' ranges: where it has changed, a flow
+    // that stays would be on two workers.
+    if !steer::is_own(core, tables, flow) {
+        return Revalidated::Ended;
     }
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
         return Revalidated::Drop(reason);
@@ -206,13 +212,27 @@ fn revalidate<F: Ip>(
         }
     };
     let route_epoch = core.route_epoch(tables);
+    let mut service_epoch = tables.service_epoch(service);
+    if !is_destination_of(tables, service, &table.both(number)[0].key) {
+        // The address or port is another Service's by now. The connection goes
+        // on, but who has the address is not told by its own Service's epoch.
+        service_epoch = service_epoch.wrapping_sub(1);
+    }
     let entry = table.entry_mut(number);
     entry.adjacency = way;
     entry.route_epoch = route_epoch;
     entry.policy_epoch = tables.policy_epoch;
-    entry.service_epoch = tables.service_epoch(service);
+    entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
     Revalidated::Keeps
+}
+
+/// True when a flow's destination is its Service's, or nobody's and it has none.
+fn is_destination_of<F: Ip>(tables: &Tables, service: ServiceId, original: &Key<F>) -> bool {
+    let Key { dst, dst_port, protocol, .. } = *original;
+    let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
+    service == ServiceId::NONE
+        || F::of(tables).frontends.get(&frontend).is_some_and(|found| found.service == service)
 }
 
 /// True when a flow must leave its backend. UDP leaves one that no longer

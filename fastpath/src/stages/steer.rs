@@ -1,18 +1,30 @@
 //! Whose flow it is: a pure function of the tuple and of slowly changing
 //! tables, the same for both directions whatever NAT does.
 
+use crate::core::Core;
+use crate::flow::{Entry, Key};
 use crate::packet::Packet;
 use crate::wire::ip::Ip;
 use sluice_tables::{LocalAddress, Tables};
 
 /// The worker that owns a packet's flow.
+pub fn owner<F: Ip>(tables: &Tables, packet: &Packet<F>) -> usize {
+    owner_of(tables, &packet.key)
+}
+
+/// True when a flow is still this worker's, whichever way its packets go: the
+/// tables may have changed since it began.
+pub fn is_own<F: Ip>(core: &Core, tables: &Tables, flow: &[Entry<F>; 2]) -> bool {
+    core.mesh.workers() == 1 || flow.iter().all(|entry| owner_of(tables, &entry.key) == core.worker)
+}
+
+/// The worker that owns the flow of a tuple.
 ///
 /// A packet to the SNAT pool names its owner in the port. A flow to a VIP goes
 /// by the client's endpoint; so does a flow with one end in the cluster and one
 /// outside, since NAT leaves the outside end alone. The rest goes by both ends.
-pub fn owner<F: Ip>(tables: &Tables, packet: &Packet<F>) -> usize {
+fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
     let family = F::of(tables);
-    let key = &packet.key;
     let source = (key.src.as_ref(), key.src_port);
     let destination = (key.dst.as_ref(), key.dst_port);
     if family.local.get(&key.dst) == Some(&LocalAddress::Snat) {

@@ -17,7 +17,7 @@ pub fn compile(world: &World) -> Arc<Tables> {
     tables.policy_epoch = world.policy_epoch;
     tables.route_epoch = world.route_epoch;
     tables.service_epochs = Box::new(world.service_epochs);
-    tables.owners = OwnerMap::even(world.workers).with_seed(99);
+    tables.owners = owners(world);
     tables.local = Arc::new(local(world));
     let vteps = world.nodes.iter().map(|node| {
         node.present.then(|| Vtep {
@@ -121,6 +121,29 @@ fn family_tables<F: Family>(world: &World) -> FamilyTables<F> {
     });
     tables.vteps_by_addr = Arc::new(by_addr.collect());
     tables
+}
+
+/// The worker that owns the flow of a tuple: which one has a slot is part of the
+/// tables.
+pub fn owner(world: &World, tuple: &Tuple) -> usize {
+    let owners = owners(world);
+    let (src, dst) = (octets(&tuple.src), octets(&tuple.dst));
+    if world.own.get(&tuple.dst) == Some(&Own::Snat) {
+        return owners.of_l4_port(tuple.dst_port);
+    }
+    let is_pod = |address| world.pod_node(address).is_some();
+    let (from_pod, to_pod) = (is_pod(&tuple.src), is_pod(&tuple.dst));
+    if world.vips.contains_key(&tuple.dst) || (to_pod && !from_pod) {
+        owners.of_endpoint(&src, tuple.src_port)
+    } else if from_pod && !to_pod {
+        owners.of_endpoint(&dst, tuple.dst_port)
+    } else {
+        owners.of_pair((&src, tuple.src_port), (&dst, tuple.dst_port))
+    }
+}
+
+fn owners(world: &World) -> OwnerMap {
+    OwnerMap::even(world.workers).with_seed(99)
 }
 
 /// The endpoint that a connection gets: the choice is part of the tables, and

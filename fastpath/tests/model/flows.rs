@@ -151,6 +151,8 @@ pub struct Flow {
     pub track: Track,
     pub service: Option<u32>,
     pub backend: Option<u32>,
+    /// The worker that has it.
+    pub worker: usize,
     /// Time of the last packet of each direction that went on.
     pub seen_ms: [Option<u64>; 2],
     /// Time of the last change of state, by whatever packet.

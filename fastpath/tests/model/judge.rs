@@ -5,7 +5,7 @@ use super::flows::{Flow, Track, Translation};
 use super::oracle::{Choices, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple};
 use super::wire::{self, ACK, SYN};
-use super::world::{Backend, Health, Own, TCP, family, octets};
+use super::world::{Backend, Health, Own, TCP, World, family, octets};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
 
@@ -38,9 +38,9 @@ impl Oracle {
         self.begin(data, &packet, ingress, choices);
     }
 
-    /// A packet follows its flow. False when there is no flow (any more): its
-    /// endpoint does not serve, its destination has become a VIP, or this is
-    /// the SYN of another connection on the tuple of one that is over.
+    /// A packet follows its flow. False when there is no flow (any more): it
+    /// may not go on, or this is the SYN of another connection on the tuple of
+    /// one that is over.
     fn follow(
         &mut self,
         data: &[u8],
@@ -49,7 +49,8 @@ impl Oracle {
         id: u64,
         side: usize,
     ) -> bool {
-        if !self.is_served(id) {
+        let flow = self.flows.get(id);
+        if !is_served(&self.world, &flow.tuples, flow.backend, flow.worker) {
             self.end(id);
             return false;
         }
@@ -82,19 +83,9 @@ impl Oracle {
         true
     }
 
-    fn is_served(&self, id: u64) -> bool {
-        let flow = self.flows.get(id);
-        match flow.backend.map(|backend| self.world.health[backend as usize]) {
-            None => !self.world.vips.contains_key(&flow.tuples[0].dst),
-            Some(Health::Ready | Health::Draining) => true,
-            // TCP stays while the endpoint is known.
-            Some(Health::NotReady) => flow.tuples[0].protocol == TCP,
-            Some(Health::Gone) => false,
-        }
-    }
-
     fn end(&mut self, id: u64) {
-        self.ended.insert(self.flows.get(id).tuples);
+        let flow = self.flows.get(id);
+        self.ended.insert((flow.tuples, flow.worker));
         self.flows.remove(id);
     }
 
@@ -195,10 +186,9 @@ impl Oracle {
         choices: &dyn Choices,
     ) {
         let tuple = packet.tuple;
-        // What the subject chose, if it made a flow: one that translates
-        // nothing is an old one, from before the destination was a VIP.
-        let got = choices.translation(&tuple, &self.ended);
-        let got = got.filter(|got| service.is_none() || got.dst != tuple.dst);
+        let worker = compile::owner(&self.world, &tuple);
+        // What the subject chose, if it made a flow.
+        let got = choices.translation(&tuple, worker);
         let mut to = Translation {
             src: tuple.src,
             src_port: tuple.src_port,
@@ -249,7 +239,7 @@ impl Oracle {
         }
         let reply = reply_tuple(&to, tuple.protocol);
         let is_taken = self.flows.find(&reply).is_some();
-        if is_taken || got.is_none() && choices.lingers(&reply) {
+        if is_taken || got.is_none() && choices.lingers(&reply, worker) {
             if snat {
                 self.complain(format!("{tuple:?} got {to:?}, which another flow has"));
             }
@@ -260,6 +250,7 @@ impl Oracle {
             track: Track::begin(packet),
             service: service.map(|(service, _)| service),
             backend,
+            worker,
             seen_ms: [None, None],
             changed_ms: self.now_ms,
         });
@@ -377,6 +368,25 @@ impl Oracle {
             wire::set_checksum(&src, &dst, TCP, segment, before);
         }
     }
+}
+
+/// Whether a flow of a worker may go on: its destination is what it was, its
+/// endpoint serves, and both directions are still that worker's.
+pub(super) fn is_served(
+    world: &World,
+    tuples: &[Tuple; 2],
+    backend: Option<u32>,
+    worker: usize,
+) -> bool {
+    let is_vip = world.vips.contains_key(&tuples[0].dst);
+    let serves = match backend.map(|backend| world.health[backend as usize]) {
+        None => !is_vip,
+        Some(Health::Ready | Health::Draining) => is_vip,
+        // TCP stays while the endpoint is known.
+        Some(Health::NotReady) => is_vip && tuples[0].protocol == TCP,
+        Some(Health::Gone) => false,
+    };
+    serves && tuples.iter().all(|tuple| compile::owner(world, tuple) == worker)
 }
 
 /// Offset of the value of a segment's first MSS option.

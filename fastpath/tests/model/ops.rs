@@ -180,7 +180,11 @@ pub enum Change {
         frontend: u8,
         endpoint: u8,
     },
-    RemoveVip(u8),
+    /// Its Services' endpoints stay where they have other addresses.
+    RemoveVip {
+        number: u8,
+        endpoints_stay: bool,
+    },
     /// A VIP with two ports; some of these are addresses that were somebody's.
     AddVip {
         v6: bool,
@@ -203,6 +207,11 @@ pub enum Change {
     },
     OverlayMtu(u16),
     Preserve(bool),
+    /// A node has its pods' range, or not.
+    PodRange {
+        node: u8,
+        present: bool,
+    },
     PolicyEpoch,
     RouteEpoch,
 }
@@ -401,7 +410,7 @@ fn shape(random: &mut Random) -> Shape {
             .then(|| (random.of(&[500, 1370, 1400, 1410, 1460, 9000]), random.one_in(3))),
         options: if random.one_in(12) { 1 + random.below(7) as u8 } else { 0 },
         way_in,
-        twist: random.one_in(25).then(|| {
+        twist: random.one_in(15).then(|| {
             random.of(&[
                 Twist::OtherVlan,
                 Twist::PriorityTag,
@@ -459,10 +468,10 @@ fn wait(random: &mut Random) -> Op {
 
 fn change(random: &mut Random, v6: bool) -> Change {
     let (a, b) = (random.next() as u8, random.next() as u8);
-    match random.below(26) {
+    match random.below(27) {
         0..8 => Change::Health { frontend: a, backend: b, health: random.below(4) as u8 },
         8..13 => Change::AddBackend { frontend: a, endpoint: b },
-        13..15 => Change::RemoveVip(a),
+        13..15 => Change::RemoveVip { number: a, endpoints_stay: random.one_in(2) },
         15..18 => Change::AddVip { v6, place: a },
         18 => Change::DefaultRoute(random.one_in(2)),
         19 => Change::Behind(a),
@@ -475,6 +484,7 @@ fn change(random: &mut Random, v6: bool) -> Change {
             Change::OverlayMtu(1400),
         ]),
         24 => Change::Preserve(!random.one_in(3)),
+        25 => Change::PodRange { node: a % 4, present: !random.one_in(4) },
         _ => random.of(&[Change::PolicyEpoch, Change::RouteEpoch]),
     }
 }

@@ -87,20 +87,20 @@ pub struct Outcome {
 /// What the oracle must ask the subject: its random choices, and which
 /// neighbors are of interest to it.
 pub trait Choices {
-    /// What the subject's flow with this original tuple becomes; flows that
-    /// ended do not count, if there is another.
-    fn translation(&self, tuple: &Tuple, ended: &Ended) -> Option<Translation>;
+    /// What the flow with this original tuple becomes that a worker has: its
+    /// owner has looked at it by now.
+    fn translation(&self, tuple: &Tuple, owner: usize) -> Option<Translation>;
 
-    /// Whether a flow that ended still has a tuple on some worker, which has not
+    /// Whether a worker still has a flow with this tuple that ended, and has not
     /// looked at it since.
-    fn lingers(&self, tuple: &Tuple) -> bool;
+    fn lingers(&self, tuple: &Tuple, worker: usize) -> bool;
 
     /// Whether the worker that a frame came to knew a neighbor before.
     fn knew(&self, port: u8, address: &IpAddr) -> bool;
 }
 
-/// Tuples of flows that ended.
-pub type Ended = BTreeSet<[Tuple; 2]>;
+/// Tuples of flows that ended, and their workers.
+pub type Ended = BTreeSet<([Tuple; 2], usize)>;
 
 /// The oracle.
 pub struct Oracle {

@@ -2,13 +2,14 @@
 
 use super::compare::{Ledger, Question};
 use super::compile::compile;
-use super::flows::Translation;
+use super::flows::{Flow, Translation};
 use super::frames::{self, answer};
 use super::hosts::Hosts;
+use super::judge::is_served;
 use super::ops::{Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
 use super::oracle::{Choices, Ended, Oracle};
 use super::parse::Tuple;
-use super::subject::Subject;
+use super::subject::{FlowView, Subject};
 use super::wire::{ACK, SYN};
 use super::world::{Health, Network, TCP, Target, UDP, UPLINK, Variant, World, host, router};
 use sluice_fastpath::{DropReason, Nanos};
@@ -29,8 +30,8 @@ pub struct Run {
     pub ledger: Ledger,
     /// Neighbors known at the end of the last step, by worker.
     known: BTreeSet<(usize, u8, IpAddr)>,
-    /// Tuples of flows that ended because the tables changed: another worker
-    /// may still have them, to be dropped when it looks at them or in time.
+    /// Flows that ended because the tables changed: their worker may still have
+    /// them, to be dropped when it looks at them or in time.
     ghosts: Ended,
     steps: u64,
 }
@@ -42,19 +43,12 @@ struct View<'a> {
     /// The worker whose queue a frame came by.
     worker: usize,
     ghosts: &'a Ended,
-    /// Frames that arrived in this step.
-    frames: usize,
 }
 
 impl Choices for View<'_> {
-    fn translation(&self, tuple: &Tuple, ended: &Ended) -> Option<Translation> {
+    fn translation(&self, tuple: &Tuple, owner: usize) -> Option<Translation> {
         let flows = self.subject.flow(tuple);
-        let is_over = |both| self.ghosts.contains(both) || ended.contains(both);
-        let live = flows.iter().find(|(flow, _)| !is_over(&flow.tuples));
-        // The new one may be as the old one was: it began in this step.
-        let is_new = |packets: [u32; 2]| (1..=self.frames).contains(&(packets[0] as usize));
-        let again = || flows.iter().find(|(flow, _)| is_new(flow.packets) && flow.packets[1] == 0);
-        let (flow, side) = live.or_else(again)?;
+        let (flow, side) = flows.iter().find(|(flow, _)| flow.worker == owner)?;
         let reply = flow.tuples[1];
         (*side == 0).then_some(Translation {
             src: reply.dst,
@@ -64,9 +58,10 @@ impl Choices for View<'_> {
         })
     }
 
-    fn lingers(&self, tuple: &Tuple) -> bool {
+    fn lingers(&self, tuple: &Tuple, worker: usize) -> bool {
         let views = self.subject.flow(tuple);
-        views.iter().any(|(view, _)| self.ghosts.contains(&view.tuples))
+        let mut there = views.iter().filter(|(view, _)| view.worker == worker);
+        there.any(|(view, _)| self.ghosts.contains(&(view.tuples, worker)))
     }
 
     fn knew(&self, port: u8, address: &IpAddr) -> bool {
@@ -245,9 +240,31 @@ impl Run {
         for (port, address) in self.hosts.dead() {
             self.announce(port, address)?;
         }
-        let alone = self.variant.workers == 1;
+        let before = self.oracle.world.clone();
+        self.change_world(change);
+        // Of two workers one may still have a flow that ended at the other: it
+        // would come back to life.
+        if self.revives_ghosts() {
+            self.oracle.world = before;
+        }
+        self.publish()
+    }
+
+    /// Whether a flow that ended, and that some worker still has, may go on in
+    /// the world as it is.
+    fn revives_ghosts(&self) -> bool {
+        self.ghosts.iter().any(|(tuples, worker)| {
+            let views = self.subject.flow(&tuples[0]);
+            let mut kept = views.iter().map(|(view, _)| view);
+            kept.any(|view| {
+                (view.tuples, view.worker) == (*tuples, *worker)
+                    && is_served(&self.oracle.world, tuples, view.backend, *worker)
+            })
+        })
+    }
+
+    fn change_world(&mut self, change: Change) {
         let (world, flows) = (&mut self.oracle.world, &self.oracle.flows);
-        let (subject, ghosts) = (&self.subject, &self.ghosts);
         let keys: Vec<_> = world.frontends.keys().copied().collect();
         let key = |number: u8| keys.get(usize::from(number) % keys.len().max(1)).copied();
         match change {
@@ -263,17 +280,10 @@ impl Run {
                     world.add_backend(key, endpoint % super::world::BACKENDS as u8);
                 }
             }
-            Change::RemoveVip(number) => {
+            Change::RemoveVip { number, endpoints_stay } => {
                 let vips: Vec<_> = world.vips.keys().copied().collect();
-                // Of two workers one may still have a flow from before the
-                // address was a VIP: it would come back to life.
-                let lingers = |vip: &IpAddr| {
-                    let mut before = ghosts.iter().filter(|both| both[0].dst == *vip);
-                    before.any(|both| has(subject, both))
-                };
-                let vip = vips.get(usize::from(number) % vips.len().max(1));
-                if let Some(vip) = vip.filter(|vip| !lingers(vip)) {
-                    world.remove_vip(*vip);
+                if let Some(vip) = vips.get(usize::from(number) % vips.len().max(1)) {
+                    world.remove_vip(*vip, endpoints_stay);
                 }
             }
             Change::AddVip { v6, place } => {
@@ -338,18 +348,15 @@ impl Run {
                 world.overlay.mtu = mtu;
                 world.route_epoch += 1;
             }
-            // How clients are translated decides who owns a flow to an
-            // endpoint that is no pod: see the steering's documentation.
-            Change::Preserve(preserve) if alone => {
+            Change::PodRange { node, present } => world.set_pod_range(node, present),
+            Change::Preserve(preserve) => {
                 for pool in &mut world.pools {
                     pool.preserve = preserve;
                 }
             }
-            Change::Preserve(_) => {}
             Change::PolicyEpoch => world.policy_epoch += 1,
             Change::RouteEpoch => world.route_epoch += 1,
         }
-        self.publish()
     }
 
     fn publish(&mut self) -> Result<(), String> {
@@ -380,7 +387,7 @@ impl Run {
         let sent = self.settle(frames.len() as u64)?;
         for (worker, port, frame) in frames {
             let (subject, known, ghosts) = (&self.subject, &self.known, &self.ghosts);
-            let view = View { subject, known, ghosts, worker: *worker, frames: frames.len() };
+            let view = View { subject, known, ghosts, worker: *worker };
             self.oracle.receive(*port, frame, &view);
         }
         if let Some(complaint) = self.oracle.complaint.take() {
@@ -392,6 +399,10 @@ impl Run {
         self.oracle.ended.clear();
         let outcome = std::mem::take(&mut self.oracle.out);
         let touched = outcome.touched.clone();
+        for (_, flow) in self.oracle.flows.iter().filter(|(id, _)| touched.contains(id)) {
+            // It may have begun again.
+            self.ghosts.remove(&(flow.tuples, flow.worker));
+        }
         self.ledger.expect(outcome);
         self.compare(&sent)?;
         for id in touched {
@@ -461,7 +472,7 @@ impl Run {
             if idle < timeout {
                 continue;
             }
-            if !has(&self.subject, &flow.tuples) {
+            if !has(&self.subject, flow) {
                 gone.push(id);
             } else if idle.min(now_ms - flow.changed_ms) > timeout + LATE_MS {
                 return Err(format!("idle for {idle} ms and not expired: {flow:?}"));
@@ -479,7 +490,8 @@ impl Run {
             return Ok(());
         };
         let views = self.subject.flow(&flow.tuples[0]);
-        let view = views.iter().find(|(view, _)| view.tuples == flow.tuples);
+        let is_it = |view: &FlowView| view.tuples == flow.tuples && view.worker == flow.worker;
+        let view = views.iter().find(|(view, _)| is_it(view));
         let Some((view, _)) = view else {
             return Err(format!("the subject lacks {flow:?}; it has {views:?}"));
         };
@@ -493,7 +505,7 @@ impl Run {
     pub fn check_flows(&mut self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for view in self.subject.flows() {
-            if self.ghosts.contains(&view.tuples) {
+            if self.ghosts.contains(&(view.tuples, view.worker)) {
                 continue;
             }
             let ours = self.oracle.flows.find(&view.tuples[0]);
@@ -525,9 +537,10 @@ impl Run {
     }
 }
 
-/// Whether the subject has a flow, on any worker.
-fn has(subject: &Subject, tuples: &[Tuple; 2]) -> bool {
-    subject.flow(&tuples[0]).iter().any(|(flow, _)| flow.tuples == *tuples)
+/// Whether the subject has a flow.
+fn has(subject: &Subject, flow: &Flow) -> bool {
+    let views = subject.flow(&flow.tuples[0]);
+    views.iter().any(|(view, _)| view.tuples == flow.tuples && view.worker == flow.worker)
 }
 
 /// What a run met: a run that meets little tests little.

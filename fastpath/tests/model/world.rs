@@ -369,18 +369,30 @@ impl World {
         self.service_epochs[group] += 1;
     }
 
-    /// Removes a VIP and its ports.
-    pub fn remove_vip(&mut self, address: IpAddr) {
+    /// Removes a VIP and its ports. Endpoints stay where their Service has
+    /// another address.
+    pub fn remove_vip(&mut self, address: IpAddr, endpoints_stay: bool) {
         self.vips.remove(&address);
-        self.service_epochs[64] += 1;
         let gone: Vec<_> = self.frontends.keys().filter(|key| key.0 == address).copied().collect();
         for key in gone {
             let Some(frontend) = self.frontends.remove(&key) else { continue };
-            for backend in &frontend.backends {
+            for backend in frontend.backends.iter().filter(|_| !endpoints_stay) {
                 self.health[backend.id as usize] = Health::Gone;
             }
             self.service_epochs[frontend.service as usize % 64] += 1;
         }
+    }
+
+    /// A node has its pods' range, or not.
+    pub fn set_pod_range(&mut self, node: u8, present: bool) {
+        for v6 in [false, true] {
+            let target = Target::Tunnel(usize::from(node));
+            self.routes.retain(|route| route.2 != target || route.0.is_ipv6() != v6);
+            if present {
+                self.routes.push((host(v6, Network::Pods(node), 0), prefix_len(v6), target));
+            }
+        }
+        self.route_epoch += 1;
     }
 
     /// The endpoints that new flows of a frontend may get.

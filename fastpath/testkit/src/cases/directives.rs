@@ -99,6 +99,9 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
             topology.vips.remove(&addr);
             topology.services.retain(|key, _| key.addr != addr);
         }
+        ["vip", addr, "withdrawn"] => {
+            topology.vips.remove(&address(addr)?);
+        }
         ["vip", addr] => {
             topology.vips.insert(address(addr)?, true);
         }

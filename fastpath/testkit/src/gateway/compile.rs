@@ -1,7 +1,6 @@
 //! From a topology to tables, as control compiles them: numbers stay, epochs change with what they
 //! stand for.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -66,7 +65,7 @@ impl Compiler {
         tables.v4 = self.family::<V4>(topology);
         tables.v6 = self.family::<V6>(topology);
         if let Some(before) = &self.topology {
-            bump_epochs(before, topology, &mut tables);
+            self.bump_epochs(before, topology, &mut tables);
         }
         self.topology = Some(topology.clone());
         self.last = tables.clone();
@@ -143,7 +142,8 @@ impl Compiler {
             }
         }
         for (key, endpoints) in &topology.services {
-            let Some(addr) = F::from_ip(key.addr) else { continue };
+            let is_vip = topology.vips.contains_key(&key.addr);
+            let Some(addr) = F::from_ip(key.addr).filter(|_| is_vip) else { continue };
             let frontend = FrontendKey { addr, l4_port: key.l4_port, protocol: key.protocol };
             let backends = Arc::new(self.rotation::<F>(topology, key, endpoints));
             family.frontends.insert(frontend, Frontend { service: self.service_id(key), backends });
@@ -182,24 +182,30 @@ impl Compiler {
         let ready = of_state(BackendState::Ready);
         BackendSet::new(if ready.is_empty() { of_state(BackendState::Draining) } else { ready })
     }
+
+    /// Flows without a Service must look again when an address becomes a VIP, those of a Service
+    /// when its address is none any more, every flow when a route may have changed.
+    fn bump_epochs(&self, before: &Topology, now: &Topology, tables: &mut Tables) {
+        let routed = |t: &Topology| {
+            (t.ports.clone(), t.vxlan.clone(), t.nodes.clone(), t.routes.clone(), t.snat.clone())
+        };
+        if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
+            tables.route_epoch = tables.route_epoch.wrapping_add(1);
+        }
+        let mut bump = |group: usize| {
+            tables.service_epochs[group] = tables.service_epochs[group].wrapping_add(1);
+        };
+        if now.vips.keys().any(|addr| !before.vips.contains_key(addr)) {
+            bump(SERVICE_EPOCHS);
+        }
+        let is_withdrawn =
+            |addr: &IpAddr| before.vips.contains_key(addr) && !now.vips.contains_key(addr);
+        for key in now.services.keys().filter(|key| is_withdrawn(&key.addr)) {
+            bump(Tables::service_group(self.service_id(key)));
+        }
+    }
 }
 
 fn state_of(topology: &Topology, endpoint: &Endpoint) -> BackendState {
     topology.states.get(endpoint).copied().unwrap_or(BackendState::Ready)
-}
-
-/// A flow without a Service must look again when an address becomes a VIP, every flow when a
-/// route may have changed.
-fn bump_epochs(before: &Topology, now: &Topology, tables: &mut Tables) {
-    let routed = |t: &Topology| {
-        (t.ports.clone(), t.vxlan.clone(), t.nodes.clone(), t.routes.clone(), t.snat.clone())
-    };
-    if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
-        tables.route_epoch = tables.route_epoch.wrapping_add(1);
-    }
-    let addresses = |t: &Topology| t.vips.keys().copied().collect::<BTreeSet<IpAddr>>();
-    if addresses(before) != addresses(now) {
-        let epoch = &mut tables.service_epochs[SERVICE_EPOCHS];
-        *epoch = epoch.wrapping_add(1);
-    }
 }
