@@ -79,7 +79,8 @@ drop_reasons! {
     EcnNotCapable = "ecn_not_capable",
     /// The ring to the worker that owns the flow was full.
     HandoffRingFull = "handoff_ring_full",
-    /// A fragment to a VIP, to the SNAT pool or to the gateway: only whole
+    /// A fragment to a VIP, to the SNAT pool or to the gateway, or where
+    /// clients are preserved from the overlay to the outside: only whole
     /// packets are translated or answered.
     FragmentNotSupported = "fragment_not_supported",
     /// An ICMP error about a flow that is translated.

@@ -1,15 +1,16 @@
 //! New flows: the whole decision, made once.
 
 use crate::core::Core;
+use crate::flow::table::NO_ENTRY;
 use crate::flow::{Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::service::{self, Destination};
-use crate::stages::{conntrack, error, route, sanity, snat};
+use crate::stages::{conntrack, error, route, sanity, snat, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
-use sluice_tables::{BackendId, ServiceId, Tables};
+use sluice_tables::{BackendId, NatMode, ServiceId, Tables};
 
 /// Decides about a packet without a flow, and makes one if it may go on.
 pub fn establish<F: Ip>(
@@ -22,9 +23,7 @@ pub fn establish<F: Ip>(
         return Verdict::Drop(reason);
     }
     if packet.ip.fragment != Fragment::Whole {
-        let family = F::of(tables);
-        let dst = &packet.key.dst;
-        if family.vips.get(dst).is_some() || family.local.contains_key(dst) {
+        if may_need_nat(tables, packet) {
             return Verdict::Drop(DropReason::FragmentNotSupported);
         }
         return pass(core, tables, packet);
@@ -40,6 +39,9 @@ pub fn establish<F: Ip>(
         Destination::Dropped(reason) => return Verdict::Drop(reason),
     };
     if matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther) {
+        if is_about_translated(table, packet) {
+            return Verdict::Drop(DropReason::IcmpErrorNeedsNat);
+        }
         return pass(core, tables, packet);
     }
     if packet.ip.ttl <= 1 {
@@ -158,6 +160,26 @@ fn pass<F: Ip>(core: &mut Core, tables: &Tables, packet: &mut Packet<F>) -> Verd
     let key = packet.key;
     F::rewrite(packet.frame.data_mut(), key.src, key.dst, F::TTL_DELTA);
     Verdict::Forward(way)
+}
+
+/// True for a fragment of what is translated or may be. Only first fragments
+/// have ports: where clients are preserved, everything from the overlay to the
+/// outside may be a Service's reply.
+fn may_need_nat<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
+    let family = F::of(tables);
+    let dst = &packet.key.dst;
+    let may_be_reply = family.snat.mode == NatMode::Preserve
+        && packet.ingress.vtep().is_some()
+        && family.pod_node(dst).is_none();
+    may_be_reply || family.vips.get(dst).is_some() || family.local.contains_key(dst)
+}
+
+/// True for an ICMP error about a flow that is translated: it would tell of an
+/// address that its receiver knows nothing of.
+fn is_about_translated<F: Ip>(table: &FlowTable<F>, packet: &Packet<F>) -> bool {
+    let Some(key) = steer::quoted_flow(packet) else { return false };
+    let number = table.find(&key, table.hash(&key), NO_ENTRY);
+    number.is_some_and(|number| table.entry(number).is_translated())
 }
 
 /// True, and the sender told, when a packet fits neither the way nor may be

@@ -4,12 +4,33 @@
 use crate::core::Core;
 use crate::flow::{Entry, Key};
 use crate::packet::Packet;
-use crate::wire::ip::Ip;
+use crate::wire::be16;
+use crate::wire::ip::{Ip, Quoted};
+use crate::wire::l4::{self, Kind};
 use sluice_tables::{LocalAddress, Tables};
 
-/// The worker that owns a packet's flow.
+/// The worker that owns a packet's flow; that of an ICMP error is the one that
+/// it speaks of.
 pub fn owner<F: Ip>(tables: &Tables, packet: &Packet<F>) -> usize {
-    owner_of(tables, &packet.key)
+    owner_of(tables, &quoted_flow(packet).unwrap_or(packet.key))
+}
+
+/// The flow that an ICMP error speaks of, by the tuple of packets that go the
+/// error's way: the quoted packet's, seen from its other end. `None` for other
+/// packets, and where nothing with ports is quoted.
+pub fn quoted_flow<F: Ip>(packet: &Packet<F>) -> Option<Key<F>> {
+    const ICMP_HEADER_LEN: usize = 8;
+    if packet.ip.l4.kind != Kind::IcmpError {
+        return None;
+    }
+    let quote = packet.frame.data().get(usize::from(packet.ip.l4_offset) + ICMP_HEADER_LEN..)?;
+    let Quoted { src, dst, protocol, l4_offset } = F::quoted(quote)?;
+    if !matches!(protocol, l4::TCP | l4::UDP) {
+        return None;
+    }
+    let ports = quote.get(l4_offset..)?.first_chunk::<4>()?;
+    let (src_port, dst_port) = (be16(ports, 0), be16(ports, 2));
+    Some(Key { src, dst, src_port, dst_port, protocol }.reversed())
 }
 
 /// True when a flow is still this worker's, whichever way its packets go: the

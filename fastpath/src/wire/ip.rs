@@ -39,6 +39,19 @@ pub struct IpInfo<F: Family> {
     pub l4: L4,
 }
 
+/// What matters of a packet that an ICMP error quotes.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<F: Family> {
+    /// Source address.
+    pub src: F::Addr,
+    /// Destination address.
+    pub dst: F::Addr,
+    /// Protocol of the transport header.
+    pub protocol: u8,
+    /// Offset of the transport header from the IP header, in bytes.
+    pub l4_offset: usize,
+}
+
 /// What the journey asks of an IP family beyond [`Family`]: its header.
 pub trait Ip: Family {
     /// The EtherType.
@@ -58,6 +71,10 @@ pub trait Ip: Family {
     /// # Errors
     /// The reason to drop the packet.
     fn parse(data: &[u8]) -> Result<IpInfo<Self>, DropReason>;
+
+    /// Reads a packet that an ICMP error quotes, which may be cut anywhere.
+    /// `None` when it is cut in its IP header, or a later fragment.
+    fn quoted(data: &[u8]) -> Option<Quoted<Self>>;
 
     /// Writes a header without options for `payload_len` bytes that follow it
     /// to the front of `out`, its checksum filled in.

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791, RFC 1812 section 5.2).
 
-use super::ip::{Fragment, Ip, IpInfo};
+use super::ip::{Fragment, Ip, IpInfo, Quoted};
 use super::{be16, checksum, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::{Family, Local, PortLocal, V4};
@@ -65,6 +65,20 @@ impl Ip for V4 {
             fragment,
             dont_fragment: flags & DF != 0,
             l4,
+        })
+    }
+
+    fn quoted(data: &[u8]) -> Option<Quoted<V4>> {
+        let header = data.first_chunk::<20>()?;
+        let l4_offset = usize::from(header[0] & 0x0f) * 4;
+        if header[0] >> 4 != 4 || l4_offset < 20 || be16(header, 6) & OFFSET != 0 {
+            return None;
+        }
+        Some(Quoted {
+            src: [header[12], header[13], header[14], header[15]],
+            dst: [header[16], header[17], header[18], header[19]],
+            protocol: header[9],
+            l4_offset,
         })
     }
 

@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200).
 
-use super::ip::{Fragment, Ip, IpInfo};
+use super::ip::{Fragment, Ip, IpInfo, Quoted};
 use super::{be16, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::hash::fold;
@@ -57,6 +57,22 @@ impl Ip for V6 {
             dont_fragment: true,
             l4,
         })
+    }
+
+    fn quoted(data: &[u8]) -> Option<Quoted<V6>> {
+        let header = data.first_chunk::<40>()?;
+        if header[0] >> 4 != 6 {
+            return None;
+        }
+        let chain = walk_extensions(data, header[6]).ok()?;
+        if chain.fragment == Fragment::Later {
+            return None;
+        }
+        let mut src = [0; 16];
+        let mut dst = [0; 16];
+        src.copy_from_slice(&header[8..24]);
+        dst.copy_from_slice(&header[24..40]);
+        Some(Quoted { src, dst, protocol: chain.protocol, l4_offset: chain.offset })
     }
 
     fn emit(
