@@ -42,7 +42,7 @@ drop_reasons! {
     /// More IPv6 extension headers than are walked.
     TooManyExtensions = "too_many_extensions",
     /// A source or destination that no packet may have here: unspecified,
-    /// loopback, multicast or link-local.
+    /// loopback, multicast or link-local; or one that is both.
     Martian = "martian",
     /// A source address that is the gateway's own.
     SpoofedOwnAddress = "spoofed_own_address",
@@ -50,6 +50,9 @@ drop_reasons! {
     SpoofedPod = "spoofed_pod",
     /// A TCP, UDP or ICMP header that is impossible.
     BadL4Header = "bad_l4_header",
+    /// A TCP fragment that does not hold the whole header, or would replace it
+    /// (RFC 1858, RFC 3128).
+    TinyFragment = "tiny_fragment",
     /// TCP flags that no stack sends: none, SYN with FIN or RST, FIN or RST
     /// missing its ACK, all of them.
     BadTcpFlags = "bad_tcp_flags",

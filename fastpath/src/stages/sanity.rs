@@ -15,7 +15,9 @@ pub fn check<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReaso
     if F::is_martian_source(&key.src) || F::is_martian_destination(&key.dst) {
         return Err(DropReason::Martian);
     }
-    source_belongs::<F>(tables, packet.ingress, &key.src)
+    source_belongs::<F>(tables, packet.ingress, &key.src)?;
+    // Nobody sends to himself by way of a gateway (the "LAND" attack).
+    if key.src == key.dst { Err(DropReason::Martian) } else { Ok(()) }
 }
 
 /// Judges whether a source may come from where it came: pods through their

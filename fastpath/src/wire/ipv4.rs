@@ -50,7 +50,7 @@ impl Ip for V4 {
         }
         let protocol = header[9];
         let l4 = if fragment == Fragment::Later {
-            l4::L4::default()
+            l4::check_later(protocol, (flags & OFFSET) * 8)?
         } else {
             l4::parse::<V4>(protocol, &packet[header_len..], fragment)?
         };

@@ -36,12 +36,10 @@ impl Ip for V6 {
         dst.copy_from_slice(&header[24..40]);
         let chain = match header[6] {
             HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => walk_extensions(packet, header[6])?,
-            protocol => {
-                Chain { protocol, offset: 40, fragment: Fragment::Whole, fragmented: false }
-            }
+            protocol => Chain::new(protocol),
         };
         let l4 = if chain.fragment == Fragment::Later {
-            l4::L4::default()
+            l4::check_later(chain.protocol, chain.fragment_offset)?
         } else {
             l4::parse::<V6>(chain.protocol, &packet[chain.offset..], chain.fragment)?
         };
@@ -167,14 +165,23 @@ struct Chain {
     fragment: Fragment,
     /// A fragment header was walked.
     fragmented: bool,
+    /// What it says, in bytes.
+    fragment_offset: u16,
+}
+
+impl Chain {
+    /// Nothing but the fixed header.
+    fn new(protocol: u8) -> Self {
+        let fragment = Fragment::Whole;
+        Chain { protocol, offset: 40, fragment, fragmented: false, fragment_offset: 0 }
+    }
 }
 
 /// Walks the extension headers from the fixed header on. Protocols that are no
 /// extension (ESP included: what it hides cannot be walked) end the walk.
 #[cold]
 fn walk_extensions(packet: &[u8], next: u8) -> Result<Chain, DropReason> {
-    let mut chain =
-        Chain { protocol: next, offset: 40, fragment: Fragment::Whole, fragmented: false };
+    let mut chain = Chain::new(next);
     for walked in 0..=EXTENSIONS_MAX {
         match chain.protocol {
             HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => {}
@@ -201,6 +208,7 @@ fn walk_extensions(packet: &[u8], next: u8) -> Result<Chain, DropReason> {
                 if usize::from(word & 0xfff8) + packet.len() > usize::from(u16::MAX) {
                     return Err(DropReason::BadIpHeader);
                 }
+                chain.fragment_offset = word & 0xfff8;
                 chain.fragment = match (word & 0xfff8, word & 1) {
                     // An atomic fragment is a whole packet (RFC 6946).
                     (0, 0) => Fragment::Whole,

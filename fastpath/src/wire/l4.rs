@@ -37,7 +37,7 @@ pub enum Kind {
     EchoRequest,
     /// ICMP echo reply.
     EchoReply,
-    /// An ICMP error: it speaks of the packet that it quotes.
+    /// An ICMP error, or a redirect: it speaks of the packet that it quotes.
     IcmpError,
     /// ICMP of another type.
     IcmpOther,
@@ -57,20 +57,21 @@ pub struct L4 {
 }
 
 /// Parses a transport header and checks that it is possible. `data` is the rest
-/// of the packet; of a first fragment it may be less than the header says.
+/// of the packet; of a first fragment it may be less than UDP's header says.
 ///
 /// # Errors
-/// `BadL4Header`, `BadTcpFlags`.
+/// `BadL4Header`, `BadTcpFlags`, `TinyFragment`.
 #[inline(always)]
 pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4, DropReason> {
     match protocol {
         TCP => {
-            let Some(header) = data.first_chunk::<20>() else {
-                return Err(DropReason::BadL4Header);
-            };
+            let Some(header) = data.first_chunk::<20>() else { return Err(cut_tcp(fragment)) };
             let header_len = usize::from(header[12] >> 4) * 4;
-            if header_len < 20 || (fragment == Fragment::Whole && header_len > data.len()) {
+            if header_len < 20 {
                 return Err(DropReason::BadL4Header);
+            }
+            if header_len > data.len() {
+                return Err(cut_tcp(fragment));
             }
             let tcp_flags = header[13] & 0x3f;
             if !flags_are_possible(tcp_flags) {
@@ -113,6 +114,29 @@ pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4,
     }
 }
 
+/// Why TCP that does not hold its header is dropped: in a first fragment, the
+/// rest would come in another, unseen (RFC 1858 section 3).
+#[cold]
+fn cut_tcp(fragment: Fragment) -> DropReason {
+    match fragment {
+        Fragment::First => DropReason::TinyFragment,
+        _ => DropReason::BadL4Header,
+    }
+}
+
+/// Checks a later fragment, `offset` bytes into the packet: none may put
+/// another header over the one that was judged (RFC 1858 section 4.2,
+/// RFC 3128).
+///
+/// # Errors
+/// `TinyFragment`.
+pub fn check_later(protocol: u8, offset: u16) -> Result<L4, DropReason> {
+    if protocol == TCP && offset == 8 {
+        return Err(DropReason::TinyFragment);
+    }
+    Ok(L4::default())
+}
+
 /// The combinations that Linux's `nf_conntrack_proto_tcp` accepts
 /// (`tcp_valid_flags`); PSH and URG do not matter unless all bits are set.
 #[inline]
@@ -130,7 +154,9 @@ fn icmp_kind(v4: bool, icmp_type: u8) -> Kind {
     match (v4, icmp_type) {
         (true, 8) | (false, 128) => Kind::EchoRequest,
         (true, 0) | (false, 129) => Kind::EchoReply,
-        (true, 3 | 4 | 5 | 11 | 12) | (false, 1..=4) => Kind::IcmpError,
+        // Over IPv6 by the high bit (RFC 4443 section 2.1), known or not; and
+        // Redirect, which is answered with an error as little (section 2.4 e.2).
+        (true, 3 | 4 | 5 | 11 | 12) | (false, 0..=127 | 137) => Kind::IcmpError,
         _ => Kind::IcmpOther,
     }
 }

@@ -172,6 +172,13 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
             };
             (wire::icmp_of(&src), wire::icmp(&src, &dst, kind, 1, [0; 4], &payload))
         }
+        L4::Error { about } => {
+            let kind = if src.is_ipv4() { 3 } else { 1 };
+            let header = Header::new(about.dst, about.src, about.protocol);
+            let ports = [about.dst_port.to_be_bytes(), about.src_port.to_be_bytes()].concat();
+            let quote = wire::ip_packet(&header, &[&ports[..], &[0; 4]].concat());
+            (wire::icmp_of(&src), wire::icmp(&src, &dst, kind, 1, [0; 4], &quote))
+        }
         L4::Other { protocol } => (protocol, payload),
     };
     let mut header = Header {

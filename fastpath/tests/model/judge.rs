@@ -145,8 +145,18 @@ impl Oracle {
         if let Err(reason) = self.source_belongs(&src, ingress) {
             return self.drop(reason);
         }
+        if src == dst {
+            return self.drop(DropReason::Martian);
+        }
         if packet.part != Part::Whole {
-            if self.world.vips.contains_key(&dst) || self.world.own.contains_key(&dst) {
+            // Only first parts have ports to tell a Service's reply by.
+            let may_be_reply = self.world.pools[family(&dst)].preserve
+                && matches!(ingress, Ingress::Node(_))
+                && self.world.pod_node(&dst).is_none();
+            if may_be_reply
+                || self.world.vips.contains_key(&dst)
+                || self.world.own.contains_key(&dst)
+            {
                 return self.drop(DropReason::FragmentNotSupported);
             }
             return self.pass(data, packet, ingress);
@@ -167,6 +177,9 @@ impl Oracle {
             Destination::Service { service, rotation } => Some((service, rotation)),
             Destination::Elsewhere => None,
         };
+        if packet.about.is_some_and(|about| self.is_translated(&about, choices)) {
+            return self.drop(DropReason::IcmpErrorNeedsNat);
+        }
         if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
             return self.pass(data, packet, ingress);
         }
@@ -256,6 +269,14 @@ impl Oracle {
         });
         self.out.touched.insert(id);
         self.forward(data, packet, ingress, way, (id, 0));
+    }
+
+    /// Whether a tuple is one of a Service's flow, at the worker that owns it.
+    fn is_translated(&self, tuple: &Tuple, choices: &dyn Choices) -> bool {
+        let owner = compile::owner(&self.world, tuple);
+        let found = self.flows.find(tuple).map(|(id, _)| self.flows.get(id));
+        found.is_some_and(|flow| flow.service.is_some() && flow.worker == owner)
+            || choices.lingers_translated(tuple, owner)
     }
 
     /// Whether a pool has a port left towards a server.

@@ -1,6 +1,7 @@
 //! The operations, as data: a failing run is a list of them that can be
 //! shortened and read.
 
+use super::parse::Tuple;
 use super::random::Random;
 use super::wire::{ACK, FIN, RST, SYN};
 use super::world::{Network, TCP, UDP};
@@ -16,6 +17,8 @@ pub enum Op {
     Follow { queue: u8, flow: u16, side: u8, flags: u8, shape: Shape },
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
+    /// An ICMP error about a flow, on the way of one of its sides.
+    Error { queue: u8, flow: u16, side: u8, shape: Shape },
     /// Several packets of a flow at once.
     Burst { queue: u8, flow: u16, side: u8, count: u8 },
     /// ARP or ND.
@@ -50,6 +53,10 @@ pub enum L4 {
     /// ICMP of a type, of the family at hand, about some packet.
     Icmp {
         error: bool,
+    },
+    /// An ICMP error about a packet of the other side of these.
+    Error {
+        about: Tuple,
     },
     Other {
         protocol: u8,
@@ -292,9 +299,15 @@ pub fn draw(random: &mut Random) -> Op {
     let v6 = random.one_in(2);
     match random.below(100) {
         0..18 => to_service(random, queue, v6),
-        18..22 => Op::Again { queue, flow: random.next() as u16, frontend: random.next() as u8 },
-        22..60 => follow(random, queue),
-        60..76 => anything(random, queue, v6),
+        18..26 => Op::Again { queue, flow: random.next() as u16, frontend: random.next() as u8 },
+        26..60 => follow(random, queue),
+        60..62 => Op::Error {
+            queue,
+            flow: random.next() as u16,
+            side: random.below(2) as u8,
+            shape: shape(random),
+        },
+        62..76 => anything(random, queue, v6),
         76..79 => Op::Burst {
             queue,
             flow: random.next() as u16,
@@ -404,7 +417,7 @@ fn shape(random: &mut Random) -> Shape {
         outer_tos: if random.one_in(3) { random.next() as u8 } else { 0 },
         payload,
         dont_fragment: !random.one_in(4),
-        fragment: random.one_in(25).then(|| (random.below(3) as u16 * 40, random.one_in(2))),
+        fragment: random.one_in(25).then(|| (random.of(&[0, 0, 40, 80, 1]), random.one_in(2))),
         mss: random
             .one_in(2)
             .then(|| (random.of(&[500, 1370, 1400, 1410, 1460, 9000]), random.one_in(3))),
@@ -483,7 +496,7 @@ fn change(random: &mut Random, v6: bool) -> Change {
             Change::OverlayMtu(1300),
             Change::OverlayMtu(1400),
         ]),
-        24 => Change::Preserve(!random.one_in(3)),
+        24 => Change::Preserve(!random.one_in(5)),
         25 => Change::PodRange { node: a % 4, present: !random.one_in(4) },
         _ => random.of(&[Change::PolicyEpoch, Change::RouteEpoch]),
     }

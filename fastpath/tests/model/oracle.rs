@@ -95,6 +95,9 @@ pub trait Choices {
     /// looked at it since.
     fn lingers(&self, tuple: &Tuple, worker: usize) -> bool;
 
+    /// The same, of a flow that is translated.
+    fn lingers_translated(&self, tuple: &Tuple, worker: usize) -> bool;
+
     /// Whether the worker that a frame came to knew a neighbor before.
     fn knew(&self, port: u8, address: &IpAddr) -> bool;
 }

@@ -49,6 +49,9 @@ pub struct Packet {
     pub dont_fragment: bool,
     pub kind: Kind,
     pub flags: u8,
+    /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
+    /// packet's other end.
+    pub about: Option<Tuple>,
 }
 
 /// A frame's Ethernet header.
@@ -119,8 +122,9 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: flags & 0x4000 != 0,
         kind: Kind::Other,
         flags: 0,
+        about: None,
     };
-    transport(&mut packet, &data[header_len..len])?;
+    transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
     Ok(packet)
 }
 
@@ -159,7 +163,7 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
     };
     let (mut protocol, mut l4, mut part) = (data[6], 40, Part::Whole);
     let mut walked = 0;
-    let mut fragmented = false;
+    let (mut fragmented, mut offset) = (false, 0);
     while part != Part::Later && [0, 43, 44, 60].contains(&protocol) {
         if walked == 8 {
             return Err(DropReason::TooManyExtensions);
@@ -182,6 +186,7 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
                 return Err(DropReason::BadIpHeader);
             }
             fragmented = true;
+            offset = word & 0xfff8;
             part = match (word >> 3, word & 1) {
                 (0, 0) => Part::Whole,
                 (0, _) => Part::First,
@@ -205,21 +210,54 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: true,
         kind: Kind::Other,
         flags: 0,
+        about: None,
     };
-    transport(&mut packet, &data[l4..len])?;
+    transport(&mut packet, &data[l4..len], offset)?;
     Ok(packet)
 }
 
-fn transport(packet: &mut Packet, data: &[u8]) -> Result<(), DropReason> {
+/// What an error quotes, if it has ports: TCP or UDP, the first part, right
+/// behind the IP header or its options.
+fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
+    let version = quote.first()? >> 4;
+    let (l4, protocol_at, src_at, len) =
+        if v4 { (usize::from(quote[0] & 0xf) * 4, 9, 12, 4) } else { (40, 6, 8, 16) };
+    if version != if v4 { 4 } else { 6 } || l4 < 20 || quote.len() < l4 + 4 {
+        return None;
+    }
+    if v4 && be16(quote, 6) & 0x1fff != 0 {
+        return None;
+    }
+    let protocol = Some(quote[protocol_at]).filter(|protocol| [TCP, UDP].contains(protocol))?;
+    let address = |at: usize| match v4 {
+        true => IpAddr::from(<[u8; 4]>::try_from(&quote[at..at + 4]).expect("four bytes")),
+        false => IpAddr::from(<[u8; 16]>::try_from(&quote[at..at + 16]).expect("sixteen bytes")),
+    };
+    Some(Tuple {
+        src: address(src_at + len),
+        dst: address(src_at),
+        src_port: be16(quote, l4 + 2),
+        dst_port: be16(quote, l4),
+        protocol,
+    })
+}
+
+fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropReason> {
     if packet.part == Part::Later {
-        return Ok(());
+        // Over the TCP header that another fragment has (RFC 1858).
+        let is_over = packet.tuple.protocol == TCP && offset == 8;
+        return if is_over { Err(DropReason::TinyFragment) } else { Ok(()) };
     }
     let v4 = packet.tuple.src.is_ipv4();
     let whole = packet.part == Part::Whole;
     match packet.tuple.protocol {
         TCP => {
             let header_len = data.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
-            if data.len() < 20 || header_len < 20 || (whole && header_len > data.len()) {
+            let is_cut = data.len() < 20 || header_len > data.len();
+            if !whole && is_cut && (data.len() < 20 || header_len >= 20) {
+                return Err(DropReason::TinyFragment);
+            }
+            if is_cut || header_len < 20 {
                 return Err(DropReason::BadL4Header);
             }
             packet.flags = data[13] & 0x3f;
@@ -248,9 +286,12 @@ fn transport(packet: &mut Packet, data: &[u8]) -> Result<(), DropReason> {
             packet.kind = match (v4, data[0]) {
                 (true, 8) | (false, 128) => Kind::EchoRequest,
                 (true, 0) | (false, 129) => Kind::EchoReply,
-                (true, 3 | 4 | 5 | 11 | 12) | (false, 1..=4) => Kind::IcmpError,
+                (true, 3 | 4 | 5 | 11 | 12) | (false, 0..128 | 137) => Kind::IcmpError,
                 _ => Kind::IcmpOther,
             };
+            if packet.kind == Kind::IcmpError {
+                packet.about = about(v4, &data[8..]);
+            }
             if matches!(packet.kind, Kind::EchoRequest | Kind::EchoReply) {
                 packet.tuple.src_port = be16(data, 4);
                 packet.tuple.dst_port = be16(data, 4);

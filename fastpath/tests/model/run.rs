@@ -45,6 +45,15 @@ struct View<'a> {
     ghosts: &'a Ended,
 }
 
+impl View<'_> {
+    /// A flow that ended and that a worker still has.
+    fn ghost(&self, tuple: &Tuple, worker: usize) -> Option<FlowView> {
+        let views = self.subject.flow(tuple).into_iter().map(|(view, _)| view);
+        let mut there = views.filter(|view| view.worker == worker);
+        there.find(|view| self.ghosts.contains(&(view.tuples, worker)))
+    }
+}
+
 impl Choices for View<'_> {
     fn translation(&self, tuple: &Tuple, owner: usize) -> Option<Translation> {
         let flows = self.subject.flow(tuple);
@@ -59,9 +68,11 @@ impl Choices for View<'_> {
     }
 
     fn lingers(&self, tuple: &Tuple, worker: usize) -> bool {
-        let views = self.subject.flow(tuple);
-        let mut there = views.iter().filter(|(view, _)| view.worker == worker);
-        there.any(|(view, _)| self.ghosts.contains(&(view.tuples, worker)))
+        self.ghost(tuple, worker).is_some()
+    }
+
+    fn lingers_translated(&self, tuple: &Tuple, worker: usize) -> bool {
+        self.ghost(tuple, worker).is_some_and(|ghost| ghost.service.is_some())
     }
 
     fn knew(&self, port: u8, address: &IpAddr) -> bool {
@@ -107,6 +118,13 @@ impl Run {
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
             Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
+                None => Ok(()),
+            },
+            Op::Error { queue, flow, side, shape } => match self.pick(*flow, *side, 0) {
+                Some((about, _)) => {
+                    let tuple = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..about };
+                    self.send(*queue, &tuple, &L4::Error { about }, shape, 1)
+                }
                 None => Ok(()),
             },
             Op::Link { queue, port, v6, kind, sender, target } => {
