@@ -43,7 +43,8 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
-/* Addresses of the kernel; the values mean nothing. */
+/* Addresses of the kernel; the values mean nothing. The IPv6 key fe80:: stands
+ * for all link-local addresses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, ADDRESSES_MAX);
@@ -53,7 +54,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ADDRESSES_MAX);
+	__uint(max_entries, ADDRESSES_MAX + 1);
 	__type(key, struct in6);
 	__type(value, __u16);
 } kernel_v6 SEC(".maps");
@@ -210,7 +211,24 @@ static __always_inline enum counter judge_ipv4(void *header, void *end)
 	return PASSED_KERNEL_ADDRESS;
 }
 
-static __always_inline enum counter judge_ipv6(void *header, void *end)
+static __always_inline int is_link_local(const struct in6 *address)
+{
+	return address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
+}
+
+/* Sluice has no link-local address of its own: where the kernel has any
+ * address, it speaks from its link-local one too (RFC 4861: to routers, and
+ * when it doubts a neighbor), and the answers are the kernel's. */
+static __always_inline int is_kernel_v6(const struct in6 *address)
+{
+	struct in6 key = *address;
+
+	if (is_link_local(address))
+		key = (struct in6){ .bytes = { 0xfe, 0x80 } };
+	return bpf_map_lookup_elem(&kernel_v6, &key) != 0;
+}
+
+static __always_inline enum counter judge_ipv6(void *header, void *end, int is_group)
 {
 	struct ipv6 *ip = header;
 
@@ -228,14 +246,14 @@ static __always_inline enum counter judge_ipv6(void *header, void *end)
 		if (nd->type == ICMPV6_NEIGHBOR_SOLICITATION && (void *)(nd + 1) <= end) {
 			struct in6 target = nd->target;
 
-			if (bpf_map_lookup_elem(&kernel_v6, &target))
+			if (is_kernel_v6(&target))
 				return PASSED_ND;
 		}
 	}
 
 	struct in6 destination = ip->destination;
 
-	if (!bpf_map_lookup_elem(&kernel_v6, &destination))
+	if (!is_kernel_v6(&destination) || (is_group && is_link_local(&destination)))
 		return REDIRECTED;
 	if (ip->next_header == PROTOCOL_UDP &&
 	    is_vxlan(ip + 1, end, bpf_map_lookup_elem(&vtep_v6, &destination)))
@@ -245,13 +263,13 @@ static __always_inline enum counter judge_ipv6(void *header, void *end)
 	return PASSED_KERNEL_ADDRESS;
 }
 
-static __always_inline enum counter judge(__be16 ethertype, void *header, void *end)
+static __always_inline enum counter judge(__be16 ethertype, void *header, void *end, int is_group)
 {
 	switch (ethertype) {
 	case bpf_htons(ETHERTYPE_IPV4):
 		return judge_ipv4(header, end);
 	case bpf_htons(ETHERTYPE_IPV6):
-		return judge_ipv6(header, end);
+		return judge_ipv6(header, end, is_group);
 	case bpf_htons(ETHERTYPE_ARP):
 		return judge_arp(header, end);
 	case bpf_htons(ETHERTYPE_LLDP):
@@ -293,7 +311,7 @@ int sluice_xdp(struct xdp_md *ctx)
 		header = vlan + 1;
 	}
 
-	enum counter verdict = judge(ethertype, header, end);
+	enum counter verdict = judge(ethertype, header, end, ethernet->destination[0] & 1);
 
 	if (verdict != REDIRECTED) {
 		count(verdict);

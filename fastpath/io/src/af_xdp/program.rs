@@ -9,7 +9,7 @@ use aya::programs::{ProgramError, Xdp, loaded_programs};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 /// What clang made of `xdp/sluice_xdp.c`.
@@ -147,6 +147,11 @@ fn fill_addresses(ebpf: &mut Ebpf, port: &AfXdpPortOptions) -> Result<(), aya::m
         Ok(())
     };
     insert("kernel_v4", "kernel_v6", &port.kernel_addresses, 1)?;
+    if !port.kernel_addresses.is_empty() {
+        // Stands for all link-local addresses.
+        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+        insert("kernel_v4", "kernel_v6", &[link_local.into()], 1)?;
+    }
     insert("vtep_v4", "vtep_v6", &port.vteps, port.vxlan_udp_port.to_be())
 }
 

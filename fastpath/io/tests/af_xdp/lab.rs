@@ -89,9 +89,12 @@ impl Lab {
 
     /// Runs a command on the far side.
     pub fn far_command(&self, command: &[&str]) -> std::process::Output {
-        let mut args = vec!["netns", "exec", &self.far];
-        args.extend(command);
-        Command::new("ip").args(args).output().unwrap()
+        command_in(&self.far, command)
+    }
+
+    /// Runs a command on the gateway.
+    pub fn gateway_command(&self, command: &[&str]) -> std::process::Output {
+        command_in(&self.gateway, command)
     }
 }
 
@@ -102,6 +105,12 @@ impl Drop for Lab {
             let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
         }
     }
+}
+
+fn command_in(namespace: &str, command: &[&str]) -> std::process::Output {
+    let mut args = vec!["netns", "exec", namespace];
+    args.extend(command);
+    Command::new("ip").args(args).output().unwrap()
 }
 
 pub fn ip(args: &[&str]) {

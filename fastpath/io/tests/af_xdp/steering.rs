@@ -12,6 +12,7 @@ const OTHER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 /// A VTEP that the kernel does not have.
 const VTEP_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xab, 0, 0, 1);
 const VXLAN_PORT: u16 = 8472;
 
 const VLAN: u16 = 0x8100;
@@ -40,6 +41,12 @@ fn fragment(mut frame: Vec<u8>) -> Vec<u8> {
 fn with_ip_options(frame: &[u8]) -> Vec<u8> {
     let mut frame = [&frame[..34], &[1; 4], &frame[34..]].concat();
     frame[14] = 0x46;
+    frame
+}
+
+/// The frame to a group's MAC.
+fn to_group(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
     frame
 }
 
@@ -79,6 +86,10 @@ fn each_frame_goes_where_it_belongs(attach: Attach) {
         ("solicitation of a kernel address", nd(135, ALL_NODES, KERNEL_V6), by_nd),
         ("solicitation of another", nd(135, ALL_NODES, OTHER_V6), redirected),
         ("advertisement to a kernel address", nd(136, KERNEL_V6, OTHER_V6), by_nd),
+        ("solicitation of a link-local address", nd(135, ALL_NODES, LINK_LOCAL), by_nd),
+        ("advertisement to a link-local address", nd(136, LINK_LOCAL, OTHER_V6), by_nd),
+        ("the same to a group", to_group(nd(136, LINK_LOCAL, OTHER_V6)), redirected),
+        ("UDP to a link-local address", udp6(LINK_LOCAL, 53), kernel_address),
         ("advertisement to all", nd(136, ALL_NODES, OTHER_V6), redirected),
         ("router solicitation", nd(133, ALL_NODES, OTHER_V6), control),
         ("router advertisement", nd(134, ALL_NODES, OTHER_V6), control),
@@ -148,6 +159,41 @@ fn the_kernel_answers_pings_to_its_addresses() {
     assert!(!ping.status.success());
     assert_eq!(opened.counters(0).passed_arp, counters.passed_arp);
     drop(opened);
+}
+
+/// The kernel doubts its neighbors from its link-local address, which is in no
+/// list: their answers are its own.
+#[test]
+fn the_kernel_confirms_its_ipv6_neighbors() {
+    let Some(lab) = Lab::new(1, 1) else { return };
+    lab.add_address(&lab.gateway, "p0", "fd00::1/64");
+    lab.add_address(&lab.far, "e0", "fd00::2/64");
+    let opened = Opened::new(&lab, &steering_options(Attach::Native));
+    let ping = lab.gateway_command(&["ping", "-n", "-c", "1", "-W", "10", "fd00::2"]);
+    assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
+    let neighbor = ["ip", "-6", "neigh", "show", "fd00::2", "dev", "p0"];
+    let probe = ["ip", "-6", "neigh", "change", "fd00::2", "dev", "p0", "nud", "probe"];
+    assert!(lab.gateway_command(&probe).status.success());
+    eventually("an answer to the probe", || {
+        let shown = lab.gateway_command(&neighbor).stdout;
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(!shown.contains("FAILED"), "{shown}");
+        shown.contains("REACHABLE").then_some(())
+    });
+    drop(opened);
+}
+
+/// Where the kernel has no address, what is link-local is Sluice's to drop.
+#[test]
+fn link_local_addresses_are_the_kernels_where_it_has_others() {
+    let Some(lab) = Lab::new(1, 1) else { return };
+    let mut opened = Opened::new(&lab, &options(1, 1));
+    let far = lab.packet_socket("e0");
+    for frame in [nd(135, ALL_NODES, LINK_LOCAL), nd(136, LINK_LOCAL, OTHER_V6)] {
+        far.send(&frame);
+        assert_eq!(opened.workers[0].receive_bytes(0), frame);
+    }
+    opened.close();
 }
 
 /// Frames on a queue that nobody serves are dropped and counted: the kernel
