@@ -205,10 +205,15 @@ impl Subject {
         all
     }
 
-    /// Closes the workers; every frame must come back.
+    /// Closes the workers; what waits is dropped, and every frame must come back.
     pub fn close(mut self) -> Result<(), String> {
+        let held = self.count(|counters| counters.held.get());
         for lane in &mut self.lanes {
             lane.worker.close();
+        }
+        let stopped = self.dropped(DropReason::Stopping);
+        if stopped != held {
+            return Err(format!("{held} packets waited, {stopped} were dropped"));
         }
         let umem = self.umem.clone();
         drop(self.lanes);
