@@ -390,10 +390,10 @@ impl<F: Ip> FlowTable<F> {
     /// Milliseconds since the last packet of a flow.
     fn idle(&self, flow: u32, now_ms: u32) -> u32 {
         let since = |entry: &Entry<F>| now_ms.wrapping_sub(entry.last_seen_ms);
-        let [original, reply] = &self.entries[flow as usize];
+        let entries = &self.entries[flow as usize];
+        let [original, reply] = entries;
         // The reply's time means nothing before its first packet.
-        let answered = is_answered(&self.entries[flow as usize]);
-        if answered { since(original).min(since(reply)) } else { since(original) }
+        if is_answered(entries) { since(original).min(since(reply)) } else { since(original) }
     }
 
     fn expires_in(&self, flow: u32, now_ms: u32) -> u32 {

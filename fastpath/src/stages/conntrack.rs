@@ -184,7 +184,8 @@ fn revalidate<F: Ip>(
     core.counters.revalidated.add(u64::from(entry.packets != 0));
     let (service, protocol) = (entry.service, entry.key.protocol);
     let flow = table.both(number);
-    if entry.service_epoch != tables.service_epoch(service) {
+    let service_changed = entry.service_epoch != tables.service_epoch(service);
+    if service_changed {
         let is_vip = F::of(tables).vips.get(&flow[0].key.dst).is_some();
         // A destination that has become a VIP is translated from now on, one
         // that is none any more is not.
@@ -213,7 +214,7 @@ fn revalidate<F: Ip>(
     };
     let route_epoch = core.route_epoch(tables);
     let mut service_epoch = tables.service_epoch(service);
-    if !is_destination_of(tables, service, &table.both(number)[0].key) {
+    if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {
         // The address or port is another Service's by now. The connection goes
         // on, but who has the address is not told by its own Service's epoch.
         service_epoch = service_epoch.wrapping_sub(1);
