@@ -14,7 +14,7 @@ use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
 use std::sync::Arc;
 
 /// Services with counters of their own, as the appliance sets it by default.
-const SERVICES_COUNTED: usize = 10_000;
+const SERVICES_COUNTED: usize = 1024;
 /// Messages in a ring between two workers.
 const MESH_RING_LEN: usize = 1024;
 /// Frames that workers may need for packets of their own.

@@ -1,17 +1,12 @@
-use sluice_tables::{SERVICE_EPOCHS, ServiceId, Tables};
+use sluice_tables::{ServiceId, Tables};
+use std::collections::BTreeSet;
 
 /// What changes between two versions, and which flows must look again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Epochs {
     is_changed: bool,
     routes: bool,
-    groups: [bool; SERVICE_EPOCHS + 1],
-}
-
-impl Default for Epochs {
-    fn default() -> Self {
-        Epochs { is_changed: false, routes: false, groups: [false; SERVICE_EPOCHS + 1] }
-    }
+    groups: BTreeSet<usize>,
 }
 
 impl Epochs {
@@ -30,7 +25,7 @@ impl Epochs {
     /// those without one.
     pub(super) fn service(&mut self, service: ServiceId) {
         self.is_changed = true;
-        self.groups[Tables::service_group(service)] = true;
+        self.groups.insert(Tables::service_group(service));
     }
 
     pub(super) fn is_changed(&self) -> bool {
@@ -43,9 +38,8 @@ impl Epochs {
         if self.routes {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
         }
-        for (epoch, _) in
-            tables.service_epochs.iter_mut().zip(self.groups).filter(|(_, worse)| *worse)
-        {
+        for &group in &self.groups {
+            let epoch = &mut tables.service_epochs[group];
             *epoch = epoch.wrapping_add(1);
         }
     }

@@ -1,6 +1,7 @@
 //! What the gateway is told, as plain collections: the oracle reads it as it
 //! is, [`super::compile`] makes the subject's tables of it.
 
+use sluice_tables::SERVICE_EPOCHS;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -111,7 +112,7 @@ pub struct World {
     pub policy_epoch: u32,
     pub route_epoch: u32,
     /// By group of Services; the last is for flows without one.
-    pub service_epochs: [u32; 65],
+    pub service_epochs: [u32; SERVICE_EPOCHS + 1],
 }
 
 /// The underlay that the overlay runs over, and how clients are translated.
@@ -266,7 +267,7 @@ impl World {
             version: 0,
             policy_epoch: 1,
             route_epoch: 1,
-            service_epochs: [1; 65],
+            service_epochs: [1; SERVICE_EPOCHS + 1],
         };
         world.first_routes();
         world.first_services();
@@ -316,7 +317,7 @@ impl World {
     /// Adds a VIP without ports.
     pub fn add_vip(&mut self, address: IpAddr, announce: bool) {
         self.vips.insert(address, announce);
-        self.service_epochs[64] += 1;
+        self.service_epochs[SERVICE_EPOCHS] += 1;
     }
 
     /// Adds a port of a VIP, with endpoints by their numbers.
@@ -341,7 +342,7 @@ impl World {
             self.health[backend.id as usize] = Health::Gone;
         }
         frontend.backends.push(Backend { id, address, port: 8000 + key.1 });
-        let group = frontend.service as usize % 64;
+        let group = frontend.service as usize % SERVICE_EPOCHS;
         self.service_epochs[group] += 1;
     }
 
@@ -361,7 +362,7 @@ impl World {
         }
         let index = index % frontend.backends.len();
         let id = frontend.backends[index].id as usize;
-        let group = frontend.service as usize % 64;
+        let group = frontend.service as usize % SERVICE_EPOCHS;
         if health == Health::Gone {
             frontend.backends.remove(index);
         }
@@ -379,7 +380,7 @@ impl World {
             for backend in frontend.backends.iter().filter(|_| !endpoints_stay) {
                 self.health[backend.id as usize] = Health::Gone;
             }
-            self.service_epochs[frontend.service as usize % 64] += 1;
+            self.service_epochs[frontend.service as usize % SERVICE_EPOCHS] += 1;
         }
     }
 
