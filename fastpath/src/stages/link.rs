@@ -176,13 +176,16 @@ fn advertised(
     let answers = message.solicited && is_ours::<V6>(tables, port, &dst);
     // The answer to a question that went to a known MAC need not repeat it.
     let is_news = message.mac.map_or(answers, |mac| !is_multicast(&mac));
-    let learned = is_news && is_on_link::<V6>(tables, port, &message.target) && {
+    let is_news = is_news && is_on_link::<V6>(tables, port, &message.target);
+    let learned = is_news && {
         let (addr, mac) = (V6::to_ip(message.target), message.mac);
         let overrides = message.overrides;
         let adds = answers && mac.is_some() && in_subnet::<V6>(port, &message.target);
         learn(core, News { port: port.id, addr, mac, answers, overrides, adds })
     };
-    match learned {
+    // Without a MAC it is for a worker that knows it, which may be another.
+    let is_told = is_news && message.mac.is_none() && core.mesh.workers() > 1;
+    match learned || is_told {
         true => core.consume(frame),
         false => core.drop(frame, DropReason::NeighborNotForUs),
     }

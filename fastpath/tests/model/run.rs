@@ -227,6 +227,11 @@ impl Run {
     fn announce(&mut self, port: u8, address: IpAddr) -> Result<(), String> {
         // What waits is released by this, not by an answer before it.
         self.pass_time()?;
+        self.speak(port, address)
+    }
+
+    /// [`Run::announce`] without a moment in between.
+    fn speak(&mut self, port: u8, address: IpAddr) -> Result<(), String> {
         self.hosts.revive(port, &address);
         let mac = self.hosts.mac(port, &address);
         let frame =
@@ -235,6 +240,8 @@ impl Run {
     }
 
     fn change_host(&mut self, number: u16, change: HostChange) -> Result<(), String> {
+        // What timers send goes to the MACs of before.
+        self.pass_time()?;
         let (port, address, neighbor) = self.hosts.nth(number);
         if neighbor.silent {
             return Ok(());
@@ -249,7 +256,7 @@ impl Run {
             HostChange::NewMac if !neighbor.alive => return Ok(()),
             HostChange::NewMac => neighbor.macs = (neighbor.macs + 1) % 100,
         }
-        self.announce(port, address)
+        self.speak(port, address)
     }
 
     fn change(&mut self, change: Change) -> Result<(), String> {
