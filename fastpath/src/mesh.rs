@@ -87,10 +87,11 @@ impl MeshEnd {
         lost
     }
 
-    /// The next news of any other worker.
+    /// The next news of any other worker; `start` rotates who comes first.
     #[inline]
-    pub fn hear(&mut self) -> Option<News> {
-        self.news_from.iter_mut().find_map(|ring| ring.pop().ok())
+    pub fn hear(&mut self, start: usize) -> Option<News> {
+        let count = self.news_from.len();
+        (0..count).find_map(|i| self.news_from[(start + i) % count].pop().ok())
     }
 
     /// The next packet of any other worker; `start` rotates who comes first.
@@ -120,5 +121,31 @@ impl MeshEnd {
                 waker.wake();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_io::PortId;
+    use sluice_tables::mailbox::mailbox;
+
+    #[test]
+    fn news_of_a_loud_worker_do_not_drown_those_of_others() {
+        let wakers: Vec<Waker> = (0..3).map(|_| mailbox().unwrap().0.waker()).collect();
+        let mut ends = mesh(&wakers, 8);
+        let of = |port| News {
+            port: PortId(port),
+            addr: [10, 0, 0, 1].into(),
+            mac: None,
+            answers: true,
+            overrides: false,
+            adds: false,
+        };
+        let lost: u64 = (0..NEWS_LEN + 10).map(|_| ends[0].tell(of(0))).sum();
+        assert_eq!(lost, 20, "both rings are full but for these");
+        assert_eq!(ends[1].tell(of(1)), 0);
+        let heard = (0..4).filter_map(|turn| ends[2].hear(turn)).map(|news| news.port.0);
+        assert_eq!(heard.collect::<Vec<_>>(), [0, 1, 0, 0]);
     }
 }

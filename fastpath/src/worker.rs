@@ -263,7 +263,8 @@ impl Worker {
     /// Learns what other workers have heard of neighbors.
     fn hear_news(&mut self) -> usize {
         for heard in 0..NEWS_BUDGET {
-            let Some(news) = self.core.mesh.hear() else { return heard };
+            // Each in turn: who hears much does not drown out the others.
+            let Some(news) = self.core.mesh.hear(self.turn + heard) else { return heard };
             link::note(&mut self.core, news);
         }
         NEWS_BUDGET
@@ -313,8 +314,8 @@ impl Worker {
         self.core.counters.flows_removed[1].add(v6.removed as u64);
         if now.since(self.aged) >= AGE_INTERVAL_NS {
             self.aged = now;
-            self.core.age_neighbors();
             self.core.make_room_for_neighbors();
+            self.core.age_neighbors();
         }
         v4.visited + v6.visited
     }

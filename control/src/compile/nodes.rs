@@ -209,7 +209,8 @@ fn put_routes_of<F: Family>(
 }
 
 /// Whether packets go another way than before. Where nothing went, no flow has
-/// to look again: none was made, and what is dropped is not remembered.
+/// to look again: none was made, and what is dropped is not remembered. Unless
+/// the address is a pod's now: whoever spoke from it until then is no pod.
 fn is_moved<F: Family>(
     old: &Routes<F>,
     new: &Routes<F>,
@@ -218,7 +219,9 @@ fn is_moved<F: Family>(
     addresses.any(|addr| {
         let Some(addr) = F::from_ip(addr) else { return false };
         match old.lookup(&addr) {
-            None | Some(RouteTarget::Blackhole) => false,
+            None | Some(RouteTarget::Blackhole) => {
+                matches!(new.lookup(&addr), Some(RouteTarget::Tunnel(_)))
+            }
             before => before != new.lookup(&addr),
         }
     })

@@ -217,8 +217,13 @@ pub struct News {
 /// Takes in news of a neighbor and tells the other workers, whether or not this
 /// one knows it: news may come by any queue. False when it is of no interest.
 fn learn(core: &mut Core, news: News) -> bool {
-    let lost = core.mesh.tell(news);
-    core.counters.neighbor_news_lost.add(lost);
+    let known = core.neighbors.find(news.port, news.addr);
+    let is_old = known.is_some_and(|id| core.neighbors.get(id).mac == news.mac);
+    // Who merely speaks, and has the MAC that is known, is nothing new.
+    if news.answers || !is_old {
+        let lost = core.mesh.tell(news);
+        core.counters.neighbor_news_lost.add(lost);
+    }
     note(core, news)
 }
 
@@ -236,8 +241,10 @@ pub fn note(core: &mut Core, news: News) -> bool {
     };
     let now = core.now;
     let neighbor = core.neighbors.get_mut(id);
-    // Without a MAC said or known there is nothing to learn.
-    let Some(mac) = news.mac.or(neighbor.mac) else { return false };
+    // Without a MAC it says that the one is right which was asked, by whoever
+    // asked; the others may know another.
+    let asked = if neighbor.state == State::Probe { neighbor.mac } else { None };
+    let Some(mac) = news.mac.or(asked) else { return false };
     let is_new_mac = neighbor.mac != Some(mac);
     if is_new_mac && neighbor.mac.is_some() && !news.overrides {
         // Somebody else claims the address: ask again who has it.
@@ -344,9 +351,15 @@ impl Core {
     /// Makes room for neighbors that found none.
     pub(crate) fn make_room_for_neighbors(&mut self) {
         let adjacencies = &self.adjacencies;
+        // One that packets take is looked at within seconds of its confirmation
+        // getting old, and is asked then.
+        let old_ns = self.reachable_ns.saturating_add(5 * Nanos::SECOND);
+        let now = self.now;
         let is_idle = |id: NeighborId, neighbor: &Neighbor| {
-            let mut rows = neighbor.rows.iter().filter_map(|row| adjacencies.row(*row));
-            !rows.any(|row| row.neighbor == id && row.used)
+            let rows = neighbor.rows.iter().filter_map(|row| adjacencies.row(*row));
+            let mut own = rows.filter(|row| row.neighbor == id).peekable();
+            own.peek().is_none()
+                || now.since(neighbor.confirmed) >= old_ns && !own.any(|row| row.used)
         };
         if self.neighbors.sweep(self.now, is_idle) {
             self.epoch = self.epoch.wrapping_add(1);

@@ -87,7 +87,8 @@ pub(super) fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_r
     assert_eq!(old.route_epoch != new.route_epoch, is_changed, "routes");
 }
 
-/// Whether there is an address to which packets went, and now go another way.
+/// Whether there is an address to which packets went, and now go another way,
+/// or that has become a pod's.
 fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
     let lists: [Vec<(IpNet, RouteTarget<F>)>; 2] = [old, new].map(|tables| {
         let routes = F::of(tables).routes.iter();
@@ -110,7 +111,8 @@ fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
     };
     ends.flat_map(beside).any(|addr| {
         let before = lookup(&lists[0], &addr);
-        before.is_some() && before != lookup(&lists[1], &addr)
+        let after = lookup(&lists[1], &addr);
+        before != after && (before.is_some() || matches!(after, Some(RouteTarget::Tunnel(_))))
     })
 }
 
