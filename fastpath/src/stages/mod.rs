@@ -1,6 +1,6 @@
 /// Out of VXLAN.
 pub mod decap;
-/// ARP and Neighbor Discovery: answers, questions, news.
+/// ARP and Neighbor Discovery as they come in: answers, news.
 pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
@@ -9,6 +9,8 @@ pub mod receive;
 pub mod conntrack;
 /// New flows.
 pub mod establish;
+/// Questions to next hops.
+mod resolve;
 /// Destination to way out.
 pub mod route;
 /// Addresses that no packet may have.
