@@ -36,6 +36,8 @@ pub(super) enum Change {
     Held(Arc<str>, String),
     /// It, or what is in it if it is a folder, cannot be read: why.
     Unreadable(Arc<str>, String),
+    /// It can be read again, and need not be.
+    Readable(Arc<str>),
     /// It is gone.
     Gone(Arc<str>),
 }
@@ -134,8 +136,14 @@ impl Folder {
         let mut failed = found.failed.clone();
         let mut held = BTreeMap::new();
         let mut changes = Vec::new();
+        // What was said of a file that is not read now must not stay.
+        let readable = |file: &Arc<str>| {
+            let was_not = self.failed.contains_key(file) || self.held.contains_key(file);
+            was_not.then(|| Change::Readable(file.clone()))
+        };
         for (file, stamp) in &found.files {
             if self.stamps.get(file) == Some(&stamp.settled()) {
+                changes.extend(readable(file));
                 continue;
             }
             if let Some(hold) = self.hold(file, stamp, now, seen) {
@@ -152,7 +160,10 @@ impl Folder {
                     continue;
                 }
                 // Gone since the walk.
-                Ok(Text::Gone) => continue,
+                Ok(Text::Gone) => {
+                    changes.extend(readable(file));
+                    continue;
+                }
                 Err(reason) => {
                     read.is_settled = false;
                     failed.insert(file.clone(), reason);

@@ -84,6 +84,7 @@ impl Store {
                     self.unreadable.remove(&name);
                     self.held.insert(name, reason);
                 }
+                Change::Readable(name) => self.can_be_read(&name),
                 Change::Gone(name) => {
                     self.can_be_read(&name);
                     let old = self.files.remove(&name);

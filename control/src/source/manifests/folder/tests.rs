@@ -57,6 +57,7 @@ impl Subject {
             Change::Read(file, text) => format!("{file}={text}"),
             Change::Held(file, why) => format!("{file} held: {}", &why[..why.find(';').unwrap()]),
             Change::Unreadable(file, why) => format!("{file} unreadable: {why}"),
+            Change::Readable(file) => format!("{file} readable"),
             Change::Gone(file) => format!("{file} gone"),
         };
         changes.into_iter().map(short).collect()
@@ -199,6 +200,43 @@ fn what_could_not_be_read_is_not_gone_when_its_folder_cannot_be_read() {
     fs::rename(subject.path(".sub"), subject.path("sub")).unwrap();
     subject.pass(2);
     assert_eq!(subject.scan(), ["sub/c.yaml=12", "sub gone", "sub/a.yaml gone"]);
+}
+
+#[test]
+fn a_file_that_is_back_as_it_was_is_readable() {
+    let mut subject = Subject::new();
+    fs::create_dir(subject.path(".far")).unwrap();
+    fs::write(subject.path(".far/a.yaml"), "1").unwrap();
+    symlink(".far/a.yaml", subject.path("a.yaml")).unwrap();
+    assert_eq!(subject.scan(), ["a.yaml=1"]);
+    // Its folder is a file for a while: ENOTDIR.
+    fs::rename(subject.path(".far"), subject.path(".away")).unwrap();
+    fs::write(subject.path(".far"), "").unwrap();
+    let said = subject.scan();
+    assert!(said.len() == 1 && said[0].starts_with("a.yaml unreadable: "), "{said:?}");
+    fs::remove_file(subject.path(".far")).unwrap();
+    fs::rename(subject.path(".away"), subject.path(".far")).unwrap();
+    assert_eq!(subject.scan(), ["a.yaml readable"]);
+    assert!(subject.scan().is_empty());
+}
+
+#[test]
+fn an_emptied_file_that_is_back_as_it_was_is_readable() {
+    let mut subject = Subject::new();
+    fs::write(subject.path(".full"), "1").unwrap();
+    fs::write(subject.path(".empty"), "").unwrap();
+    let link_to = |target: &str, subject: &Subject| {
+        symlink(target, subject.path(".link")).unwrap();
+        fs::rename(subject.path(".link"), subject.path("a.yaml")).unwrap();
+    };
+    link_to(".full", &subject);
+    assert_eq!(subject.scan(), ["a.yaml=1"]);
+    link_to(".empty", &subject);
+    assert_eq!(subject.scan(), ["a.yaml held: it has become empty"]);
+    link_to(".full", &subject);
+    assert_eq!(subject.scan(), ["a.yaml readable"]);
+    assert_eq!(subject.folder.due(), None);
+    assert!(subject.scan().is_empty());
 }
 
 #[test]

@@ -183,6 +183,8 @@ fn what_cannot_be_read_stays() {
         events.iter().flat_map(short).collect::<Vec<_>>(),
         ["! f: error: cannot be read: no; what was read before stays in force"]
     );
+    let events = store.update(vec![Change::Readable("f".into())], &|_| None);
+    assert!(matches!(&events[..], [Event::Diagnostics(all)] if all.is_empty()), "{events:?}");
     let events = store.update(vec![Change::Gone("f".into())], &|_| None);
     assert_eq!(events.iter().flat_map(short).collect::<Vec<_>>(), ["- a"]);
 }
