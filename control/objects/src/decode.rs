@@ -79,7 +79,7 @@ fn typed<T: DeserializeOwned>(
 }
 
 /// The value with `apiVersion` and `kind`.
-pub(crate) fn with_kind(value: &Value, kind: Kind) -> Value {
+fn with_kind(value: &Value, kind: Kind) -> Value {
     let mut value = value.clone();
     if let Some(map) = value.as_object_mut() {
         map.entry("kind").or_insert_with(|| kind.as_str().into());

@@ -2,7 +2,7 @@
 //! those that the typed object does not keep.
 
 use crate::culprit::{self, Step};
-use crate::decode::{decode, with_kind};
+use crate::decode::decode;
 use crate::object::{Kind, Object};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -109,8 +109,18 @@ pub struct UnknownKey {
     pub path: String,
     /// The key itself.
     pub key: String,
-    /// Keys that there are in its place, as far as they matter here.
-    pub known: Vec<&'static str>,
+    kind: Kind,
+    /// Where it stands.
+    parent: Vec<Step>,
+}
+
+impl UnknownKey {
+    /// Keys that there are in its place, as far as they matter here. Each that
+    /// `is_wanted` is tried out, which takes time.
+    pub fn known(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
+        let known = |key: &&str| is_wanted(key) && is_known(self.kind, &self.parent, key);
+        KEYS.iter().copied().filter(known).collect()
+    }
 }
 
 /// The keys of `value` that `object`, which was decoded from it, does not have.
@@ -130,8 +140,7 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
             Some(Step::Key(key)) => key,
             _ => String::new(),
         };
-        let known = KEYS.iter().filter(|known| is_known(object.kind(), value, &steps, known));
-        UnknownKey { path, key, known: known.copied().collect() }
+        UnknownKey { path, key, kind: object.kind(), parent: steps }
     };
     found.into_iter().map(to_key).collect()
 }
@@ -177,12 +186,11 @@ fn is_empty(value: &Value) -> bool {
 
 /// Whether objects of the kind have a key at a place: then there is a value that
 /// does not fit it. Anything fits a key that is ignored.
-fn is_known(kind: Kind, value: &Value, parent: &[Step], key: &str) -> bool {
+fn is_known(kind: Kind, parent: &[Step], key: &str) -> bool {
     let mut steps = parent.to_vec();
     steps.push(Step::Key(key.to_owned()));
-    let value = with_kind(value, kind);
     let mut probes = [json!("\0"), json!(0.5)].into_iter();
-    probes.any(|probe| decode(kind, &culprit::alone(&value, &steps, &probe)).is_err())
+    probes.any(|probe| decode(kind, &culprit::alone(&Value::Null, &steps, &probe)).is_err())
 }
 
 #[cfg(test)]

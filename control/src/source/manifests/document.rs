@@ -212,7 +212,11 @@ fn is_within(path: &str, parent: &str) -> bool {
 fn of_unknown_keys(object: &Object, value: &Value) -> Vec<Finding> {
     let is_of_server = object.metadata().uid.is_some();
     let unknown = object::unknown_keys(object, value).into_iter();
-    let finding = |unknown: UnknownKey| match closest(&unknown.key, unknown.known) {
+    let meant = |unknown: &UnknownKey| {
+        let is_near = |known: &str| closest(&unknown.key, [known]).is_some();
+        closest(&unknown.key, unknown.known(is_near))
+    };
+    let finding = |unknown: UnknownKey| match meant(&unknown) {
         Some(known) => {
             let message = format!("unknown key, which is ignored; did you mean `{known}`?");
             Some(Finding::warning(unknown.path, message))
