@@ -101,7 +101,7 @@ pub(crate) static SECTION: Section = Section {
             kind: "integer, 1280 to 1774 bytes",
             default: Default::Words("the device's"),
             meaning: "MTU of IP packets; a 2048-byte UMEM chunk holds 1792 bytes, 18 of them for \
-                      Ethernet and a tag",
+                      Ethernet and a tag; the device's must be in this range too",
         },
         Key {
             name: "vlan",

@@ -5,6 +5,9 @@ use sluice_config::{
 use sluice_control::PortFacts;
 use sluice_io::Device;
 
+// What the configuration allows, packet I/O carries.
+const _: () = assert!(MTU_MAX as usize == sluice_io::MTU_MAX);
+
 /// Something in the configuration that this machine cannot do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
@@ -142,30 +145,29 @@ pub fn queues(config: &Config, index: usize, device: &Device) -> Option<Misfit> 
 /// When the device's, the configured one and the tunnel's do not go together.
 pub fn mtu(config: &Config, index: usize, device: &Device) -> Result<u16, Misfit> {
     let path = key(index, "mtu");
-    let (name, has) = (&device.name, device.mtu);
+    let (name, configured) = (&device.name, config.ports[index].mtu);
     let command = |bytes: u16| Some(format!("`ip link set dev {name} mtu {bytes}`"));
-    let mtu = match config.ports[index].mtu {
-        Some(configured) if u32::from(configured) > has => {
+    // What the device takes in must fit into a chunk, whatever is sent.
+    let has = match u16::try_from(device.mtu) {
+        Ok(has) if (MTU_MIN..=MTU_MAX).contains(&has) => has,
+        _ => {
             return Err(Misfit {
                 path,
-                message: format!("{configured} bytes, but device `{name}` has an MTU of {has}"),
-                expected: "at most the device's".to_owned(),
-                help: command(configured),
+                message: format!("device `{name}` has an MTU of {} bytes", device.mtu),
+                expected: format!("a device with {MTU_MIN} to {MTU_MAX} bytes"),
+                help: command(configured.unwrap_or(1500)),
             });
         }
-        Some(configured) => configured,
-        None => match u16::try_from(has) {
-            Ok(mtu) if (MTU_MIN..=MTU_MAX).contains(&mtu) => mtu,
-            _ => {
-                return Err(Misfit {
-                    path,
-                    message: format!("device `{name}` has an MTU of {has} bytes"),
-                    expected: format!("{MTU_MIN} to {MTU_MAX} bytes, of the device or of this key"),
-                    help: command(1500),
-                });
-            }
-        },
     };
+    let mtu = configured.unwrap_or(has);
+    if mtu > has {
+        return Err(Misfit {
+            path,
+            message: format!("{mtu} bytes, but device `{name}` has an MTU of {has}"),
+            expected: "at most the device's".to_owned(),
+            help: command(mtu),
+        });
+    }
     match &config.overlay {
         Some(overlay) if overlay.vxlan.port == PortIndex(index) => {
             let fits = overlay.vxlan.inner_mtu(mtu, config.uses_ipv6());
@@ -248,7 +250,7 @@ source: {manifests: {path: x}}
         assert_eq!(misfit.expected, "at least 1330 bytes");
         for mtu in [1279, 9000, 70_000] {
             let misfit = of(&config, mtu).unwrap_err();
-            assert_eq!(misfit.expected, "1280 to 1774 bytes, of the device or of this key");
+            assert_eq!(misfit.expected, "a device with 1280 to 1774 bytes");
         }
         config.overlay.as_mut().unwrap().vxlan.mtu = Some(1450);
         assert_eq!(of(&config, 1500), Ok(1500));
@@ -263,6 +265,11 @@ source: {manifests: {path: x}}
         config.ports[0].mtu = Some(1600);
         let misfit = mtu(&config, 0, &device()).unwrap_err();
         assert_eq!(misfit.path, "ports[0].mtu");
+        assert_eq!(misfit.help.as_deref(), Some("`ip link set dev eth1 mtu 1600`"));
+        let of = |mtu| super::mtu(&config, 0, &Device { mtu, ..device() });
+        assert_eq!(of(1774), Ok(1600));
+        let misfit = of(1775).unwrap_err();
+        assert_eq!(misfit.expected, "a device with 1280 to 1774 bytes", "frames of 1775 come in");
         assert_eq!(misfit.help.as_deref(), Some("`ip link set dev eth1 mtu 1600`"));
     }
 

@@ -9,6 +9,10 @@ pub const CHUNK_LEN: usize = 2048;
 /// (`XDP_PACKET_HEADROOM`), and what every other kind of port imitates.
 pub const HEADROOM: usize = 256;
 
+/// Largest MTU of a port in bytes: what a chunk has behind the headroom, less an
+/// Ethernet header and an 802.1Q tag.
+pub const MTU_MAX: usize = CHUNK_LEN - HEADROOM - 14 - 4;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 

@@ -35,7 +35,7 @@ pub mod multicast;
 pub use af_xdp::{AfXdp, AfXdpError, AfXdpHandle, AfXdpOptions, AfXdpPortOptions};
 pub use decorate::{FaultPort, Faults, PcapPort, SharedClock};
 pub use device::Device;
-pub use frame::{CHUNK_LEN, Frame, HEADROOM};
+pub use frame::{CHUNK_LEN, Frame, HEADROOM, MTU_MAX};
 pub use memory::{MemoryPort, MemoryPortPeer};
 pub use multicast::{AllMulticast, MulticastError};
 pub use port::{BURST, Port, PortId, PortInfo, PortMode, PortStats, RxBurst};

@@ -1,7 +1,7 @@
 use super::ADDRESSES_MAX;
 use super::error::AfXdpError;
 use crate::device::Device;
-use crate::frame::CHUNK_LEN;
+use crate::frame::{CHUNK_LEN, MTU_MAX};
 use crate::port::{BURST, PortId};
 use std::net::IpAddr;
 
@@ -10,12 +10,6 @@ const CHUNKS_PER_HUGE_PAGE: usize = (2 << 20) / CHUNK_LEN;
 
 /// Bytes of the largest frame: what AF_XDP leaves of a chunk.
 pub(super) const FRAME_LEN_MAX: usize = CHUNK_LEN - crate::HEADROOM;
-
-/// Ethernet header and two VLAN tags.
-const LINK_HEADER_MAX: usize = 14 + 2 * 4;
-
-/// Largest MTU whose frames fit into a chunk.
-const MTU_MAX: usize = FRAME_LEN_MAX - LINK_HEADER_MAX;
 
 /// Chunks that a queue needs to work at all: two bursts received, two in
 /// flight.

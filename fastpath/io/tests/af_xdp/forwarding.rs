@@ -1,9 +1,9 @@
-use crate::frames::{numbered, udp4};
-use crate::lab::{Lab, eventually};
+use crate::frames::{numbered, tagged, udp4};
+use crate::lab::{Lab, eventually, ip};
 use crate::worker::{Opened, RING_LEN, options};
 use arrayvec::ArrayVec;
 use sluice_io::af_xdp::Attach;
-use sluice_io::{AfXdpOptions, HEADROOM, PortMode};
+use sluice_io::{AfXdpOptions, HEADROOM, MTU_MAX, PortMode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -80,6 +80,30 @@ fn bytes_are_exact_with_the_program_on_socket_buffers() {
 #[test]
 fn bytes_are_exact_when_payloads_move() {
     bytes_are_exact(&AfXdpOptions { move_payload: true, ..options(1, 1) }, false);
+}
+
+/// With a tag, the largest frame fills its chunk to the last byte.
+#[test]
+fn a_frame_of_the_largest_mtu_fits_with_its_tag() {
+    for attach in [Attach::Native, Attach::Generic] {
+        let Some(lab) = Lab::new(1, 1) else { return };
+        for (namespace, device) in [(&lab.gateway, "p0"), (&lab.far, "e0")] {
+            ip(&["-n", namespace, "link", "set", device, "mtu", &MTU_MAX.to_string()]);
+        }
+        let mut opened = Opened::new(&lab, &AfXdpOptions { attach, ..options(1, 1) });
+        let far = lab.packet_socket("e0");
+        let worker = &mut opened.workers[0];
+        let untagged = numbered(1, 14 + MTU_MAX);
+        let sent = tagged(&untagged, 0x8100, 7);
+        far.send(&sent);
+        let frame = worker.receive(0);
+        assert_eq!((frame.head(), frame.tailroom()), (HEADROOM, 0));
+        assert_eq!(frame.data(), sent);
+        worker.send(0, frame);
+        // The far kernel takes the tag off.
+        assert_eq!(eventually("the answer", || far.try_receive()), untagged);
+        opened.close();
+    }
 }
 
 /// A frame goes from one device to another in the chunk that it came in, for
