@@ -67,17 +67,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn config(more: &str) -> Config {
-        let text = format!(
-            "
-ports: [{{name: a, device: eth1, addresses: [192.0.2.1/24]}}]
-snat: {{addresses: [10.244.255.0/28]}}
-source: {{manifests: {{path: x}}}}
-{more}"
-        );
-        sluice_config::parse("test.yaml", &text).unwrap().config
-    }
+    use crate::testing::config;
 
     #[test]
     fn routes_and_tunnels_settings_change_while_it_runs() {
