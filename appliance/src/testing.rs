@@ -8,8 +8,10 @@ use sluice_config::Config;
 use sluice_control::source::Batch;
 use sluice_control::{Clock, Control, PortFacts, Request, Source};
 use sluice_fastpath::WorkerCounters;
-use sluice_io::Umem;
+use sluice_io::device::OperState;
+use sluice_io::{Device, Umem};
 use sluice_tables::mailbox::ControlEnd;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -24,6 +26,26 @@ source: {{manifests: {{path: x}}}}
 {more}"
     );
     sluice_config::parse("test.yaml", &text).unwrap().config
+}
+
+/// The device of [`config`]'s port, good for everything.
+pub fn device() -> Device {
+    Device {
+        name: "eth1".to_owned(),
+        ifindex: 2,
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        admin_up: true,
+        oper_state: OperState::Up,
+        rx_queues: 1,
+        tx_queues: 1,
+        channels: None,
+        driver: None,
+        features: BTreeSet::new(),
+        numa_node: None,
+        xdp: None,
+        has_default_route: false,
+    }
 }
 
 /// A clock that stands still unless it is told to go on.

@@ -107,7 +107,8 @@ pub(crate) static SECTION: Section = Section {
             name: "vlan",
             kind: "integer, 1 to 4094",
             default: Default::Words("untagged"),
-            meaning: "802.1Q tag that every frame of this port carries",
+            meaning: "802.1Q tag that every frame of this port carries; the NIC may neither take \
+                      it off nor filter by it (`sluice doctor` looks)",
         },
         Key {
             name: "announce_vips",

@@ -157,6 +157,20 @@ fn offloads(device: &Device, port: &Port) -> Vec<Finding> {
             Finding::ok("VLAN", format!("{text}; this port is untagged"))
         });
     }
+    if let Some(vlan) = port.vlan.filter(|_| device.filters_vlans()) {
+        // A NIC that cannot do without its filter knows the VLANs of the
+        // kernel's devices.
+        findings.push(
+            Finding::warn(
+                "VLAN filter",
+                format!("the NIC may drop frames of VLAN {vlan} before XDP sees them"),
+            )
+            .mend(format!(
+                "ethtool -K {name} rx-vlan-filter off; where that is fixed: ip link add link \
+                 {name} name {name}.{vlan} type vlan id {vlan}"
+            )),
+        );
+    }
     if device.driver.as_deref() == Some("veth") {
         findings.push(
             Finding::warn("checksums", "a veth's peer must send finished checksums")
@@ -167,4 +181,27 @@ fn offloads(device: &Device, port: &Port) -> Vec<Finding> {
         findings.push(Finding::ok("offloads", "none that is in the way"));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_filter_of_vlans_matters_to_tagged_ports() {
+        let config = testing::config("");
+        let tagged = Port { vlan: Some(7), ..config.ports[0].clone() };
+        let features = BTreeSet::from(["rx-vlan-filter".to_owned()]);
+        let filtering = Device { features, ..testing::device() };
+        let topics = |device: &Device, port: &Port| -> Vec<String> {
+            offloads(device, port).into_iter().map(|finding| finding.topic).collect()
+        };
+        assert_eq!(topics(&filtering, &tagged), ["VLAN filter"]);
+        assert_eq!(topics(&filtering, &config.ports[0]), ["offloads"], "well");
+        assert_eq!(topics(&testing::device(), &tagged), ["offloads"], "well");
+        let mend = offloads(&filtering, &tagged).remove(0).mend.unwrap();
+        assert!(mend.starts_with("ethtool -K eth1 rx-vlan-filter off"), "{mend}");
+    }
 }

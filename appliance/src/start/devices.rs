@@ -200,8 +200,7 @@ fn tunnel(path: String, device: &str, mtu: u16, error: MtuError) -> Misfit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_io::device::OperState;
-    use std::collections::BTreeSet;
+    use crate::testing::device;
 
     const CONFIG: &str = "
 ports:
@@ -210,25 +209,6 @@ overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}
 snat: {addresses: [10.244.255.0/28, 'fd00:1::/124']}
 source: {manifests: {path: x}}
 ";
-
-    fn device() -> Device {
-        Device {
-            name: "eth1".to_owned(),
-            ifindex: 2,
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-            admin_up: true,
-            oper_state: OperState::Up,
-            rx_queues: 1,
-            tx_queues: 1,
-            channels: None,
-            driver: None,
-            features: BTreeSet::new(),
-            numa_node: None,
-            xdp: None,
-            has_default_route: false,
-        }
-    }
 
     fn config() -> Config {
         sluice_config::parse("test.yaml", CONFIG).unwrap().config

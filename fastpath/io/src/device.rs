@@ -179,6 +179,12 @@ impl Device {
         self.features.contains("rx-vlan-hw-parse")
     }
 
+    /// Frames with tags of VLANs that have no device in the kernel may be dropped
+    /// by the NIC.
+    pub fn filters_vlans(&self) -> bool {
+        self.features.contains("rx-vlan-filter")
+    }
+
     /// The kernel leaves checksums of what it sends to the device. (On veth
     /// they then arrive unfinished.)
     pub fn offloads_tx_checksums(&self) -> bool {

@@ -223,7 +223,7 @@ fn a_device_is_described_as_it_is() {
     assert_eq!(device.driver.as_deref(), Some("veth"));
     assert!(device.admin_up && device.xdp.is_none() && !device.has_default_route);
     assert!(!device.strips_vlan_tags() && !device.merges_packets());
-    assert!(!device.offloads_tx_checksums());
+    assert!(!device.filters_vlans() && !device.offloads_tx_checksums());
     ip(&["-n", &lab.gateway, "route", "add", "default", "via", "10.0.0.2"]);
     assert!(inspect().has_default_route);
     ip(&["-n", &lab.gateway, "route", "delete", "default"]);
