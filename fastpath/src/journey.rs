@@ -1,6 +1,7 @@
-//! The journey of a packet. [`judge`] is the order of the stages; the rest
-//! moves packets through it in bursts, so that the memory of all of them is on
-//! its way before the first is judged.
+//! The journey of a packet. [`judge`] is every stage in order, from conntrack
+//! on; [`receive`] has taken the frame apart before. The rest moves packets
+//! through in bursts, so that the memory of all of them is on its way before
+//! the first is judged.
 
 use crate::core::Core;
 use crate::flow::table::FlowFamily;
@@ -10,7 +11,7 @@ use crate::mesh::Handed;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
-use crate::stages::{conntrack, establish, output, steer};
+use crate::stages::{conntrack, establish, output, route, sanity, service, snat, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::Kind;
 use arrayvec::ArrayVec;
@@ -30,14 +31,14 @@ pub enum Verdict {
     Local,
 }
 
-/// Judges one packet: the journey from conntrack on.
-///
-/// ```text
-/// known flow? -> replay what was decided for it
-/// otherwise   -> steer -> sanity -> service -> route -> snat -> new flow -> replay
-/// ```
-///
-/// A flow is looked up before its owner is: only the owner has it.
+impl From<DropReason> for Verdict {
+    fn from(reason: DropReason) -> Self {
+        Verdict::Drop(reason)
+    }
+}
+
+/// Judges one packet: each stage lets it go on, or says what becomes of it
+/// (`Err`, that is: here its journey ends).
 #[inline]
 fn judge<F: Ip>(
     core: &mut Core,
@@ -45,19 +46,27 @@ fn judge<F: Ip>(
     tables: &Tables,
     packet: &mut Packet<F>,
     handed: bool,
-) -> Verdict {
-    if is_tracked(packet)
-        && let Some(verdict) = conntrack::replay(core, table, tables, packet)
-    {
-        return verdict;
+) -> Result<Verdict, Verdict> {
+    let tracked = is_tracked(packet);
+    // A flow is looked up before its owner is: only the owner has it.
+    if tracked && let Some(verdict) = conntrack::replay(core, table, tables, packet) {
+        return Ok(verdict);
     }
-    if !handed && core.mesh.workers() > 1 {
-        let owner = steer::owner(tables, packet);
-        if owner != core.worker {
-            return Verdict::Handoff(owner);
-        }
+    steer::check(core, tables, packet, handed)?;
+    sanity::check(tables, packet)?;
+    if !tracked {
+        establish::check_untracked(table, tables, packet)?;
     }
-    establish::establish(core, table, tables, packet)
+    let target = service::resolve(core, tables, packet)?;
+    route::take_hop(core, tables, packet)?;
+    let proposal = snat::propose(core, table, tables, packet, &target)?;
+    let way = route::choose(core, tables, packet, &target.addr)?;
+    if !tracked {
+        return Ok(establish::pass(packet, way));
+    }
+    let source = snat::allocate(core, table, tables, proposal)?;
+    let number = establish::create(core, table, tables, packet, &target, way, source)?;
+    Ok(conntrack::forward(core, table, tables, packet, number))
 }
 
 /// Whether a packet can belong to a flow.
@@ -129,7 +138,8 @@ fn forward<F: FlowFamily + ArrivedFamily>(
         }
     }
     for mut packet in packets.drain(..) {
-        match judge(core, table, tables, &mut packet, handed) {
+        let (Ok(verdict) | Err(verdict)) = judge(core, table, tables, &mut packet, handed);
+        match verdict {
             Verdict::Forward(way) => {
                 output::forward::<F>(core, packet.frame, way, packet.ip.tos, packet.hash);
             }

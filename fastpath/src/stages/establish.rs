@@ -1,118 +1,95 @@
-//! New flows: the whole decision, made once.
+//! New flows, and packets that make none.
 
+use crate::adjacency::AdjacencyId;
 use crate::core::Core;
 use crate::flow::table::NO_ENTRY;
 use crate::flow::{Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
-use crate::stages::service::{self, Destination};
-use crate::stages::{conntrack, error, route, sanity, snat, steer};
+use crate::stages::service::Target;
+use crate::stages::snat::Proposal;
+use crate::stages::{conntrack, steer};
 use crate::wire::ip::{Fragment, Ip};
-use crate::wire::l4::{Kind, flags};
-use sluice_tables::{BackendId, NatMode, ServiceId, Tables};
+use sluice_tables::{NatMode, Tables};
 
-/// Decides about a packet without a flow, and makes one if it may go on.
-pub fn establish<F: Ip>(
-    core: &mut Core,
+/// Judges a packet that belongs to no flow and makes none: a fragment, an ICMP
+/// error. It may go on if it is not, and cannot be, of a flow that is translated.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn check_untracked<F: Ip>(
+    table: &FlowTable<F>,
+    tables: &Tables,
+    packet: &Packet<F>,
+) -> Result<(), DropReason> {
+    if packet.ip.fragment != Fragment::Whole {
+        return match may_be_translated(tables, packet) {
+            true => Err(DropReason::FragmentNotSupported),
+            false => Ok(()),
+        };
+    }
+    match is_about_translated(table, packet) {
+        true => Err(DropReason::IcmpErrorNeedsNat),
+        false => Ok(()),
+    }
+}
+
+/// Sends a packet that makes no flow on its way.
+pub fn pass<F: Ip>(packet: &mut Packet<F>, way: AdjacencyId) -> Verdict {
+    let key = packet.key;
+    F::rewrite(packet.frame.data_mut(), key.src, key.dst, F::TTL_DELTA);
+    Verdict::Forward(way)
+}
+
+/// Makes a flow of everything that was decided. Returns its original direction's
+/// number.
+///
+/// # Errors
+/// Why there can be none.
+pub fn create<F: Ip>(
+    core: &Core,
     table: &mut FlowTable<F>,
     tables: &Tables,
-    packet: &mut Packet<F>,
-) -> Verdict {
-    if let Err(reason) = sanity::check(tables, packet) {
-        return Verdict::Drop(reason);
-    }
-    if packet.ip.fragment != Fragment::Whole {
-        if may_need_nat(tables, packet) {
-            return Verdict::Drop(DropReason::FragmentNotSupported);
-        }
-        return pass(core, tables, packet);
-    }
-    let (service, backend) = match service::find(tables, packet) {
-        Destination::Backend(..) if is_stray_tcp(packet) => {
-            return refuse(core, tables, packet, DropReason::NoConnection);
-        }
-        Destination::Backend(service, backend) => (service, Some(backend)),
-        Destination::Elsewhere => (ServiceId::NONE, None),
-        Destination::Here => return Verdict::Local,
-        Destination::Refused(reason) => return refuse(core, tables, packet, reason),
-        Destination::Dropped(reason) => return Verdict::Drop(reason),
-    };
-    if matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther) {
-        if is_about_translated(table, packet) {
-            return Verdict::Drop(DropReason::IcmpErrorNeedsNat);
-        }
-        return pass(core, tables, packet);
-    }
-    if packet.ip.ttl <= 1 {
-        error::time_exceeded(core, tables, packet);
-        return Verdict::Drop(DropReason::TtlExceeded);
-    }
+    packet: &Packet<F>,
+    target: &Target<F>,
+    way: AdjacencyId,
+    source: Option<Proposal<F>>,
+) -> Result<u32, DropReason> {
     let key = packet.key;
-    let (new_dst, new_dst_port) =
-        backend.map_or((key.dst, key.dst_port), |backend| (backend.addr, backend.l4_port));
-    let proposed = match backend {
-        Some(_) if snat::is_needed::<F>(tables, &key.src, &new_dst) => {
-            match snat::propose(core, table, tables, (new_dst, new_dst_port), key.protocol) {
-                Ok(proposed) => Some(proposed),
-                Err(reason) => return Verdict::Drop(reason),
-            }
-        }
-        _ => None,
-    };
-    let way = match route::find::<F>(core, tables, &new_dst) {
-        Ok(way) => way,
-        Err(reason) => {
-            error::unreachable(core, tables, packet);
-            return Verdict::Drop(reason);
-        }
-    };
-    if is_too_big(core, tables, packet, way) {
-        return Verdict::Drop(DropReason::TooBig);
-    }
     let mut original = Entry {
         key,
         state: State::initial(packet.ip.l4.kind, packet.ip.l4.tcp_flags),
         new_src: key.src,
         new_src_port: key.src_port,
-        new_dst,
-        new_dst_port,
+        new_dst: target.addr,
+        new_dst_port: target.l4_port,
         adjacency: way,
-        service,
+        service: target.service,
         ingress: packet.ingress,
         policy_epoch: tables.policy_epoch,
         route_epoch: core.route_epoch(tables),
-        service_epoch: tables.service_epoch(service),
+        service_epoch: tables.service_epoch(target.service),
         last_seen_ms: core.now_ms,
         ..Entry::free()
     };
-    if let Some(proposed) = proposed {
-        match snat::allocate(core, table, tables, proposed) {
-            Ok(chosen) => {
-                original.new_src = chosen.reply.dst;
-                original.new_src_port = chosen.reply.dst_port;
-                original.bits |= Entry::<F>::SNAT;
-            }
-            Err(reason) => return Verdict::Drop(reason),
-        }
+    if let Some(source) = &source {
+        original.new_src = source.reply.dst;
+        original.new_src_port = source.reply.dst_port;
+        original.bits |= Entry::<F>::SNAT;
     }
-    if backend.is_some() {
+    if target.is_backend() {
         original.bits |= Entry::<F>::TRANSLATED;
     }
     (original.ip_delta, original.l4_delta) = conntrack::deltas(&original);
     let reply = reply_of(&original);
     let hashes = [packet.hash, table.hash(&reply.key)];
-    if proposed.is_none() && table.contains(&reply.key, hashes[1]) {
-        return Verdict::Drop(DropReason::FlowCollision);
+    if source.is_none() && table.contains(&reply.key, hashes[1]) {
+        return Err(DropReason::FlowCollision);
     }
-    let backend = backend.map_or(BackendId::NONE, |backend| backend.id);
-    match table.create(original, reply, hashes, backend, core.now_ms) {
-        Ok(number) => {
-            core.counters.flows_created[F::INDEX].add(1);
-            conntrack::forward(core, table, tables, packet, number)
-        }
-        Err(reason) => Verdict::Drop(reason),
-    }
+    let number = table.create(original, reply, hashes, target.backend, core.now_ms)?;
+    core.counters.flows_created[F::INDEX].add(1);
+    Ok(number)
 }
 
 /// The other direction: it takes back what the original one did. Its way is
@@ -140,32 +117,10 @@ fn reply_of<F: Ip>(original: &Entry<F>) -> Entry<F> {
     reply
 }
 
-/// Routes a packet that belongs to no flow and makes none: fragments, ICMP
-/// errors about flows that are not translated.
-fn pass<F: Ip>(core: &mut Core, tables: &Tables, packet: &mut Packet<F>) -> Verdict {
-    if packet.ip.ttl <= 1 {
-        error::time_exceeded(core, tables, packet);
-        return Verdict::Drop(DropReason::TtlExceeded);
-    }
-    let way = match route::find::<F>(core, tables, &packet.key.dst) {
-        Ok(way) => way,
-        Err(reason) => {
-            error::unreachable(core, tables, packet);
-            return Verdict::Drop(reason);
-        }
-    };
-    if is_too_big(core, tables, packet, way) {
-        return Verdict::Drop(DropReason::TooBig);
-    }
-    let key = packet.key;
-    F::rewrite(packet.frame.data_mut(), key.src, key.dst, F::TTL_DELTA);
-    Verdict::Forward(way)
-}
-
 /// True for a fragment of what is translated or may be. Only first fragments
 /// have ports: where clients are preserved, everything from the overlay to the
 /// outside may be a Service's reply.
-fn may_need_nat<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
+fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
     let family = F::of(tables);
     let dst = &packet.key.dst;
     let may_be_reply = family.snat.mode == NatMode::Preserve
@@ -180,31 +135,4 @@ fn is_about_translated<F: Ip>(table: &FlowTable<F>, packet: &Packet<F>) -> bool 
     let Some(key) = steer::quoted_flow(packet) else { return false };
     let number = table.find(&key, table.hash(&key), NO_ENTRY);
     number.is_some_and(|number| table.entry(number).is_translated())
-}
-
-/// True, and the sender told, when a packet fits neither the way nor may be
-/// fragmented.
-fn is_too_big<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>, way: u32) -> bool {
-    let Some(mtu) = core.adjacencies.row(way).map(|row| row.mtu) else { return false };
-    let too_big = packet.ip.len > mtu && packet.ip.dont_fragment;
-    if too_big {
-        error::too_big(core, tables, packet, mtu);
-    }
-    too_big
-}
-
-fn refuse<F: Ip>(
-    core: &mut Core,
-    tables: &Tables,
-    packet: &Packet<F>,
-    reason: DropReason,
-) -> Verdict {
-    error::refuse(core, tables, packet);
-    Verdict::Drop(reason)
-}
-
-/// TCP that does not begin a connection, where only one that does may pass.
-fn is_stray_tcp<F: Ip>(packet: &Packet<F>) -> bool {
-    packet.ip.l4.kind == Kind::Tcp
-        && packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN
 }

@@ -1,13 +1,61 @@
-//! From a route's target to a row of headers, made when first needed.
+//! From a destination to a way out: the route, and a row of headers that is made
+//! when first needed.
 
 use crate::adjacency::{self, Adjacency, AdjacencyId, Target};
 use crate::core::Core;
 use crate::neighbor::NeighborId;
+use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::error;
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
 use sluice_tables::{PortId, RouteTarget, Tables, V4, V6, VtepId};
 use std::net::IpAddr;
+
+/// Lets a packet go on that has a hop left to take; the sender of another is
+/// told.
+///
+/// # Errors
+/// `TtlExceeded`.
+pub fn take_hop<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    packet: &Packet<F>,
+) -> Result<(), DropReason> {
+    if packet.ip.ttl > 1 {
+        return Ok(());
+    }
+    error::time_exceeded(core, tables, packet);
+    Err(DropReason::TtlExceeded)
+}
+
+/// The way out for a packet to `dst`. The sender is told where there is none, and
+/// of the size of one that it does not fit and may not be fragmented for.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn choose<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    packet: &Packet<F>,
+    dst: &F::Addr,
+) -> Result<AdjacencyId, DropReason> {
+    let way = match find::<F>(core, tables, dst) {
+        Ok(way) => way,
+        Err(reason) => {
+            error::unreachable(core, tables, packet);
+            return Err(reason);
+        }
+    };
+    match core.adjacencies.row(way) {
+        Some(row) if packet.ip.len > row.mtu && packet.ip.dont_fragment => {
+            let mtu = row.mtu;
+            error::too_big(core, tables, packet, mtu);
+            Err(DropReason::TooBig)
+        }
+        _ => Ok(way),
+    }
+}
 
 /// The way out for a destination.
 ///

@@ -1,15 +1,18 @@
 //! Services: from a VIP's port to an endpoint, as kube-proxy does it
 //! (kubernetes.io/docs/reference/networking/virtual-ips).
 
+use crate::core::Core;
+use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::error;
 use crate::wire::ip::Ip;
-use crate::wire::l4::Kind;
-use sluice_tables::{BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, hash};
+use crate::wire::l4::{Kind, flags};
+use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, hash};
 
 /// What a destination turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination<F: Ip> {
+enum Destination<F: Ip> {
     /// Somebody else's: routed as it is.
     Elsewhere,
     /// A Service: translated to this endpoint.
@@ -22,8 +25,61 @@ pub enum Destination<F: Ip> {
     Dropped(DropReason),
 }
 
+/// Where a new flow goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<F: Ip> {
+    /// The Service; [`ServiceId::NONE`] for what is routed as it is.
+    pub service: ServiceId,
+    /// Its endpoint; [`BackendId::NONE`] for what is routed as it is.
+    pub backend: BackendId,
+    /// The address that packets go to.
+    pub addr: F::Addr,
+    /// The port, or what a tuple has in its place.
+    pub l4_port: u16,
+}
+
+impl<F: Ip> Target<F> {
+    /// True for an endpoint of a Service.
+    pub fn is_backend(&self) -> bool {
+        self.service != ServiceId::NONE
+    }
+}
+
+/// Finds out where a new flow goes. What is refused is answered.
+///
+/// # Errors
+/// What becomes of the packet if it goes no further.
+pub fn resolve<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    packet: &Packet<F>,
+) -> Result<Target<F>, Verdict> {
+    let reason = match find(tables, packet) {
+        Destination::Backend(..) if is_stray_tcp(packet) => DropReason::NoConnection,
+        Destination::Backend(service, BackendRef { id, addr, l4_port }) => {
+            return Ok(Target { service, backend: id, addr, l4_port });
+        }
+        Destination::Elsewhere => {
+            let (addr, l4_port) = (packet.key.dst, packet.key.dst_port);
+            let (service, backend) = (ServiceId::NONE, BackendId::NONE);
+            return Ok(Target { service, backend, addr, l4_port });
+        }
+        Destination::Here => return Err(Verdict::Local),
+        Destination::Refused(reason) => reason,
+        Destination::Dropped(reason) => return Err(Verdict::Drop(reason)),
+    };
+    error::refuse(core, tables, packet);
+    Err(Verdict::Drop(reason))
+}
+
+/// TCP that does not begin a connection, where only one that does may pass.
+fn is_stray_tcp<F: Ip>(packet: &Packet<F>) -> bool {
+    packet.ip.l4.kind == Kind::Tcp
+        && packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN
+}
+
 /// Finds out what a new flow's destination is.
-pub fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
+fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
     let key = &packet.key;
     let family = F::of(tables);
     let frontend = FrontendKey { addr: key.dst, l4_port: key.dst_port, protocol: key.protocol };

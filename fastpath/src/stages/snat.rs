@@ -3,7 +3,9 @@
 
 use crate::core::Core;
 use crate::flow::{FlowTable, Key};
+use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::service::Target;
 use crate::wire::ip::Ip;
 use sluice_tables::{NatMode, SnatPool, Tables};
 
@@ -15,7 +17,7 @@ const SCAN: u32 = 1024;
 /// Whether a client's address is replaced on the way to a server. Pods always
 /// are: their node would send the reply straight back to them. So is everyone
 /// on the way to a server that is no pod: nothing routes its replies here.
-pub fn is_needed<F: Ip>(tables: &Tables, client: &F::Addr, server: &F::Addr) -> bool {
+fn is_needed<F: Ip>(tables: &Tables, client: &F::Addr, server: &F::Addr) -> bool {
     let family = F::of(tables);
     family.snat.mode == NatMode::Snat
         || family.pod_node(client).is_some()
@@ -32,14 +34,31 @@ pub struct Proposal<F: Ip> {
     pub hash: u64,
 }
 
-/// Draws an address and a port (RFC 6056 section 3.3.1) whose port names this
-/// worker as the owner, and asks for the bucket that will tell whether it is
-/// free: other work fits in between.
+/// What may stand in for a packet's client, if anything has to. Whether it is
+/// free is told by [`allocate`]: the bucket that knows is asked for here, and
+/// other work fits in between.
 ///
 /// # Errors
 /// `NoSnatAddress`, `SnatPortsExhausted`.
 #[inline]
 pub fn propose<F: Ip>(
+    core: &mut Core,
+    table: &FlowTable<F>,
+    tables: &Tables,
+    packet: &Packet<F>,
+    target: &Target<F>,
+) -> Result<Option<Proposal<F>>, DropReason> {
+    let key = &packet.key;
+    if !target.is_backend() || !is_needed::<F>(tables, &key.src, &target.addr) {
+        return Ok(None);
+    }
+    draw(core, table, tables, (target.addr, target.l4_port), key.protocol).map(Some)
+}
+
+/// Draws an address and a port at random (RFC 6056 section 3.3.1), whose port
+/// names this worker as the owner.
+#[inline]
+fn draw<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
@@ -71,12 +90,14 @@ pub fn allocate<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
-    proposed: Proposal<F>,
-) -> Result<Proposal<F>, DropReason> {
-    if !table.contains(&proposed.reply, proposed.hash) {
-        return Ok(proposed);
+    proposed: Option<Proposal<F>>,
+) -> Result<Option<Proposal<F>>, DropReason> {
+    match proposed {
+        Some(taken) if table.contains(&taken.reply, taken.hash) => {
+            search(core, table, tables, taken).map(Some)
+        }
+        free => Ok(free),
     }
-    search(core, table, tables, proposed)
 }
 
 /// Tries other random tuples, then many in order.
@@ -89,7 +110,7 @@ fn search<F: Ip>(
 ) -> Result<Proposal<F>, DropReason> {
     let Key { src, src_port, protocol, .. } = proposed.reply;
     for _ in 1..RANDOM_TRIES {
-        let next = propose(core, table, tables, (src, src_port), protocol)?;
+        let next = draw(core, table, tables, (src, src_port), protocol)?;
         if !table.contains(&next.reply, next.hash) {
             return Ok(next);
         }

@@ -3,16 +3,29 @@
 
 use crate::core::Core;
 use crate::flow::{Entry, Key};
+use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::wire::be16;
 use crate::wire::ip::{Ip, Quoted};
 use crate::wire::l4::{self, Kind};
 use sluice_tables::{LocalAddress, Tables};
 
-/// The worker that owns a packet's flow; that of an ICMP error is the one that
-/// it speaks of.
-pub fn owner<F: Ip>(tables: &Tables, packet: &Packet<F>) -> usize {
-    owner_of(tables, &quoted_flow(packet).unwrap_or(packet.key))
+/// Lets a packet go on whose flow is this worker's; that of an ICMP error is the
+/// one that it speaks of. One that was handed over has been asked already.
+///
+/// # Errors
+/// The handoff to the owner.
+pub fn check<F: Ip>(
+    core: &Core,
+    tables: &Tables,
+    packet: &Packet<F>,
+    handed: bool,
+) -> Result<(), Verdict> {
+    if handed || core.mesh.workers() == 1 {
+        return Ok(());
+    }
+    let owner = owner_of(tables, &quoted_flow(packet).unwrap_or(packet.key));
+    if owner == core.worker { Ok(()) } else { Err(Verdict::Handoff(owner)) }
 }
 
 /// The flow that an ICMP error speaks of, by the tuple of packets that go the
