@@ -61,6 +61,33 @@ pub struct Neighbor {
     pub waiting: u32,
     /// Rows whose header has its MAC.
     pub rows: Vec<AdjacencyId>,
+    /// It has been wanted as a [`Role::NextHop`].
+    pub is_next_hop: bool,
+}
+
+/// Why a neighbor is wanted. When a table is nearly full, some come before
+/// others (RFC 6583 section 7.1): whoever sends to many addresses that nobody
+/// has, or speaks from many, does not keep the gateway from its next hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Routes and tunnels lead to it: the whole table is for these, and they are
+    /// never given up for others.
+    NextHop,
+    /// A packet's destination on the link. At most three quarters of the table
+    /// are for neighbors without a MAC.
+    Host,
+    /// Nobody here has asked for it: it has spoken to the gateway.
+    Stranger,
+}
+
+/// What has to give way when a table is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Nothing,
+    /// Those that do not answer: too many are being asked.
+    Unanswered,
+    /// Those that nobody has spoken to for long, too.
+    Idle,
 }
 
 /// A packet that waits for a neighbor: complete but for its header.
@@ -86,8 +113,10 @@ pub struct Neighbors {
     held: VecDeque<Held>,
     neighbors_max: usize,
     held_max: usize,
+    /// Neighbors without a MAC.
+    unresolved: usize,
     /// A neighbor found no room.
-    wants_room: bool,
+    wanted: Wanted,
     /// Where the aging goes on.
     hand: usize,
     /// Numbers to be used again.
@@ -106,7 +135,8 @@ impl Neighbors {
             held: VecDeque::with_capacity(held_max),
             neighbors_max,
             held_max,
-            wants_room: false,
+            unresolved: 0,
+            wanted: Wanted::Nothing,
             hand: 0,
             free: Vec::new(),
             swept: Nanos::default(),
@@ -118,12 +148,29 @@ impl Neighbors {
         self.by_addr.get(&(port, addr)).copied()
     }
 
-    /// The number of a neighbor, which is added if it is new; `None` when the
-    /// table is full: [`Neighbors::sweep`] then makes room between two bursts,
+    /// The number of a neighbor, which is added if it is new; `None` when there is
+    /// no room for one of its role: [`Neighbors::sweep`] then makes room between two bursts,
     /// when no packet in hand has a number that is about to change its meaning.
-    pub fn find_or_add(&mut self, port: PortId, addr: IpAddr, now: Nanos) -> Option<NeighborId> {
+    pub fn find_or_add(
+        &mut self,
+        port: PortId,
+        addr: IpAddr,
+        role: Role,
+        now: Nanos,
+    ) -> Option<NeighborId> {
+        let is_next_hop = role == Role::NextHop;
         if let Some(id) = self.find(port, addr) {
+            self.list[id as usize].is_next_hop |= is_next_hop;
             return Some(id);
+        }
+        let max = self.neighbors_max;
+        if role == Role::Host && self.unresolved >= max - max / 4 {
+            self.wanted = self.wanted.max(Wanted::Unanswered);
+            return None;
+        }
+        if self.by_addr.len() >= if is_next_hop { max } else { max - max / 8 } {
+            self.wanted = Wanted::Idle;
+            return None;
         }
         let neighbor = Neighbor {
             port,
@@ -135,56 +182,64 @@ impl Neighbors {
             probes: 0,
             waiting: 0,
             rows: Vec::new(),
+            is_next_hop,
         };
         let id = match self.free.pop() {
             Some(id) => {
                 self.list[id as usize] = neighbor;
                 id
             }
-            None if self.list.len() < self.neighbors_max => {
+            None => {
                 self.list.push(neighbor);
                 (self.list.len() - 1) as NeighborId
             }
-            None => {
-                self.wants_room = true;
-                return None;
-            }
         };
+        self.unresolved += 1;
         self.by_addr.insert((port, addr), id);
         Some(id)
     }
 
-    /// True when there is room for neighbors that nobody here has asked for.
-    /// The last quarter of the table is for those that packets need: whoever
-    /// asks for the gateway from many addresses cannot keep it from asking.
-    pub fn has_room_for_strangers(&self) -> bool {
-        self.by_addr.len() < self.neighbors_max - self.neighbors_max / 4
+    /// Takes nobody for a next hop any more until packets say so: routes have
+    /// changed.
+    pub fn forget_next_hops(&mut self) {
+        for neighbor in &mut self.list {
+            neighbor.is_next_hop = false;
+        }
+    }
+
+    /// Sets or forgets a neighbor's MAC.
+    pub fn set_mac(&mut self, id: NeighborId, mac: Option<[u8; 6]>) {
+        let old = std::mem::replace(&mut self.list[id as usize].mac, mac);
+        self.unresolved += usize::from(mac.is_none());
+        self.unresolved -= usize::from(old.is_none());
     }
 
     /// Makes room in a table that was too small: frees every neighbor that has
-    /// failed to answer, and every stale one that `is_idle`. True if there were
-    /// any: the caller then makes all flows look for their way out again, since
+    /// failed to answer, and, unless too many are being asked and that is all,
+    /// every stale one that `is_idle`; next hops stay. True if there were any: the caller then makes all flows look for their way out again, since
     /// numbers change their meaning. At most once a second, so that a scan of a
     /// subnet cannot keep a gateway busy with it.
     pub fn sweep(&mut self, now: Nanos, is_idle: impl Fn(NeighborId, &Neighbor) -> bool) -> bool {
-        if !self.wants_room || now.since(self.swept) < Nanos::SECOND {
+        if self.wanted == Wanted::Nothing || now.since(self.swept) < Nanos::SECOND {
             return false;
         }
         self.swept = now;
-        self.wants_room = false;
+        let wanted = std::mem::replace(&mut self.wanted, Wanted::Nothing);
         let before = self.by_addr.len();
         let list = &self.list;
         let free = &mut self.free;
+        let unresolved = &mut self.unresolved;
         self.by_addr.retain(|_, &mut id| {
             let neighbor = &list[id as usize];
             let idle = match neighbor.state {
                 State::Failed => true,
-                State::Stale => is_idle(id, neighbor),
+                State::Stale => wanted == Wanted::Idle && is_idle(id, neighbor),
                 _ => false,
             };
-            let keep = !idle || neighbor.waiting > 0;
+            let keep = !idle || neighbor.waiting > 0 || neighbor.is_next_hop;
             if !keep {
                 free.push(id);
+                *unresolved -= usize::from(neighbor.mac.is_none());
             }
             keep
         });

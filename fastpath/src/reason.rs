@@ -48,6 +48,10 @@ drop_reasons! {
     SpoofedOwnAddress = "spoofed_own_address",
     /// A source address that belongs to a pod, from outside of the overlay.
     SpoofedPod = "spoofed_pod",
+    /// A source address that is a node's, by another port than the underlay's.
+    SpoofedNode = "spoofed_node",
+    /// VXLAN to a node from somebody who is neither the gateway nor a node.
+    ForeignTunnel = "foreign_tunnel",
     /// A TCP, UDP or ICMP header that is impossible.
     BadL4Header = "bad_l4_header",
     /// A TCP fragment that does not hold the whole header, or would replace it

@@ -350,6 +350,9 @@ impl Worker {
 
     fn take_tables(&mut self, tables: Arc<Tables>) {
         let version = tables.version;
+        if tables.route_epoch != self.core.tables.route_epoch {
+            self.core.neighbors.forget_next_hops();
+        }
         let old = std::mem::replace(&mut self.core.tables, tables);
         self.core.counters.tables_version.set(version);
         // `receive` has made sure that there is room for both.

@@ -2,7 +2,7 @@
 //! the gateway's addresses and VIPs, and news for the other workers.
 
 use crate::core::Core;
-use crate::neighbor::State;
+use crate::neighbor::{Role, State};
 use crate::reason::DropReason;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, is_multicast};
@@ -227,8 +227,9 @@ fn learn(core: &mut Core, news: News) -> bool {
 pub fn note(core: &mut Core, news: News) -> bool {
     let id = match core.neighbors.find(news.port, news.addr) {
         Some(id) => id,
-        None if news.adds && core.neighbors.has_room_for_strangers() => {
-            match core.neighbors.find_or_add(news.port, news.addr, core.now) {
+        None if news.adds => {
+            let neighbors = &mut core.neighbors;
+            match neighbors.find_or_add(news.port, news.addr, Role::Stranger, core.now) {
                 Some(id) => id,
                 None => return false,
             }
@@ -257,8 +258,8 @@ pub fn note(core: &mut Core, news: News) -> bool {
         neighbor.state = State::Stale;
     }
     if is_new_mac {
-        neighbor.mac = Some(mac);
-        for row in &neighbor.rows {
+        core.neighbors.set_mac(id, Some(mac));
+        for row in &core.neighbors.get(id).rows {
             if let Some(row) = core.adjacencies.row_mut(*row)
                 && row.neighbor == id
             {

@@ -151,8 +151,8 @@ impl Core {
     fn fail(&mut self, id: NeighborId) {
         let neighbor = self.neighbors.get_mut(id);
         neighbor.state = State::Failed;
-        neighbor.mac = None;
-        for row in &neighbor.rows {
+        self.neighbors.set_mac(id, None);
+        for row in &self.neighbors.get(id).rows {
             if let Some(row) = self.adjacencies.row_mut(*row)
                 && row.neighbor == id
             {

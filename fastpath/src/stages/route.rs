@@ -3,7 +3,7 @@
 
 use crate::adjacency::{self, Adjacency, AdjacencyId, Target};
 use crate::core::Core;
-use crate::neighbor::NeighborId;
+use crate::neighbor::{NeighborId, Role};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::error;
@@ -67,8 +67,12 @@ pub fn find<F: Ip>(
     dst: &F::Addr,
 ) -> Result<AdjacencyId, DropReason> {
     match F::of(tables).routes.lookup(dst) {
-        Some(RouteTarget::Connected(port)) => neighbor(core, tables, port, F::to_ip(*dst)),
-        Some(RouteTarget::Via(port, next_hop)) => neighbor(core, tables, port, F::to_ip(next_hop)),
+        Some(RouteTarget::Connected(port)) => {
+            neighbor(core, tables, port, F::to_ip(*dst), Role::Host)
+        }
+        Some(RouteTarget::Via(port, next_hop)) => {
+            neighbor(core, tables, port, F::to_ip(next_hop), Role::NextHop)
+        }
         Some(RouteTarget::Tunnel(vtep)) => tunnel(core, tables, vtep, F::IS_V4),
         Some(RouteTarget::Blackhole) => Err(DropReason::Blackhole),
         None => Err(DropReason::NoRoute),
@@ -81,8 +85,9 @@ fn neighbor(
     tables: &Tables,
     port: PortId,
     addr: IpAddr,
+    role: Role,
 ) -> Result<AdjacencyId, DropReason> {
-    let id = neighbor_number(core, port, addr)?;
+    let id = neighbor_number(core, port, addr, role)?;
     let epoch = core.route_epoch(tables);
     let target = Target::Neighbor(id);
     if let Some(row) = current(core, target, epoch) {
@@ -148,11 +153,16 @@ fn underlay<F: Ip>(
         Some(RouteTarget::Via(port, next_hop)) => (port, next_hop),
         _ => return Err(DropReason::TunnelUnreachable),
     };
-    Ok((port, neighbor_number(core, port, F::to_ip(next_hop))?))
+    Ok((port, neighbor_number(core, port, F::to_ip(next_hop), Role::NextHop)?))
 }
 
-fn neighbor_number(core: &mut Core, port: PortId, addr: IpAddr) -> Result<NeighborId, DropReason> {
-    core.neighbors.find_or_add(port, addr, core.now).ok_or(DropReason::NeighborTableFull)
+fn neighbor_number(
+    core: &mut Core,
+    port: PortId,
+    addr: IpAddr,
+    role: Role,
+) -> Result<NeighborId, DropReason> {
+    core.neighbors.find_or_add(port, addr, role, core.now).ok_or(DropReason::NeighborTableFull)
 }
 
 fn current(core: &Core, target: Target, epoch: u32) -> Option<AdjacencyId> {

@@ -4,6 +4,7 @@
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::wire::ip::Ip;
+use crate::wire::l4;
 use sluice_tables::Tables;
 
 /// Judges the addresses of a packet that begins a flow.
@@ -17,11 +18,27 @@ pub fn check<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReaso
     }
     source_belongs::<F>(tables, packet.ingress, &key.src)?;
     // Nobody sends to himself by way of a gateway (the "LAND" attack).
-    if key.src == key.dst { Err(DropReason::Martian) } else { Ok(()) }
+    if key.src == key.dst {
+        return Err(DropReason::Martian);
+    }
+    tunnel_belongs(tables, packet)
+}
+
+/// Judges VXLAN that the gateway would route to a node: nodes believe what comes
+/// in it, so it may come from nodes alone.
+fn tunnel_belongs<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
+    let Some(vxlan) = &tables.local.vxlan else { return Ok(()) };
+    let (key, vteps) = (&packet.key, &F::of(tables).vteps_by_addr);
+    let is_tunnel =
+        key.protocol == l4::UDP && key.dst_port == vxlan.udp_port && vteps.contains_key(&key.dst);
+    match is_tunnel && !vteps.contains_key(&key.src) {
+        true => Err(DropReason::ForeignTunnel),
+        false => Ok(()),
+    }
 }
 
 /// Judges whether a source may come from where it came: pods through their
-/// node's tunnel, nobody from an address of ours.
+/// node's tunnel, nodes by the underlay's port, nobody from an address of ours.
 ///
 /// # Errors
 /// The reason to drop the packet.
@@ -39,8 +56,16 @@ pub fn source_belongs<F: Ip>(
         (Some(sender), _) if is_overlay_address::<F>(tables, sender, src) => Ok(()),
         (Some(_), _) => Err(DropReason::WrongVtep),
         (None, Some(_)) => Err(DropReason::SpoofedPod),
+        (None, None) if is_elsewhere(tables, ingress) && family.vteps_by_addr.contains_key(src) => {
+            Err(DropReason::SpoofedNode)
+        }
         (None, None) => Ok(()),
     }
+}
+
+/// True for a port that is not the underlay's.
+fn is_elsewhere(tables: &Tables, ingress: Ingress) -> bool {
+    tables.local.vxlan.as_ref().is_some_and(|vxlan| ingress.as_port() != Some(vxlan.port))
 }
 
 /// A node itself speaks with its underlay address when it answers through the

@@ -148,6 +148,12 @@ impl Oracle {
         if src == dst {
             return self.drop(DropReason::Martian);
         }
+        let is_tunnel = packet.tuple.protocol == super::world::UDP
+            && packet.tuple.dst_port == self.world.overlay.udp_port
+            && self.is_node(&dst);
+        if is_tunnel && !self.is_node(&src) {
+            return self.drop(DropReason::ForeignTunnel);
+        }
         if packet.part != Part::Whole {
             // Only first parts have ports to tell a Service's reply by.
             let may_be_reply = self.world.pools[family(&dst)].preserve
@@ -357,6 +363,10 @@ impl Oracle {
             return Err(DropReason::SpoofedOwnAddress);
         }
         match (ingress, self.world.pod_node(src)) {
+            // Nodes are on the underlay's port.
+            (Ingress::Port(port), None) if port != 1 && self.is_node(src) => {
+                Err(DropReason::SpoofedNode)
+            }
             (Ingress::Port(_), None) => Ok(()),
             (Ingress::Port(_), Some(_)) => Err(DropReason::SpoofedPod),
             (Ingress::Node(sender), Some(node)) if sender == node => Ok(()),
@@ -365,6 +375,11 @@ impl Oracle {
             }
             (Ingress::Node(_), _) => Err(DropReason::WrongVtep),
         }
+    }
+
+    /// Whether an address is a node's that there is a tunnel to.
+    fn is_node(&self, address: &IpAddr) -> bool {
+        self.world.node_by_underlay(address).is_some()
     }
 
     /// Lowers the MSS option of a SYN to what every tunnel on the connection's
