@@ -4,6 +4,7 @@
 use crate::core::Core;
 use crate::neighbor::{Role, State};
 use crate::reason::DropReason;
+use crate::stages::sanity;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ethernet::{self, is_multicast};
 use crate::wire::ip::{Ip, IpInfo, in_prefix};
@@ -39,11 +40,11 @@ fn is_on_link<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool 
 }
 
 /// True when a neighbor may not have this address: it is ours, or nobody's.
-fn is_false_claim<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
+fn is_false_claim<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
     let family = F::of(tables);
     let ours = matches!(family.local.get(addr), Some(LocalAddress::Port(_) | LocalAddress::Snat));
     let nobodys = F::is_martian_source(addr) && !F::is_link_local(addr);
-    ours || family.vips.get(addr).is_some() || nobodys
+    ours || family.vips.get(addr).is_some() || nobodys || sanity::is_edge::<F>(port, addr)
 }
 
 /// Takes in an ARP packet; the frame's data begins with it.
@@ -56,7 +57,7 @@ pub fn arp(core: &mut Core, tables: &Tables, port: &PortLocal, frame: Frame) {
     // A probe for a free address has no sender yet (RFC 5227 section 2.1.1).
     let is_probe = packet.request && packet.sender == [0; 4];
     let bad_mac = is_multicast(&packet.sender_mac) || packet.sender_mac == [0; 6];
-    if bad_mac || (!is_probe && is_false_claim::<V4>(tables, &packet.sender)) {
+    if bad_mac || (!is_probe && is_false_claim::<V4>(tables, port, &packet.sender)) {
         return core.drop(frame, DropReason::BadArp);
     }
     let to_us = is_ours::<V4>(tables, port, &packet.target);
@@ -120,7 +121,7 @@ fn solicited(
     src: [u8; 16],
 ) {
     let is_probe = src == [0; 16];
-    if !is_probe && is_false_claim::<V6>(tables, &src) {
+    if !is_probe && is_false_claim::<V6>(tables, port, &src) {
         return core.drop(frame, DropReason::BadNd);
     }
     let asked = is_ours::<V6>(tables, port, &message.target);
@@ -166,7 +167,7 @@ fn advertised(
     message: &Nd,
     dst: [u8; 16],
 ) {
-    if is_false_claim::<V6>(tables, &message.target) {
+    if is_false_claim::<V6>(tables, port, &message.target) {
         return core.drop(frame, DropReason::BadNd);
     }
     let answers = message.solicited && is_ours::<V6>(tables, port, &dst);

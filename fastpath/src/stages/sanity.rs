@@ -3,9 +3,9 @@
 
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
-use crate::wire::ip::Ip;
+use crate::wire::ip::{Ip, in_prefix};
 use crate::wire::l4;
-use sluice_tables::Tables;
+use sluice_tables::{PortLocal, Tables};
 
 /// Judges the addresses of a packet that begins a flow.
 ///
@@ -16,12 +16,24 @@ pub fn check<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReaso
     if F::is_martian_source(&key.src) || F::is_martian_destination(&key.dst) {
         return Err(DropReason::Martian);
     }
+    // Directed broadcasts are not forwarded (RFC 2644).
+    let ports = &tables.local.ports;
+    if ports.iter().any(|port| is_edge::<F>(port, &key.src) || is_edge::<F>(port, &key.dst)) {
+        return Err(DropReason::Martian);
+    }
     source_belongs::<F>(tables, packet.ingress, &key.src)?;
     // Nobody sends to himself by way of a gateway (the "LAND" attack).
     if key.src == key.dst {
         return Err(DropReason::Martian);
     }
     tunnel_belongs(tables, packet)
+}
+
+/// True for the network and broadcast addresses of a port's subnets.
+pub fn is_edge<F: Ip>(port: &PortLocal, addr: &F::Addr) -> bool {
+    F::port_addresses(port)
+        .iter()
+        .any(|(own, len)| in_prefix::<F>(addr, own, *len) && F::is_subnet_edge(addr, *len))
 }
 
 /// Judges VXLAN that the gateway would route to a node: nodes believe what comes

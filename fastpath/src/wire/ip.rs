@@ -103,6 +103,11 @@ pub trait Ip: Family {
     /// link-local, broadcast. (Multicast is asked for separately.)
     fn is_martian_destination(addr: &Self::Addr) -> bool;
 
+    /// True for the first and the last address of a subnet of `prefix_len` bits
+    /// where they are nobody's: IPv4's network and directed broadcast addresses
+    /// (RFC 1812 section 4.2.2.11; not of /31, RFC 3021).
+    fn is_subnet_edge(addr: &Self::Addr, prefix_len: u8) -> bool;
+
     /// True for an address that means something on one link only (RFC 3927,
     /// RFC 4291 section 2.5.6).
     fn is_link_local(addr: &Self::Addr) -> bool;

@@ -140,6 +140,12 @@ impl Ip for V4 {
         addr[0] == 0 || addr[0] == 127 || addr[0] >= 240 || Self::is_link_local(addr)
     }
 
+    fn is_subnet_edge(addr: &[u8; 4], prefix_len: u8) -> bool {
+        let host = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+        let own = u32::from_be_bytes(*addr) & host;
+        host > 1 && (own == 0 || own == host)
+    }
+
     #[inline]
     fn is_link_local(addr: &[u8; 4]) -> bool {
         addr[0] == 169 && addr[1] == 254

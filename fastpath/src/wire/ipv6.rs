@@ -129,6 +129,10 @@ impl Ip for V6 {
         is_special(addr)
     }
 
+    fn is_subnet_edge(_addr: &[u8; 16], _prefix_len: u8) -> bool {
+        false
+    }
+
     #[inline]
     fn is_link_local(addr: &[u8; 16]) -> bool {
         addr[0] == 0xfe && addr[1] & 0xc0 == 0x80

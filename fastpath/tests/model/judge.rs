@@ -142,6 +142,9 @@ impl Oracle {
         if is_martian(&src) || src.is_multicast() || is_martian(&dst) {
             return self.drop(DropReason::Martian);
         }
+        if self.world.is_subnet_edge(&src) || self.world.is_subnet_edge(&dst) {
+            return self.drop(DropReason::Martian);
+        }
         if let Err(reason) = self.source_belongs(&src, ingress) {
             return self.drop(reason);
         }

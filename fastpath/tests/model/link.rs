@@ -37,6 +37,7 @@ impl Oracle {
         own || self.world.vips.contains_key(address)
             || is_martian(address) && !is_link_local(address)
             || address.is_multicast()
+            || self.world.is_subnet_edge(address)
     }
 
     pub(super) fn arp(

@@ -425,6 +425,20 @@ impl World {
         }
     }
 
+    /// Whether an address is the network's or the broadcast address of a subnet.
+    pub fn is_subnet_edge(&self, address: &IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        let edges = |(own, len): &(IpAddr, u8)| match own {
+            IpAddr::V4(own) if *len < 31 => {
+                let host = (1u64 << (32 - len)) as u32 - 1;
+                let first = u32::from(*own) & !host;
+                [first, first | host].contains(&u32::from(*address))
+            }
+            _ => false,
+        };
+        self.interfaces.iter().flat_map(|interface| &interface.addresses).any(edges)
+    }
+
     /// The node with an underlay address.
     pub fn node_by_underlay(&self, address: &IpAddr) -> Option<usize> {
         let has =
