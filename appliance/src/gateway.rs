@@ -1,4 +1,5 @@
 use crate::metrics::baselines::Baselines;
+use crate::reloads::Reloads;
 use crate::start::threads::WorkerState;
 use sluice_io::{AfXdpHandle, AllMulticast, PortMode, Umem};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub struct Gateway {
     pub baselines: Baselines,
     /// What `/healthz` saw last.
     pub loops: LoopWatch,
+    /// What became of the reloads.
+    pub reloads: Reloads,
     draining: AtomicBool,
 }
 
@@ -92,6 +95,7 @@ impl Gateway {
             attached: Mutex::new(parts.attached),
             control: parts.control,
             baselines: Baselines::default(),
+            reloads: Reloads::default(),
             draining: AtomicBool::new(false),
         }
     }

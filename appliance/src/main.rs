@@ -22,6 +22,9 @@ mod gateway;
 /// The way to ask control.
 mod control;
 
+/// What became of reloads.
+mod reloads;
+
 /// Logging.
 mod log;
 

@@ -176,6 +176,9 @@ fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
     };
     let mut problems = problems(gateway, &ports, &workers);
     problems.extend(trouble);
+    if let Some(refusal) = gateway.reloads.state().refusal {
+        problems.push(format!("the configuration is not taken, the old one goes on: {refusal}"));
+    }
     if let Some(versions) = control.as_ref().map(|control| &control.versions)
         && versions.live < versions.published
     {

@@ -142,7 +142,9 @@ fn wrong(out: &mut String, view: &StatusView) {
     }
     let _ = writeln!(out, "\nwhat is wrong");
     for problem in &view.problems {
-        let _ = writeln!(out, "  {problem}");
+        for line in problem.lines() {
+            let _ = writeln!(out, "  {line}");
+        }
     }
     for diagnostic in all.iter().take(DIAGNOSTICS_SHOWN) {
         for line in diagnostic.to_string().lines() {

@@ -12,9 +12,27 @@ pub(super) fn gather(gateway: &Gateway) -> prometheus::Result<Vec<u8>> {
     families
         .gauge("sluice_ready", "1 when the gateway is ready, as /readyz says.")
         .count(&[], u64::from(gateway.not_ready().is_empty()));
+    reloads(gateway, &mut families);
     of_ports::add(gateway, &mut families);
     of_workers::add(gateway, &mut families);
     of_services::add(gateway, &mut families);
     of_control::add(gateway, &mut families);
     families.encode()
+}
+
+fn reloads(gateway: &Gateway, families: &mut Families) {
+    let state = gateway.reloads.state();
+    families
+        .counter(
+            "sluice_config_reloads_total",
+            "Reloads of the configuration, by what became of them.",
+        )
+        .count(&[("result", "taken")], state.taken)
+        .count(&[("result", "refused")], state.refused);
+    families
+        .gauge(
+            "sluice_config_last_reload_successful",
+            "0 when the last reload of the configuration was refused.",
+        )
+        .count(&[], u64::from(state.refusal.is_none()));
 }

@@ -8,13 +8,15 @@ use std::path::Path;
 /// while the gateway runs is refused, with everything else of the file; the
 /// old configuration then goes on.
 pub(super) fn reload(path: &Path, running: &Config, gateway: &Gateway) {
-    match try_reload(path, running, gateway) {
+    let result = try_reload(path, running, gateway);
+    match &result {
         Ok(()) => tracing::info!(config = %path.display(), "the configuration is read again"),
         Err(error) => tracing::error!(
             config = %path.display(),
             "the configuration is not taken, the old one goes on: {error:#}"
         ),
     }
+    gateway.reloads.note(result);
 }
 
 fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Result<()> {

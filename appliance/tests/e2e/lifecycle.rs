@@ -57,6 +57,14 @@ fn sighup_takes_routes_and_refuses_workers() {
     let Some(lab) = Lab::up(&[]) else { return };
     let gateway = Gateway::ready(&lab);
     lab.edit_config("routes:\n", "routes:\n  - {to: 198.51.100.0/24, via: 192.0.2.77}\n");
+    let reloads = |result: &str| gateway.metric("sluice_config_reloads_total", &[result]);
+    let is_successful = || gateway.metric("sluice_config_last_reload_successful", &[]) == 1.0;
+    let wrong = || {
+        let shown = gateway.ask(&["status"]);
+        assert!(shown.status.success(), "the old configuration goes on");
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    assert!(reloads("\"taken\"") == 0.0 && reloads("\"refused\"") == 0.0 && is_successful());
     gateway.signal(Signal::HUP);
     eventually("the new route", || {
         let routes = gateway.show(&["routes"]);
@@ -72,6 +80,13 @@ fn sighup_takes_routes_and_refuses_workers() {
     let vias: Vec<_> = routes.as_array().unwrap().iter().map(|route| &route["via"]).collect();
     assert!(vias.iter().any(|via| **via == "192.0.2.77"), "{vias:?}");
     assert!(lab.curl("client", &FAMILIES[0].url(FAMILIES[0].web, "/")).starts_with("pod="));
+    eventually("the refusal to be counted", || (reloads("\"refused\"") == 1.0).then_some(()));
+    assert!(reloads("\"taken\"") == 1.0 && !is_successful());
+    assert!(wrong().contains("these need a restart of Sluice: workers"), "{}", wrong());
+    lab.edit_config("mode: sleep", "mode: adaptive");
+    gateway.signal(Signal::HUP);
+    eventually("the file to be taken", || (reloads("\"taken\"") == 2.0).then_some(()));
+    assert!(is_successful() && !wrong().contains("need a restart"), "{}", wrong());
     gateway.stop();
 }
 
