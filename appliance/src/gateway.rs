@@ -1,7 +1,8 @@
 use crate::metrics::baselines::Baselines;
 use crate::reloads::Reloads;
 use crate::start::threads::WorkerState;
-use sluice_io::{AfXdpHandle, AllMulticast, PortMode, Umem};
+use sluice_io::device::OperState;
+use sluice_io::{AfXdpHandle, AllMulticast, Device, PortMode, Umem};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub struct PortState {
     pub name: String,
     /// Its device.
     pub device: String,
+    /// The device's number: a later one of the same name is not the port's.
+    pub ifindex: u32,
     /// Its MAC.
     pub mac: [u8; 6],
     /// MTU of IP packets, in bytes.
@@ -62,6 +65,22 @@ pub struct PortState {
     pub queues: Vec<PortMode>,
     /// Why the XDP program does not run in the driver.
     pub native_refused: Option<String>,
+}
+
+impl PortState {
+    /// `up`, `gone`, or what else the kernel says of the link. Asks it.
+    pub fn link(&self) -> String {
+        match Device::inspect(&self.device) {
+            Ok(device) if device.ifindex != self.ifindex => "gone".to_owned(),
+            Ok(device) if !device.admin_up => "down".to_owned(),
+            Ok(device) => match device.oper_state {
+                // Virtual devices that work often say nothing.
+                OperState::Unknown => "up".to_owned(),
+                state => state.to_string(),
+            },
+            Err(_) => "gone".to_owned(),
+        }
+    }
 }
 
 /// What [`Gateway::new`] is made of.
@@ -110,7 +129,8 @@ impl Gateway {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Why traffic should not be sent here; empty when it should.
+    /// Why traffic should not be sent here; empty when it should. Asks the
+    /// kernel for the state of each port's link.
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.is_draining() {
@@ -121,6 +141,12 @@ impl Gateway {
                 reasons.push(format!("worker {id} is down"));
             } else if worker.counters.tables_version.get() == 0 {
                 reasons.push(format!("worker {id} has no tables yet"));
+            }
+        }
+        for port in &self.ports {
+            let link = port.link();
+            if link != "up" {
+                reasons.push(format!("port {}: device {} is {link}", port.name, port.device));
             }
         }
         reasons.extend(self.control.trouble());

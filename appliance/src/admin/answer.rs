@@ -8,8 +8,6 @@ use sluice_control::Request;
 use sluice_control::view::{FlowQuery, FlowsView};
 use sluice_fastpath::DropReason;
 use sluice_fastpath::counters::PortCounters;
-use sluice_io::Device;
-use sluice_io::device::OperState;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -77,7 +75,7 @@ pub fn ports(gateway: &Gateway) -> Vec<PortView> {
             device: port.device.clone(),
             mac: units::mac(port.mac),
             mtu: port.mtu,
-            link: link(&port.device),
+            link: port.link(),
             native_refused: port.native_refused.clone(),
             queues: queues
                 .map(|(queue, (mode, worker))| {
@@ -105,18 +103,6 @@ fn queue_view(queue: usize, mode: String, counters: &PortCounters) -> QueueView 
 fn kernel_drops(counters: &PortCounters) -> u64 {
     let below = &counters.below;
     below.rx_dropped.get() + below.rx_ring_full.get() + below.rx_fill_ring_empty.get()
-}
-
-fn link(device: &str) -> String {
-    match Device::inspect(device) {
-        Ok(device) if !device.admin_up => "down".to_owned(),
-        Ok(device) => match device.oper_state {
-            // Virtual devices that work often say nothing.
-            OperState::Unknown => "up".to_owned(),
-            state => state.to_string(),
-        },
-        Err(_) => "gone".to_owned(),
-    }
 }
 
 /// All workers.

@@ -12,7 +12,7 @@ pub struct PortView {
     pub mac: String,
     /// MTU of IP packets, in bytes.
     pub mtu: u16,
-    /// `up`, `down`, or what else the kernel says of the link.
+    /// `up`, `down`, `gone`, or what else the kernel says of the link.
     pub link: String,
     /// Why the XDP program does not run in the driver, where that was tried.
     pub native_refused: Option<String>,

@@ -92,7 +92,14 @@ async fn respond(method: &Method, path: &str, gateway: Arc<Gateway>) -> Response
     match path {
         "/metrics" => metrics(gateway).await,
         "/healthz" => verdict(&gateway.unhealthy()),
-        _ => verdict(&gateway.not_ready()),
+        _ => ready(gateway).await,
+    }
+}
+
+async fn ready(gateway: Arc<Gateway>) -> Response<Full<Bytes>> {
+    match spawn_blocking(move || gateway.not_ready()).await {
+        Ok(reasons) => verdict(&reasons),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the answer failed; see the log\n"),
     }
 }
 

@@ -263,12 +263,13 @@ fn start_workers(
 
 fn port_states(config: &Config, found: &[(Device, PortFacts)], opened: &AfXdp) -> Vec<PortState> {
     let attachments = opened.handle.attachments();
-    let state = |(index, (_, facts)): (usize, &(Device, PortFacts))| {
+    let state = |(index, (device, facts)): (usize, &(Device, PortFacts))| {
         let port = &config.ports[index];
         let info = |ports: &Vec<Box<dyn Port>>| -> PortInfo { ports[index].info().clone() };
         PortState {
             name: port.name.to_string(),
             device: port.device.clone(),
+            ifindex: device.ifindex,
             mac: facts.mac,
             mtu: facts.mtu,
             queues: opened.ports.iter().map(|ports| info(ports).mode).collect(),

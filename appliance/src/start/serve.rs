@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// Threads for scrapes. Those for the admin socket are apart, so that questions
+/// Threads for scrapes and readiness. Those for the admin socket are apart, so that questions
 /// that take long never keep a scrape waiting.
 const SCRAPES_MAX: usize = 4;
 

@@ -91,6 +91,39 @@ fn sighup_takes_routes_and_refuses_workers() {
 }
 
 #[test]
+fn a_port_without_a_link_is_not_ready_until_it_is_back() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    let gateway = Gateway::ready(&lab);
+    lab.ok("client", &["ip", "link", "set", "eth0", "down"]);
+    let body = eventually("readyz to turn", || {
+        let (status, body) = gateway.get("/readyz");
+        (status == 503).then_some(body)
+    });
+    assert!(
+        body.starts_with("port uplink: device uplink is ") && body.lines().count() == 1,
+        "{body}"
+    );
+    assert_eq!(gateway.get("/healthz").0, 200, "a restart mends no cable");
+    assert_eq!(gateway.metric("sluice_ready", &[]), 0.0);
+    let status = gateway.ask(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("  not ready: port uplink: device uplink is "), "{text}");
+    lab.ok("client", &["ip", "link", "set", "eth0", "up"]);
+    eventually("readiness", || (gateway.get("/readyz").0 == 200).then_some(()));
+    // Another device of the same name is not the one that was taken.
+    lab.ok("gw", &["ip", "link", "set", "uplink", "down"]);
+    lab.ok("gw", &["ip", "link", "set", "uplink", "name", "taken"]);
+    lab.ok("gw", &["ip", "link", "add", "uplink", "type", "veth", "peer", "other"]);
+    for device in ["uplink", "other"] {
+        lab.ok("gw", &["ip", "link", "set", device, "up"]);
+    }
+    let (status, body) = gateway.get("/readyz");
+    assert_eq!((status, &*body), (503, "port uplink: device uplink is gone\n"));
+    gateway.stop();
+}
+
+#[test]
 fn a_second_gateway_is_refused_and_the_first_goes_on() {
     let Some(lab) = Lab::up(&[]) else { return };
     let gateway = Gateway::ready(&lab);
