@@ -1,40 +1,51 @@
 use super::{Question, Reply};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long the gateway may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks a running gateway.
 ///
 /// # Errors
 /// When nobody listens at the socket, or there is no answer.
 pub fn ask(socket: &Path, question: &Question) -> anyhow::Result<Value> {
+    ask_within(ANSWER_TIMEOUT, socket, question)
+}
+
+fn ask_within(limit: Duration, socket: &Path, question: &Question) -> anyhow::Result<Value> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => anyhow::anyhow!(
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => anyhow!(
             "no gateway listens at {shown}: is `sluice run` running, with this admin.socket? \
              (--socket or --config says where)"
         ),
         ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("no permission for {shown}: run this as the user of the gateway (root)")
+            anyhow!("no permission for {shown}: run this as the user of the gateway (root)")
         }
-        _ => anyhow::anyhow!("cannot connect to {shown}: {error}"),
+        _ => anyhow!("cannot connect to {shown}: {error}"),
     })?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    let failed = |error: io::Error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!(
+                "no answer from {shown} within {} s: the gateway hangs, or is stopped",
+                limit.as_secs()
+            )
+        }
+        _ => anyhow!("no answer from {shown}: {error}"),
+    };
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).with_context(|| format!("cannot ask {shown}"))?;
+    stream.write_all(line.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(stream)
-        .read_line(&mut answer)
-        .with_context(|| format!("no answer from {shown}"))?;
+    BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
     match serde_json::from_str(&answer) {
         Ok(Reply::Ok(value)) => Ok(value),
         Ok(Reply::Error(error)) => bail!("{error}"),
@@ -49,4 +60,21 @@ pub fn ask(socket: &Path, question: &Question) -> anyhow::Result<Value> {
 /// When it is something else: the gateway is of another version.
 pub fn read<T: DeserializeOwned>(answer: &Value) -> anyhow::Result<T> {
     T::deserialize(answer).context("the gateway is of another version than this program")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_gateway_that_is_stopped_is_told_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        // The kernel takes connections for a process that does not run.
+        let _listener = UnixListener::bind(&path).unwrap();
+        let answer = ask_within(Duration::from_secs(1), &path, &Question::Status);
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains("within 1 s: the gateway hangs, or is stopped"), "{error}");
+    }
 }
