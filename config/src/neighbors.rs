@@ -8,7 +8,7 @@ use crate::schema::{Default, Key, Section};
 /// The neighbor table (ARP, RFC 826, and ND, RFC 4861).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbors {
-    /// Most neighbors over all ports.
+    /// Most neighbors over all ports, per worker: each has a table of its own.
     pub max: u32,
     /// How long a confirmed neighbor is used before it is probed again.
     pub reachable: Duration,
@@ -26,7 +26,7 @@ pub(crate) static SECTION: Section = Section {
             name: "max",
             kind: "integer, 16 to 1048576",
             default: Default::Value("4096"),
-            meaning: "most neighbors over all ports",
+            meaning: "most neighbors over all ports, per worker: each has a table of its own",
         },
         Key {
             name: "reachable_s",

@@ -183,7 +183,7 @@ fn neighbors(view: &NeighborsView) -> String {
             neighbor.address.clone(),
             neighbor.mac.clone().unwrap_or_default(),
             neighbor.state.clone(),
-            format!("{} ago", duration_ms(neighbor.confirmed_ms)),
+            neighbor.confirmed_ms.map_or_else(String::new, |ms| format!("{} ago", duration_ms(ms))),
             neighbor.waiting.to_string(),
         ]);
     }
@@ -299,6 +299,7 @@ fn drops(drops: &[DropView], all: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_control::view::NeighborView;
 
     #[test]
     fn drops_that_never_occurred_are_hidden() {
@@ -312,6 +313,25 @@ mod tests {
         assert!(drops(&list, false).contains("no_route  1,200  Why."));
         assert_eq!(drops(&list, true).lines().count(), 3);
         assert_eq!(drops(&list[..1], false), "no packet was dropped\n");
+    }
+
+    #[test]
+    fn a_neighbor_that_has_not_answered_was_never_confirmed() {
+        let neighbor = |mac: Option<&str>, state: &str, confirmed_ms| NeighborView {
+            port: "a".to_owned(),
+            address: "192.0.2.9".to_owned(),
+            mac: mac.map(str::to_owned),
+            state: state.to_owned(),
+            confirmed_ms,
+            waiting: 0,
+        };
+        let list = vec![
+            neighbor(Some("02:00:00:00:00:09"), "reachable", Some(2000)),
+            neighbor(None, "failed", None),
+        ];
+        let text = neighbors(&NeighborsView { neighbors: list, complete: true });
+        let last = |line: usize| text.lines().nth(line).unwrap().split_whitespace().rev().nth(1);
+        assert_eq!((last(1), last(2)), (Some("ago"), Some("-")), "{text}");
     }
 
     #[test]

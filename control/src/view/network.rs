@@ -26,8 +26,9 @@ pub struct NeighborView {
     pub mac: Option<String>,
     /// `incomplete`, `reachable`, `stale`, `probe` or `failed`.
     pub state: String,
-    /// Milliseconds since it was last confirmed.
-    pub confirmed_ms: u64,
+    /// Milliseconds since it was last confirmed; `None` while its MAC is not
+    /// known.
+    pub confirmed_ms: Option<u64>,
     /// Packets that wait for it, on all workers.
     pub waiting: u32,
 }
@@ -79,7 +80,7 @@ pub(crate) fn neighbors_view(
             address: neighbor.addr.to_string(),
             mac: neighbor.mac.map(mac_text),
             state: neighbor.state.to_owned(),
-            confirmed_ms: neighbor.confirmed_ms,
+            confirmed_ms: neighbor.mac.map(|_| neighbor.confirmed_ms),
             waiting: 0,
         };
         let entry = merged.entry((neighbor.port, neighbor.addr)).or_insert_with(|| view.clone());
@@ -165,5 +166,34 @@ fn add_prefixes<F: Family>(tables: &Tables, prefixes: &mut BTreeMap<VtepId, Vec<
         if let RouteTarget::Tunnel(vtep) = target {
             prefixes.entry(*vtep).or_default().push(format!("{}/{len}", F::to_ip(*addr)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tables::record::NeighborRecord;
+
+    #[test]
+    fn a_neighbor_is_confirmed_as_the_worker_that_heard_it_last_says() {
+        let record = |host: u8, mac: Option<[u8; 6]>, confirmed_ms| NeighborRecord {
+            port: PortId(0),
+            addr: IpAddr::from([192, 0, 2, host]),
+            mac,
+            state: if mac.is_some() { "reachable" } else { "incomplete" },
+            confirmed_ms,
+            waiting: 1,
+        };
+        let mac = Some([2, 0, 0, 0, 0, 9]);
+        let known = [
+            (0, record(8, None, 10)),
+            (0, record(9, None, 10)),
+            (1, record(9, mac, 500)),
+            (2, record(9, mac, 300)),
+        ];
+        let view = neighbors_view(&Tables::empty(1), known.to_vec(), true);
+        let confirmed: Vec<_> = view.neighbors.iter().map(|one| one.confirmed_ms).collect();
+        assert_eq!(confirmed, [None, Some(300)], "nobody has heard the first");
+        assert_eq!(view.neighbors[1].waiting, 3, "on all workers");
     }
 }
