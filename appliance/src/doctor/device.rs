@@ -1,4 +1,6 @@
 use super::Finding;
+use crate::admin::view::PortView;
+use crate::admin::{Question, client};
 use crate::start::devices::{self, Misfit};
 use sluice_config::{Config, CopyMode, Loaded, Port};
 use sluice_io::Device;
@@ -40,7 +42,7 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
         Err(error) => return vec![Finding::bad("device", error.to_string()).mend("ip link")],
     };
     let mut findings = vec![link(&device), driver(&device, config)];
-    findings.extend(foreign_program(&device));
+    findings.extend(program(&device, || is_taken(config, &device)));
     findings.push(mtu(&device, loaded, index));
     findings.push(queues(&device, loaded, index));
     findings.extend(hashing(&device, config));
@@ -82,9 +84,19 @@ fn driver(device: &Device, config: &Config) -> Finding {
     }
 }
 
-fn foreign_program(device: &Device) -> Option<Finding> {
+/// Whether the gateway of this configuration runs and has taken the device.
+fn is_taken(config: &Config, device: &Device) -> bool {
+    client::ask(&config.admin.socket, &Question::Ports)
+        .and_then(|answer| client::read::<Vec<PortView>>(&answer))
+        .is_ok_and(|ports| ports.iter().any(|port| port.device == device.name))
+}
+
+fn program(device: &Device, is_taken: impl FnOnce() -> bool) -> Option<Finding> {
     let xdp = device.xdp?;
-    let text = format!("program {} is attached (sluice, if it runs already)", xdp.program_id);
+    let text = format!("program {} is attached", xdp.program_id);
+    if is_taken() {
+        return Some(Finding::ok("XDP", format!("{text}: Sluice runs here")));
+    }
     Some(Finding::warn("XDP", text).mend(format!(
         "bpftool prog show id {}; ip link set dev {} xdp off",
         xdp.program_id, device.name
@@ -186,8 +198,21 @@ fn offloads(device: &Device, port: &Port) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Level;
     use crate::testing;
+    use sluice_io::device::XdpAttachment;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_program_is_to_go_unless_the_gateway_runs() {
+        let xdp = Some(XdpAttachment { program_id: 7, native: true });
+        let device = Device { xdp, ..testing::device() };
+        let own = program(&device, || true).unwrap();
+        assert_eq!((own.level, own.mend), (Level::Ok, None));
+        let other = program(&device, || false).unwrap();
+        assert!(other.mend.unwrap().ends_with("ip link set dev eth1 xdp off"));
+        assert!(program(&testing::device(), || true).is_none());
+    }
 
     #[test]
     fn a_filter_of_vlans_matters_to_tagged_ports() {

@@ -139,6 +139,13 @@ fn doctor_finds_what_is_wrong_with_devices_and_says_what_mends_it() {
         assert!(text.contains(&format!("  ok    {topic:<16} ")), "{topic} is not well:\n{text}");
     }
 
+    let gateway = Gateway::ready(&lab);
+    let (code, text) = doctor();
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text.matches(": Sluice runs here\n").count(), 2, "{text}");
+    assert!(!text.contains("xdp off"), "{text}");
+    gateway.stop();
+
     lab.ok("gw", &["ip", "route", "add", "default", "dev", "uplink"]);
     lab.ok("gw", &["ip", "link", "set", "cluster", "mtu", "1320"]);
     lab.edit_config("count: 1", "count: 2");
