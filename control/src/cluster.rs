@@ -1,5 +1,6 @@
 use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Kind, Name, Object, Origin};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -221,6 +222,12 @@ impl Cluster {
     /// Who has an address that Services claim, as of [`Cluster::take_changes`].
     pub fn share(&self, addr: IpAddr) -> Option<Share<'_>> {
         self.claims.share(addr)
+    }
+
+    /// The addresses in a range that Services claim, and a Service that has
+    /// each, as of [`Cluster::take_changes`].
+    pub fn claims_in(&self, net: &IpNet) -> impl Iterator<Item = (IpAddr, &Name)> {
+        self.claims.in_range(net)
     }
 
     /// Addresses that Services claim, as of [`Cluster::take_changes`].

@@ -1,5 +1,6 @@
 use super::service::{Protocol, Service};
 use crate::object::Name;
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,6 +71,13 @@ impl Claims {
             }
         }
         others
+    }
+
+    /// The claimed addresses in a range, and a Service that has each, as of the
+    /// last [`Claims::settle`].
+    pub fn in_range(&self, net: &IpNet) -> impl Iterator<Item = (IpAddr, &Name)> {
+        let claimed = self.by_addr.range(net.network()..=net.broadcast());
+        claimed.filter_map(|(addr, _)| Some((*addr, self.share(*addr)?.holder()?)))
     }
 
     /// Addresses that are claimed.

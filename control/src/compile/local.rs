@@ -59,7 +59,7 @@ pub(super) struct Statics {
     /// Name of the gateway's own node, if it is told.
     pub(super) node_name: Option<String>,
     /// Ranges of pod addresses, as configured.
-    pub(super) pod_cidrs: Vec<IpNet>,
+    pod_cidrs: Vec<IpNet>,
     /// Ranges of ClusterIPs, as configured.
     service_cidrs: Vec<IpNet>,
     /// The subnets of the ports.
@@ -174,6 +174,14 @@ impl Statics {
         }
         let services = self.service_cidrs.iter().find(|net| overlaps(net));
         services.map(|net| format!("overlaps {net} of `cluster.service_cidrs`"))
+    }
+
+    /// Whether the configuration tells the ranges of pods of this family, and a
+    /// range is in none of them.
+    pub(super) fn is_outside_of_pods(&self, range: &IpNet) -> bool {
+        let is_ipv4 = range.addr().is_ipv4();
+        let mut told = self.pod_cidrs.iter().filter(|pods| pods.addr().is_ipv4() == is_ipv4);
+        told.clone().next().is_some() && !told.any(|pods| pods.contains(range))
     }
 
     /// Whether the ports' subnets or `routes` lead to an address.

@@ -45,7 +45,8 @@ impl Compiler {
         let in_force = InForce::new(cluster, &self.statics, &self.vips);
         let mut blocked_by = self.blocked_by.iter();
         let mut is_all =
-            changes.nodes || blocked_by.any(|(vip, name)| in_force.holder(*vip) != Some(name));
+            changes.nodes || blocked_by.any(|(vip, name)| in_force.claimant(*vip) != Some(name));
+        is_all |= self.is_outbid(cluster, changes, in_force);
         let mut is_changed = false;
         if !is_all {
             for addr in &new {
@@ -63,6 +64,17 @@ impl Compiler {
             self.put_routes(Some(&new), next, epochs);
         }
         is_changed
+    }
+
+    /// Whether a Service claims an address in a range that comes after it.
+    fn is_outbid(&self, cluster: &Cluster, changes: &Changes, vips: InForce<'_>) -> bool {
+        let services = changes.services.iter().filter_map(|name| cluster.service(name));
+        let mut claimed = services.flat_map(|service| service.vips());
+        claimed.any(|(addr, _)| {
+            let range = self.taken.range_of(addr);
+            range.is_some_and(|range| self.statics.is_outside_of_pods(&range.net))
+                && vips.claimant(addr).is_some()
+        })
     }
 
     /// Decides what all nodes and pods have, and numbers the tunnels. `pods` are

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 /// Decides anew what nodes have. Tunnels come before ranges, nodes that can be
 /// reached before the others, what is in force before what is new, and then the
-/// older node, by name at last.
+/// older node, by name at last. A range outside of the configured ones comes
+/// after every Service.
 pub(super) struct Settling<'a> {
     cluster: &'a Cluster,
     statics: &'a Statics,
@@ -195,11 +196,7 @@ impl<'a> Settling<'a> {
             );
             self.find(name, Finding::warning(path, message).expected("a range without it"));
         }
-        let configured = &self.statics.pod_cidrs;
-        let same_family = |pods: &&IpNet| pods.addr().is_ipv4() == net.addr().is_ipv4();
-        if configured.iter().any(|pods| same_family(&pods))
-            && !configured.iter().any(|pods| pods.contains(&net))
-        {
+        if self.statics.is_outside_of_pods(&net) {
             let message = format!("{net} is outside of the pod ranges of the configuration");
             let expected = "a range inside `cluster.pod_cidrs`";
             self.find(name, Finding::warning(path, message).expected(expected));
@@ -218,10 +215,15 @@ impl<'a> Settling<'a> {
         if let Some(other) = self.next.overlap(net) {
             return Some(format!("overlaps {} of node {}", other.net, other.node));
         }
-        if is_held {
+        let (addr, service) = if self.statics.is_outside_of_pods(net) {
+            // The configuration says that no pods are there: no mistake in a
+            // node takes a Service down, whatever was first.
+            self.vips.first_claim_in(net)?
+        } else if is_held {
             return None;
-        }
-        let (addr, service) = self.vips.first_in(net)?;
+        } else {
+            self.vips.first_in(net)?
+        };
         self.blocked_by.insert(addr, service.clone());
         Some(format!("contains {addr}, an address of Service {service}"))
     }

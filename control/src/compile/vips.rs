@@ -32,11 +32,23 @@ impl<'a> InForce<'a> {
 
     /// The Service that has an address, and goes on to have it.
     pub(super) fn holder(self, addr: IpAddr) -> Option<&'a Name> {
-        let is_in_force = self.vips.contains(&addr) && self.statics.holder(addr).is_none();
-        self.cluster.share(addr).filter(|_| is_in_force)?.holder()
+        self.claimant(addr).filter(|_| self.vips.contains(&addr))
     }
 
-    /// The first such address in a range, and its Service.
+    /// The Service that claims an address which a Service can have, in force or
+    /// not.
+    pub(super) fn claimant(self, addr: IpAddr) -> Option<&'a Name> {
+        let is_usable = self.statics.holder(addr).is_none();
+        self.cluster.share(addr).filter(|_| is_usable)?.holder()
+    }
+
+    /// The first claimed address in a range, and its Service.
+    pub(super) fn first_claim_in(self, net: &IpNet) -> Option<(IpAddr, &'a Name)> {
+        let mut claims = self.cluster.claims_in(net);
+        claims.find(|(addr, _)| self.statics.holder(*addr).is_none())
+    }
+
+    /// The first address in force in a range, and its Service.
     pub(super) fn first_in(self, net: &IpNet) -> Option<(IpAddr, &'a Name)> {
         let vips = self.vips.range(net.network()..=net.broadcast());
         vips.copied().find_map(|addr| Some((addr, self.holder(addr)?)))

@@ -194,7 +194,8 @@ impl Held {
         }
     }
 
-    /// Who had something and claims it as before has it still.
+    /// Who had something and claims it as before has it still, but for ranges
+    /// outside of the configured ones.
     pub(super) fn check_kept(&self, world: &World) {
         let new = Held::of(world);
         for (addr, name) in &self.taken.vteps {
@@ -207,7 +208,10 @@ impl Held {
             let node = world.cluster.node(&range.node);
             let is_claimed =
                 node.is_some_and(|node| node.pod_cidrs.iter().any(|(_, net)| *net == range.net));
-            if is_claimed && new.taken.vteps.values().any(|node| *node == range.node) {
+            let is_outbid = world.compiler.statics.is_outside_of_pods(&range.net)
+                && world.cluster.claims_in(&range.net).next().is_some();
+            if is_claimed && !is_outbid && new.taken.vteps.values().any(|node| *node == range.node)
+            {
                 assert!(new.taken.has_range(&range.net, &range.node), "range {}", range.net);
             }
         }

@@ -238,6 +238,44 @@ fn an_address_of_a_service_is_of_nobody_else() {
 }
 
 #[test]
+fn a_range_outside_of_the_configured_ones_comes_after_services() {
+    for (cidr, vip) in [("172.21.0.0/24", "172.21.0.1"), ("fd00:21::/64", "fd00:21::1")] {
+        for is_first in [true, false] {
+            let mut world = World::default();
+            if is_first {
+                node(&mut world, "a", 12, true, &[cidr]);
+                assert_eq!(way(&mut world, vip), "a");
+            }
+            world.service("s", &["10.96.0.1".into(), vip.into()], &[80]);
+            if !is_first {
+                node(&mut world, "a", 12, true, &[cidr]);
+            }
+            assert_eq!(way(&mut world, vip), "-", "{cidr}, first: {is_first}");
+            assert_eq!(
+                errors(&world, "a"),
+                format!(
+                    "spec.podCIDRs[0]: {cidr} contains {vip}, an address of Service default/s; it \
+                     is left out"
+                )
+            );
+            assert_eq!(errors(&world, "s"), "");
+            world.delete_service("s");
+            assert_eq!(way(&mut world, vip), "a");
+            assert_eq!(errors(&world, "a"), "");
+        }
+    }
+    // Where no ranges are configured, who has an address keeps it.
+    let mut config = config();
+    config.cluster.pod_cidrs.clear();
+    let mut world = World::default();
+    world.compiler.reconfigure(&config, &facts()).unwrap();
+    node(&mut world, "a", 12, true, &["172.21.0.0/24"]);
+    world.service("s", &["172.21.0.1".into()], &[80]);
+    assert_eq!(way(&mut world, "172.21.0.1"), "a");
+    assert_eq!(errors(&world, "a"), "");
+}
+
+#[test]
 fn a_cluster_ip_stays_with_the_service_that_has_it() {
     let mut world = World::default();
     world.service("web", &["10.96.0.1".into(), "198.51.100.1".into()], &[80]);
