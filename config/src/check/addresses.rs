@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::prefixes::overlap;
 use crate::document::Raw;
 use crate::ports::PortIndex;
 use crate::read::{Reader, Spot, not_a_host};
@@ -28,15 +29,21 @@ fn check_port_addresses<'r>(reader: &mut Reader<'_>, raw: &'r Raw) -> Own<'r> {
             own.insert(host, &address.spot);
         }
     }
-    // Two ports in one subnet: the way out would be a matter of chance.
-    let mut subnets = HashMap::new();
+    // Two ports in one subnet: the way out would be a matter of chance. Of two
+    // that overlap, the smaller would hide hosts of the other.
     for (index, port) in raw.ports.iter().enumerate() {
         for address in &port.addresses {
             let subnet = address.value.trunc();
-            let (holder, first) = *subnets.entry(subnet).or_insert((index, &address.spot));
             let same_address = own.get(&address.value.addr()) != Some(&&address.spot);
-            if holder != index && !same_address {
-                let message = format!("{subnet} is the subnet of {}", first.refer());
+            let mut earlier = raw.ports[..index].iter().flat_map(|port| &port.addresses);
+            let overlapped = earlier.find(|first| overlap(&first.value.trunc(), &subnet));
+            if let Some(first) = overlapped.filter(|_| !same_address) {
+                let (net, place) = (first.value.trunc(), first.spot.refer());
+                let message = if net == subnet {
+                    format!("{subnet} is the subnet of {place}")
+                } else {
+                    format!("{subnet} overlaps {net}, the subnet of {place}")
+                };
                 reader.error(&address.spot, message, "a subnet of its own for each port");
             }
         }

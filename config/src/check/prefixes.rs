@@ -17,7 +17,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, raw: &Raw) {
     check_pod_ranges(reader, raw);
 }
 
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
+pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
