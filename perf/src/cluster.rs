@@ -142,6 +142,7 @@ impl Cluster {
         }
         half.routes = Arc::new(Routes::build(routes));
         half.vteps_by_addr = Arc::new(vteps);
+        half.nodes_by_addr = half.vteps_by_addr.clone();
         Ok(half)
     }
 

@@ -118,6 +118,9 @@ impl Compiler {
             }
             if before == self.taken {
                 put_vteps(&vteps, &self.nodes.vteps, next, epochs);
+                let own = node_addresses(cluster, &vteps, &self.nodes.vteps);
+                put_nodes_of::<V4>(&own, next, epochs);
+                put_nodes_of::<V6>(&own, next, epochs);
                 break;
             }
         }
@@ -188,6 +191,61 @@ fn put_vteps(
         next.v6.vteps_by_addr = Arc::new(v6);
         epochs.route();
     }
+}
+
+/// The addresses of the nodes that have tunnels, each with the numbers of those
+/// that name it: the one whose tunnel endpoint it is first, then the older node,
+/// then by name.
+fn node_addresses(
+    cluster: &Cluster,
+    vteps: &BTreeMap<Arc<str>, Vtep>,
+    ids: &BTreeMap<Arc<str>, VtepId>,
+) -> BTreeMap<IpAddr, Vec<VtepId>> {
+    let mut nodes: Vec<_> = vteps
+        .iter()
+        .filter_map(|(name, vtep)| Some((vtep, *ids.get(name)?, cluster.node(name)?)))
+        .collect();
+    nodes.sort_by_key(|(_, _, node)| node.created.unwrap_or(i64::MAX));
+    let mut own: BTreeMap<IpAddr, Vec<VtepId>> = BTreeMap::new();
+    for (vtep, id, _) in &nodes {
+        let ends = [vtep.v4.map(IpAddr::from), vtep.v6.map(IpAddr::from)];
+        own.extend(ends.into_iter().flatten().map(|addr| (addr, vec![*id])));
+    }
+    // Nobody else has the address of a tunnel endpoint.
+    let ends: BTreeSet<IpAddr> = own.keys().copied().collect();
+    for (_, id, node) in nodes {
+        for addr in node.addresses.iter().filter(|addr| !ends.contains(*addr)) {
+            own.entry(*addr).or_default().push(id);
+        }
+    }
+    own
+}
+
+/// Who has an address keeps it while it names it. Where a node is new, no flow
+/// has to look again: what it sent before was dropped.
+fn put_nodes_of<F: Family>(
+    own: &BTreeMap<IpAddr, Vec<VtepId>>,
+    next: &mut Tables,
+    epochs: &mut Epochs,
+) {
+    let old = F::of(next).nodes_by_addr.clone();
+    let new: HashMap<F::Addr, VtepId> = own
+        .iter()
+        .filter_map(|(addr, ids)| {
+            let addr = F::from_ip(*addr)?;
+            let holder = old.get(&addr).filter(|holder| ids.contains(holder));
+            Some((addr, *holder.or(ids.first())?))
+        })
+        .collect();
+    if *old == new {
+        return;
+    }
+    if old.iter().any(|(addr, id)| new.get(addr) != Some(id)) {
+        epochs.route();
+    } else {
+        epochs.changed();
+    }
+    F::of_mut(next).nodes_by_addr = Arc::new(new);
 }
 
 /// Of equal prefixes the last one counts: what is configured comes last.

@@ -175,5 +175,6 @@ impl World {
         let tables = self.compiler.tables();
         assert!(tables.vteps.iter().all(Option::is_none), "a tunnel is left");
         assert!(tables.v4.vteps_by_addr.is_empty() && tables.v6.vteps_by_addr.is_empty());
+        assert!(tables.v4.nodes_by_addr.is_empty() && tables.v6.nodes_by_addr.is_empty());
     }
 }

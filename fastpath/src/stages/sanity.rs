@@ -80,12 +80,13 @@ fn is_elsewhere(tables: &Tables, ingress: Ingress) -> bool {
     tables.local.vxlan.as_ref().is_some_and(|vxlan| ingress.as_port() != Some(vxlan.port))
 }
 
-/// A node itself speaks with its underlay address when it answers through the
-/// tunnel (ICMP errors of its own).
+/// A node itself speaks with its own addresses when it answers through the
+/// tunnel: pods on its network, ICMP errors. None of them is another's pod's.
 fn is_overlay_address<F: Ip>(
     tables: &Tables,
     sender: sluice_tables::VtepId,
     src: &F::Addr,
 ) -> bool {
-    F::of(tables).vteps_by_addr.get(src) == Some(&sender)
+    let family = F::of(tables);
+    family.nodes_by_addr.get(src) == Some(&sender) && family.pod_node(src).is_none()
 }

@@ -58,6 +58,9 @@ pub struct FamilyTables<F: Family> {
     pub snat: Arc<SnatPool<F>>,
     /// Tunnel endpoints by underlay address.
     pub vteps_by_addr: Arc<HashMap<F::Addr, VtepId>>,
+    /// Nodes that have a tunnel, by each of their addresses; those of tunnel
+    /// endpoints are among them. The underlay may have another family.
+    pub nodes_by_addr: Arc<HashMap<F::Addr, VtepId>>,
 }
 
 impl<F: Family> Default for FamilyTables<F> {
@@ -69,6 +72,7 @@ impl<F: Family> Default for FamilyTables<F> {
             routes: Arc::default(),
             snat: Arc::default(),
             vteps_by_addr: Arc::default(),
+            nodes_by_addr: Arc::default(),
         }
     }
 }

@@ -120,6 +120,7 @@ fn family_tables<F: Family>(world: &World) -> FamilyTables<F> {
         Some((F::from_ip(address?)?, VtepId(id as u32)))
     });
     tables.vteps_by_addr = Arc::new(by_addr.collect());
+    tables.nodes_by_addr = tables.vteps_by_addr.clone();
     tables
 }
 

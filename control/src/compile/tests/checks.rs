@@ -55,6 +55,10 @@ fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeS
     }
     for (addr, id) in half.vteps_by_addr.iter() {
         said.insert(format!("vtep {addr:?} {}", vtep(*id)));
+        assert_eq!(half.nodes_by_addr.get(addr), Some(id), "a tunnel endpoint is a node's");
+    }
+    for (addr, id) in half.nodes_by_addr.iter() {
+        said.insert(format!("node {addr:?} {}", vtep(*id)));
     }
 }
 
@@ -83,7 +87,8 @@ pub(super) fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_r
         assert_eq!(is_changed, groups.contains(&group), "group {group}");
     }
     let is_moved = is_moved::<V4>(old, new) || is_moved::<V6>(old, new);
-    let is_changed = is_moved || old.vteps != new.vteps || is_reset;
+    let is_node_moved = has_moved_node::<V4>(old, new) || has_moved_node::<V6>(old, new);
+    let is_changed = is_moved || is_node_moved || old.vteps != new.vteps || is_reset;
     assert_eq!(old.route_epoch != new.route_epoch, is_changed, "routes");
 }
 
@@ -114,6 +119,12 @@ fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
         let after = lookup(&lists[1], &addr);
         before != after && (before.is_some() || matches!(after, Some(RouteTarget::Tunnel(_))))
     })
+}
+
+/// Whether a node has an address no longer.
+fn has_moved_node<F: Family>(old: &Tables, new: &Tables) -> bool {
+    let now = &F::of(new).nodes_by_addr;
+    F::of(old).nodes_by_addr.iter().any(|(addr, id)| now.get(addr) != Some(id))
 }
 
 /// Groups of Services that have lost a frontend.

@@ -170,6 +170,7 @@ impl Cluster {
         tables.vteps_by_addr = Arc::new(
             underlay.map(|node| (at(Net::Cluster, 10 + node), VtepId(node.into()))).collect(),
         );
+        tables.nodes_by_addr = tables.vteps_by_addr.clone();
         if self.vips {
             self.services(&mut tables, at);
         }

@@ -113,11 +113,15 @@ impl Compiler {
             }
         }
         local.extend(addresses.iter().map(|addr| (*addr, LocalAddress::Snat)));
-        let mut vteps = hashbrown::HashMap::new();
+        let is_underlay = match F::IS_V4 {
+            true => topology.vxlan.v4.is_some(),
+            false => topology.vxlan.v6.is_some(),
+        };
+        let mut nodes = hashbrown::HashMap::new();
         for (i, node) in topology.nodes.iter().enumerate() {
             let (Some(node), id) = (node, VtepId(i as u32)) else { continue };
-            let underlay = [node.v4.map(IpAddr::from), node.v6.map(IpAddr::from)];
-            vteps.extend(underlay.into_iter().flatten().filter_map(F::from_ip).map(|a| (a, id)));
+            let own = [node.v4.map(IpAddr::from), node.v6.map(IpAddr::from)];
+            nodes.extend(own.into_iter().flatten().filter_map(F::from_ip).map(|a| (a, id)));
             for Prefix { addr, len } in &node.pods {
                 if let Some(addr) = F::from_ip(*addr) {
                     routes.push((addr, *len, RouteTarget::Tunnel(id)));
@@ -156,7 +160,10 @@ impl Compiler {
             port_min: topology.snat.ports.0,
             port_max: topology.snat.ports.1,
         });
-        family.vteps_by_addr = Arc::new(vteps);
+        family.nodes_by_addr = Arc::new(nodes);
+        if is_underlay {
+            family.vteps_by_addr = family.nodes_by_addr.clone();
+        }
         family
     }
 
