@@ -76,6 +76,8 @@ pub struct Compiler {
     blocked_by_pods: BTreeSet<IpAddr>,
     /// Services that lack an address for the sake of nodes or pods.
     blocked: BTreeSet<Name>,
+    /// The addresses of endpoints, and the Services that have them.
+    targets: BTreeSet<(IpAddr, Name)>,
     service_ids: Ids<PortKey>,
     /// Numbers of Services that the last tables have given or freed.
     renamed: Vec<ServiceId>,
@@ -114,6 +116,7 @@ impl Compiler {
             blocked_by: BTreeMap::new(),
             blocked_by_pods: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            targets: BTreeSet::new(),
             service_ids: Ids::new(quarantine),
             renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),

@@ -21,6 +21,8 @@ pub struct Programmed {
     /// All addresses that it claims, even if it has none of them, or no port
     /// that is forwarded.
     claimed: BTreeSet<IpAddr>,
+    /// The addresses of its endpoints, even of those that are left out.
+    targets: BTreeSet<IpAddr>,
     /// By port and protocol.
     pub ports: BTreeMap<(u16, Protocol), ProgrammedPort>,
 }
@@ -119,10 +121,23 @@ impl Compiler {
     ) {
         let mut addresses = BTreeSet::new();
         for name in names {
+            addresses.extend(cluster.service(name).iter().flat_map(|s| s.vips()).map(|(a, _)| a));
+            addresses.extend(self.services.get(name).iter().flat_map(|s| &s.claimed));
+        }
+        // Who has an address decides whether it can be an endpoint.
+        let mut names = names.clone();
+        for addr in addresses {
+            self.put_vip(cluster, addr, next, epochs);
+            let first = (addr, Name::new("", ""));
+            let with_target = self.targets.range(first..).take_while(|(a, _)| *a == addr);
+            names.extend(with_target.map(|(_, name)| name.clone()));
+        }
+        for name in &names {
             let mut findings = Vec::new();
+            let mut targets = BTreeSet::new();
             let service = cluster.service(name);
             let wanted = service.map_or_else(BTreeMap::new, |service| {
-                self.wanted(cluster, name, service, &mut findings)
+                self.wanted(cluster, name, service, &mut targets, &mut findings)
             });
             let mut claims = service.iter().flat_map(|service| service.vips());
             if claims.any(|(addr, _)| self.taken.by_node(addr).is_some()) {
@@ -131,13 +146,30 @@ impl Compiler {
                 self.blocked.remove(name);
             }
             let claimed = service.iter().flat_map(|s| s.vips()).map(|(addr, _)| addr).collect();
-            addresses.extend(&claimed);
-            addresses.extend(self.program(name, wanted, claimed, next, epochs, at));
+            self.set_targets(name, &targets);
+            self.program(name, wanted, (claimed, targets), next, epochs, at);
             self.findings.set(Subject::Service(name.clone()), findings);
         }
-        for addr in addresses {
-            self.put_vip(cluster, addr, next, epochs);
+    }
+
+    /// Keeps which Services have an endpoint of an address.
+    fn set_targets(&mut self, name: &Name, targets: &BTreeSet<IpAddr>) {
+        if let Some(before) = self.services.get(name) {
+            for addr in before.targets.difference(targets) {
+                self.targets.remove(&(*addr, name.clone()));
+            }
         }
+        self.targets.extend(targets.iter().map(|addr| (*addr, name.clone())));
+    }
+
+    /// Whose an address is that no endpoint can have therefore; in words.
+    /// Kubernetes refuses ClusterIPs there, too.
+    fn refuse_endpoint(&self, cluster: &Cluster, addr: IpAddr) -> Option<String> {
+        if let Some(local) = self.statics.own(addr) {
+            return Some(self.statics.describe(local));
+        }
+        let service = cluster.share(addr).filter(|_| self.vips.contains(&addr))?.holder()?;
+        Some(format!("an address of Service {service}"))
     }
 
     fn wanted(
@@ -145,6 +177,7 @@ impl Compiler {
         cluster: &Cluster,
         name: &Name,
         service: &Service,
+        targets: &mut BTreeSet<IpAddr>,
         findings: &mut Vec<(Key, Finding)>,
     ) -> BTreeMap<(u16, Protocol), Wanted> {
         let mut own = Vec::new();
@@ -160,9 +193,9 @@ impl Compiler {
         let mut wanted = BTreeMap::new();
         for (port, mut endpoints) in service.ports.iter().zip(endpoints.ports) {
             endpoints.retain(|(addr, _), endpoint| {
-                let Some(local) = self.statics.own(*addr) else { return true };
+                targets.insert(*addr);
+                let Some(what) = self.refuse_endpoint(cluster, *addr) else { return true };
                 let (key, path) = endpoint.from.place();
-                let what = self.statics.describe(local);
                 let message = format!("{addr} is {what}; this endpoint is left out");
                 refused.insert((key, Finding::error(path, message).expected("a pod's address")));
                 false
@@ -185,17 +218,17 @@ impl Compiler {
         wanted
     }
 
-    /// Makes the tables of a Service as wanted; the addresses that it claimed
-    /// before.
+    /// Makes the tables of a Service as wanted, and keeps what it claims and
+    /// the addresses of its endpoints.
     fn program(
         &mut self,
         name: &Name,
         mut wanted: BTreeMap<(u16, Protocol), Wanted>,
-        claimed: BTreeSet<IpAddr>,
+        (claimed, targets): (BTreeSet<IpAddr>, BTreeSet<IpAddr>),
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
-    ) -> BTreeSet<IpAddr> {
+    ) {
         let mut programmed = self.services.remove(name).unwrap_or_default();
         for key in wanted.keys() {
             if !programmed.ports.contains_key(key) {
@@ -222,11 +255,10 @@ impl Compiler {
             }
             wanted.is_some()
         });
-        let before = std::mem::replace(&mut programmed.claimed, claimed);
+        (programmed.claimed, programmed.targets) = (claimed, targets);
         if !(programmed.ports.is_empty() && programmed.claimed.is_empty()) {
             self.services.insert(name.clone(), programmed);
         }
-        before
     }
 }
 

@@ -157,6 +157,39 @@ fn a_vip_moves_from_one_service_to_the_next() {
 }
 
 #[test]
+fn an_address_of_a_service_is_no_endpoint() {
+    let mut world = World::default();
+    world.service("a", &["10.96.0.1".into()], &[80]);
+    world.slice("a", &[("10.1.0.1".into(), "ready"), ("198.51.100.1".into(), "ready")]);
+    let endpoints = |world: &mut World| {
+        world.compile();
+        let tables = world.compiler.tables();
+        let frontend = tables.v4.frontends.get(&key([10, 96, 0, 1], 80)).unwrap();
+        frontend.backends.backends().iter().map(|backend| backend.addr).collect::<Vec<_>>()
+    };
+    let said = |world: &World| {
+        let findings = world.compiler.findings();
+        let said = findings.map(|(key, f)| format!("{}: {}: {}", key.name, f.path, f.message));
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(endpoints(&mut world), [[10, 1, 0, 1], [198, 51, 100, 1]]);
+    for other in ["b", "c"] {
+        // Whichever comes first, and whoever has the address now.
+        world.service(other, &["10.96.0.2".into(), "198.51.100.1".into()], &[80]);
+        world.delete_service(if other == "b" { "c" } else { "b" });
+        assert_eq!(endpoints(&mut world), [[10, 1, 0, 1]]);
+        let what = format!("an address of Service default/{other}; this endpoint is left out");
+        assert_eq!(said(&world), [format!("a: endpoints[1].addresses[0]: 198.51.100.1 is {what}")]);
+    }
+    world.delete_service("c");
+    assert_eq!(endpoints(&mut world), [[10, 1, 0, 1], [198, 51, 100, 1]]);
+    assert_eq!(said(&world), [""; 0]);
+    world.delete_service("a");
+    world.compile();
+    assert!(world.compiler.targets.is_empty());
+}
+
+#[test]
 fn the_static_part_is_what_is_configured() {
     let mut world = World::default();
     let tables = world.compile().unwrap();

@@ -57,7 +57,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let vips = proptest::collection::vec(0..VIPS.len() as u8, 1..4);
     let ports = proptest::collection::vec((0u8..3, 0u8..3), 1..3);
-    let endpoints = proptest::collection::vec((0u8..6, 0u8..3), 0..5);
+    let endpoints = proptest::collection::vec((0u8..8, 0u8..3), 0..5);
     prop_oneof![
         4 => (0u8..4, vips, ports, 0u8..8, any::<[bool; 2]>()).prop_map(
             |(name, vips, ports, headless, [selects, created])| {
@@ -160,8 +160,16 @@ fn apply(world: &mut World, op: &Op) {
                 .map(|(ip, state)| {
                     let addr =
                         if *v6 { format!("fd00:10:244:1::{ip}") } else { format!("10.244.1.{ip}") };
-                    // 5 is one of ours.
-                    let addr = if *ip == 5 && !v6 { "192.0.2.1".to_owned() } else { addr };
+                    // 5 is one of ours, 6 a ClusterIP, 7 a load balancer's address; 4 may
+                    // be one, too.
+                    let addr = match (*ip, *v6) {
+                        (5, false) => "192.0.2.1".to_owned(),
+                        (6, false) => VIPS[0].to_owned(),
+                        (6, true) => VIPS[1].to_owned(),
+                        (7, false) => VIPS[2].to_owned(),
+                        (7, true) => VIPS[3].to_owned(),
+                        _ => addr,
+                    };
                     json!({"addresses": [addr], "conditions": {
                         "ready": *state == 0, "serving": *state == 1, "terminating": *state == 1}})
                 })
