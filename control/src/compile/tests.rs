@@ -6,6 +6,7 @@ use std::time::Instant;
 
 mod checks;
 mod incumbents;
+mod own_addresses;
 mod random;
 mod world;
 
