@@ -221,6 +221,10 @@ impl Held {
                 node.is_some_and(|node| node.pod_cidrs.iter().any(|(_, net)| *net == range.net));
             let is_outbid = world.compiler.statics.is_outside_of_pods(&range.net)
                 && world.cluster.claims_in(&range.net).next().is_some();
+            // A tunnel endpoint that its node moves into it is no pod's.
+            let has_vtep = node
+                .is_some_and(|node| node.vteps.iter().any(|(_, vtep)| range.net.contains(vtep)));
+            let is_outbid = is_outbid || has_vtep;
             if is_claimed && !is_outbid && new.taken.vteps.values().any(|node| *node == range.node)
             {
                 assert!(new.taken.has_range(&range.net, &range.node), "range {}", range.net);
