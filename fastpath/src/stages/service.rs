@@ -56,7 +56,7 @@ pub fn resolve<F: Ip>(
 ) -> Result<Target<F>, Verdict> {
     let reason = match find(tables, packet) {
         Destination::Backend(..) if is_stray_tcp(packet) => DropReason::NoConnection,
-        Destination::Backend(service, BackendRef { id, addr, l4_port }) => {
+        Destination::Backend(service, BackendRef { id, addr, l4_port, .. }) => {
             return Ok(Target { service, backend: id, addr, l4_port });
         }
         Destination::Elsewhere => {

@@ -150,7 +150,10 @@ impl Compiler {
             let Some(addr) = F::from_ip(key.addr).filter(|_| is_vip) else { continue };
             let frontend = FrontendKey { addr, l4_port: key.l4_port, protocol: key.protocol };
             let backends = Arc::new(self.rotation::<F>(topology, key, endpoints));
-            family.frontends.insert(frontend, Frontend { service: self.service_id(key), backends });
+            family.frontends.insert(
+                frontend,
+                Frontend { service: self.service_id(key), backends, rules: None },
+            );
         }
         family.local = Arc::new(local);
         family.routes = Arc::new(Routes::build(routes));
@@ -182,7 +185,12 @@ impl Compiler {
                 .filter_map(|endpoint| {
                     let id = self.backends.iter().position(|known| known == &(*key, *endpoint))?;
                     let addr = F::from_ip(endpoint.0)?;
-                    Some(BackendRef { id: BackendId(id as u32), addr, l4_port: endpoint.1 })
+                    Some(BackendRef {
+                        id: BackendId(id as u32),
+                        addr,
+                        l4_port: endpoint.1,
+                        weight: 1,
+                    })
                 })
                 .collect::<Vec<_>>()
         };
