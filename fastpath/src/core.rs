@@ -1,4 +1,5 @@
 use crate::adjacency::{Adjacencies, AdjacencyId};
+use crate::affinity::Affinities;
 use crate::counters::WorkerCounters;
 use crate::local::LocalServices;
 use crate::mesh::MeshEnd;
@@ -31,6 +32,8 @@ pub struct Core {
     pub counters: Arc<WorkerCounters>,
     /// Ways out.
     pub adjacencies: Adjacencies,
+    /// Where clients went.
+    pub affinities: Affinities,
     /// Neighbors.
     pub neighbors: Neighbors,
     /// How long a neighbor counts as reachable, in nanoseconds.

@@ -54,6 +54,10 @@ pub struct WorkerCounters {
     pub errors_limited: Counter,
     /// Neighbor news that found another worker's ring full.
     pub neighbor_news_lost: Counter,
+    /// Clients forgotten before their time, for want of room.
+    pub affinities_forgotten: Counter,
+    /// Visits of clients that found another worker's ring full.
+    pub affinity_news_lost: Counter,
     /// Flows in the table, IPv4 and IPv6 (gauges).
     pub flows: [Counter; 2],
     /// Flows ever created, IPv4 and IPv6.
@@ -165,6 +169,8 @@ impl WorkerCounters {
             held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
+            affinities_forgotten: Counter::default(),
+            affinity_news_lost: Counter::default(),
             flows: Default::default(),
             flows_created: Default::default(),
             flows_removed: Default::default(),

@@ -22,6 +22,8 @@ pub mod reason;
 
 /// Where packets go next: rows of header templates.
 pub mod adjacency;
+/// Where clients went: session affinity.
+pub mod affinity;
 /// Flows: the table, the entries, their states and expiry.
 pub mod flow;
 /// What ends at the gateway itself.

@@ -97,6 +97,10 @@ drop_reasons! {
     NoConnection = "no_connection",
     /// A Service without an endpoint in rotation: refused.
     NoBackend = "no_backend",
+    /// A client that `loadBalancerSourceRanges` does not name.
+    SourceNotAllowed = "source_not_allowed",
+    /// `internalTrafficPolicy: Local`, and the client's node has no endpoint.
+    NoLocalEndpoint = "no_local_endpoint",
     /// A port of a VIP that is no Service's: refused.
     VipPortUnused = "vip_port_unused",
     /// A port of the gateway's own address where nothing listens: refused.

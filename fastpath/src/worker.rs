@@ -1,3 +1,4 @@
+use crate::affinity::Affinities;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
 use crate::flow::{FlowTable, Flows, Timeouts};
@@ -22,6 +23,9 @@ mod dump;
 const MAIL_BUDGET: usize = 4;
 /// News of neighbors taken in one turn.
 const NEWS_BUDGET: usize = BURST;
+/// Visits of clients taken in one turn: all that all the others can tell of in a
+/// turn of theirs, so that the rings do not fill up.
+const VISITS_BUDGET: usize = 4 * BURST;
 /// How often slow things are looked at: the counts kept below the worker.
 const SLOW_INTERVAL_NS: u64 = Nanos::SECOND / 2;
 /// How often neighbors are aged, a few at a time.
@@ -38,6 +42,8 @@ pub struct WorkerOptions {
     pub timeouts: Timeouts,
     /// Neighbors.
     pub neighbors: NeighborOptions,
+    /// Clients whose endpoints it remembers, for Services with session affinity.
+    pub affinities_max: usize,
     /// ICMP errors and resets it may send, per second.
     pub errors_per_second: u32,
     /// A random number of the process, the same for all workers: flow hashes
@@ -110,6 +116,7 @@ impl Worker {
             cache,
             counters,
             adjacencies: Default::default(),
+            affinities: Affinities::new(options.affinities_max, options.seed),
             neighbors: Neighbors::new(neighbors.neighbors_max, neighbors.queue_len),
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
@@ -147,7 +154,7 @@ impl Worker {
         for port in 0..self.core.ports.len() {
             work += self.receive(&tables, port);
         }
-        work += self.hear_news();
+        work += self.hear_news() + self.hear_of_visits();
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);
         work += self.run_timers(now);
@@ -266,6 +273,17 @@ impl Worker {
             link::note(&mut self.core, news);
         }
         NEWS_BUDGET
+    }
+
+    /// Remembers where other workers have sent clients.
+    fn hear_of_visits(&mut self) -> usize {
+        let budget = VISITS_BUDGET * self.core.mesh.workers();
+        for heard in 0..budget {
+            let Some(visit) = self.core.mesh.hear_of_visit(self.turn + heard) else { return heard };
+            let forgets = self.core.affinities.learn(visit, self.core.now);
+            self.core.counters.affinities_forgotten.add(u64::from(forgets));
+        }
+        budget
     }
 
     /// Takes what other workers have handed over: as many bursts as they can

@@ -253,6 +253,7 @@ fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptions {
         timeouts,
         // Neighbors are not what is measured: none grows old.
         neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+        affinities_max: 65_536,
         errors_per_second: 1000,
         seed: 0x5eed_0f5e_ed0f_5eed,
     }

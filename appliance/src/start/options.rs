@@ -37,6 +37,10 @@ pub fn af_xdp(config: &Config) -> AfXdpOptions {
     }
 }
 
+/// Clients that each worker remembers for Services with session affinity: 3.5
+/// MiB.
+const AFFINITIES_MAX: usize = 65_536;
+
 /// How worker `id` is set up. What the configuration bounds over all workers
 /// is split among them.
 pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
@@ -52,6 +56,7 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
             reachable_ns: nanos(neighbors.reachable),
             probes_max: neighbors.retries as u8,
         },
+        affinities_max: AFFINITIES_MAX,
         errors_per_second: config.icmp.errors_per_second.div_ceil(workers),
         seed,
     }

@@ -7,7 +7,7 @@ use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{error, mss, route, sanity, steer};
+use crate::stages::{balance, error, mss, route, sanity, service, steer};
 use crate::wire::checksum;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
@@ -186,13 +186,14 @@ fn revalidate<F: Ip>(
     let flow = table.both(number);
     let service_changed = entry.service_epoch != tables.service_epoch(service);
     if service_changed {
-        let is_vip = F::of(tables).vips.get(&flow[0].key.dst).is_some();
+        let is_vip = service::is_service_address::<F>(tables, &flow[0].key.dst);
         // A destination that has become a VIP is translated from now on, one
         // that is none any more is not.
         if is_vip != (service != ServiceId::NONE) {
             return Revalidated::Ended;
         }
-        if is_vip && backend_is_lost(tables, table.backend(number), protocol) {
+        let lost = || backend_is_lost(tables, table.backend(number), protocol);
+        if is_vip && (!may_connect(tables, &flow[0].key) || lost()) {
             return Revalidated::Ended;
         }
     }
@@ -234,6 +235,14 @@ fn is_destination_of<F: Ip>(tables: &Tables, service: ServiceId, original: &Key<
     let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
     service == ServiceId::NONE
         || F::of(tables).frontends.get(&frontend).is_some_and(|found| found.service == service)
+}
+
+/// True when a flow's client may (still) connect to its destination.
+fn may_connect<F: Ip>(tables: &Tables, original: &Key<F>) -> bool {
+    let Key { src, dst, dst_port, protocol, .. } = *original;
+    let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
+    let frontend = F::of(tables).frontends.get(&frontend);
+    frontend.is_none_or(|frontend| balance::is_allowed(frontend, &src))
 }
 
 /// True when a flow must leave its backend. UDP leaves one that no longer

@@ -5,6 +5,8 @@ pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
 
+/// Which endpoint, where a Service asks for more than a hash.
+mod balance;
 /// Known flows: replay of what was decided for them.
 pub mod conntrack;
 /// New flows.

@@ -54,17 +54,18 @@ pub fn is_own<F: Ip>(core: &Core, tables: &Tables, flow: &[Entry<F>; 2]) -> bool
 
 /// The worker that owns the flow of a tuple.
 ///
-/// A packet to the SNAT pool names its owner in the port. A flow to a VIP goes
-/// by the client's endpoint; so does a flow with one end in the cluster and one
+/// A packet to the SNAT pool names its owner in the port. A flow to a VIP or a
+/// node port goes by the client's endpoint; so does a flow with one end in the cluster and one
 /// outside, since NAT leaves the outside end alone. The rest goes by both ends.
 fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
     let family = F::of(tables);
     let source = (key.src.as_ref(), key.src_port);
     let destination = (key.dst.as_ref(), key.dst_port);
-    if family.local.get(&key.dst) == Some(&LocalAddress::Snat) {
+    let local = family.local.get(&key.dst);
+    if local == Some(&LocalAddress::Snat) {
         return tables.owners.of_l4_port(key.dst_port);
     }
-    if family.vips.get(&key.dst).is_some() {
+    if local.is_some() || family.vips.get(&key.dst).is_some() {
         return tables.owners.of_endpoint(source.0, source.1);
     }
     match (family.pod_node(&key.src).is_some(), family.pod_node(&key.dst).is_some()) {

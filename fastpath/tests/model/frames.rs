@@ -91,6 +91,7 @@ fn wrap(world: &World, node: Option<usize>, shape: &Shape, inner: &[u8]) -> Vec<
         },
         inner_src: peer.map_or([2, 0, 0, 9, 9, 9], |peer| peer.mac),
         tos: shape.outer_tos,
+        fragment: (shape.twist == Some(Twist::OuterFragment)).then_some((0, true)),
     };
     tunnel.wrap(inner)
 }

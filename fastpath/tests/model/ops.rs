@@ -147,6 +147,7 @@ pub enum Twist {
     InnerMac,
     InnerTag,
     InnerArp,
+    OuterFragment,
 }
 
 /// A frame spoilt, or the packet in its tunnel.
@@ -434,6 +435,7 @@ fn shape(random: &mut Random) -> Shape {
                 Twist::InnerMac,
                 Twist::InnerTag,
                 Twist::InnerArp,
+                Twist::OuterFragment,
             ])
         }),
         mutation,

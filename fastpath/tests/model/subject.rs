@@ -70,6 +70,7 @@ impl Subject {
                 flows_max: 8192,
                 timeouts: Timeouts::default(),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
+                affinities_max: 1_024,
                 errors_per_second: 1_000_000,
                 seed: 0x5eed,
             };

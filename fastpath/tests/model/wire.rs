@@ -271,6 +271,8 @@ pub struct Tunnel {
     pub inner_dst: Mac,
     pub inner_src: Mac,
     pub tos: u8,
+    /// Of the outer packet: as in [`Header`].
+    pub fragment: Option<(u16, bool)>,
 }
 
 impl Tunnel {
@@ -284,8 +286,11 @@ impl Tunnel {
         // Over IPv4 the checksum may be left out, over IPv6 it may not.
         let checksum = !self.src.is_ipv4();
         let udp = udp((&self.src, self.src_port), (&self.dst, self.dst_port), checksum, &payload);
-        let header = Header { tos: self.tos, ..Header::new(self.src, self.dst, UDP) };
-        ip_packet(&header, &udp)
+        let (tos, fragment) = (self.tos, self.fragment);
+        // What may be fragmented has no DF.
+        let dont_fragment = fragment.is_none();
+        let plain = Header::new(self.src, self.dst, UDP);
+        ip_packet(&Header { tos, fragment, dont_fragment, ..plain }, &udp)
     }
 }
 

@@ -93,6 +93,7 @@ impl Gateway {
                 flows_max: sizes.flows,
                 timeouts: Timeouts::default(),
                 neighbors,
+                affinities_max: 64,
                 errors_per_second: sizes.errors,
                 seed: 42,
             };

@@ -46,6 +46,8 @@ pub struct GatewayOptions {
     pub timeouts: Timeouts,
     /// How neighbors are treated.
     pub neighbors: NeighborOptions,
+    /// Clients remembered by a worker, for session affinity.
+    pub affinities_max: usize,
     /// ICMP errors and resets per second and worker.
     pub errors_per_second: u32,
     /// Choices that are random follow from it.
@@ -67,6 +69,7 @@ impl Default for GatewayOptions {
             flows_max: 1_024,
             timeouts: Timeouts::default(),
             neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+            affinities_max: 1_024,
             errors_per_second: 1_000,
             seed: 1,
             frames: 2_048,
@@ -136,6 +139,7 @@ impl Gateway {
                 flows_max: options.flows_max,
                 timeouts: options.timeouts.clone(),
                 neighbors: options.neighbors.clone(),
+                affinities_max: options.affinities_max,
                 errors_per_second: options.errors_per_second,
                 seed: options.seed,
             };
