@@ -19,6 +19,7 @@ mod model {
     mod answer;
     mod compare;
     mod compile;
+    mod errors;
     mod flows;
     mod frames;
     mod hosts;
@@ -78,7 +79,9 @@ const ALWAYS_MET: &[DropReason] = {
         WrongVtep,
         EcnNotCapable,
         FragmentNotSupported,
-        IcmpErrorNeedsNat,
+        BadIcmpChecksum,
+        IcmpErrorType,
+        IcmpErrorNoFlow,
         NoConnection,
         NoBackend,
         VipPortUnused,

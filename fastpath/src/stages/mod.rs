@@ -9,6 +9,8 @@ pub mod receive;
 pub mod conntrack;
 /// New flows.
 pub mod establish;
+/// ICMP errors about translated flows.
+pub mod icmp;
 /// Questions to next hops.
 mod resolve;
 /// Destination to way out.

@@ -106,7 +106,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
         Some(LocalAddress::Snat) => match kind {
             Kind::Tcp => Destination::Refused(DropReason::NoConnection),
             Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             _ => Destination::Dropped(DropReason::NoSnatFlow),
         },
         Some(LocalAddress::Port(_)) => here(kind, DropReason::LocalPortUnused),
@@ -119,7 +119,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
 fn here<F: Ip>(kind: Kind, unused: DropReason) -> Destination<F> {
     match kind {
         Kind::EchoRequest => Destination::Here,
-        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
         Kind::Tcp | Kind::Udp => Destination::Refused(unused),
         _ => Destination::Dropped(unused),
     }
