@@ -47,7 +47,7 @@ pub fn translate<F: Ip>(
     if packet.key.dst != key.dst || !conntrack::is_live(core, table, tables, number) {
         return Err(DropReason::IcmpErrorNoFlow.into());
     }
-    if !is_sound(packet) {
+    if !is_sound::<F>(&packet.key.src, &packet.key.dst, message) {
         return Err(DropReason::BadIcmpChecksum.into());
     }
     route::take_hop(core, tables, packet)?;
@@ -65,9 +65,8 @@ fn is_translatable(v4: bool, icmp_type: u8) -> bool {
 
 /// Whether the checksum of an ICMP message is right: what is changed in it gets
 /// a new one, which must not vouch for what was broken before.
-pub fn is_sound<F: Ip>(packet: &Packet<F>) -> bool {
-    let message = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
-    checksum::finish(pseudo::<F>(&packet.key.src, &packet.key.dst, message.len()), message) == 0
+pub fn is_sound<F: Ip>(src: &F::Addr, dst: &F::Addr, message: &[u8]) -> bool {
+    checksum::finish(pseudo::<F>(src, dst, message.len()), message) == 0
 }
 
 fn pseudo<F: Ip>(src: &F::Addr, dst: &F::Addr, len: usize) -> u64 {

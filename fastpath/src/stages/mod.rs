@@ -4,6 +4,8 @@ pub mod decap;
 pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
+/// What routers say of tunnel packets.
+pub mod underlay;
 
 /// Known flows: replay of what was decided for them.
 pub mod conntrack;

@@ -59,6 +59,9 @@ impl Oracle {
         if wire::segment_sum(&tuple.src, &tuple.dst, tuple.protocol, message) != Some(0xffff) {
             return Err(DropReason::BadIcmpChecksum);
         }
+        if packet.ttl <= 1 {
+            return Err(DropReason::TtlExceeded);
+        }
         let way = self.way(&to.dst)?;
         if let Some(reason) = self.cannot_go(data, packet, ingress, way) {
             return Err(reason);

@@ -207,7 +207,7 @@ fn quote(about: &Tuple, form: u8) -> Vec<u8> {
                 Segment { src_port, dst_port, flags: 0x10, payload, ..Segment::default() };
             wire::tcp(&src, &dst, &segment)
         }
-        UDP => wire::udp((&src, src_port), (&dst, dst_port), form % 3 > 0, &payload),
+        UDP => wire::udp((&src, src_port), (&dst, dst_port), !form.is_multiple_of(3), &payload),
         _ => [&src_port.to_be_bytes()[..], &dst_port.to_be_bytes(), &[0; 4]].concat(),
     };
     let mut quote = wire::ip_packet(&Header::new(src, dst, protocol), &segment);
