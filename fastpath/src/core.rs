@@ -4,6 +4,7 @@ use crate::counters::WorkerCounters;
 use crate::local::LocalServices;
 use crate::mesh::MeshEnd;
 use crate::neighbor::{Held, Neighbors};
+use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::{self, ErrorLimiter};
@@ -36,6 +37,8 @@ pub struct Core {
     pub affinities: Affinities,
     /// Neighbors.
     pub neighbors: Neighbors,
+    /// Paths to nodes that carry less than configured.
+    pub path_mtus: PathMtus,
     /// How long a neighbor counts as reachable, in nanoseconds.
     pub reachable_ns: u64,
     /// Probes without an answer until a neighbor has failed.

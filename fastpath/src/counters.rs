@@ -52,7 +52,7 @@ pub struct WorkerCounters {
     pub held: Counter,
     /// ICMP errors and RSTs not sent because of the rate limit.
     pub errors_limited: Counter,
-    /// Neighbor news that found another worker's ring full.
+    /// News of neighbors and paths that found another worker's ring full.
     pub neighbor_news_lost: Counter,
     /// Clients forgotten before their time, for want of room.
     pub affinities_forgotten: Counter,

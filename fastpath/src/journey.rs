@@ -11,7 +11,7 @@ use crate::mesh::Handed;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
-use crate::stages::{conntrack, establish, output, route, sanity, service, snat, steer};
+use crate::stages::{conntrack, establish, icmp, output, route, sanity, service, snat, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::Kind;
 use arrayvec::ArrayVec;
@@ -55,7 +55,8 @@ fn judge<F: Ip>(
     steer::check(core, tables, packet, handed)?;
     sanity::check(tables, packet)?;
     if !tracked {
-        establish::check_untracked(table, tables, packet)?;
+        establish::check_untracked(tables, packet)?;
+        icmp::translate(core, table, tables, packet)?;
     }
     let target = service::resolve(core, tables, packet)?;
     route::take_hop(core, tables, packet)?;

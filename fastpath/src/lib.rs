@@ -30,6 +30,8 @@ pub mod flow;
 pub mod local;
 /// Neighbors on the ports' links, by ARP and ND.
 pub mod neighbor;
+/// Paths to nodes that carry less than configured.
+pub mod path_mtu;
 /// Headers on the wire: offsets, checks, checksums.
 pub mod wire;
 

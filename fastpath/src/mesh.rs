@@ -1,12 +1,13 @@
 use crate::affinity::Visit;
 use crate::packet::Packet;
-use crate::stages::link::News;
+use crate::path_mtu::PathNews;
+use crate::stages::link;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_tables::mailbox::Waker;
 use sluice_tables::{V4, V6};
 
-/// News of neighbors that wait for one worker from another. They have rings of
-/// their own: a storm of ARP takes no room from packets.
+/// News that wait for one worker from another. They have rings of their own: a
+/// storm of ARP takes no room from packets.
 const NEWS_LEN: usize = 256;
 /// Visits of clients that wait for one worker from another.
 const VISITS_LEN: usize = 1024;
@@ -20,6 +21,15 @@ pub enum Handed {
     V4(Packet<V4>),
     /// IPv6.
     V6(Packet<V6>),
+}
+
+/// What one worker hears and all must know.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// Of a neighbor.
+    Neighbor(link::News),
+    /// Of the path to a node.
+    Path(PathNews),
 }
 
 /// One worker's end of the rings to and from every other worker.
@@ -86,7 +96,7 @@ impl MeshEnd {
         pushed
     }
 
-    /// Tells every other worker of a neighbor. Returns how many had no room.
+    /// Tells every other worker. Returns how many had no room.
     pub fn tell(&mut self, news: News) -> u64 {
         tell(&mut self.news_to, &mut self.rung, news)
     }
@@ -169,18 +179,23 @@ mod tests {
     fn news_of_a_loud_worker_do_not_drown_those_of_others() {
         let wakers: Vec<Waker> = (0..3).map(|_| mailbox().unwrap().0.waker()).collect();
         let mut ends = mesh(&wakers, 8);
-        let of = |port| News {
-            port: PortId(port),
-            addr: [10, 0, 0, 1].into(),
-            mac: None,
-            answers: true,
-            overrides: false,
-            adds: false,
+        let of = |port| {
+            News::Neighbor(link::News {
+                port: PortId(port),
+                addr: [10, 0, 0, 1].into(),
+                mac: None,
+                answers: true,
+                overrides: false,
+                adds: false,
+            })
         };
         let lost: u64 = (0..NEWS_LEN + 10).map(|_| ends[0].tell(of(0))).sum();
         assert_eq!(lost, 20, "both rings are full but for these");
         assert_eq!(ends[1].tell(of(1)), 0);
-        let heard = (0..4).filter_map(|turn| ends[2].hear(turn)).map(|news| news.port.0);
+        let heard = (0..4).filter_map(|turn| ends[2].hear(turn)).map(|news| match news {
+            News::Neighbor(news) => news.port.0,
+            News::Path(_) => unreachable!("nobody told of a path"),
+        });
         assert_eq!(heard.collect::<Vec<_>>(), [0, 1, 0, 0]);
     }
 }

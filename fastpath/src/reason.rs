@@ -90,8 +90,14 @@ drop_reasons! {
     /// clients are preserved from the overlay to the outside: only whole
     /// packets are translated or answered.
     FragmentNotSupported = "fragment_not_supported",
-    /// An ICMP error about a flow that is translated.
-    IcmpErrorNeedsNat = "icmp_error_needs_nat",
+    /// An ICMP error about a translated flow whose checksum is wrong.
+    BadIcmpChecksum = "bad_icmp_checksum",
+    /// An ICMP redirect, source quench or unknown error about a flow that is
+    /// translated: it means nothing to its other end.
+    IcmpErrorType = "icmp_error_type",
+    /// An ICMP error to a VIP, to the SNAT pool or to the gateway about no flow,
+    /// or about one of somebody else than its receiver.
+    IcmpErrorNoFlow = "icmp_error_no_flow",
     /// TCP to a Service or to the SNAT pool that belongs to no connection:
     /// answered with RST.
     NoConnection = "no_connection",

@@ -5,12 +5,13 @@ use crate::flow::{FlowTable, Flows, Timeouts};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
-use crate::mesh::{Handed, MeshEnd};
+use crate::mesh::{Handed, MeshEnd, News};
 use crate::neighbor::Neighbors;
+use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output};
+use crate::stages::{link, output, underlay};
 use crate::time::Nanos;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
 use sluice_tables::Tables;
@@ -21,7 +22,7 @@ mod dump;
 
 /// Messages of control taken in one turn.
 const MAIL_BUDGET: usize = 4;
-/// News of neighbors taken in one turn.
+/// News of other workers taken in one turn.
 const NEWS_BUDGET: usize = BURST;
 /// Visits of clients taken in one turn: all that all the others can tell of in a
 /// turn of theirs, so that the rings do not fill up.
@@ -118,6 +119,7 @@ impl Worker {
             adjacencies: Default::default(),
             affinities: Affinities::new(options.affinities_max, options.seed),
             neighbors: Neighbors::new(neighbors.neighbors_max, neighbors.queue_len),
+            path_mtus: PathMtus::default(),
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
             epoch: 0,
@@ -154,10 +156,10 @@ impl Worker {
         for port in 0..self.core.ports.len() {
             work += self.receive(&tables, port);
         }
-        work += self.hear_news() + self.hear_of_visits();
+        work += self.hear_news(&tables) + self.hear_of_visits();
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);
-        work += self.run_timers(now);
+        work += self.run_timers(&tables, now);
         self.core.flush();
         for slot in &mut self.core.ports {
             slot.port.flush(&mut self.core.cache);
@@ -265,12 +267,17 @@ impl Worker {
         received
     }
 
-    /// Learns what other workers have heard of neighbors.
-    fn hear_news(&mut self) -> usize {
+    /// Learns what other workers have heard of neighbors and paths.
+    fn hear_news(&mut self, tables: &Tables) -> usize {
         for heard in 0..NEWS_BUDGET {
             // Each in turn: who hears much does not drown out the others.
             let Some(news) = self.core.mesh.hear(self.turn + heard) else { return heard };
-            link::note(&mut self.core, news);
+            match news {
+                News::Neighbor(news) => {
+                    link::note(&mut self.core, news);
+                }
+                News::Path(news) => underlay::note(&mut self.core, tables, news),
+            }
         }
         NEWS_BUDGET
     }
@@ -320,7 +327,7 @@ impl Worker {
         BURST * self.core.ports.len() * self.core.mesh.workers()
     }
 
-    fn run_timers(&mut self, now: Nanos) -> usize {
+    fn run_timers(&mut self, tables: &Tables, now: Nanos) -> usize {
         // More than can begin in a turn, so that the wheel keeps up with any
         // load.
         let budget = self.turn_max() + BURST;
@@ -332,6 +339,7 @@ impl Worker {
             self.aged = now;
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
+            underlay::age(&mut self.core, tables);
         }
         v4.visited + v6.visited
     }

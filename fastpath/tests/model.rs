@@ -19,6 +19,7 @@ mod model {
     mod answer;
     mod compare;
     mod compile;
+    mod errors;
     mod flows;
     mod frames;
     mod hosts;
@@ -79,7 +80,9 @@ const ALWAYS_MET: &[DropReason] = {
         EcnNotCapable,
         TunnelFragment,
         FragmentNotSupported,
-        IcmpErrorNeedsNat,
+        BadIcmpChecksum,
+        IcmpErrorType,
+        IcmpErrorNoFlow,
         NoConnection,
         NoBackend,
         VipPortUnused,

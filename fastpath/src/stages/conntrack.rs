@@ -120,14 +120,7 @@ fn rewrite<F: Ip>(packet: &mut Packet<F>, entry: &Entry<F>) {
             let Some(header) = l4.first_chunk_mut::<8>() else { return };
             header[..2].copy_from_slice(&entry.new_src_port.to_be_bytes());
             header[2..4].copy_from_slice(&entry.new_dst_port.to_be_bytes());
-            // No checksum stays none (RFC 768); one that comes out as 0 is sent
-            // as 0xffff, which is the same number.
-            if header[6..8] != [0, 0] {
-                checksum::apply(header, 6, entry.l4_delta);
-                if header[6..8] == [0, 0] {
-                    header[6..8].copy_from_slice(&[0xff, 0xff]);
-                }
-            }
+            checksum::apply_udp(header, entry.l4_delta);
         }
         _ => {}
     }
@@ -182,24 +175,14 @@ fn revalidate<F: Ip>(
     let entry = table.entry(number);
     // The first packet of a direction is no second look.
     core.counters.revalidated.add(u64::from(entry.packets != 0));
-    let (service, protocol) = (entry.service, entry.key.protocol);
-    let flow = table.both(number);
+    let service = entry.service;
     let service_changed = entry.service_epoch != tables.service_epoch(service);
-    if service_changed {
-        let is_vip = service::is_service_address::<F>(tables, &flow[0].key.dst);
-        // A destination that has become a VIP is translated from now on, one
-        // that is none any more is not.
-        if is_vip != (service != ServiceId::NONE) {
-            return Revalidated::Ended;
-        }
-        let lost = || backend_is_lost(tables, table.backend(number), protocol);
-        if is_vip && (!may_connect(tables, &flow[0].key) || lost()) {
-            return Revalidated::Ended;
-        }
+    if service_changed && !is_served(table, tables, number) {
+        return Revalidated::Ended;
     }
     // Ownership depends on VIPs and pods' ranges: where it has changed, a flow
     // that stays would be on two workers.
-    if !steer::is_own(core, tables, flow) {
+    if !steer::is_own(core, tables, table.both(number)) {
         return Revalidated::Ended;
     }
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
@@ -227,6 +210,25 @@ fn revalidate<F: Ip>(
     entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
     Revalidated::Keeps
+}
+
+/// True when a flow's destination and endpoint are still what they were.
+fn is_served<F: Ip>(table: &FlowTable<F>, tables: &Tables, number: u32) -> bool {
+    let original = &table.both(number)[0];
+    let is_vip = service::is_service_address::<F>(tables, &original.key.dst);
+    // A destination that has become a VIP is translated from now on, one that is
+    // none any more is not.
+    if is_vip != (original.service != ServiceId::NONE) {
+        return false;
+    }
+    !is_vip
+        || may_connect(tables, &original.key)
+            && !backend_is_lost(tables, table.backend(number), original.key.protocol)
+}
+
+/// True when a flow would go on if it were looked at again.
+pub fn is_live<F: Ip>(core: &Core, table: &FlowTable<F>, tables: &Tables, number: u32) -> bool {
+    is_served(table, tables, number) && steer::is_own(core, tables, table.both(number))
 }
 
 /// True when a flow's destination is its Service's, or nobody's and it has none.

@@ -2,35 +2,24 @@
 
 use crate::adjacency::AdjacencyId;
 use crate::core::Core;
-use crate::flow::table::NO_ENTRY;
 use crate::flow::{Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
+use crate::stages::conntrack;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
-use crate::stages::{conntrack, steer};
 use crate::wire::ip::{Fragment, Ip};
 use sluice_tables::{NatMode, Tables};
 
-/// Judges a packet that belongs to no flow and makes none: a fragment, an ICMP
-/// error. It may go on if it is not, and cannot be, of a flow that is translated.
+/// Judges a fragment, which makes no flow: it may go on if it cannot be of a flow
+/// that is translated.
 ///
 /// # Errors
 /// The reason to drop it.
-pub fn check_untracked<F: Ip>(
-    table: &FlowTable<F>,
-    tables: &Tables,
-    packet: &Packet<F>,
-) -> Result<(), DropReason> {
-    if packet.ip.fragment != Fragment::Whole {
-        return match may_be_translated(tables, packet) {
-            true => Err(DropReason::FragmentNotSupported),
-            false => Ok(()),
-        };
-    }
-    match is_about_translated(table, packet) {
-        true => Err(DropReason::IcmpErrorNeedsNat),
+pub fn check_untracked<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
+    match packet.ip.fragment != Fragment::Whole && may_be_translated(tables, packet) {
+        true => Err(DropReason::FragmentNotSupported),
         false => Ok(()),
     }
 }
@@ -127,12 +116,4 @@ fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
         && packet.ingress.vtep().is_some()
         && family.pod_node(dst).is_none();
     may_be_reply || family.vips.get(dst).is_some() || family.local.contains_key(dst)
-}
-
-/// True for an ICMP error about a flow that is translated: it would tell of an
-/// address that its receiver knows nothing of.
-fn is_about_translated<F: Ip>(table: &FlowTable<F>, packet: &Packet<F>) -> bool {
-    let Some(key) = steer::quoted_flow(packet) else { return false };
-    let number = table.find(&key, table.hash(&key), NO_ENTRY);
-    number.is_some_and(|number| table.entry(number).is_translated())
 }

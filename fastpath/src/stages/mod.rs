@@ -4,6 +4,8 @@ pub mod decap;
 pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
+/// What routers say of tunnel packets.
+pub mod underlay;
 
 /// Which endpoint, where a Service asks for more than a hash.
 mod balance;
@@ -11,6 +13,8 @@ mod balance;
 pub mod conntrack;
 /// New flows.
 pub mod establish;
+/// ICMP errors about translated flows.
+pub mod icmp;
 /// Questions to next hops.
 mod resolve;
 /// Destination to way out.

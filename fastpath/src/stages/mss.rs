@@ -23,7 +23,8 @@ pub fn clamp<F: Ip>(core: &Core, tables: &Tables, packet: &mut Packet<F>, way: A
         return;
     }
     // Where the packet came from is where its answers go.
-    let back = packet.ingress.vtep().and_then(|vtep| route::tunnel_mtu(tables, vtep));
+    let back =
+        packet.ingress.vtep().and_then(|vtep| route::tunnel_mtu(core, tables, vtep, F::IS_V4));
     let there = core.adjacencies.row(way).filter(|row| row.is_tunnel()).map(|row| row.mtu);
     let Some(mtu) = back.into_iter().chain(there).min() else { return };
     let mss_max = mtu.saturating_sub(F::HEADER_LEN as u16 + TCP_HEADER_LEN);

@@ -116,7 +116,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
         Some(LocalAddress::Snat) => match kind {
             Kind::Tcp => Destination::Refused(DropReason::NoConnection),
             Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             _ => Destination::Dropped(DropReason::NoSnatFlow),
         },
         Some(LocalAddress::Port(_)) => here(kind, DropReason::LocalPortUnused),
@@ -129,7 +129,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
 fn here<F: Ip>(kind: Kind, unused: DropReason) -> Destination<F> {
     match kind {
         Kind::EchoRequest => Destination::Here,
-        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
         Kind::Tcp | Kind::Udp => Destination::Refused(unused),
         _ => Destination::Dropped(unused),
     }

@@ -118,7 +118,7 @@ impl Oracle {
     }
 
     /// Why a packet ends before its way out, the sender told.
-    fn cannot_go(
+    pub(super) fn cannot_go(
         &mut self,
         data: &[u8],
         packet: &Packet,
@@ -170,6 +170,9 @@ impl Oracle {
             }
             return self.pass(data, packet, ingress);
         }
+        if self.translate_error(&data, packet, ingress, choices) {
+            return;
+        }
         let service = match self.destination(packet) {
             Destination::Dropped(reason) => return self.drop(reason),
             Destination::Refused(reason) => {
@@ -186,9 +189,6 @@ impl Oracle {
             Destination::Service { service, rotation } => Some((service, rotation)),
             Destination::Elsewhere => None,
         };
-        if packet.about.is_some_and(|about| self.is_translated(&about, choices)) {
-            return self.drop(DropReason::IcmpErrorNeedsNat);
-        }
         if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
             return self.pass(data, packet, ingress);
         }
@@ -280,14 +280,6 @@ impl Oracle {
         self.forward(data, packet, ingress, way, (id, 0));
     }
 
-    /// Whether a tuple is one of a Service's flow, at the worker that owns it.
-    fn is_translated(&self, tuple: &Tuple, choices: &dyn Choices) -> bool {
-        let owner = compile::owner(&self.world, tuple);
-        let found = self.flows.find(tuple).map(|(id, _)| self.flows.get(id));
-        found.is_some_and(|flow| flow.service.is_some() && flow.worker == owner)
-            || choices.lingers_translated(tuple, owner)
-    }
-
     /// Whether a pool has a port left towards a server.
     fn free_ports(&self, to: &Translation, protocol: u8) -> bool {
         let pool = &self.world.pools[family(&to.dst)];
@@ -340,7 +332,7 @@ impl Oracle {
         }
         let here = |unused| match packet.kind {
             Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             Kind::Tcp | Kind::Udp => Destination::Refused(unused),
             _ => Destination::Dropped(unused),
         };
@@ -353,7 +345,7 @@ impl Oracle {
             Some(Own::Kernel(_)) => Destination::Dropped(DropReason::KernelAddress),
             Some(Own::Snat) => match packet.kind {
                 Kind::EchoRequest => Destination::Here,
-                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
                 Kind::Tcp => Destination::Refused(DropReason::NoConnection),
                 _ => Destination::Dropped(DropReason::NoSnatFlow),
             },

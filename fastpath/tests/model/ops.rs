@@ -18,7 +18,7 @@ pub enum Op {
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
     /// An ICMP error about a flow, on the way of one of its sides.
-    Error { queue: u8, flow: u16, side: u8, shape: Shape },
+    Error { queue: u8, flow: u16, side: u8, form: u8, shape: Shape },
     /// Several packets of a flow at once.
     Burst { queue: u8, flow: u16, side: u8, count: u8 },
     /// ARP or ND.
@@ -54,9 +54,11 @@ pub enum L4 {
     Icmp {
         error: bool,
     },
-    /// An ICMP error about a packet of the other side of these.
+    /// An ICMP error about a packet of the other side of these: `form` says of
+    /// which type it is, whether its checksum is right, and how much it quotes.
     Error {
         about: Tuple,
+        form: u8,
     },
     Other {
         protocol: u8,
@@ -301,11 +303,12 @@ pub fn draw(random: &mut Random) -> Op {
     match random.below(100) {
         0..18 => to_service(random, queue, v6),
         18..26 => Op::Again { queue, flow: random.next() as u16, frontend: random.next() as u8 },
-        26..60 => follow(random, queue),
-        60..62 => Op::Error {
+        26..58 => follow(random, queue),
+        58..62 => Op::Error {
             queue,
             flow: random.next() as u16,
             side: random.below(2) as u8,
+            form: random.next() as u8,
             shape: shape(random),
         },
         62..76 => anything(random, queue, v6),

@@ -120,10 +120,10 @@ impl Run {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
                 None => Ok(()),
             },
-            Op::Error { queue, flow, side, shape } => match self.pick(*flow, *side, 0) {
+            Op::Error { queue, flow, side, form, shape } => match self.pick(*flow, *side, 0) {
                 Some((about, _)) => {
                     let tuple = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..about };
-                    self.send(*queue, &tuple, &L4::Error { about }, shape, 1)
+                    self.send(*queue, &tuple, &L4::Error { about, form: *form }, shape, 1)
                 }
                 None => Ok(()),
             },
