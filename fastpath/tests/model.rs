@@ -67,6 +67,7 @@ const ALWAYS_MET: &[DropReason] = {
         SpoofedPod,
         BadL4Header,
         BadTcpFlags,
+        BadSctpChecksum,
         TinyFragment,
         BadArp,
         NeighborNotForUs,

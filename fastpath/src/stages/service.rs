@@ -6,8 +6,10 @@ use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::{balance, error};
+use crate::wire::crc32c;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{Kind, flags};
+use crate::wire::sctp::Chunk;
 use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables};
 
 /// What a destination turned out to be.
@@ -54,7 +56,15 @@ pub fn resolve<F: Ip>(
     tables: &Tables,
     packet: &Packet<F>,
 ) -> Result<Target<F>, Verdict> {
-    let reason = match find(core, tables, packet) {
+    let destination = find(core, tables, packet);
+    // Neither translated nor answered: nobody may have sent it like this.
+    if matches!(packet.ip.l4.kind, Kind::Sctp(_))
+        && matches!(destination, Destination::Backend(..) | Destination::Refused(_))
+        && !crc32c::is_right(packet.l4())
+    {
+        return Err(Verdict::Drop(DropReason::BadSctpChecksum));
+    }
+    let reason = match destination {
         Destination::Backend(service, BackendRef { id, addr, l4_port, .. }) => {
             return Ok(Target { service, backend: id, addr, l4_port });
         }
@@ -71,10 +81,14 @@ pub fn resolve<F: Ip>(
     Err(Verdict::Drop(reason))
 }
 
-/// TCP that does not begin a connection, where only one that does may pass.
-fn is_stray_tcp<F: Ip>(packet: &Packet<F>) -> bool {
-    packet.ip.l4.kind == Kind::Tcp
-        && packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN
+/// TCP or SCTP that does not begin a connection, where only one that does may
+/// pass.
+fn is_stray<F: Ip>(packet: &Packet<F>) -> bool {
+    match packet.ip.l4.kind {
+        Kind::Tcp => packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN,
+        Kind::Sctp(chunk) => chunk != Chunk::Init,
+        _ => false,
+    }
 }
 
 /// True for an address at which Services are reached: a VIP, or one of the
@@ -91,7 +105,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
     let family = F::of(tables);
     let frontend = FrontendKey { addr: key.dst, l4_port: key.dst_port, protocol: key.protocol };
     let kind = packet.ip.l4.kind;
-    if matches!(kind, Kind::Tcp | Kind::Udp)
+    if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp(_))
         && let Some(frontend) = family.frontends.get(&frontend)
     {
         if !balance::is_allowed(frontend, &key.src) {
@@ -100,7 +114,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
         if frontend.backends.backends().is_empty() {
             return Destination::Refused(DropReason::NoBackend);
         }
-        if is_stray_tcp(packet) {
+        if is_stray(packet) {
             return Destination::Refused(DropReason::NoConnection);
         }
         return match balance::choose(core, tables, packet, frontend) {
@@ -114,7 +128,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
     }
     match family.local.get(&key.dst) {
         Some(LocalAddress::Snat) => match kind {
-            Kind::Tcp => Destination::Refused(DropReason::NoConnection),
+            Kind::Tcp | Kind::Sctp(_) => Destination::Refused(DropReason::NoConnection),
             Kind::EchoRequest => Destination::Here,
             Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             _ => Destination::Dropped(DropReason::NoSnatFlow),
@@ -130,7 +144,7 @@ fn here<F: Ip>(kind: Kind, unused: DropReason) -> Destination<F> {
     match kind {
         Kind::EchoRequest => Destination::Here,
         Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
-        Kind::Tcp | Kind::Udp => Destination::Refused(unused),
+        Kind::Tcp | Kind::Udp | Kind::Sctp(_) => Destination::Refused(unused),
         _ => Destination::Dropped(unused),
     }
 }
