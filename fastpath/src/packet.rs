@@ -56,3 +56,10 @@ pub struct Packet<F: Ip> {
     /// fetched from memory.
     pub candidate: u32,
 }
+
+impl<F: Ip> Packet<F> {
+    /// The transport header and what follows it.
+    pub fn l4(&self) -> &[u8] {
+        self.frame.data().get(usize::from(self.ip.l4_offset)..).unwrap_or_default()
+    }
+}

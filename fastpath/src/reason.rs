@@ -52,14 +52,16 @@ drop_reasons! {
     SpoofedNode = "spoofed_node",
     /// VXLAN to a node from somebody who is neither the gateway nor a node.
     ForeignTunnel = "foreign_tunnel",
-    /// A TCP, UDP or ICMP header that is impossible.
+    /// A TCP, UDP, SCTP or ICMP header that is impossible.
     BadL4Header = "bad_l4_header",
-    /// A TCP fragment that does not hold the whole header, or would replace it
-    /// (RFC 1858, RFC 3128).
+    /// A TCP or SCTP fragment that does not hold the whole header, or would
+    /// replace it (RFC 1858, RFC 3128).
     TinyFragment = "tiny_fragment",
     /// TCP flags that no stack sends: none, SYN with FIN or RST, FIN or RST
     /// missing its ACK, all of them.
     BadTcpFlags = "bad_tcp_flags",
+    /// SCTP whose checksum is wrong, where it is to be translated or answered.
+    BadSctpChecksum = "bad_sctp_checksum",
     /// An ARP packet that breaks RFC 826, or claims an address of ours.
     BadArp = "bad_arp",
     /// ARP or ND that is not for us and teaches nothing.
@@ -92,8 +94,8 @@ drop_reasons! {
     FragmentNotSupported = "fragment_not_supported",
     /// An ICMP error about a flow that is translated.
     IcmpErrorNeedsNat = "icmp_error_needs_nat",
-    /// TCP to a Service or to the SNAT pool that belongs to no connection:
-    /// answered with RST.
+    /// TCP or SCTP to a Service or to the SNAT pool that belongs to no
+    /// connection: answered with RST or ABORT.
     NoConnection = "no_connection",
     /// A Service without an endpoint in rotation: refused.
     NoBackend = "no_backend",

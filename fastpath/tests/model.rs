@@ -66,6 +66,7 @@ const ALWAYS_MET: &[DropReason] = {
         SpoofedPod,
         BadL4Header,
         BadTcpFlags,
+        BadSctpChecksum,
         TinyFragment,
         BadArp,
         NeighborNotForUs,

@@ -108,6 +108,13 @@ impl<F: Ip> Entry<F> {
     pub fn is_translated(&self) -> bool {
         self.bits & Self::TRANSLATED != 0
     }
+
+    /// True when ports change. SCTP needs its packets whole then: its checksum
+    /// covers the ports, and no fragment holds all that it covers.
+    #[inline]
+    pub fn changes_ports(&self) -> bool {
+        (self.new_src_port, self.new_dst_port) != (self.key.src_port, self.key.dst_port)
+    }
 }
 
 const _: () = assert!(size_of::<Entry<V4>>() == 64);

@@ -1,4 +1,5 @@
 use crate::wire::l4::{Kind, flags};
+use crate::wire::sctp::Chunk;
 
 /// Where a connection is. TCP's states are those of Linux's conntrack, seen
 /// from the middle.
@@ -24,6 +25,16 @@ pub enum State {
     TimeWait,
     /// TCP: reset.
     Close,
+    /// SCTP: INIT was seen, perhaps its answer too.
+    SctpInit,
+    /// SCTP: the client has returned the cookie.
+    SctpCookie,
+    /// SCTP: the server has acknowledged the cookie.
+    SctpEstablished,
+    /// SCTP: one side has sent SHUTDOWN.
+    SctpShutdown,
+    /// SCTP: aborted, or the shutdown is complete.
+    SctpClosed,
     /// UDP: no answer yet.
     UdpNew,
     /// UDP: answered.
@@ -38,8 +49,8 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// By [`State`]; the first belongs to free entries.
-    pub by_state_ms: [u32; 13],
-    /// At most, for TCP picked up in the middle that nobody has answered yet:
+    pub by_state_ms: [u32; 18],
+    /// At most, for TCP or SCTP picked up in the middle that nobody has answered yet:
     /// one forged segment is enough to begin it.
     pub unanswered_ms: u32,
 }
@@ -47,8 +58,12 @@ pub struct Timeouts {
 impl Default for Timeouts {
     /// Kernel defaults, as kube-proxy sets them: established 24 h, CLOSE_WAIT
     /// 1 h, unanswered 5 min (`nf_conntrack_tcp_timeout_unacknowledged`).
+    /// SCTP's established is that of kernels before 6.3, 5 days: not every
+    /// association sends heartbeats. Its handshakes and shutdowns are kept for
+    /// RTO.Max (RFC 9260 section 16) instead of the kernel's 3 s, since a chunk
+    /// that is sent again must find its flow.
     fn default() -> Self {
-        let mut timeouts = Timeouts { by_state_ms: [0; 13], unanswered_ms: 300_000 };
+        let mut timeouts = Timeouts { by_state_ms: [0; 18], unanswered_ms: 300_000 };
         for (state, seconds) in [
             (State::SynSent, 120),
             (State::SynRecv, 60),
@@ -58,6 +73,11 @@ impl Default for Timeouts {
             (State::LastAck, 30),
             (State::TimeWait, 120),
             (State::Close, 10),
+            (State::SctpInit, 60),
+            (State::SctpCookie, 60),
+            (State::SctpEstablished, 432_000),
+            (State::SctpShutdown, 60),
+            (State::SctpClosed, 10),
             (State::UdpNew, 30),
             (State::UdpStream, 120),
             (State::Icmp, 30),
@@ -87,7 +107,10 @@ impl Timeouts {
     #[inline]
     pub fn of_unanswered(&self, state: State) -> u32 {
         let ms = self.of(state);
-        if state == State::Established { ms.min(self.unanswered_ms) } else { ms }
+        match state {
+            State::Established | State::SctpEstablished => ms.min(self.unanswered_ms),
+            _ => ms,
+        }
     }
 }
 
@@ -104,6 +127,11 @@ impl State {
             State::LastAck => "last_ack",
             State::TimeWait => "time_wait",
             State::Close => "close",
+            State::SctpInit => "sctp_init",
+            State::SctpCookie => "sctp_cookie",
+            State::SctpEstablished => "sctp_established",
+            State::SctpShutdown => "sctp_shutdown",
+            State::SctpClosed => "sctp_closed",
             State::UdpNew => "udp_new",
             State::UdpStream => "udp_stream",
             State::Icmp => "icmp",
@@ -118,6 +146,11 @@ impl State {
             // Picked up in the middle, as Linux does (`nf_conntrack_tcp_loose`).
             Kind::Tcp if tcp_flags & flags::RST != 0 => State::Close,
             Kind::Tcp => State::Established,
+            Kind::Sctp(Chunk::Init) => State::SctpInit,
+            Kind::Sctp(Chunk::Abort | Chunk::ShutdownComplete) => State::SctpClosed,
+            Kind::Sctp(Chunk::Shutdown | Chunk::ShutdownAck) => State::SctpShutdown,
+            // Picked up in the middle, or on another path of its ends.
+            Kind::Sctp(_) => State::SctpEstablished,
             Kind::Udp => State::UdpNew,
             Kind::EchoRequest | Kind::EchoReply => State::Icmp,
             _ => State::Generic,
@@ -125,7 +158,8 @@ impl State {
     }
 
     /// True when a packet can leave the state as it is without a closer look,
-    /// whatever its direction: everything but TCP control flags.
+    /// whatever its direction: everything but TCP control flags. None of SCTP's
+    /// can: which chunks matter is looked at together with the checksum.
     #[inline]
     pub fn is_steady(self) -> bool {
         matches!(self, State::Established | State::UdpStream | State::Icmp | State::Generic)
@@ -133,12 +167,12 @@ impl State {
 
     /// True when a new flow may take the entry's place under pressure.
     pub fn is_reusable(self) -> bool {
-        matches!(self, State::TimeWait | State::Close)
+        matches!(self, State::TimeWait | State::Close | State::SctpClosed)
     }
 
     /// True for a connection whose handshake is not over.
     pub fn is_half_open(self) -> bool {
-        matches!(self, State::SynSent | State::SynRecv)
+        matches!(self, State::SynSent | State::SynRecv | State::SctpInit | State::SctpCookie)
     }
 }
 
@@ -191,6 +225,27 @@ pub fn next_tcp(state: State, fins: u8, tcp_flags: u8, from_client: bool) -> (St
         fins |= own;
     }
     if fins == 0 { (state, fins) } else { (resume(fins), fins) }
+}
+
+/// The next state of an SCTP association after a packet whose most telling
+/// chunk is `chunk`, from the client (or the server). Simplified from Linux's
+/// `nf_conntrack_proto_sctp`: who shuts down first does not matter, and tags are
+/// not remembered. A forged ABORT or SHUTDOWN therefore changes the state, but
+/// the ends, which do not believe it, go on, and so does the flow.
+pub fn next_sctp(state: State, chunk: Chunk, from_client: bool) -> State {
+    match (state, chunk) {
+        (_, Chunk::Abort | Chunk::ShutdownComplete) => State::SctpClosed,
+        (State::SctpInit, Chunk::CookieEcho) => State::SctpCookie,
+        (State::SctpInit | State::SctpCookie, Chunk::CookieAck) if !from_client => {
+            State::SctpEstablished
+        }
+        (State::SctpEstablished, Chunk::Shutdown | Chunk::ShutdownAck) => State::SctpShutdown,
+        // No end sends it after its part of a shutdown (section 8.3): there was
+        // none, or the one that was asked has data left.
+        (State::SctpShutdown, Chunk::Heartbeat) => State::SctpEstablished,
+        (State::SctpClosed, Chunk::Other | Chunk::Heartbeat) => State::SctpEstablished,
+        _ => state,
+    }
 }
 
 /// The state that the FIN bits stand for.
@@ -255,5 +310,50 @@ mod tests {
         assert_eq!(after_open(&[(true, RST)]), State::Close);
         assert_eq!(after_open(&[(true, RST), (false, ACK)]), State::Established);
         assert_eq!(run(&[(false, RST | ACK)]), State::Close);
+    }
+
+    /// Runs (from client, chunk) through the machine from a client's INIT on.
+    fn run_sctp(packets: &[(bool, Chunk)]) -> State {
+        let step = |state, &(from_client, chunk): &_| next_sctp(state, chunk, from_client);
+        packets.iter().fold(State::initial(Kind::Sctp(Chunk::Init), 0), step)
+    }
+
+    #[test]
+    fn an_association_begins_with_four_packets_and_ends_with_three() {
+        use Chunk::*;
+        let life = [
+            (false, InitAck, State::SctpInit),
+            (true, CookieEcho, State::SctpCookie),
+            (false, CookieAck, State::SctpEstablished),
+            (true, Other, State::SctpEstablished),
+            (false, Heartbeat, State::SctpEstablished),
+            (false, Shutdown, State::SctpShutdown),
+            (true, Other, State::SctpShutdown),
+            (true, ShutdownAck, State::SctpShutdown),
+            (false, ShutdownComplete, State::SctpClosed),
+        ];
+        let packets = life.map(|(from_client, chunk, _)| (from_client, chunk));
+        for (i, (_, chunk, state)) in life.into_iter().enumerate() {
+            assert_eq!(run_sctp(&packets[..=i]), state, "{chunk:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_alone_establishes_no_association() {
+        use Chunk::*;
+        assert_eq!(run_sctp(&[(true, CookieEcho), (true, CookieAck)]), State::SctpCookie);
+        assert_eq!(run_sctp(&[(true, Other), (true, Heartbeat)]), State::SctpInit);
+        assert_eq!(run_sctp(&[(true, Shutdown)]), State::SctpInit);
+    }
+
+    #[test]
+    fn an_abort_closes_and_disbelief_reopens() {
+        use Chunk::*;
+        assert_eq!(run_sctp(&[(false, Abort)]), State::SctpClosed);
+        let open = [(false, InitAck), (true, CookieEcho), (false, CookieAck)];
+        let after = |rest: &[(bool, Chunk)]| run_sctp(&[&open[..], rest].concat());
+        assert_eq!(after(&[(true, Abort), (false, Other)]), State::SctpEstablished);
+        assert_eq!(after(&[(true, Shutdown), (false, Heartbeat)]), State::SctpEstablished);
+        assert_eq!(after(&[(true, Abort), (false, ShutdownAck)]), State::SctpClosed);
     }
 }

@@ -2,15 +2,16 @@
 //! for the flow, unless the tables have changed since.
 
 use crate::core::Core;
-use crate::flow::state::next_tcp;
+use crate::flow::state::{next_sctp, next_tcp};
 use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::{error, mss, route, sanity, steer};
-use crate::wire::checksum;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
+use crate::wire::sctp::Chunk;
+use crate::wire::{checksum, crc32c};
 use sluice_tables::{BackendId, BackendState, FrontendKey, ServiceId, Tables};
 
 /// What became of a flow that was looked at again.
@@ -49,9 +50,15 @@ pub fn replay<F: Ip>(
     let entry = table.entry(number);
     let tcp_flags = packet.ip.l4.tcp_flags;
     let control = tcp_flags & (flags::SYN | flags::FIN | flags::RST) != 0;
-    if (control || !entry.state.is_steady()) && !track(core, table, packet, number) {
-        end(core, table, number);
-        return None;
+    if control || !entry.state.is_steady() {
+        match track(core, table, packet, number) {
+            Revalidated::Keeps => {}
+            Revalidated::Ended => {
+                end(core, table, number);
+                return None;
+            }
+            Revalidated::Drop(reason) => return Some(Verdict::Drop(reason)),
+        }
     }
     Some(forward(core, table, tables, packet, number))
 }
@@ -129,6 +136,14 @@ fn rewrite<F: Ip>(packet: &mut Packet<F>, entry: &Entry<F>) {
                 }
             }
         }
+        // No addresses in its checksum, and no way to mend it for the ports alone
+        // that is cheaper than a new one.
+        Kind::Sctp(_) if entry.changes_ports() => {
+            let Some(ports) = l4.first_chunk_mut::<4>() else { return };
+            ports[..2].copy_from_slice(&entry.new_src_port.to_be_bytes());
+            ports[2..].copy_from_slice(&entry.new_dst_port.to_be_bytes());
+            crc32c::fill(l4);
+        }
         _ => {}
     }
 }
@@ -144,10 +159,15 @@ pub fn deltas<F: Ip>(entry: &Entry<F>) -> (u16, u16) {
     (checksum::add(addresses, F::TTL_DELTA), l4)
 }
 
-/// Follows the connection's state. False when the packet begins a new
-/// connection on the tuple of one that is over (RFC 9293 section 3.6.1).
+/// Follows the connection's state. The flow has ended when the packet begins a
+/// new connection on the tuple of one that is over (RFC 9293 section 3.6.1).
 #[cold]
-fn track<F: Ip>(core: &Core, table: &mut FlowTable<F>, packet: &Packet<F>, number: u32) -> bool {
+fn track<F: Ip>(
+    core: &Core,
+    table: &mut FlowTable<F>,
+    packet: &Packet<F>,
+    number: u32,
+) -> Revalidated {
     let entry = table.entry(number);
     let from_client = FlowTable::<F>::direction(number) == Direction::Original;
     let tcp_flags = packet.ip.l4.tcp_flags;
@@ -156,9 +176,20 @@ fn track<F: Ip>(core: &Core, table: &mut FlowTable<F>, packet: &Packet<F>, numbe
         Kind::Tcp => {
             let is_over = matches!(state, State::TimeWait | State::Close | State::LastAck);
             if is_over && from_client && tcp_flags & (flags::SYN | flags::ACK) == flags::SYN {
-                return false;
+                return Revalidated::Ended;
             }
             next_tcp(state, fins, tcp_flags, from_client)
+        }
+        Kind::Sctp(chunk) => {
+            // What arrived corrupt must not leave with a checksum that is right.
+            if entry.changes_ports() && !crc32c::is_right(packet.l4()) {
+                return Revalidated::Drop(DropReason::BadSctpChecksum);
+            }
+            let is_over = matches!(state, State::SctpClosed | State::SctpShutdown);
+            if is_over && from_client && chunk == Chunk::Init {
+                return Revalidated::Ended;
+            }
+            (next_sctp(state, chunk, from_client), 0)
         }
         Kind::Udp if !from_client => (State::UdpStream, 0),
         _ => (state, fins),
@@ -166,7 +197,7 @@ fn track<F: Ip>(core: &Core, table: &mut FlowTable<F>, packet: &Packet<F>, numbe
     if (next, next_fins) != (state, fins) {
         table.set_state(number, next, next_fins, core.now_ms);
     }
-    true
+    Revalidated::Keeps
 }
 
 /// Judges a flow again: its tables have changed, or its packets come from
@@ -237,11 +268,11 @@ fn is_destination_of<F: Ip>(tables: &Tables, service: ServiceId, original: &Key<
 }
 
 /// True when a flow must leave its backend. UDP leaves one that no longer
-/// serves; TCP stays while the endpoint is known.
+/// serves; TCP and SCTP stay while the endpoint is known.
 fn backend_is_lost(tables: &Tables, backend: BackendId, protocol: u8) -> bool {
     match tables.backends.get(backend.0) {
         BackendState::Ready | BackendState::Draining => false,
-        BackendState::NotReady => protocol != l4::TCP,
+        BackendState::NotReady => protocol == l4::UDP,
         BackendState::Gone => true,
     }
 }

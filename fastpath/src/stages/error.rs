@@ -1,6 +1,8 @@
 //! Answers to packets that cannot go on: ICMP errors (RFC 1812 section 4.3,
-//! RFC 4443) and TCP resets (RFC 9293 section 3.5.2). Bounded in number, never
-//! in answer to errors, fragments or multicast.
+//! RFC 4443), TCP resets (RFC 9293 section 3.5.2) and SCTP aborts. Bounded in
+//! number, never in answer to errors, fragments or multicast.
+
+mod abort;
 
 use crate::core::Core;
 use crate::packet::{Ingress, Packet};
@@ -140,12 +142,14 @@ fn host_unreachable_of<F: Ip>(core: &mut Core, frame: &Frame) {
     icmp(core, &tables, &about, Message { icmp_type, code, word: 0 }, None);
 }
 
-/// Refuses a packet as a closed port does: a reset to TCP, port unreachable to
-/// the rest, from the address that was asked.
+/// Refuses a packet as a closed port does: a reset to TCP, an abort to SCTP,
+/// port unreachable to the rest, from the address that was asked.
 #[cold]
 pub fn refuse<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
-    if packet.ip.l4.kind == Kind::Tcp {
-        return reset(core, tables, packet);
+    match packet.ip.l4.kind {
+        Kind::Tcp => return reset(core, tables, packet),
+        Kind::Sctp(chunk) => return abort::abort(core, tables, packet, chunk),
+        _ => {}
     }
     let (icmp_type, code) = if F::IS_V4 { (3, 3) } else { (1, 4) };
     let from = Some(packet.key.dst);

@@ -6,8 +6,10 @@ use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::error;
+use crate::wire::crc32c;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{Kind, flags};
+use crate::wire::sctp::Chunk;
 use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, hash};
 
 /// What a destination turned out to be.
@@ -54,8 +56,16 @@ pub fn resolve<F: Ip>(
     tables: &Tables,
     packet: &Packet<F>,
 ) -> Result<Target<F>, Verdict> {
-    let reason = match find(tables, packet) {
-        Destination::Backend(..) if is_stray_tcp(packet) => DropReason::NoConnection,
+    let destination = find(tables, packet);
+    // Neither translated nor answered: nobody may have sent it like this.
+    if matches!(packet.ip.l4.kind, Kind::Sctp(_))
+        && matches!(destination, Destination::Backend(..) | Destination::Refused(_))
+        && !crc32c::is_right(packet.l4())
+    {
+        return Err(Verdict::Drop(DropReason::BadSctpChecksum));
+    }
+    let reason = match destination {
+        Destination::Backend(..) if is_stray(packet) => DropReason::NoConnection,
         Destination::Backend(service, BackendRef { id, addr, l4_port }) => {
             return Ok(Target { service, backend: id, addr, l4_port });
         }
@@ -72,10 +82,14 @@ pub fn resolve<F: Ip>(
     Err(Verdict::Drop(reason))
 }
 
-/// TCP that does not begin a connection, where only one that does may pass.
-fn is_stray_tcp<F: Ip>(packet: &Packet<F>) -> bool {
-    packet.ip.l4.kind == Kind::Tcp
-        && packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN
+/// TCP or SCTP that does not begin a connection, where only one that does may
+/// pass.
+fn is_stray<F: Ip>(packet: &Packet<F>) -> bool {
+    match packet.ip.l4.kind {
+        Kind::Tcp => packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) != flags::SYN,
+        Kind::Sctp(chunk) => chunk != Chunk::Init,
+        _ => false,
+    }
 }
 
 /// Finds out what a new flow's destination is.
@@ -84,7 +98,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
     let family = F::of(tables);
     let frontend = FrontendKey { addr: key.dst, l4_port: key.dst_port, protocol: key.protocol };
     let kind = packet.ip.l4.kind;
-    if matches!(kind, Kind::Tcp | Kind::Udp)
+    if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp(_))
         && let Some(frontend) = family.frontends.get(&frontend)
     {
         let hash = hash::connection(
@@ -104,7 +118,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
     }
     match family.local.get(&key.dst) {
         Some(LocalAddress::Snat) => match kind {
-            Kind::Tcp => Destination::Refused(DropReason::NoConnection),
+            Kind::Tcp | Kind::Sctp(_) => Destination::Refused(DropReason::NoConnection),
             Kind::EchoRequest => Destination::Here,
             Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
             _ => Destination::Dropped(DropReason::NoSnatFlow),
@@ -120,7 +134,7 @@ fn here<F: Ip>(kind: Kind, unused: DropReason) -> Destination<F> {
     match kind {
         Kind::EchoRequest => Destination::Here,
         Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
-        Kind::Tcp | Kind::Udp => Destination::Refused(unused),
+        Kind::Tcp | Kind::Udp | Kind::Sctp(_) => Destination::Refused(unused),
         _ => Destination::Dropped(unused),
     }
 }

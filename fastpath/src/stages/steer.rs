@@ -38,7 +38,7 @@ pub fn quoted_flow<F: Ip>(packet: &Packet<F>) -> Option<Key<F>> {
     }
     let quote = packet.frame.data().get(usize::from(packet.ip.l4_offset) + ICMP_HEADER_LEN..)?;
     let Quoted { src, dst, protocol, l4_offset } = F::quoted(quote)?;
-    if !matches!(protocol, l4::TCP | l4::UDP) {
+    if !matches!(protocol, l4::TCP | l4::UDP | l4::SCTP) {
         return None;
     }
     let ports = quote.get(l4_offset..)?.first_chunk::<4>()?;

@@ -1,11 +1,14 @@
 use super::be16;
 use super::ip::{Fragment, Ip};
+use super::sctp::{self, Chunk};
 use crate::reason::DropReason;
 
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of SCTP.
+pub const SCTP: u8 = 132;
 
 /// TCP flag bits (RFC 9293 section 3.1).
 pub mod flags {
@@ -33,6 +36,8 @@ pub enum Kind {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP, by the chunk that tells most.
+    Sctp(Chunk),
     /// ICMP echo request: the identifier stands for both ports.
     EchoRequest,
     /// ICMP echo reply.
@@ -57,7 +62,7 @@ pub struct L4 {
 }
 
 /// Parses a transport header and checks that it is possible. `data` is the rest
-/// of the packet; of a first fragment it may be less than UDP's header says.
+/// of the packet; of a first fragment it may be less than what the header says.
 ///
 /// # Errors
 /// `BadL4Header`, `BadTcpFlags`, `TinyFragment`.
@@ -99,6 +104,15 @@ pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4,
                 dst_port: be16(header, 2),
             })
         }
+        SCTP => {
+            let chunk = sctp::parse(data, fragment)?;
+            Ok(L4 {
+                kind: Kind::Sctp(chunk),
+                tcp_flags: 0,
+                src_port: be16(data, 0),
+                dst_port: be16(data, 2),
+            })
+        }
         _ if protocol == F::ICMP => {
             let Some(header) = data.first_chunk::<8>() else {
                 return Err(DropReason::BadL4Header);
@@ -126,12 +140,12 @@ fn cut_tcp(fragment: Fragment) -> DropReason {
 
 /// Checks a later fragment, `offset` bytes into the packet: none may put
 /// another header over the one that was judged (RFC 1858 section 4.2,
-/// RFC 3128).
+/// RFC 3128), nor another first chunk.
 ///
 /// # Errors
 /// `TinyFragment`.
 pub fn check_later(protocol: u8, offset: u16) -> Result<L4, DropReason> {
-    if protocol == TCP && offset == 8 {
+    if matches!(protocol, TCP | SCTP) && offset == 8 {
         return Err(DropReason::TinyFragment);
     }
     Ok(L4::default())
@@ -172,6 +186,8 @@ pub fn checksum_offset<F: Ip>(protocol: u8) -> Option<usize> {
         _ => None,
     }
 }
+
+const _: () = assert!(size_of::<L4>() == 6);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 pub mod arp;
 /// The Internet checksum, whole and incremental.
 pub mod checksum;
+/// The checksum of SCTP.
+pub mod crc32c;
 /// Ethernet II and IEEE 802.1Q.
 pub mod ethernet;
 /// What stages need of an IP header, for both families.
@@ -10,10 +12,12 @@ pub mod ip;
 mod ipv4;
 /// IPv6 headers and their extensions.
 mod ipv6;
-/// TCP, UDP and ICMP: what identifies a flow.
+/// TCP, UDP, SCTP and ICMP: what identifies a flow.
 pub mod l4;
 /// Neighbor Discovery messages.
 pub mod nd;
+/// SCTP: what its chunks say of an association.
+pub mod sctp;
 /// VXLAN headers.
 pub mod vxlan;
 

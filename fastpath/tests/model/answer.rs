@@ -4,7 +4,7 @@ use super::judge::is_martian;
 use super::oracle::{Emit, Ingress, Oracle};
 use super::parse::{self, Kind, Packet, Part};
 use super::wire::{self, ACK, FIN, Header, RST, SYN, Segment};
-use super::world::TCP;
+use super::world::{SCTP, TCP};
 use std::net::IpAddr;
 
 impl Oracle {
@@ -52,6 +52,9 @@ impl Oracle {
     pub(super) fn refuse(&mut self, data: &[u8], packet: &Packet, _from: Ingress) {
         if packet.kind == Kind::Tcp {
             return self.reset(data, packet);
+        }
+        if packet.kind == Kind::Sctp {
+            return self.abort(data, packet);
         }
         let (kind, code) = if packet.tuple.src.is_ipv4() { (3, 3) } else { (1, 4) };
         self.answer_error(data, packet, Some(packet.tuple.dst), (kind, code, 0));
@@ -112,6 +115,31 @@ impl Oracle {
         };
         let segment = wire::tcp(&tuple.dst, &tuple.src, &reset);
         self.originate(wire::ip_packet(&Header::new(tuple.dst, tuple.src, TCP), &segment));
+    }
+
+    /// What RFC 9260 section 8.4 answers to a packet of no association, but for
+    /// HEARTBEAT, which may be another path's.
+    fn abort(&mut self, data: &[u8], packet: &Packet) {
+        let tuple = &packet.tuple;
+        if is_martian(&tuple.src) || tuple.src.is_multicast() {
+            return;
+        }
+        let segment = &data[packet.l4..];
+        let number = |at: usize| {
+            segment
+                .get(at..at + 4)
+                .map_or(0, |tag| u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]]))
+        };
+        let (kind, flags, tag) = match packet.chunk {
+            4 | 5 | 6 | 9 | 11 | 14 => return,
+            1 if number(16) == 0 => return,
+            1 => (6, 0, number(16)),
+            8 => (14, 1, number(4)),
+            _ => (6, 1, number(4)),
+        };
+        let chunk = (kind, flags, Vec::new());
+        let segment = wire::sctp(tuple.dst_port, tuple.src_port, tag, &[chunk]);
+        self.originate(wire::ip_packet(&Header::new(tuple.dst, tuple.src, SCTP), &segment));
     }
 
     pub(super) fn answer_echo(&mut self, data: &[u8], packet: &Packet) {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 #[derive(Clone, Debug)]
 pub enum Track {
     Tcp(TcpTrack),
+    Sctp(SctpTrack),
     Udp { answered: bool },
     Icmp,
     Generic,
@@ -26,6 +27,17 @@ pub struct TcpTrack {
     fin_acked: [bool; 2],
 }
 
+/// The life of an SCTP association as seen from the middle.
+#[derive(Clone, Debug, Default)]
+pub struct SctpTrack {
+    /// The handshake so far: INIT, COOKIE ECHO, done.
+    opening: u8,
+    /// A shutdown was asked for.
+    closing: bool,
+    /// Aborted, or shut down.
+    closed: bool,
+}
+
 impl Track {
     /// The state that a flow begins in.
     pub fn begin(packet: &Packet) -> Self {
@@ -38,21 +50,28 @@ impl Track {
                     ..TcpTrack::default()
                 })
             }
+            Kind::Sctp => Track::Sctp(SctpTrack {
+                opening: if packet.chunk == 1 { 0 } else { 2 },
+                closing: [7, 8].contains(&packet.chunk),
+                closed: [6, 14].contains(&packet.chunk),
+            }),
             Kind::Udp => Track::Udp { answered: false },
             Kind::EchoRequest | Kind::EchoReply => Track::Icmp,
             _ => Track::Generic,
         }
     }
 
-    /// True when a SYN of the client begins another connection.
+    /// True when a SYN or INIT of the client begins another connection.
     pub fn is_over(&self) -> bool {
-        matches!(self.label(), "time_wait" | "close" | "last_ack")
+        let over = ["time_wait", "close", "last_ack", "sctp_closed", "sctp_shutdown"];
+        over.contains(&self.label())
     }
 
     /// Follows a packet from side 0 (client) or 1.
     pub fn follow(&mut self, packet: &Packet, side: usize) {
         match self {
             Track::Tcp(tcp) => tcp.follow(packet.flags, side),
+            Track::Sctp(sctp) => sctp.follow(packet.chunk, side),
             Track::Udp { answered } => *answered |= side == 1,
             Track::Icmp | Track::Generic => {}
         }
@@ -62,6 +81,7 @@ impl Track {
     pub fn label(&self) -> &'static str {
         match self {
             Track::Tcp(tcp) => tcp.label(),
+            Track::Sctp(sctp) => sctp.label(),
             Track::Udp { answered: false } => "udp_new",
             Track::Udp { answered: true } => "udp_stream",
             Track::Icmp => "icmp",
@@ -70,19 +90,56 @@ impl Track {
     }
 
     /// Milliseconds without a packet until a flow in this state expires: the
-    /// kernel's defaults, as kube-proxy sets them.
+    /// kernel's defaults, as kube-proxy sets them; of SCTP's handshakes and
+    /// shutdowns RTO.Max (RFC 9260 section 16).
     pub fn timeout_ms(&self) -> u64 {
         let seconds = match self.label() {
             "syn_sent" | "fin_wait" | "time_wait" | "udp_stream" => 120,
-            "syn_recv" => 60,
+            "syn_recv" | "sctp_init" | "sctp_cookie" | "sctp_shutdown" => 60,
+            "sctp_established" => 432_000,
             "established" => 86_400,
             "close_wait" => 3_600,
-            "close" => 10,
+            "close" | "sctp_closed" => 10,
             "generic" => 600,
             // last_ack, udp_new, icmp
             _ => 30,
         };
         seconds * 1_000
+    }
+}
+
+impl SctpTrack {
+    fn follow(&mut self, chunk: u8, side: usize) {
+        let (is_heartbeat, is_data) = ([4, 5].contains(&chunk), chunk == 0);
+        if [6, 14].contains(&chunk) {
+            self.closed = true;
+        } else if self.closed {
+            // Whoever goes on did not believe the end.
+            if is_heartbeat || is_data {
+                *self = SctpTrack { opening: 2, ..SctpTrack::default() };
+            }
+        } else if self.opening < 2 {
+            if chunk == 10 {
+                self.opening = 1;
+            }
+            if chunk == 11 && side == 1 {
+                self.opening = 2;
+            }
+        } else if [7, 8].contains(&chunk) {
+            self.closing = true;
+        } else if is_heartbeat {
+            self.closing = false;
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match (self.closed, self.opening, self.closing) {
+            (true, ..) => "sctp_closed",
+            (_, 0, _) => "sctp_init",
+            (_, 1, _) => "sctp_cookie",
+            (.., true) => "sctp_shutdown",
+            (.., false) => "sctp_established",
+        }
     }
 }
 
@@ -176,7 +233,7 @@ impl Flow {
         let answered = self.seen_ms[1].is_some();
         match self.track.label() {
             // Linux, `nf_conntrack_tcp_timeout_unacknowledged`.
-            "established" if !answered => 300_000,
+            "established" | "sctp_established" if !answered => 300_000,
             _ => self.track.timeout_ms(),
         }
     }

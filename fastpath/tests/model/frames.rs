@@ -3,7 +3,7 @@
 use super::ops::{L4, LinkKind, Mutation, MutationKind, Shape, Twist, WayIn};
 use super::parse::Tuple;
 use super::wire::{self, Header, Segment, Tunnel};
-use super::world::{CLUSTER, Mac, Network, TCP, Target, UDP, UPLINK, World, host};
+use super::world::{CLUSTER, Mac, Network, SCTP, TCP, Target, UDP, UPLINK, World, host};
 use std::net::IpAddr;
 
 /// The MAC of a neighbor with an address, after so many changes.
@@ -148,6 +148,21 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
         L4::Udp { checksum, .. } => {
             let (from, to) = ((&src, tuple.src_port), (&dst, tuple.dst_port));
             (UDP, wire::udp(from, to, checksum, &payload))
+        }
+        L4::Sctp { chunk, checksum, .. } => {
+            // A tag, then anything; what may stand with data at times does.
+            let alone = [1, 2, 14].contains(&chunk);
+            let mut value = vec![1, 2, 3, 4];
+            if alone {
+                value.extend_from_slice(&payload);
+            }
+            let mut chunks = vec![(chunk, 0, value)];
+            if !alone && !payload.is_empty() {
+                chunks.insert(payload.len() % 2, (0, 3, payload));
+            }
+            let mut segment = wire::sctp(tuple.src_port, tuple.dst_port, 0x0102_0304, &chunks);
+            segment[8] ^= u8::from(!checksum);
+            (SCTP, segment)
         }
         L4::Echo { request, id, zero } => {
             let kind = match (request, src.is_ipv4()) {

@@ -5,7 +5,7 @@ use super::flows::{Flow, Track, Translation};
 use super::oracle::{Choices, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple};
 use super::wire::{self, ACK, SYN};
-use super::world::{Backend, Health, Own, TCP, World, family, octets};
+use super::world::{Backend, Health, Own, SCTP, TCP, UDP, World, family, octets};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
 
@@ -39,8 +39,8 @@ impl Oracle {
     }
 
     /// A packet follows its flow. False when there is no flow (any more): it
-    /// may not go on, or this is the SYN of another connection on the tuple of
-    /// one that is over.
+    /// may not go on, or this begins another connection on the tuple of one that
+    /// is over.
     fn follow(
         &mut self,
         data: &[u8],
@@ -67,8 +67,15 @@ impl Oracle {
                 return true;
             }
         };
-        let is_syn = packet.kind == Kind::Tcp && packet.flags & (SYN | ACK) == SYN;
-        if side == 0 && is_syn && self.flows.get(id).track.is_over() {
+        let changes_ports = {
+            let to = self.flows.get(id).translation(side);
+            (to.src_port, to.dst_port) != (packet.tuple.src_port, packet.tuple.dst_port)
+        };
+        if packet.kind == Kind::Sctp && changes_ports && !wire::has_right_crc(&data[packet.l4..]) {
+            self.drop(DropReason::BadSctpChecksum);
+            return true;
+        }
+        if side == 0 && begins(packet) && self.flows.get(id).track.is_over() {
             self.end(id);
             return false;
         }
@@ -170,7 +177,14 @@ impl Oracle {
             }
             return self.pass(data, packet, ingress);
         }
-        let service = match self.destination(packet) {
+        let destination = self.destination(packet);
+        if packet.kind == Kind::Sctp
+            && matches!(destination, Destination::Service { .. } | Destination::Refused(_))
+            && !wire::has_right_crc(&data[packet.l4..])
+        {
+            return self.drop(DropReason::BadSctpChecksum);
+        }
+        let service = match destination {
             Destination::Dropped(reason) => return self.drop(reason),
             Destination::Refused(reason) => {
                 self.refuse(&data, packet, ingress);
@@ -178,7 +192,7 @@ impl Oracle {
             }
             Destination::Here => return self.answer_echo(&data, packet),
             Destination::Service { .. }
-                if packet.kind == Kind::Tcp && packet.flags & (SYN | ACK) != SYN =>
+                if [Kind::Tcp, Kind::Sctp].contains(&packet.kind) && !begins(packet) =>
             {
                 self.refuse(&data, packet, ingress);
                 return self.drop(DropReason::NoConnection);
@@ -329,7 +343,7 @@ impl Oracle {
 
     fn destination(&self, packet: &Packet) -> Destination {
         let tuple = &packet.tuple;
-        let is_port = matches!(packet.kind, Kind::Tcp | Kind::Udp);
+        let is_port = matches!(packet.kind, Kind::Tcp | Kind::Udp | Kind::Sctp);
         let frontend = self.world.frontends.get(&(tuple.dst, tuple.dst_port, tuple.protocol));
         if let Some(frontend) = frontend.filter(|_| is_port) {
             let rotation = self.world.rotation(frontend);
@@ -341,7 +355,7 @@ impl Oracle {
         let here = |unused| match packet.kind {
             Kind::EchoRequest => Destination::Here,
             Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
-            Kind::Tcp | Kind::Udp => Destination::Refused(unused),
+            Kind::Tcp | Kind::Udp | Kind::Sctp => Destination::Refused(unused),
             _ => Destination::Dropped(unused),
         };
         if self.world.vips.contains_key(&tuple.dst) {
@@ -354,7 +368,7 @@ impl Oracle {
             Some(Own::Snat) => match packet.kind {
                 Kind::EchoRequest => Destination::Here,
                 Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
-                Kind::Tcp => Destination::Refused(DropReason::NoConnection),
+                Kind::Tcp | Kind::Sctp => Destination::Refused(DropReason::NoConnection),
                 _ => Destination::Dropped(DropReason::NoSnatFlow),
             },
         }
@@ -421,11 +435,20 @@ pub(super) fn is_served(
     let serves = match backend.map(|backend| world.health[backend as usize]) {
         None => !is_vip,
         Some(Health::Ready | Health::Draining) => is_vip,
-        // TCP stays while the endpoint is known.
-        Some(Health::NotReady) => is_vip && tuples[0].protocol == TCP,
+        // TCP and SCTP stay while the endpoint is known.
+        Some(Health::NotReady) => is_vip && tuples[0].protocol != UDP,
         Some(Health::Gone) => false,
     };
     serves && tuples.iter().all(|tuple| compile::owner(world, tuple) == worker)
+}
+
+/// True for what begins a connection: a SYN, an INIT.
+fn begins(packet: &Packet) -> bool {
+    match packet.kind {
+        Kind::Tcp => packet.flags & (SYN | ACK) == SYN,
+        Kind::Sctp => packet.chunk == 1,
+        _ => false,
+    }
 }
 
 /// Offset of the value of a segment's first MSS option.
@@ -485,6 +508,10 @@ fn translate(data: &mut [u8], packet: &Packet, to: &Translation) -> bool {
         segment[2..4].copy_from_slice(&to.dst_port.to_be_bytes());
         if let Some(before) = before {
             wire::set_checksum(&to.src, &to.dst, tuple.protocol, segment, before);
+        }
+        if tuple.protocol == SCTP && (to.src_port, to.dst_port) != (tuple.src_port, tuple.dst_port)
+        {
+            wire::set_crc(segment);
         }
     }
     if tuple.src.is_ipv4() {

@@ -4,7 +4,7 @@
 use super::parse::Tuple;
 use super::random::Random;
 use super::wire::{ACK, FIN, RST, SYN};
-use super::world::{Network, TCP, UDP};
+use super::world::{Network, SCTP, TCP, UDP};
 use std::fmt;
 
 /// One operation. Numbers that choose among things that exist are taken modulo
@@ -42,6 +42,14 @@ pub enum L4 {
     Udp {
         src_port: u16,
         dst_port: u16,
+        checksum: bool,
+    },
+    Sctp {
+        src_port: u16,
+        dst_port: u16,
+        /// Type of the chunk that matters.
+        chunk: u8,
+        /// Whether the checksum is right.
         checksum: bool,
     },
     /// `zero`: identifier, sequence number and payload are all 0.
@@ -272,8 +280,10 @@ const CLIENTS: &[(Network, u8)] = &[
 const FRONTENDS: &[(Network, u8, u8, u16)] = &[
     (Network::Services, 10, TCP, 80),
     (Network::Services, 10, UDP, 53),
+    (Network::Services, 10, SCTP, 80),
     (Network::Uplink, 100, TCP, 80),
     (Network::Uplink, 100, UDP, 53),
+    (Network::Uplink, 100, SCTP, 80),
     (Network::Uplink, 100, TCP, 443),
     (Network::Services, 11, TCP, 80),
     (Network::Services, 11, TCP, 81),
@@ -333,11 +343,16 @@ fn to_service(random: &mut Random, queue: u8, v6: bool) -> Op {
     let (network, host, protocol, port) = random.of(FRONTENDS);
     let dst_port = if random.one_in(12) { 9 } else { port };
     let src_port = 1024 + random.below(8) as u16;
-    let l4 = if protocol == TCP {
-        let flags = if random.one_in(8) { tcp_flags(random) } else { SYN };
-        L4::Tcp { src_port, dst_port, flags }
-    } else {
-        L4::Udp { src_port, dst_port, checksum: !random.one_in(4) }
+    let l4 = match protocol {
+        TCP => {
+            let flags = if random.one_in(8) { tcp_flags(random) } else { SYN };
+            L4::Tcp { src_port, dst_port, flags }
+        }
+        SCTP => {
+            let chunk = if random.one_in(6) { random.below(16) as u8 } else { 1 };
+            L4::Sctp { src_port, dst_port, chunk, checksum: !random.one_in(10) }
+        }
+        _ => L4::Udp { src_port, dst_port, checksum: !random.one_in(4) },
     };
     let from = random.of(CLIENTS);
     Op::Packet { queue, v6, from, to: (network, host), l4, shape: shape(random) }
@@ -360,7 +375,13 @@ fn anything(random: &mut Random, queue: u8, v6: bool) -> Op {
     let src_port = 2000 + random.below(6) as u16;
     let dst_port = random.of(&[80, 53, 443, 8080, 40_001, 40_100]);
     let l4 = match random.below(10) {
-        0..3 => L4::Tcp { src_port, dst_port, flags: tcp_flags(random) },
+        0..2 => L4::Tcp { src_port, dst_port, flags: tcp_flags(random) },
+        2 => L4::Sctp {
+            src_port,
+            dst_port,
+            chunk: random.below(16) as u8,
+            checksum: !random.one_in(4),
+        },
         3..5 => L4::Udp { src_port, dst_port, checksum: random.one_in(2) },
         5..7 => L4::Echo {
             request: !random.one_in(4),
@@ -385,6 +406,26 @@ fn tcp_flags(random: &mut Random) -> u8 {
         _ => random.next() as u8,
     }
 }
+
+/// The chunk type that stands for TCP flags in a packet of an association.
+pub fn chunk_of(flags: u8, side: u8) -> u8 {
+    match (flags, side % 2) {
+        (SYN, _) => 1,
+        // The cookie goes there and back.
+        (SYN_ACK, 0) => 10,
+        (SYN_ACK, _) => 11,
+        (ACK, _) => 0,
+        (FIN_ACK, 0) => 7,
+        (FIN_ACK, _) => 8,
+        (RST, _) => 6,
+        (RST_ACK, _) => 14,
+        _ => flags % 16,
+    }
+}
+
+const SYN_ACK: u8 = SYN | ACK;
+const FIN_ACK: u8 = FIN | ACK;
+const RST_ACK: u8 = RST | ACK;
 
 fn shape(random: &mut Random) -> Shape {
     let payload = match random.below(12) {

@@ -2,7 +2,7 @@
 //! none.
 
 use super::wire::{be16, sum};
-use super::world::{Mac, TCP, UDP};
+use super::world::{Mac, SCTP, TCP, UDP};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ use std::net::IpAddr;
 pub enum Kind {
     Tcp,
     Udp,
+    Sctp,
     EchoRequest,
     EchoReply,
     IcmpError,
@@ -49,6 +50,8 @@ pub struct Packet {
     pub dont_fragment: bool,
     pub kind: Kind,
     pub flags: u8,
+    /// Of SCTP: the chunk type that says most of the association.
+    pub chunk: u8,
     /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
     /// packet's other end.
     pub about: Option<Tuple>,
@@ -122,6 +125,7 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: flags & 0x4000 != 0,
         kind: Kind::Other,
         flags: 0,
+        chunk: 0,
         about: None,
     };
     transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
@@ -210,13 +214,14 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: true,
         kind: Kind::Other,
         flags: 0,
+        chunk: 0,
         about: None,
     };
     transport(&mut packet, &data[l4..len], offset)?;
     Ok(packet)
 }
 
-/// What an error quotes, if it has ports: TCP or UDP, the first part, right
+/// What an error quotes, if it has ports: TCP, UDP or SCTP, the first part, right
 /// behind the IP header or its options.
 fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
     let version = quote.first()? >> 4;
@@ -228,7 +233,8 @@ fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
     if v4 && be16(quote, 6) & 0x1fff != 0 {
         return None;
     }
-    let protocol = Some(quote[protocol_at]).filter(|protocol| [TCP, UDP].contains(protocol))?;
+    let protocol =
+        Some(quote[protocol_at]).filter(|protocol| [TCP, UDP, SCTP].contains(protocol))?;
     let address = |at: usize| match v4 {
         true => IpAddr::from(<[u8; 4]>::try_from(&quote[at..at + 4]).expect("four bytes")),
         false => IpAddr::from(<[u8; 16]>::try_from(&quote[at..at + 16]).expect("sixteen bytes")),
@@ -244,8 +250,8 @@ fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
 
 fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropReason> {
     if packet.part == Part::Later {
-        // Over the TCP header that another fragment has (RFC 1858).
-        let is_over = packet.tuple.protocol == TCP && offset == 8;
+        // Over the header or first chunk that another fragment has (RFC 1858).
+        let is_over = [TCP, SCTP].contains(&packet.tuple.protocol) && offset == 8;
         return if is_over { Err(DropReason::TinyFragment) } else { Ok(()) };
     }
     let v4 = packet.tuple.src.is_ipv4();
@@ -279,6 +285,17 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
             packet.tuple.src_port = be16(data, 0);
             packet.tuple.dst_port = be16(data, 2);
         }
+        SCTP => {
+            if data.len() < 16 {
+                return Err(if whole { DropReason::BadL4Header } else { DropReason::TinyFragment });
+            }
+            (packet.tuple.src_port, packet.tuple.dst_port) = (be16(data, 0), be16(data, 2));
+            if packet.tuple.src_port == 0 || packet.tuple.dst_port == 0 {
+                return Err(DropReason::BadL4Header);
+            }
+            packet.kind = Kind::Sctp;
+            packet.chunk = most_telling(&chunks(&data[12..], whole)?)?;
+        }
         protocol if protocol == if v4 { 1 } else { 58 } => {
             if data.len() < 8 {
                 return Err(DropReason::BadL4Header);
@@ -300,4 +317,30 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
         _ => {}
     }
     Ok(())
+}
+
+/// The types of the first eight chunks. Only what is whole must hold them whole.
+fn chunks(data: &[u8], whole: bool) -> Result<Vec<u8>, DropReason> {
+    let (mut types, mut at) = (Vec::new(), 0);
+    while types.len() < 8 && at + 4 <= data.len() {
+        let len = usize::from(be16(data, at + 2));
+        if len < 4 || whole && at + len > data.len() {
+            return Err(DropReason::BadL4Header);
+        }
+        types.push(data[at]);
+        at += len.div_ceil(4) * 4;
+    }
+    Ok(types)
+}
+
+/// Of some chunk types, the one that says most. INIT, its answer and SHUTDOWN
+/// COMPLETE come alone (RFC 9260 section 6.10).
+fn most_telling(types: &[u8]) -> Result<u8, DropReason> {
+    if types.len() > 1 && types.iter().any(|kind| [1, 2, 14].contains(kind)) {
+        return Err(DropReason::BadL4Header);
+    }
+    // ABORT, those three, SHUTDOWN ACK, SHUTDOWN, COOKIE ECHO, COOKIE ACK,
+    // ERROR, HEARTBEAT and its answer; else what carries data.
+    let by_weight = [6, 14, 2, 1, 8, 7, 10, 11, 9, 4, 5];
+    Ok(by_weight.into_iter().find(|kind| types.contains(kind)).unwrap_or(0))
 }

@@ -6,12 +6,12 @@ use super::flows::{Flow, Translation};
 use super::frames::{self, answer};
 use super::hosts::Hosts;
 use super::judge::is_served;
-use super::ops::{Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
+use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
 use super::oracle::{Choices, Ended, Oracle};
 use super::parse::Tuple;
 use super::subject::{FlowView, Subject};
 use super::wire::{ACK, SYN};
-use super::world::{Health, Network, TCP, Target, UDP, UPLINK, Variant, World, host, router};
+use super::world::{Health, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host, router};
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
 use std::collections::BTreeSet;
@@ -103,6 +103,7 @@ impl Run {
                 let (src_port, dst_port, protocol) = match *l4 {
                     L4::Tcp { src_port, dst_port, .. } => (src_port, dst_port, TCP),
                     L4::Udp { src_port, dst_port, .. } => (src_port, dst_port, UDP),
+                    L4::Sctp { src_port, dst_port, .. } => (src_port, dst_port, SCTP),
                     _ => (0, 0, 0),
                 };
                 let (src, dst) = (host(*v6, from.0, from.1), host(*v6, to.0, to.1));
@@ -153,6 +154,9 @@ impl Run {
         let l4 = match tuple.protocol {
             TCP => L4::Tcp { src_port, dst_port, flags },
             UDP => L4::Udp { src_port, dst_port, checksum: true },
+            SCTP => {
+                L4::Sctp { src_port, dst_port, chunk: ops::chunk_of(flags, side), checksum: true }
+            }
             1 | 58 => L4::Echo { request: side.is_multiple_of(2), id: src_port, zero: false },
             protocol => L4::Other { protocol },
         };
@@ -171,6 +175,7 @@ impl Run {
         let src_port = client.src_port;
         let l4 = match protocol {
             TCP => L4::Tcp { src_port, dst_port, flags: SYN },
+            SCTP => L4::Sctp { src_port, dst_port, chunk: 1, checksum: true },
             _ => L4::Udp { src_port, dst_port, checksum: true },
         };
         let tuple = Tuple { src: client.src, dst, src_port, dst_port, protocol };
@@ -326,6 +331,7 @@ impl Run {
                     world.add_vip(vip, network == Network::Uplink);
                     world.add_frontend(vip, 80, TCP, &[0, 1, 2, place % 20]);
                     world.add_frontend(vip, 53, UDP, &[7]);
+                    world.add_frontend(vip, 80, SCTP, &[2, place % 20]);
                 }
             }
             Change::DefaultRoute(on) => {

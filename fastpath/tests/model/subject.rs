@@ -18,7 +18,7 @@ use std::sync::Arc;
 const FRAMES: usize = 4096;
 const PORTS: u8 = 3;
 /// Services that have counters of their own.
-const SERVICES: usize = 256;
+const SERVICES: usize = 512;
 /// Polls after which a worker that still finds work is stuck.
 const POLLS_MAX: usize = 200;
 

@@ -11,6 +11,31 @@ pub const SYN: u8 = 0x02;
 pub const RST: u8 = 0x04;
 pub const ACK: u8 = 0x10;
 
+/// The CRC32c of an SCTP packet, its checksum field taken as zero, bit by bit
+/// and as it stands in the field (RFC 9260 appendix A).
+fn crc(packet: &[u8]) -> [u8; 4] {
+    let mut register = u32::MAX;
+    for (at, byte) in packet.iter().enumerate() {
+        let byte = if (8..12).contains(&at) { 0 } else { *byte };
+        for bit in 0..8 {
+            let out = (register ^ u32::from(byte >> bit)) & 1;
+            register = (register >> 1) ^ (out * 0x82f6_3b78);
+        }
+    }
+    (!register).to_le_bytes()
+}
+
+/// Whether an SCTP packet has the right checksum.
+pub fn has_right_crc(packet: &[u8]) -> bool {
+    packet[8..12] == crc(packet)
+}
+
+/// Computes an SCTP packet's checksum anew.
+pub fn set_crc(packet: &mut [u8]) {
+    let crc = crc(packet);
+    packet[8..12].copy_from_slice(&crc);
+}
+
 /// The ones' complement sum of parts that follow each other (RFC 1071); all but
 /// the last have an even length.
 pub fn sum(parts: &[&[u8]]) -> u16 {
@@ -226,6 +251,23 @@ pub fn udp(src: (&IpAddr, u16), dst: (&IpAddr, u16), checksum: bool, payload: &[
     if checksum {
         set_checksum(src.0, dst.0, UDP, &mut out, 0xffff);
     }
+    out
+}
+
+/// An SCTP packet of (type, flags, value) chunks, with its checksum.
+pub fn sctp(src_port: u16, dst_port: u16, tag: u32, chunks: &[(u8, u8, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&src_port.to_be_bytes());
+    out.extend_from_slice(&dst_port.to_be_bytes());
+    out.extend_from_slice(&tag.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    for (kind, flags, value) in chunks {
+        out.extend_from_slice(&[*kind, *flags]);
+        out.extend_from_slice(&((4 + value.len()) as u16).to_be_bytes());
+        out.extend_from_slice(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+    set_crc(&mut out);
     out
 }
 
