@@ -138,6 +138,31 @@ fn icmp_errors_agree_with_an_independent_parser() {
     assert_eq!(icmp.icmp_type(), wanted);
 }
 
+/// etherparse knows no SCTP: these two are Scapy's.
+#[test]
+fn sctp_agrees_with_an_independent_implementation() {
+    for (line, packet) in [
+        (
+            "ip 10.0.0.1 > 10.0.0.2 / sctp 40000 > 3868 \
+             / chunk init tag 0x11223344 value 0x0001a000000affff00000001",
+            "4500003400000000408466440a0000010a000002\
+             9c400f1c0000000048ba914a\
+             01000014112233440001a000000affff00000001",
+        ),
+        (
+            "ip 10.0.0.1 > 10.0.0.2 / sctp 40000 > 3868 vtag 7 \
+             / chunk data flags 3 value 0x00000001000000000000000068656c6c6f",
+            "4500003800000000408466400a0000010a000002\
+             9c400f1c000000073026302a\
+             000300150000000100000000000000006865 6c6c6f000000",
+        ),
+    ] {
+        let digits: Vec<char> = packet.chars().filter(|c| !c.is_whitespace()).collect();
+        let hex: String = frame(line)[14..].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, digits.into_iter().collect::<String>(), "{line}");
+    }
+}
+
 #[test]
 fn canonical_lines_print_as_they_were_written() {
     for line in [
@@ -174,6 +199,11 @@ fn canonical_lines_print_as_they_were_written() {
         "ip 10.0.0.1 > 10.0.0.2 / icmp unreachable port \
          quoting ip 10.0.0.2 > 10.0.0.9 / udp 1 > 2 / data \"hello\"",
         "ip 10.0.0.1 > 10.0.0.2 / icmp type 5 code 1 rest 0xa000001 / data 28",
+        "ip 10.0.0.1 > 10.0.0.2 / sctp 40000 > 80 / chunk init tag 7",
+        "ip 10.0.0.1 > 10.0.0.2 / sctp 1 > 2 vtag 9 badsum(sctp) / chunk abort t",
+        "ip 10.0.0.1 > 10.0.0.2 / sctp 1 > 2 vtag 9 badsum(sctp)=0x00000001 / chunk 200 flags 0x3",
+        "ip6 fd00::1 > fd00::2 / sctp 1 > 2 vtag 9 / chunk sack / chunk data value 17 / chunk shutdown",
+        "ip 10.0.0.1 > 10.0.0.2 / sctp 1 > 2 / raw 0x00000003",
         "eth type 0x88cc / raw 0x0207",
         "raw 0x0102",
     ] {
@@ -255,7 +285,7 @@ fn errors_name_the_column_and_what_was_expected() {
         assert_eq!(error(line), message, "{line}");
     }
     assert!(
-        error("ip 1.1.1.1 > 2.2.2.2 / sctp 1 > 2")
+        error("ip 1.1.1.1 > 2.2.2.2 / dccp 1 > 2")
             .starts_with("column 24: expected a layer (eth, ")
     );
     assert!(

@@ -60,6 +60,29 @@ fn udp() -> BoxedStrategy<String> {
         .boxed()
 }
 
+fn sctp() -> BoxedStrategy<String> {
+    let value = prop_oneof![
+        Just(String::new()),
+        (0usize..100).prop_map(|n| format!(" value {n}")),
+        vec(any::<u8>(), 1..40).prop_map(|bytes| format!(" value {}", hex(bytes))),
+    ];
+    const TYPES: &[&str] =
+        &["data", "init", "init-ack", "sack", "abort t", "abort", "shutdown", "cookie-ack"];
+    let chunk = (prop::sample::select(TYPES), maybe("flags", 2..=u8::MAX), value).prop_map(
+        |(kind, flags, value)| match kind {
+            "abort t" => format!(" / chunk {kind}{value}"),
+            "init" | "init-ack" => format!(" / chunk {kind}{flags} tag 77{value}"),
+            _ => format!(" / chunk {kind}{flags}{value}"),
+        },
+    );
+    let ports = (any::<u16>(), any::<u16>());
+    (ports, maybe("vtag", any::<u32>()), flag("badsum"), vec(chunk, 1..4))
+        .prop_map(|((sport, dport), vtag, sum, chunks)| {
+            format!("sctp {sport} > {dport}{vtag}{sum}{}", chunks.concat())
+        })
+        .boxed()
+}
+
 fn echo(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     (prop::sample::select(words), maybe("id", any::<u16>()), maybe("seq", any::<u16>()), payload())
         .prop_map(|(word, id, seq, payload)| format!("{word}{id}{seq}{payload}"))
@@ -100,6 +123,8 @@ fn simple() -> BoxedStrategy<String> {
     prop_oneof![
         (ip_header(), tcp()).prop_map(|(ip, tcp)| format!("{ip} / {tcp}")),
         (ip_header(), udp()).prop_map(|(ip, udp)| format!("{ip} / {udp}")),
+        (ip_header(), sctp()).prop_map(|(ip, sctp)| format!("{ip} / {sctp}")),
+        (ip6_header(), sctp()).prop_map(|(ip, sctp)| format!("{ip} / {sctp}")),
         (ip_header(), echo(&["icmp echo", "icmp reply"]))
             .prop_map(|(ip, echo)| format!("{ip} / {echo}")),
         (ip6_header(), tcp()).prop_map(|(ip, tcp)| format!("{ip} / {tcp}")),
@@ -217,7 +242,7 @@ proptest! {
         words in vec(prop_oneof![
             "\\PC{0,8}",
             prop::sample::select(&[
-                "/", "quoting", "ip", "ip6", "tcp", "udp", "icmp", "unreachable", "port", ">", "*",
+                "/", "quoting", "ip", "ip6", "tcp", "udp", "sctp", "chunk", "init", "icmp", "unreachable", "port", ">", "*",
                 "$a", "!", "1..2", "10.0.0.1", "fd00::1", "80", "data", "raw", "0x00", "pad", "cut",
                 "badsum", "sum", "vxlan", "vni", "opts", "hbh", "frag6", "nd", "ns", "eth", "\"",
             ][..]).prop_map(str::to_owned),

@@ -103,7 +103,7 @@ fn the_sending_worker_and_the_macs_are_checked() {
 fn what_cannot_be_read_is_explained() {
     for (line, expected) in [
         ("sevrice 10.96.0.10:80/tcp -> x", "expected a step or a directive, found `sevrice"),
-        ("service 10.96.0.10:80 -> 10.0.0.1:80", "expected VIP:PORT/tcp or VIP:PORT/udp"),
+        ("service 10.96.0.10:80 -> 10.0.0.1:80", "expected VIP:PORT/tcp, /udp or /sctp"),
         ("backend 10.0.0.1:80 ready", "no service has 10.0.0.1:80"),
         ("route 10.0.0.0 blackhole", "expected a prefix such as 10.0.0.0/24, found `10.0.0.0`"),
         ("snat pool 10.0.0.9..10.0.0.1", "expected FIRST..LAST"),

@@ -58,7 +58,7 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
     Ok(true)
 }
 
-const STATES: [State; 12] = [
+const STATES: [State; 17] = [
     State::SynSent,
     State::SynRecv,
     State::Established,
@@ -67,6 +67,11 @@ const STATES: [State; 12] = [
     State::LastAck,
     State::TimeWait,
     State::Close,
+    State::SctpInit,
+    State::SctpCookie,
+    State::SctpEstablished,
+    State::SctpShutdown,
+    State::SctpClosed,
     State::UdpNew,
     State::UdpStream,
     State::Icmp,
@@ -170,11 +175,12 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn service_key(text: &str) -> Result<ServiceKey, String> {
-    let expected = || format!("expected VIP:PORT/tcp or VIP:PORT/udp, found `{text}`");
+    let expected = || format!("expected VIP:PORT/tcp, /udp or /sctp, found `{text}`");
     let (socket, protocol) = text.split_once('/').ok_or_else(expected)?;
     let protocol = match protocol {
         "tcp" => 6,
         "udp" => 17,
+        "sctp" => 132,
         _ => return Err(expected()),
     };
     let (addr, l4_port) = endpoint(socket).map_err(|_| expected())?;

@@ -6,7 +6,7 @@ use super::checksum::Ends;
 use super::error::{ParseError, Result};
 use super::layer::Layer;
 use super::literal;
-use super::protocols::{arp, data, eth, icmp, icmp6, ip, ip6, nd, tcp, udp, vxlan};
+use super::protocols::{arp, data, eth, icmp, icmp6, ip, ip6, nd, sctp, tcp, udp, vxlan};
 use super::schema::Kind;
 use super::value::{Mac, Term, Value};
 
@@ -63,6 +63,8 @@ pub(crate) fn build(layers: &[Layer], context: &Context<'_>) -> Result<Vec<u8>> 
         Kind::Frag6 => ip6::build_fragment(layer, rest, context),
         Kind::Tcp => tcp::build(layer, rest, context),
         Kind::Udp => udp::build(layer, rest, context),
+        Kind::Sctp => sctp::build(layer, rest, context),
+        Kind::Chunk => sctp::build_chunk(layer, rest, context),
         Kind::Vxlan => vxlan::build(layer, rest, context),
         Kind::IcmpEcho
         | Kind::IcmpReply

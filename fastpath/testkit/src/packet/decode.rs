@@ -5,8 +5,8 @@ use super::checksum::Ends;
 use super::grammar::LAYERS_MAX;
 use super::layer::{Layer, Note};
 use super::protocols::{
-    arp, data, eth, ether_type, ether_type_of, icmp, icmp6, ip, ip6, protocol, protocol_of, tcp,
-    udp, vxlan,
+    arp, data, eth, ether_type, ether_type_of, icmp, icmp6, ip, ip6, protocol, protocol_of, sctp,
+    tcp, udp, vxlan,
 };
 use super::schema::Kind;
 use super::value::{Mac, Value};
@@ -19,6 +19,8 @@ pub(crate) enum Next {
     EtherType(u16),
     Protocol(u8),
     Vxlan,
+    /// A chunk of SCTP.
+    Chunk,
     /// Payload, understood as such.
     Payload,
     Unknown,
@@ -123,6 +125,8 @@ impl<'a> Walk<'a> {
             Next::EtherType(ether_type::IP6) | Next::Protocol(protocol::IP6) => ip6::decode(self),
             Next::Protocol(protocol::TCP) => tcp::decode(self),
             Next::Protocol(protocol::UDP) => udp::decode(self),
+            Next::Protocol(protocol::SCTP) => sctp::decode(self),
+            Next::Chunk => sctp::decode_chunk(self),
             Next::Protocol(protocol::ICMP) if !v6 => icmp::decode(self),
             Next::Protocol(protocol::ICMP6) if v6 => icmp6::decode(self),
             Next::Protocol(protocol::FRAGMENT) if v6 => ip6::decode_fragment(self),

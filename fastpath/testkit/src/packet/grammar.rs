@@ -170,7 +170,7 @@ fn parse_sum<'a>(
     rest: &mut Tokens<'a, '_>,
     end: usize,
 ) -> Result<Option<Term>> {
-    let sixteen = super::schema::HEX16;
+    let width = if name == "sctp" { super::schema::HEX32 } else { super::schema::HEX16 };
     let wrong = |column, message: String| ParseError::new(column, message);
     let sum = match token.text {
         "nosum" if name == "udp" => Sum::Absent,
@@ -179,8 +179,8 @@ fn parse_sum<'a>(
             if value.text == "*" {
                 return Ok(Some(Term::Any));
             }
-            match literal::read(value.text, sixteen).map_err(|m| wrong(value.column, m))? {
-                Value::Num(n) => Sum::Is(n as u16),
+            match literal::read(value.text, width).map_err(|m| wrong(value.column, m))? {
+                Value::Num(n) => Sum::Is(n as u32),
                 _ => return Ok(None),
             }
         }
@@ -193,8 +193,8 @@ fn parse_sum<'a>(
             }
             match value {
                 "" => Sum::Bad(None),
-                value => match literal::read(value, sixteen).map_err(|m| wrong(token.column, m))? {
-                    Value::Num(n) => Sum::Bad(Some(n as u16)),
+                value => match literal::read(value, width).map_err(|m| wrong(token.column, m))? {
+                    Value::Num(n) => Sum::Bad(Some(n as u32)),
                     _ => Sum::Bad(None),
                 },
             }

@@ -138,8 +138,17 @@ impl Layer {
 
     /// The checksum to put into the packet, given the right one.
     pub(crate) fn sum(&self, right: u16) -> u16 {
+        self.written_sum(right.into(), super::checksum::bad(right).into()) as u16
+    }
+
+    /// [`Layer::sum`] of 32 bits.
+    pub(crate) fn sum32(&self, right: u32) -> u32 {
+        self.written_sum(right, super::crc32c::bad(right))
+    }
+
+    fn written_sum(&self, right: u32, bad: u32) -> u32 {
         match self.value("sum") {
-            Some(Value::Sum(Sum::Bad(None))) => super::checksum::bad(right),
+            Some(Value::Sum(Sum::Bad(None))) => bad,
             Some(Value::Sum(Sum::Bad(Some(value)) | Sum::Is(value))) => *value,
             Some(Value::Sum(Sum::Absent)) => 0,
             _ => right,
@@ -151,11 +160,24 @@ impl Layer {
     pub(crate) fn push_sum(&mut self, found: u16, right: u16, complete: bool) {
         let same = |a: u16, b: u16| a == b || (a == 0 && b == 0xffff) || (a == 0xffff && b == 0);
         let (sum, note) = if found == right {
-            (Sum::Is(found), Note::Implied)
+            (Sum::Is(found.into()), Note::Implied)
         } else if same(found, right) || !complete {
+            (Sum::Is(found.into()), Note::Plain)
+        } else {
+            let unusual = (found != super::checksum::bad(right)).then_some(found.into());
+            (Sum::Bad(unusual), Note::Wrong)
+        };
+        self.push("sum", Value::Sum(sum), note);
+    }
+
+    /// [`Layer::push_sum`] of 32 bits.
+    pub(crate) fn push_sum32(&mut self, found: u32, right: u32, complete: bool) {
+        let (sum, note) = if found == right {
+            (Sum::Is(found), Note::Implied)
+        } else if !complete {
             (Sum::Is(found), Note::Plain)
         } else {
-            let unusual = (found != super::checksum::bad(right)).then_some(found);
+            let unusual = (found != super::crc32c::bad(right)).then_some(found);
             (Sum::Bad(unusual), Note::Wrong)
         };
         self.push("sum", Value::Sum(sum), note);

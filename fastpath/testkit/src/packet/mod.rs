@@ -5,6 +5,7 @@
 mod bindings;
 mod build;
 mod checksum;
+mod crc32c;
 mod decode;
 mod error;
 mod families;

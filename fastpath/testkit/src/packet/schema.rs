@@ -18,6 +18,9 @@ pub(crate) enum Kind {
     Frag6,
     Tcp,
     Udp,
+    Sctp,
+    /// A chunk of SCTP.
+    Chunk,
     Vxlan,
     IcmpEcho,
     IcmpReply,
@@ -203,6 +206,8 @@ pub(crate) static SCHEMAS: &[&Schema] = &[
     &protocols::ip6::FRAGMENT,
     &protocols::tcp::TCP,
     &protocols::udp::UDP,
+    &protocols::sctp::SCTP,
+    &protocols::sctp::CHUNK,
     &protocols::vxlan::VXLAN,
     &protocols::icmp::ECHO,
     &protocols::icmp::REPLY,

@@ -92,10 +92,11 @@ fn is_silent(layer: &Layer, spec: &Spec) -> bool {
 }
 
 fn print_sum(name: &str, sum: Sum) -> String {
+    let width = if name == "sctp" { 10 } else { 6 };
     match sum {
         Sum::Bad(None) => format!("badsum({name})"),
-        Sum::Bad(Some(value)) => format!("badsum({name})={value:#06x}"),
-        Sum::Is(value) => format!("sum {value:#06x}"),
+        Sum::Bad(Some(value)) => format!("badsum({name})={value:#0width$x}"),
+        Sum::Is(value) => format!("sum {value:#0width$x}"),
         Sum::Absent => "nosum".to_owned(),
     }
 }

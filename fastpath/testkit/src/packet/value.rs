@@ -73,9 +73,9 @@ impl FromStr for Mac {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sum {
     /// `badsum`: wrong. `None` is the wrong value that the builder makes by itself.
-    Bad(Option<u16>),
+    Bad(Option<u32>),
     /// `sum 0x1234`: this value, right or not to be judged (first fragments, truncated quotes).
-    Is(u16),
+    Is(u32),
     /// `nosum`: UDP without a checksum.
     Absent,
 }

@@ -19,6 +19,9 @@ pub(crate) mod tcp;
 /// UDP.
 pub(crate) mod udp;
 
+/// SCTP.
+pub(crate) mod sctp;
+
 /// VXLAN.
 pub(crate) mod vxlan;
 
@@ -49,6 +52,7 @@ pub(crate) mod protocol {
     pub(crate) const ICMP6: u8 = 58;
     pub(crate) const NOTHING: u8 = 59;
     pub(crate) const DST_OPTIONS: u8 = 60;
+    pub(crate) const SCTP: u8 = 132;
     /// For experiments (RFC 3692): what payload right after an IP header is called.
     pub(crate) const EXPERIMENT: u8 = 253;
 }
@@ -80,6 +84,7 @@ pub(crate) fn protocol_of(next: Option<Kind>) -> u8 {
         None => protocol::NOTHING,
         Some(Kind::Tcp) => protocol::TCP,
         Some(Kind::Udp) => protocol::UDP,
+        Some(Kind::Sctp) => protocol::SCTP,
         Some(Kind::Ip) => protocol::IP,
         Some(Kind::Ip6) => protocol::IP6,
         Some(Kind::HopByHop) => protocol::HOP_BY_HOP,
