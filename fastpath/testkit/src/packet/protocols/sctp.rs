@@ -100,7 +100,8 @@ pub(crate) fn build_chunk(layer: &Layer, rest: &[Layer], context: &Context<'_>) 
         Some(written) => written as u16,
         None => u16::try_from(4 + value.len()).map_err(too_long)?,
     };
-    let flags = layer.num_or_zero("flags") | layer.num_or_zero("t") * T_BIT;
+    let t = layer.num_or_zero("t") * T_BIT;
+    let flags = layer.num_or_zero("flags") | t;
     let mut bytes = vec![chunk_type as u8, flags as u8];
     bytes.extend(len.to_be_bytes());
     bytes.extend(value);
