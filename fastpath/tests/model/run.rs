@@ -164,12 +164,16 @@ impl Run {
     }
 
     /// A connection from the client's end of some flow to a port of a VIP of
-    /// the same family: two such may meet at one endpoint.
+    /// the same family, three times out of four of the same protocol: two such may
+    /// meet at one endpoint.
     fn again(&mut self, queue: u8, flow: u16, frontend: u8) -> Result<(), String> {
         let Some((client, _)) = self.pick(flow, 0, 0) else { return Ok(()) };
         let v6 = client.src.is_ipv6();
-        let keys: Vec<_> =
-            self.oracle.world.frontends.keys().filter(|key| key.0.is_ipv6() == v6).collect();
+        let of_any = frontend.is_multiple_of(4);
+        let keys = self.oracle.world.frontends.keys();
+        let keys: Vec<_> = keys
+            .filter(|key| key.0.is_ipv6() == v6 && (of_any || key.2 == client.protocol))
+            .collect();
         let at = usize::from(frontend) % keys.len().max(1);
         let Some(&&(dst, dst_port, protocol)) = keys.get(at) else { return Ok(()) };
         let src_port = client.src_port;

@@ -308,8 +308,8 @@ impl World {
             self.add_frontend(host(v6, Network::Services, 10), 53, UDP, &[7]);
             self.add_frontend(host(v6, Network::Uplink, 100), 80, TCP, &[0, 1, 5, 6]);
             self.add_frontend(host(v6, Network::Uplink, 100), 53, UDP, &[7]);
-            self.add_frontend(host(v6, Network::Services, 10), 80, SCTP, &[0, 1, 2]);
-            self.add_frontend(host(v6, Network::Uplink, 100), 80, SCTP, &[0, 5, 7]);
+            self.add_frontend(host(v6, Network::Services, 10), 80, SCTP, &[0, 1]);
+            self.add_frontend(host(v6, Network::Uplink, 100), 80, SCTP, &[0, 1]);
             let many: Vec<u8> = (0..18).collect();
             self.add_frontend(host(v6, Network::Uplink, 100), 443, TCP, &many);
             self.add_frontend(host(v6, Network::Services, 11), 80, TCP, &[]);
