@@ -19,7 +19,7 @@ pub struct Flows {
 pub struct FlowTimeouts {
     /// TCP: both directions acknowledged.
     pub tcp_established: Duration,
-    /// TCP: picked up in the middle, and nobody has answered yet.
+    /// TCP and SCTP: picked up in the middle, and nobody has answered yet.
     pub tcp_unanswered: Duration,
     /// TCP: the receiver of a FIN has not closed yet.
     pub tcp_close_wait: Duration,
@@ -35,6 +35,16 @@ pub struct FlowTimeouts {
     pub tcp_time_wait: Duration,
     /// TCP: RST seen.
     pub tcp_close: Duration,
+    /// SCTP: INIT seen.
+    pub sctp_init: Duration,
+    /// SCTP: COOKIE ECHO seen.
+    pub sctp_cookie: Duration,
+    /// SCTP: COOKIE ACK seen.
+    pub sctp_established: Duration,
+    /// SCTP: SHUTDOWN seen.
+    pub sctp_shutdown: Duration,
+    /// SCTP: ABORT or SHUTDOWN COMPLETE seen.
+    pub sctp_closed: Duration,
     /// UDP seen in one direction.
     pub udp: Duration,
     /// UDP seen in both directions.
@@ -66,12 +76,14 @@ pub(crate) static SECTION: Section = Section {
     ],
 };
 
-/// The kernel's defaults, with the two that kube-proxy sets (established and CLOSE_WAIT).
+/// The kernel's defaults, with the two that kube-proxy sets (established and CLOSE_WAIT). SCTP's
+/// established is TCP's: not every association sends heartbeats; its handshakes and shutdowns last as
+/// long as a lost chunk may wait to be sent again (RTO.Max, RFC 9260 section 16).
 pub(crate) static TIMEOUTS: Section = Section {
     path: "flows.timeouts",
     keys: &[
         timeout("tcp_established_s", "86400", "TCP, both directions acknowledged"),
-        timeout("tcp_unanswered_s", "300", "TCP, seen from its middle in one direction"),
+        timeout("tcp_unanswered_s", "300", "TCP or SCTP, seen from its middle in one direction"),
         timeout("tcp_close_wait_s", "3600", "TCP, the receiver of a FIN has not closed yet"),
         timeout("tcp_syn_sent_s", "120", "TCP, SYN seen"),
         timeout("tcp_syn_recv_s", "60", "TCP, SYN and ACK seen"),
@@ -79,6 +91,11 @@ pub(crate) static TIMEOUTS: Section = Section {
         timeout("tcp_last_ack_s", "30", "TCP, last FIN seen, its acknowledgment not yet"),
         timeout("tcp_time_wait_s", "120", "TCP, both FINs acknowledged"),
         timeout("tcp_close_s", "10", "TCP, RST seen"),
+        timeout("sctp_init_s", "60", "SCTP, INIT seen"),
+        timeout("sctp_cookie_s", "60", "SCTP, COOKIE ECHO seen"),
+        timeout("sctp_established_s", "86400", "SCTP, COOKIE ACK seen"),
+        timeout("sctp_shutdown_s", "60", "SCTP, SHUTDOWN seen"),
+        timeout("sctp_closed_s", "10", "SCTP, ABORT or SHUTDOWN COMPLETE seen"),
         timeout("udp_s", "30", "UDP seen in one direction"),
         timeout("udp_stream_s", "120", "UDP seen in both directions"),
         timeout("icmp_s", "30", "ICMP and ICMPv6 echo"),
@@ -119,6 +136,11 @@ impl FlowTimeouts {
             tcp_last_ack: read("tcp_last_ack_s"),
             tcp_time_wait: read("tcp_time_wait_s"),
             tcp_close: read("tcp_close_s"),
+            sctp_init: read("sctp_init_s"),
+            sctp_cookie: read("sctp_cookie_s"),
+            sctp_established: read("sctp_established_s"),
+            sctp_shutdown: read("sctp_shutdown_s"),
+            sctp_closed: read("sctp_closed_s"),
             udp: read("udp_s"),
             udp_stream: read("udp_stream_s"),
             icmp: read("icmp_s"),

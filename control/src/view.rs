@@ -27,6 +27,7 @@ fn protocol_text(protocol: u8) -> String {
         6 => "TCP".to_owned(),
         17 => "UDP".to_owned(),
         58 => "ICMPv6".to_owned(),
+        132 => "SCTP".to_owned(),
         other => other.to_string(),
     }
 }

@@ -58,10 +58,11 @@ pub struct Timeouts {
 impl Default for Timeouts {
     /// Kernel defaults, as kube-proxy sets them: established 24 h, CLOSE_WAIT
     /// 1 h, unanswered 5 min (`nf_conntrack_tcp_timeout_unacknowledged`).
-    /// SCTP's established is that of kernels before 6.3, 5 days: not every
-    /// association sends heartbeats. Its handshakes and shutdowns are kept for
-    /// RTO.Max (RFC 9260 section 16) instead of the kernel's 3 s, since a chunk
-    /// that is sent again must find its flow.
+    /// SCTP's established is TCP's: the kernel's is 210 s now, 5 days once, but not
+    /// every association sends heartbeats, and the longest timeout is how long the
+    /// numbers of endpoints rest. Its handshakes and shutdowns are kept for RTO.Max
+    /// (RFC 9260 section 16) instead of the kernel's 3 s, since a chunk that is sent
+    /// again must find its flow.
     fn default() -> Self {
         let mut timeouts = Timeouts { by_state_ms: [0; 18], unanswered_ms: 300_000 };
         for (state, seconds) in [
@@ -75,7 +76,7 @@ impl Default for Timeouts {
             (State::Close, 10),
             (State::SctpInit, 60),
             (State::SctpCookie, 60),
-            (State::SctpEstablished, 432_000),
+            (State::SctpEstablished, 86_400),
             (State::SctpShutdown, 60),
             (State::SctpClosed, 10),
             (State::UdpNew, 30),

@@ -1,5 +1,5 @@
 /// Number of an interface among the configured ones; indexes the `ports` list
-/// of the configuration. (The number of a TCP or UDP port is an `l4_port`.)
+/// of the configuration. (The number of a TCP, UDP or SCTP port is an `l4_port`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PortId(pub u8);
 

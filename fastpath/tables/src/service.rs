@@ -14,7 +14,7 @@ pub const RENDEZVOUS_MAX: usize = 16;
 pub struct FrontendKey<F: Family> {
     /// The VIP.
     pub addr: F::Addr,
-    /// The TCP or UDP port.
+    /// The TCP, UDP or SCTP port.
     pub l4_port: u16,
     /// The IP protocol number.
     pub protocol: u8,

@@ -96,8 +96,7 @@ impl Track {
         let seconds = match self.label() {
             "syn_sent" | "fin_wait" | "time_wait" | "udp_stream" => 120,
             "syn_recv" | "sctp_init" | "sctp_cookie" | "sctp_shutdown" => 60,
-            "sctp_established" => 432_000,
-            "established" => 86_400,
+            "established" | "sctp_established" => 86_400,
             "close_wait" => 3_600,
             "close" | "sctp_closed" => 10,
             "generic" => 600,
