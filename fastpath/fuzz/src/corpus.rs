@@ -28,6 +28,7 @@ pub const PACKET_WORDS: &[&[u8]] = &[
     &[0x3c, 0],
     &[0, 80],
     &[0x9c, 0x40],
+    &[132, 0],
     &[255, 255],
     &[0, 0],
     &[2, 4, 5, 180],
@@ -194,6 +195,31 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         len: 20,
         ttl: 64,
     };
+    let association = |family: u8| {
+        let to_vip = |chunk| Step::Traffic {
+            queue: 0,
+            from: family,
+            to: 0x36,
+            flow: 0,
+            flags: chunk,
+            len: 3,
+            ttl: 64,
+        };
+        // INIT, its answer, the cookie there and back, data, the shutdown, and
+        // an association that is over.
+        [
+            to_vip(1),
+            answer(2),
+            to_vip(10),
+            answer(11),
+            to_vip(0),
+            answer(3),
+            to_vip(7),
+            answer(8),
+            to_vip(14),
+            to_vip(0),
+        ]
+    };
     let many: Vec<Step> = (0..60)
         .map(|n| Step::Traffic {
             queue: n & 1,
@@ -253,6 +279,8 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("journey", "connection-v4", script(0, &connection(0))),
         ("journey", "connection-v6", script(4, &connection(0x80))),
         ("journey", "connection-preserved", script(2 | 1, &connection(0))),
+        ("journey", "association-v4", script(1, &association(0))),
+        ("journey", "association-v6", script(4 | 2, &association(0x80))),
         ("journey", "udp", script(1, &[udp(0), answer(0), udp(0x80), answer(0), udp(0)])),
         ("journey", "many-tight", script(16 | 1, &many)),
         ("journey", "many-ample", script(1, &many)),
@@ -304,6 +332,8 @@ fn packets() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("parser", "tcp-v6", traffic(0x80, 6, SYN)),
         ("parser", "udp-v4", traffic(0, 0x16, 0)),
         ("parser", "udp-v6", traffic(0x80, 0x16, 0)),
+        ("parser", "sctp-v4", traffic(0, 0x36, 1)),
+        ("parser", "sctp-v6", traffic(0x80, 0x36, 6)),
         ("parser", "echo-v4", traffic(0, 0x26, 0)),
         ("parser", "echo-v6", traffic(0x80, 0x26, 0)),
         ("parser", "error-v4", traffic(0, 0x26, 3)),

@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, INNER_MAC, Net, VLAN, VNI, VXLAN_PORT, address, port_mac};
 use etherparse::err::Layer;
 use etherparse::err::packet::SliceError;
-use etherparse::{LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
 use std::ops::Range;
 
 /// The ones' complement sum of bytes (RFC 1071).
@@ -17,9 +17,28 @@ pub fn sum(data: &[u8]) -> u16 {
     sum as u16
 }
 
-/// The bytes that the transport checksum of a whole packet covers, and where
-/// the checksum is among them; `None` when it has none.
-pub fn segment(packet: &[u8]) -> Option<(Range<usize>, usize)> {
+/// The CRC32c of an SCTP packet, bit by bit, its checksum field taken as zero.
+pub fn crc32c(packet: &[u8]) -> u32 {
+    let mut register = u32::MAX;
+    for (at, byte) in packet.iter().enumerate() {
+        register ^= if matches!(at, 8..12) { 0 } else { u32::from(*byte) };
+        for _ in 0..8 {
+            let out = register & 1;
+            register = (register >> 1) ^ (out * 0x82f6_3b78);
+        }
+    }
+    !register
+}
+
+/// Where a whole packet's SCTP packet is, if it has one with a whole header.
+pub fn sctp(packet: &[u8]) -> Option<Range<usize>> {
+    let (protocol, at) = payload(packet)?;
+    (protocol == 132 && at.len() >= 12).then_some(at)
+}
+
+/// The protocol of a whole packet's transport header, and where that and what
+/// follows it are.
+fn payload(packet: &[u8]) -> Option<(u8, Range<usize>)> {
     if is_opaque(packet) {
         return None;
     }
@@ -32,18 +51,22 @@ pub fn segment(packet: &[u8]) -> Option<(Range<usize>, usize)> {
         return None;
     }
     let start = payload.payload.as_ptr() as usize - packet.as_ptr() as usize;
-    let is_v4 = matches!(sliced.net, Some(LaxNetSlice::Ipv4(_)));
-    let (field, len) = match (payload.ip_number.0, is_v4) {
-        (6, _) => (16, payload.payload.len()),
-        (17, _) => (
-            6,
-            usize::from(u16::from_be_bytes([*payload.payload.get(4)?, *payload.payload.get(5)?])),
-        ),
-        (1, true) | (58, false) => (2, payload.payload.len()),
+    Some((payload.ip_number.0, start..start + payload.payload.len()))
+}
+
+/// The bytes that the transport checksum of a whole packet covers, and where
+/// the checksum is among them; `None` when it has none of RFC 1071.
+pub fn segment(packet: &[u8]) -> Option<(Range<usize>, usize)> {
+    let (protocol, at) = payload(packet)?;
+    let bytes = &packet[at.clone()];
+    let (field, len) = match (protocol, packet[0] >> 4 == 4) {
+        (6, _) => (16, bytes.len()),
+        (17, _) => (6, usize::from(u16::from_be_bytes([*bytes.get(4)?, *bytes.get(5)?]))),
+        (1, true) | (58, false) => (2, bytes.len()),
         _ => return None,
     };
-    let covered = start..start + len;
-    (field + 2 <= len && len <= payload.payload.len()).then_some((covered, field))
+    let covered = at.start..at.start + len;
+    (field + 2 <= len && len <= bytes.len()).then_some((covered, field))
 }
 
 /// The sum over a segment with its pseudo header: 0xffff when its checksum is
@@ -68,6 +91,10 @@ pub fn segment_sum(packet: &[u8], at: &Range<usize>) -> u16 {
 
 /// True when a packet's transport checksum is right, or there is none to judge.
 pub fn is_sound(packet: &[u8]) -> bool {
+    if let Some(at) = sctp(packet) {
+        let found = &packet[at.start + 8..at.start + 12];
+        return found == crc32c(&packet[at]).to_le_bytes();
+    }
     let Some((at, field)) = segment(packet) else { return true };
     let is_udp = field == 6;
     let none = is_udp && packet[at.start + 6..at.start + 8] == [0, 0];

@@ -189,12 +189,12 @@ impl Cluster {
             let ready = (from..to).filter(|n| self.ready >> n & 1 == 1);
             Arc::new(BackendSet::new(ready.map(backend).collect()))
         };
-        let sets = [ready(0, 3), ready(0, BACKENDS), ready(3, 4), ready(0, 0)];
+        let sets = [ready(0, 3), ready(0, BACKENDS), ready(3, 4), ready(0, 0), ready(0, 4)];
         for (last, announce) in [(100, true), (101, false)] {
             let addr = at(Net::Uplink, last);
             tables.vips.insert(addr, Vip { announce });
             for (n, (l4_port, protocol)) in
-                [(80, 6), (443, 6), (53, 17), (81, 6)].into_iter().enumerate()
+                [(80, 6), (443, 6), (53, 17), (81, 6), (80, 132)].into_iter().enumerate()
             {
                 let service = ServiceId(n as u32 + u32::from(last));
                 let backends = sets[n].clone();

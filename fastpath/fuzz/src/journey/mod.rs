@@ -128,6 +128,10 @@ impl Script {
                 tcp[..4].rotate_left(2);
                 tcp[13] = flags & 0x17;
             }
+            (132, Some(sctp)) => {
+                sctp[..4].rotate_left(2);
+                sctp[12] = flags & 15;
+            }
             (17, Some(udp)) => udp[..4].rotate_left(2),
             (1, Some(icmp)) if icmp[0] == 8 => icmp[0] = 0,
             (58, Some(icmp)) if icmp[0] == 128 => icmp[0] = 129,

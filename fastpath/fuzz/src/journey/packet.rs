@@ -1,7 +1,9 @@
 use super::cluster::{INNER_MAC, Net, PORTS, VLAN, VNI, VXLAN_PORT, address, port_mac};
 use super::step::PLACES;
-use etherparse::{PacketBuilder, PacketBuilderStep};
+use etherparse::{IpNumber, PacketBuilder, PacketBuilderStep};
 use std::net::IpAddr;
+
+const SCTP: IpNumber = IpNumber::SCTP;
 
 /// A packet between two places: who they are, what transport, what is special.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +14,7 @@ pub struct Traffic {
     pub to: u8,
     /// A byte that chooses the transport and its ports.
     pub flow: u8,
-    /// TCP flags, or how ICMP is.
+    /// TCP flags, SCTP's chunk type, or how ICMP is.
     pub flags: u8,
     /// Eighths of the payload's bytes.
     pub len: u8,
@@ -35,7 +37,7 @@ impl Traffic {
         let mut out = Vec::new();
         let ip = ip(src, dst, self.ttl);
         let written = match (self.to >> 4 & 3, v6) {
-            (0 | 3, _) => {
+            (0, _) => {
                 let mut tcp = ip.tcp(src_port, dst_port, 1, 64);
                 for (bit, set) in [
                     (1u8, PacketBuilderStep::fin as fn(_) -> _),
@@ -52,6 +54,10 @@ impl Traffic {
                 }
                 tcp.write(&mut out, &payload)
             }
+            (3, _) => {
+                let packet = sctp(src_port, dst_port, self.flags, &payload);
+                ip.write(&mut out, SCTP, &packet)
+            }
             (1, _) => ip.udp(src_port, dst_port).write(&mut out, &payload),
             (_, false) if self.flags & 1 == 0 => {
                 ip.icmpv4_echo_request(src_port, 1).write(&mut out, &payload)
@@ -63,7 +69,10 @@ impl Traffic {
             (_, true) => ip.icmpv6_raw(self.flags, 0, [0; 4]).write(&mut out, &payload),
         };
         match written {
-            Ok(()) => out,
+            Ok(()) => {
+                mend(&mut out);
+                out
+            }
             Err(_) => Vec::new(),
         }
     }
@@ -77,6 +86,17 @@ impl Traffic {
             _ => Ok(0),
         }
     }
+}
+
+/// An SCTP packet with one chunk, its checksum not filled in. The value begins
+/// with a tag, as that of INIT does.
+fn sctp(src_port: u16, dst_port: u16, chunk: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = [src_port.to_be_bytes(), dst_port.to_be_bytes()].concat();
+    out.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, chunk, 0]);
+    out.extend_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    out.extend_from_slice(&[0, 0, 0, 9]);
+    out.extend_from_slice(payload);
+    out
 }
 
 fn ip(src: IpAddr, dst: IpAddr, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders> {
@@ -145,6 +165,10 @@ pub fn mend(packet: &mut [u8]) {
             let checksum = !super::check::sum(&packet[..len]);
             packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
+    }
+    if let Some(at) = super::check::sctp(packet) {
+        let crc = super::check::crc32c(&packet[at.clone()]).to_le_bytes();
+        packet[at.start + 8..at.start + 12].copy_from_slice(&crc);
     }
     if let Some((at, field)) = super::check::segment(packet) {
         packet[at.start + field..at.start + field + 2].fill(0);

@@ -49,7 +49,7 @@ pub enum Step {
         to: u8,
         /// Ports.
         flow: u8,
-        /// TCP flags.
+        /// TCP flags, or a chunk type of SCTP.
         flags: u8,
         /// Length.
         len: u8,
@@ -60,7 +60,7 @@ pub enum Step {
     Answer {
         /// The queue.
         queue: u8,
-        /// TCP flags.
+        /// TCP flags, or a chunk type of SCTP.
         flags: u8,
     },
     /// Time passes.
