@@ -14,7 +14,7 @@ pub enum Op {
     /// A packet between two places.
     Packet { queue: u8, v6: bool, from: (Network, u8), to: (Network, u8), l4: L4, shape: Shape },
     /// A packet of a flow that exists.
-    Follow { queue: u8, flow: u16, side: u8, flags: u8, shape: Shape },
+    Follow { queue: u8, flow: u16, side: u8, next: Next, shape: Shape },
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
     /// An ICMP error about a flow, on the way of one of its sides.
@@ -69,6 +69,21 @@ pub enum L4 {
     Other {
         protocol: u8,
     },
+}
+
+/// What a packet of a flow says, by what the flow is.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// TCP flags.
+    pub flags: u8,
+    /// SCTP: the type of the chunk that matters, and whether the checksum is
+    /// right.
+    pub chunk: (u8, bool),
+}
+
+impl Next {
+    /// Something that changes no state.
+    pub const DATA: Next = Next { flags: ACK, chunk: (0, true) };
 }
 
 /// Everything else about a packet.
@@ -360,13 +375,10 @@ fn to_service(random: &mut Random, queue: u8, v6: bool) -> Op {
 
 fn follow(random: &mut Random, queue: u8) -> Op {
     let flags = if random.one_in(3) { tcp_flags(random) } else { ACK };
-    Op::Follow {
-        queue,
-        flow: random.next() as u16,
-        side: random.below(2) as u8,
-        flags,
-        shape: shape(random),
-    }
+    let side = random.below(2) as u8;
+    let chunk = (chunk(random, side), !random.one_in(12));
+    let next = Next { flags, chunk };
+    Op::Follow { queue, flow: random.next() as u16, side, next, shape: shape(random) }
 }
 
 fn anything(random: &mut Random, queue: u8, v6: bool) -> Op {
@@ -407,25 +419,18 @@ fn tcp_flags(random: &mut Random) -> u8 {
     }
 }
 
-/// The chunk type that stands for TCP flags in a packet of an association.
-pub fn chunk_of(flags: u8, side: u8) -> u8 {
-    match (flags, side % 2) {
-        (SYN, _) => 1,
+/// A chunk of an association, by what its side may have to say next.
+fn chunk(random: &mut Random, side: u8) -> u8 {
+    match random.below(12) {
         // The cookie goes there and back.
-        (SYN_ACK, 0) => 10,
-        (SYN_ACK, _) => 11,
-        (ACK, _) => 0,
-        (FIN_ACK, 0) => 7,
-        (FIN_ACK, _) => 8,
-        (RST, _) => 6,
-        (RST_ACK, _) => 14,
-        _ => flags % 16,
+        0..4 => 10 + side % 2,
+        4..7 => 0,
+        7 => 4,
+        8 => 7 + side % 2,
+        9 => random.of(&[1, 2, 6, 14]),
+        _ => random.below(16) as u8,
     }
 }
-
-const SYN_ACK: u8 = SYN | ACK;
-const FIN_ACK: u8 = FIN | ACK;
-const RST_ACK: u8 = RST | ACK;
 
 fn shape(random: &mut Random) -> Shape {
     let payload = match random.below(12) {

@@ -6,11 +6,11 @@ use super::flows::{Flow, Translation};
 use super::frames::{self, answer};
 use super::hosts::Hosts;
 use super::judge::is_served;
-use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
+use super::ops::{Change, HostChange, L4, LinkKind, Next, Op, SOMETIMES_VIP, Shape};
 use super::oracle::{Choices, Ended, Oracle};
 use super::parse::Tuple;
 use super::subject::{FlowView, Subject};
-use super::wire::{ACK, SYN};
+use super::wire::SYN;
 use super::world::{Health, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host, router};
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
@@ -110,18 +110,16 @@ impl Run {
                 let tuple = Tuple { src, dst, src_port, dst_port, protocol };
                 self.send(*queue, &tuple, l4, shape, 1)
             }
-            Op::Follow { queue, flow, side, flags, shape } => {
-                match self.pick(*flow, *side, *flags) {
-                    Some((tuple, l4)) => self.send(*queue, &tuple, &l4, shape, 1),
-                    None => Ok(()),
-                }
-            }
+            Op::Follow { queue, flow, side, next, shape } => match self.pick(*flow, *side, *next) {
+                Some((tuple, l4)) => self.send(*queue, &tuple, &l4, shape, 1),
+                None => Ok(()),
+            },
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
-            Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
+            Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, Next::DATA) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
                 None => Ok(()),
             },
-            Op::Error { queue, flow, side, shape } => match self.pick(*flow, *side, 0) {
+            Op::Error { queue, flow, side, shape } => match self.pick(*flow, *side, Next::DATA) {
                 Some((about, _)) => {
                     let tuple = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..about };
                     self.send(*queue, &tuple, &L4::Error { about }, shape, 1)
@@ -144,7 +142,7 @@ impl Run {
     }
 
     /// The tuple and header of a packet of some flow.
-    fn pick(&self, flow: u16, side: u8, flags: u8) -> Option<(Tuple, L4)> {
+    fn pick(&self, flow: u16, side: u8, next: Next) -> Option<(Tuple, L4)> {
         let count = self.oracle.flows.len();
         let number = usize::from(flow) % count.max(1);
         // The newest first: those have a future.
@@ -152,10 +150,11 @@ impl Run {
         let tuple = flow.tuples[usize::from(side % 2)];
         let (src_port, dst_port) = (tuple.src_port, tuple.dst_port);
         let l4 = match tuple.protocol {
-            TCP => L4::Tcp { src_port, dst_port, flags },
+            TCP => L4::Tcp { src_port, dst_port, flags: next.flags },
             UDP => L4::Udp { src_port, dst_port, checksum: true },
             SCTP => {
-                L4::Sctp { src_port, dst_port, chunk: ops::chunk_of(flags, side), checksum: true }
+                let (chunk, checksum) = next.chunk;
+                L4::Sctp { src_port, dst_port, chunk, checksum }
             }
             1 | 58 => L4::Echo { request: side.is_multiple_of(2), id: src_port, zero: false },
             protocol => L4::Other { protocol },
@@ -167,7 +166,7 @@ impl Run {
     /// the same family, three times out of four of the same protocol: two such may
     /// meet at one endpoint.
     fn again(&mut self, queue: u8, flow: u16, frontend: u8) -> Result<(), String> {
-        let Some((client, _)) = self.pick(flow, 0, 0) else { return Ok(()) };
+        let Some((client, _)) = self.pick(flow, 0, Next::DATA) else { return Ok(()) };
         let v6 = client.src.is_ipv6();
         let of_any = frontend.is_multiple_of(4);
         let keys = self.oracle.world.frontends.keys();
