@@ -64,6 +64,9 @@ pub struct WorkerCounters {
     pub snat_ports: [Counter; 2],
     /// Flows judged again because tables changed.
     pub revalidated: Counter,
+    /// TCP resets that lay outside of their receiver's window: passed on, and
+    /// not believed.
+    pub resets_ignored: Counter,
     /// Version of the tables in use (a gauge).
     pub tables_version: Counter,
     /// Turns of the loop.
@@ -170,6 +173,7 @@ impl WorkerCounters {
             flows_removed: Default::default(),
             snat_ports: Default::default(),
             revalidated: Counter::default(),
+            resets_ignored: Counter::default(),
             tables_version: Counter::default(),
             loops: Counter::default(),
             loops_busy: Counter::default(),

@@ -113,7 +113,7 @@ impl Worker {
             neighbors: Neighbors::new(neighbors.neighbors_max, neighbors.queue_len),
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
-            epoch: 0,
+            neighbor_epoch: 0,
             mesh,
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),

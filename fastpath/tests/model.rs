@@ -107,6 +107,8 @@ fn runs(variant: Variant, also: &[DropReason]) {
             assert!(met.reasons.contains(reason), "no packet was dropped for {reason:?}");
         }
         assert!(met.revalidated > 0, "no flow was judged again");
+        assert!(met.resets_ignored > 0, "no reset lay outside of a window");
+        assert!(met.restarts > 0, "no handshake began again");
         assert_eq!(met.handed > 0, variant.workers > 1, "packets handed over: {}", met.handed);
     }
 }

@@ -2,6 +2,8 @@
 mod buckets;
 /// One direction of a flow: a cache line.
 pub mod entry;
+/// What a TCP connection's SYNs have said.
+pub mod handshake;
 /// What identifies a flow in one direction.
 pub mod key;
 /// States of connections and their timeouts.
@@ -12,6 +14,7 @@ pub mod table;
 mod wheel;
 
 pub use entry::{Direction, Entry};
+pub use handshake::Handshake;
 pub use key::Key;
 pub use state::{State, Timeouts};
 pub use table::{FlowTable, Flows};

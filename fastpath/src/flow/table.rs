@@ -1,6 +1,6 @@
 use super::buckets::Buckets;
 use super::wheel::Wheel;
-use super::{Direction, Entry, Key, State, Timeouts};
+use super::{Direction, Entry, Handshake, Key, State, Timeouts};
 use crate::reason::DropReason;
 use crate::wire::ip::Ip;
 use sluice_tables::hash::endpoint;
@@ -55,13 +55,20 @@ impl FlowFamily for V6 {
 /// "No candidate".
 pub const NO_ENTRY: u32 = u32::MAX;
 
+/// What no packet of an established flow needs.
+#[derive(Clone, Copy, Debug)]
+struct Aside {
+    backend: BackendId,
+    handshake: Handshake,
+}
+
 /// The flows of one family that one worker owns. A flow is two entries side by
 /// side: number `2 n` for the original direction, `2 n + 1` for the reply.
 /// Memory is touched as flows come; it is bounded by the table's capacity.
 pub struct FlowTable<F: Ip> {
     buckets: Buckets,
     entries: Vec<[Entry<F>; 2]>,
-    backends: Vec<BackendId>,
+    asides: Vec<Aside>,
     wheel: Wheel,
     free: Vec<u32>,
     flows_max: usize,
@@ -101,7 +108,7 @@ impl<F: Ip> FlowTable<F> {
         FlowTable {
             buckets: Buckets::new(flows_max * 2),
             entries: crate::hugepage::vec_with_capacity(flows_max),
-            backends: Vec::with_capacity(flows_max),
+            asides: crate::hugepage::vec_with_capacity(flows_max),
             wheel: Wheel::new(flows_max),
             free: Vec::with_capacity(flows_max),
             flows_max,
@@ -138,7 +145,7 @@ impl<F: Ip> FlowTable<F> {
     /// Bytes of memory once every flow has been used.
     pub fn memory_bytes(&self) -> usize {
         self.buckets.memory_bytes()
-            + self.flows_max * (size_of::<[Entry<F>; 2]>() + size_of::<BackendId>() + 12 + 4)
+            + self.flows_max * (size_of::<[Entry<F>; 2]>() + size_of::<Aside>() + 12 + 4)
     }
 
     /// The hash of a key in this table.
@@ -220,7 +227,24 @@ impl<F: Ip> FlowTable<F> {
 
     /// The backend of an entry's flow.
     pub fn backend(&self, entry: u32) -> BackendId {
-        self.backends[entry as usize / 2]
+        self.asides[entry as usize / 2].backend
+    }
+
+    /// What the SYNs of an entry's flow have said.
+    pub fn handshake(&self, entry: u32) -> &Handshake {
+        &self.asides[entry as usize / 2].handshake
+    }
+
+    /// The same, to be changed.
+    pub fn handshake_mut(&mut self, entry: u32) -> &mut Handshake {
+        &mut self.asides[entry as usize / 2].handshake
+    }
+
+    /// Forgets what the directions of an entry's flow have acknowledged.
+    pub fn forget_acks(&mut self, entry: u32) {
+        for entry in &mut self.entries[entry as usize / 2] {
+            entry.bits &= !Entry::<F>::ACKED;
+        }
     }
 
     /// True when a key is taken.
@@ -240,6 +264,7 @@ impl<F: Ip> FlowTable<F> {
         reply: Entry<F>,
         hashes: [u64; 2],
         backend: BackendId,
+        handshake: Handshake,
         now_ms: u32,
     ) -> Result<u32, DropReason> {
         let source = self.source_class(&original.key);
@@ -256,7 +281,7 @@ impl<F: Ip> FlowTable<F> {
             Some(flow) => flow,
             None if self.entries.len() < self.flows_max => {
                 self.entries.push([Entry::free(); 2]);
-                self.backends.push(BackendId::NONE);
+                self.asides.push(Aside { backend, handshake });
                 self.wheel.grow();
                 (self.entries.len() - 1) as u32
             }
@@ -276,7 +301,7 @@ impl<F: Ip> FlowTable<F> {
         self.sources[source] += 1;
         self.snat_ports += u64::from(original.bits & Entry::<F>::SNAT != 0);
         self.entries[flow as usize] = [original, reply];
-        self.backends[flow as usize] = backend;
+        self.asides[flow as usize] = Aside { backend, handshake };
         self.len += 1;
         // The place of the next flow.
         if let Some(&next) = self.free.last() {

@@ -2,15 +2,14 @@
 //! for the flow, unless the tables have changed since.
 
 use crate::core::Core;
-use crate::flow::state::next_tcp;
 use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{error, mss, route, sanity, steer};
-use crate::wire::checksum;
+use crate::stages::{error, mss, route, sanity, steer, tcp};
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
+use crate::wire::{self, checksum};
 use sluice_tables::{BackendId, BackendState, FrontendKey, ServiceId, Tables};
 
 /// What became of a flow that was looked at again.
@@ -32,8 +31,7 @@ pub fn replay<F: Ip>(
 ) -> Option<Verdict> {
     let number = table.find(&packet.key, packet.hash, packet.candidate)?;
     let entry = table.entry(number);
-    if entry.route_epoch != core.route_epoch(tables)
-        || entry.policy_epoch != tables.policy_epoch
+    if entry.epoch != core.epoch(tables)
         || entry.service_epoch != tables.service_epoch(entry.service)
         || entry.ingress != packet.ingress
     {
@@ -77,8 +75,16 @@ pub fn forward<F: Ip>(
         error::too_big(core, tables, packet, mtu);
         return Verdict::Drop(DropReason::TooBig);
     }
-    if packet.ip.l4.tcp_flags & flags::SYN != 0 {
-        mss::clamp(core, tables, packet, way);
+    let tcp_flags = packet.ip.l4.tcp_flags;
+    if tcp_flags != 0 {
+        if tcp_flags & flags::SYN != 0 {
+            mss::clamp(core, tables, packet, way);
+        }
+        // A reset's acknowledgment is no promise of what comes next.
+        if tcp_flags & (flags::ACK | flags::RST) == flags::ACK {
+            let segment = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
+            table.entry_mut(number).note_ack(wire::tcp::acknowledgment(segment));
+        }
     }
     let entry = table.entry_mut(number);
     entry.last_seen_ms = core.now_ms;
@@ -145,26 +151,15 @@ pub fn deltas<F: Ip>(entry: &Entry<F>) -> (u16, u16) {
 }
 
 /// Follows the connection's state. False when the packet begins a new
-/// connection on the tuple of one that is over (RFC 9293 section 3.6.1).
+/// connection on the tuple of one that is over.
 #[cold]
 fn track<F: Ip>(core: &Core, table: &mut FlowTable<F>, packet: &Packet<F>, number: u32) -> bool {
-    let entry = table.entry(number);
-    let from_client = FlowTable::<F>::direction(number) == Direction::Original;
-    let tcp_flags = packet.ip.l4.tcp_flags;
-    let (state, fins) = (entry.state, entry.bits & Entry::<F>::FINS);
-    let (next, next_fins) = match packet.ip.l4.kind {
-        Kind::Tcp => {
-            let is_over = matches!(state, State::TimeWait | State::Close | State::LastAck);
-            if is_over && from_client && tcp_flags & (flags::SYN | flags::ACK) == flags::SYN {
-                return false;
-            }
-            next_tcp(state, fins, tcp_flags, from_client)
+    match packet.ip.l4.kind {
+        Kind::Tcp => return tcp::follow(core, table, packet, number),
+        Kind::Udp if FlowTable::<F>::direction(number) == Direction::Reply => {
+            table.set_state(number, State::UdpStream, 0, core.now_ms);
         }
-        Kind::Udp if !from_client => (State::UdpStream, 0),
-        _ => (state, fins),
-    };
-    if (next, next_fins) != (state, fins) {
-        table.set_state(number, next, next_fins, core.now_ms);
+        _ => {}
     }
     true
 }
@@ -212,7 +207,7 @@ fn revalidate<F: Ip>(
             return Revalidated::Drop(reason);
         }
     };
-    let route_epoch = core.route_epoch(tables);
+    let epoch = core.epoch(tables);
     let mut service_epoch = tables.service_epoch(service);
     if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {
         // The address or port is another Service's by now. The connection goes
@@ -221,8 +216,7 @@ fn revalidate<F: Ip>(
     }
     let entry = table.entry_mut(number);
     entry.adjacency = way;
-    entry.route_epoch = route_epoch;
-    entry.policy_epoch = tables.policy_epoch;
+    entry.epoch = epoch;
     entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
     Revalidated::Keeps

@@ -9,7 +9,7 @@ use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
-use crate::stages::{conntrack, steer};
+use crate::stages::{conntrack, steer, tcp};
 use crate::wire::ip::{Fragment, Ip};
 use sluice_tables::{NatMode, Tables};
 
@@ -67,8 +67,7 @@ pub fn create<F: Ip>(
         adjacency: way,
         service: target.service,
         ingress: packet.ingress,
-        policy_epoch: tables.policy_epoch,
-        route_epoch: core.route_epoch(tables),
+        epoch: core.epoch(tables),
         service_epoch: tables.service_epoch(target.service),
         last_seen_ms: core.now_ms,
         ..Entry::free()
@@ -87,7 +86,8 @@ pub fn create<F: Ip>(
     if source.is_none() && table.contains(&reply.key, hashes[1]) {
         return Err(DropReason::FlowCollision);
     }
-    let number = table.create(original, reply, hashes, target.backend, core.now_ms)?;
+    let number =
+        table.create(original, reply, hashes, target.backend, tcp::begin(packet), core.now_ms)?;
     core.counters.flows_created[F::INDEX].add(1);
     Ok(number)
 }

@@ -21,6 +21,8 @@ pub mod service;
 pub mod snat;
 /// Whose flow it is.
 pub mod steer;
+/// TCP's part of it: handshakes, closing, resets.
+pub mod tcp;
 
 /// ICMP errors and TCP resets to the sender.
 pub mod error;

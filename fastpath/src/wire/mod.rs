@@ -14,6 +14,8 @@ mod ipv6;
 pub mod l4;
 /// Neighbor Discovery messages.
 pub mod nd;
+/// TCP headers: sequence numbers and options.
+pub mod tcp;
 /// VXLAN headers.
 pub mod vxlan;
 

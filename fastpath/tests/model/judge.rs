@@ -1,9 +1,9 @@
 //! The oracle's journey: flows, Services, NAT, routes.
 
 use super::compile;
-use super::flows::{Flow, Track, Translation};
+use super::flows::{Flow, Heard, Track, Translation};
 use super::oracle::{Choices, Ingress, Oracle, Way};
-use super::parse::{Kind, Packet, Part, Tuple};
+use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
 use super::wire::{self, ACK, SYN};
 use super::world::{Backend, Health, Own, TCP, World, family, octets};
 use sluice_fastpath::DropReason;
@@ -68,14 +68,21 @@ impl Oracle {
             }
         };
         let is_syn = packet.kind == Kind::Tcp && packet.flags & (SYN | ACK) == SYN;
-        if side == 0 && is_syn && self.flows.get(id).track.is_over() {
+        let flow = self.flows.get(id);
+        // Where nothing is translated either side may connect again.
+        let may_begin = side == 0 || flow.translation(0) == Translation::none(&flow.tuples[0]);
+        if may_begin && is_syn && flow.track.is_over() {
             self.end(id);
             return false;
         }
         let now_ms = self.now_ms;
         let flow = self.flows.get_mut(id);
         let before = flow.track.label();
-        flow.track.follow(packet, side);
+        match flow.track.follow(packet, side) {
+            Heard::ResetIgnored => self.out.resets_ignored += 1,
+            Heard::Restarted => self.out.restarts += 1,
+            Heard::Nothing => {}
+        }
         if flow.track.label() != before {
             flow.changed_ms = now_ms;
         }
@@ -104,6 +111,7 @@ impl Oracle {
         let now_ms = self.now_ms;
         let flow = self.flows.get_mut(id);
         flow.seen_ms[side] = Some(now_ms);
+        flow.track.acknowledge(packet, side);
         let translation = flow.translation(side);
         if let Some(service) = flow.service {
             let count = self.services.entry(service).or_default();
@@ -211,12 +219,7 @@ impl Oracle {
         let worker = compile::owner(&self.world, &tuple);
         // What the subject chose, if it made a flow.
         let got = choices.translation(&tuple, worker);
-        let mut to = Translation {
-            src: tuple.src,
-            src_port: tuple.src_port,
-            dst: tuple.dst,
-            dst_port: tuple.dst_port,
-        };
+        let mut to = Translation::none(&tuple);
         let mut backend = None;
         if let Some((_, rotation)) = &service {
             let choice = compile::choose(rotation, &tuple);
@@ -315,13 +318,7 @@ impl Oracle {
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);
         }
-        let tuple = &packet.tuple;
-        let same = Translation {
-            src: tuple.src,
-            src_port: tuple.src_port,
-            dst: tuple.dst,
-            dst_port: tuple.dst_port,
-        };
+        let same = Translation::none(&packet.tuple);
         // Parts of packets have no checksum that could be judged.
         let is_sound = translate(&mut data, packet, &same) && packet.part == Part::Whole;
         self.emit_in_pieces(data, way, is_sound, None);
@@ -400,7 +397,7 @@ impl Oracle {
         let (src, dst) = addresses(data);
         let segment = &mut data[packet.l4..];
         let Some(before) = wire::segment_sum(&src, &dst, TCP, segment) else { return };
-        if let Some(at) = mss_option(segment)
+        if let Some(at) = tcp_option(segment, 2, 4)
             && wire::be16(segment, at) > most
         {
             segment[at..at + 2].copy_from_slice(&most.to_be_bytes());
@@ -426,27 +423,6 @@ pub(super) fn is_served(
         Some(Health::Gone) => false,
     };
     serves && tuples.iter().all(|tuple| compile::owner(world, tuple) == worker)
-}
-
-/// Offset of the value of a segment's first MSS option.
-fn mss_option(segment: &[u8]) -> Option<usize> {
-    let end = usize::from(segment[12] >> 4) * 4;
-    let mut at = 20;
-    while at < end && segment[at] != 0 {
-        if segment[at] == 1 {
-            at += 1;
-            continue;
-        }
-        let len = usize::from(*segment[..end].get(at + 1)?);
-        if len < 1 || at + len > end {
-            return None;
-        }
-        if segment[at] == 2 && len == 4 {
-            return Some(at + 2);
-        }
-        at += len;
-    }
-    None
 }
 
 /// The tuple that a reply to a translated packet has.

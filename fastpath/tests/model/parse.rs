@@ -49,6 +49,9 @@ pub struct Packet {
     pub dont_fragment: bool,
     pub kind: Kind,
     pub flags: u8,
+    /// Of a TCP segment: sequence and acknowledgment number, window scale.
+    pub numbers: (u32, u32),
+    pub scale: Option<u8>,
     /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
     /// packet's other end.
     pub about: Option<Tuple>,
@@ -122,6 +125,8 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: flags & 0x4000 != 0,
         kind: Kind::Other,
         flags: 0,
+        numbers: (0, 0),
+        scale: None,
         about: None,
     };
     transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
@@ -210,6 +215,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: true,
         kind: Kind::Other,
         flags: 0,
+        numbers: (0, 0),
+        scale: None,
         about: None,
     };
     transport(&mut packet, &data[l4..len], offset)?;
@@ -266,6 +273,10 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
             if packet.flags == 0x3f || !POSSIBLE.contains(&(packet.flags & 0x17)) {
                 return Err(DropReason::BadTcpFlags);
             }
+            let number = |at| u32::from(be16(data, at)) << 16 | u32::from(be16(data, at + 2));
+            packet.numbers = (number(4), number(8));
+            // RFC 7323 section 2.3: more than 14 is 14.
+            packet.scale = tcp_option(data, 3, 3).map(|at| data[at].min(14));
             packet.kind = Kind::Tcp;
             packet.tuple.src_port = be16(data, 0);
             packet.tuple.dst_port = be16(data, 2);
@@ -300,4 +311,25 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
         _ => {}
     }
     Ok(())
+}
+
+/// Offset of the value of a segment's first option of a kind and length.
+pub fn tcp_option(segment: &[u8], kind: u8, option_len: usize) -> Option<usize> {
+    let end = usize::from(segment[12] >> 4) * 4;
+    let mut at = 20;
+    while at < end && segment[at] != 0 {
+        if segment[at] == 1 {
+            at += 1;
+            continue;
+        }
+        let len = usize::from(*segment[..end].get(at + 1)?);
+        if len < 1 || at + len > end {
+            return None;
+        }
+        if segment[at] == kind && len == option_len {
+            return Some(at + 2);
+        }
+        at += len;
+    }
+    None
 }

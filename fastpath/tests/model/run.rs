@@ -115,6 +115,9 @@ impl Run {
                     None => Ok(()),
                 }
             }
+            Op::Reopen { queue, flow, number, off, scales } => {
+                self.reopen(*queue, *flow, (*number, *off), *scales)
+            }
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
             Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
@@ -157,6 +160,23 @@ impl Run {
             protocol => L4::Other { protocol },
         };
         Some((tuple, l4))
+    }
+
+    /// A SYN on the tuple of some flow, and a SYN-ACK.
+    fn reopen(
+        &mut self,
+        queue: u8,
+        flow: u16,
+        (number, off): (u32, u32),
+        scales: [Option<u8>; 2],
+    ) -> Result<(), String> {
+        let sides = [(0, SYN), (1, SYN | ACK)].map(|(side, flags)| self.pick(flow, side, flags));
+        let [Some(syn), Some(answer)] = sides else { return Ok(()) };
+        let numbers = [(number, 0), (7, number.wrapping_add(1).wrapping_add(off))];
+        for (((tuple, l4), numbers), scale) in [syn, answer].iter().zip(numbers).zip(scales) {
+            self.send(queue, tuple, l4, &Shape { numbers, scale, ..Shape::PLAIN }, 1)?;
+        }
+        Ok(())
     }
 
     /// A connection from the client's end of some flow to a port of a VIP of
@@ -556,7 +576,9 @@ impl Run {
         self.check_flows()?;
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
-        let met = Met { reasons: self.ledger.reasons(), handed, revalidated };
+        let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
+        let (reasons, restarts) = (self.ledger.reasons(), self.ledger.restarts);
+        let met = Met { reasons, handed, revalidated, resets_ignored, restarts };
         self.subject.close()?;
         Ok(met)
     }
@@ -576,6 +598,10 @@ pub struct Met {
     pub handed: u64,
     /// Flows judged again.
     pub revalidated: u64,
+    /// Resets outside of windows.
+    pub resets_ignored: u64,
+    /// Handshakes that began again on the tuple of a connection.
+    pub restarts: u64,
 }
 
 impl Met {
@@ -583,5 +609,7 @@ impl Met {
         self.reasons.extend(other.reasons);
         self.handed += other.handed;
         self.revalidated += other.revalidated;
+        self.resets_ignored += other.resets_ignored;
+        self.restarts += other.restarts;
     }
 }
