@@ -1,6 +1,6 @@
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
-use crate::flow::{FlowTable, Flows, Timeouts};
+use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
@@ -9,11 +9,12 @@ use crate::neighbor::Neighbors;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output};
+use crate::stages::{link, output, snat};
 use crate::time::Nanos;
+use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
-use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
+use sluice_tables::{Tables, V4, V6};
 use std::sync::Arc;
 
 mod dump;
@@ -36,6 +37,8 @@ pub struct WorkerOptions {
     pub flows_max: usize,
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// How many flows of one source and of one Service it takes.
+    pub limits: FlowLimits,
     /// Neighbors.
     pub neighbors: NeighborOptions,
     /// ICMP errors and resets it may send, per second.
@@ -96,10 +99,8 @@ impl Worker {
         counters: Arc<WorkerCounters>,
     ) -> Self {
         let workers = mesh.workers();
-        let flows = Flows {
-            v4: FlowTable::new(options.flows_max, options.timeouts.clone(), options.seed),
-            v6: FlowTable::new(options.flows_max, options.timeouts, options.seed),
-        };
+        let flows =
+            Flows { v4: flow_table(&options, &counters), v6: flow_table(&options, &counters) };
         let neighbors = &options.neighbors;
         let core = Core {
             worker: options.id,
@@ -354,9 +355,17 @@ impl Worker {
             self.core.neighbors.forget_next_hops();
         }
         let old = std::mem::replace(&mut self.core.tables, tables);
+        let (tables, capacity) = (&self.core.tables, &self.core.counters.snat_capacity);
+        capacity[V4::INDEX].set(snat::capacity::<V4>(tables, self.core.worker));
+        capacity[V6::INDEX].set(snat::capacity::<V6>(tables, self.core.worker));
         self.core.counters.tables_version.set(version);
         // `receive` has made sure that there is room for both.
         let _ = self.mailbox.send(FromWorker::Live { version });
         let _ = self.mailbox.send(FromWorker::Retired(old));
     }
+}
+
+fn flow_table<F: Ip>(options: &WorkerOptions, counters: &WorkerCounters) -> FlowTable<F> {
+    let WorkerOptions { flows_max, ref timeouts, limits, seed, .. } = *options;
+    FlowTable::new(flows_max, timeouts.clone(), limits, counters.loads.clone(), seed)
 }

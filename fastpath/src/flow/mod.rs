@@ -6,6 +6,10 @@ pub mod entry;
 pub mod handshake;
 /// What identifies a flow in one direction.
 pub mod key;
+/// How many flows may begin.
+pub mod limits;
+/// How many flows a Service and an endpoint have.
+pub mod load;
 /// States of connections and their timeouts.
 pub mod state;
 /// The flows of one family: create, find, expire, give up.
@@ -16,5 +20,7 @@ mod wheel;
 pub use entry::{Direction, Entry};
 pub use handshake::Handshake;
 pub use key::Key;
+pub use limits::FlowLimits;
+pub use load::Loads;
 pub use state::{State, Timeouts};
-pub use table::{FlowTable, Flows};
+pub use table::{Aside, FlowTable, Flows};

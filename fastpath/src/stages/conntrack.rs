@@ -219,6 +219,9 @@ fn revalidate<F: Ip>(
     entry.epoch = epoch;
     entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
+    if FlowTable::<F>::direction(number) == Direction::Reply {
+        table.answered(number);
+    }
     Revalidated::Keeps
 }
 

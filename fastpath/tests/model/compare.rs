@@ -32,6 +32,8 @@ pub struct Ledger {
     resets_ignored: u64,
     /// Handshakes that began again.
     pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
     dropped: BTreeMap<DropReason, u64>,
     neighbor_drops: u64,
     /// What should leave, or waits to, by port and next hop.
@@ -117,6 +119,7 @@ impl Ledger {
         self.originated += outcome.originated;
         self.resets_ignored += outcome.resets_ignored;
         self.restarts += outcome.restarts;
+        self.other_ports += outcome.other_ports;
         for reason in outcome.drops {
             *self.dropped.entry(reason).or_default() += 1;
         }

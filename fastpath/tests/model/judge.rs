@@ -262,10 +262,27 @@ impl Oracle {
             }
             (to.src, to.src_port) = (got.src, got.src_port);
         }
-        let reply = reply_tuple(&to, tuple.protocol);
-        let is_taken = self.flows.find(&reply).is_some();
-        if is_taken || got.is_none() && choices.lingers(&reply, worker) {
-            if snat {
+        let mut reply = reply_tuple(&to, tuple.protocol);
+        let is_taken = |reply: &Tuple| self.flows.find(reply).is_some();
+        let mut clashes = is_taken(&reply);
+        if !snat && let Some(got) = got.filter(|got| got.src_port != to.src_port) {
+            // Another port of the client's own address, which is free and whose
+            // replies come to the same worker.
+            let why = clashes || choices.lingers(&reply, worker);
+            to.src_port = got.src_port;
+            reply = reply_tuple(&to, tuple.protocol);
+            clashes = is_taken(&reply);
+            let legal = got.src == to.src
+                && (pool.port_min..=pool.port_max).contains(&got.src_port)
+                && compile::owner(&self.world, &reply) == worker;
+            if !(why && legal) || clashes {
+                return self.complain(format!("{tuple:?} became {got:?}"));
+            }
+            self.out.other_ports += 1;
+        }
+        if clashes || got.is_none() && choices.lingers(&reply, worker) {
+            let has_ports = matches!(packet.kind, Kind::Tcp | Kind::Udp);
+            if snat || has_ports && pool.port_max - pool.port_min > 100 {
                 self.complain(format!("{tuple:?} got {to:?}, which another flow has"));
             }
             return self.drop(DropReason::FlowCollision);

@@ -577,8 +577,9 @@ impl Run {
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
         let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
-        let (reasons, restarts) = (self.ledger.reasons(), self.ledger.restarts);
-        let met = Met { reasons, handed, revalidated, resets_ignored, restarts };
+        let Ledger { restarts, other_ports, .. } = self.ledger;
+        let reasons = self.ledger.reasons();
+        let met = Met { reasons, handed, revalidated, resets_ignored, restarts, other_ports };
         self.subject.close()?;
         Ok(met)
     }
@@ -602,6 +603,8 @@ pub struct Met {
     pub resets_ignored: u64,
     /// Handshakes that began again on the tuple of a connection.
     pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
 }
 
 impl Met {
@@ -611,5 +614,6 @@ impl Met {
         self.revalidated += other.revalidated;
         self.resets_ignored += other.resets_ignored;
         self.restarts += other.restarts;
+        self.other_ports += other.other_ports;
     }
 }
