@@ -45,7 +45,7 @@ pub struct Core {
     pub probes_max: u8,
     /// Added to the tables' route epoch: changes when numbers of neighbors
     /// change their meaning.
-    pub epoch: u32,
+    pub neighbor_epoch: u32,
     /// Rings to the other workers.
     pub mesh: MeshEnd,
     /// Bounds errors sent.
@@ -71,10 +71,17 @@ impl PortSlot {
 }
 
 impl Core {
-    /// The route epoch that flows depend on.
+    /// The epoch of routes and policy that flows depend on. Both only count up:
+    /// their sum changes with either.
+    #[inline]
+    pub fn epoch(&self, tables: &Tables) -> u32 {
+        self.route_epoch(tables).wrapping_add(tables.policy_epoch)
+    }
+
+    /// The route epoch that ways out depend on.
     #[inline]
     pub fn route_epoch(&self, tables: &Tables) -> u32 {
-        tables.route_epoch.wrapping_add(self.epoch)
+        tables.route_epoch.wrapping_add(self.neighbor_epoch)
     }
 
     /// Drops a packet.

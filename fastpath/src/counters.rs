@@ -1,6 +1,8 @@
+use crate::flow::Loads;
 use crate::reason::DropReason;
 use sluice_io::PortStats;
 use sluice_tables::ServiceId;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One count. Written by one worker only, with a relaxed load and store (no
@@ -66,8 +68,16 @@ pub struct WorkerCounters {
     pub flows_removed: [Counter; 2],
     /// Flows that hold a SNAT port, IPv4 and IPv6 (gauges).
     pub snat_ports: [Counter; 2],
+    /// Flows to one endpoint that there are SNAT ports for, IPv4 and IPv6
+    /// (gauges).
+    pub snat_capacity: [Counter; 2],
+    /// Flows that Services and endpoints have.
+    pub loads: Arc<Loads>,
     /// Flows judged again because tables changed.
     pub revalidated: Counter,
+    /// TCP resets that lay outside of their receiver's window: passed on, and
+    /// not believed.
+    pub resets_ignored: Counter,
     /// Version of the tables in use (a gauge).
     pub tables_version: Counter,
     /// Turns of the loop.
@@ -175,7 +185,10 @@ impl WorkerCounters {
             flows_created: Default::default(),
             flows_removed: Default::default(),
             snat_ports: Default::default(),
+            snat_capacity: Default::default(),
+            loads: Arc::default(),
             revalidated: Counter::default(),
+            resets_ignored: Counter::default(),
             tables_version: Counter::default(),
             loops: Counter::default(),
             loops_busy: Counter::default(),

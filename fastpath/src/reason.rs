@@ -131,9 +131,13 @@ drop_reasons! {
     TooBig = "too_big",
     /// The flow table is full and nothing in it could be given up.
     FlowTableFull = "flow_table_full",
-    /// The flow table is under pressure and the source has more than its share.
+    /// The source has as many flows as one may have, or more than its share of a
+    /// flow table under pressure.
     FlowSourceLimit = "flow_source_limit",
-    /// Another flow has the same tuple on the far side.
+    /// The Service has as many flows, or half-open ones, as one may have.
+    FlowServiceLimit = "flow_service_limit",
+    /// Another flow has the same tuple on the far side, and no other source port
+    /// was found.
     FlowCollision = "flow_collision",
     /// No free SNAT port towards this destination.
     SnatPortsExhausted = "snat_ports_exhausted",

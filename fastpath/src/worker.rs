@@ -1,7 +1,7 @@
 use crate::affinity::Affinities;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
-use crate::flow::{FlowTable, Flows, Timeouts};
+use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
@@ -11,11 +11,12 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output, underlay};
+use crate::stages::{link, output, snat, underlay};
 use crate::time::Nanos;
+use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
-use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
+use sluice_tables::{Tables, V4, V6};
 use std::sync::Arc;
 
 mod dump;
@@ -41,6 +42,8 @@ pub struct WorkerOptions {
     pub flows_max: usize,
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// How many flows of one source and of one Service it takes.
+    pub limits: FlowLimits,
     /// Neighbors.
     pub neighbors: NeighborOptions,
     /// Clients whose endpoints it remembers, for Services with session affinity.
@@ -103,10 +106,8 @@ impl Worker {
         counters: Arc<WorkerCounters>,
     ) -> Self {
         let workers = mesh.workers();
-        let flows = Flows {
-            v4: FlowTable::new(options.flows_max, options.timeouts.clone(), options.seed),
-            v6: FlowTable::new(options.flows_max, options.timeouts, options.seed),
-        };
+        let flows =
+            Flows { v4: flow_table(&options, &counters), v6: flow_table(&options, &counters) };
         let neighbors = &options.neighbors;
         let core = Core {
             worker: options.id,
@@ -122,7 +123,7 @@ impl Worker {
             path_mtus: PathMtus::default(),
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
-            epoch: 0,
+            neighbor_epoch: 0,
             mesh,
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
@@ -380,9 +381,17 @@ impl Worker {
             self.core.neighbors.forget_next_hops();
         }
         let old = std::mem::replace(&mut self.core.tables, tables);
+        let (tables, capacity) = (&self.core.tables, &self.core.counters.snat_capacity);
+        capacity[V4::INDEX].set(snat::capacity::<V4>(tables, self.core.worker));
+        capacity[V6::INDEX].set(snat::capacity::<V6>(tables, self.core.worker));
         self.core.counters.tables_version.set(version);
         // `receive` has made sure that there is room for both.
         let _ = self.mailbox.send(FromWorker::Live { version });
         let _ = self.mailbox.send(FromWorker::Retired(old));
     }
+}
+
+fn flow_table<F: Ip>(options: &WorkerOptions, counters: &WorkerCounters) -> FlowTable<F> {
+    let WorkerOptions { flows_max, ref timeouts, limits, seed, .. } = *options;
+    FlowTable::new(flows_max, timeouts.clone(), limits, counters.loads.clone(), seed)
 }

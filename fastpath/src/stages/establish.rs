@@ -2,13 +2,14 @@
 
 use crate::adjacency::AdjacencyId;
 use crate::core::Core;
-use crate::flow::{Entry, FlowTable, State};
+use crate::flow::table::Admitted;
+use crate::flow::{Aside, Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
-use crate::stages::conntrack;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
+use crate::stages::{conntrack, tcp};
 use crate::wire::ip::{Fragment, Ip};
 use sluice_tables::{NatMode, Tables};
 
@@ -31,6 +32,19 @@ pub fn pass<F: Ip>(packet: &mut Packet<F>, way: AdjacencyId) -> Verdict {
     Verdict::Forward(way)
 }
 
+/// Everything that was decided about a new flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<F: Ip> {
+    /// Where it goes.
+    pub target: Target<F>,
+    /// The way there.
+    pub way: AdjacencyId,
+    /// What its replies will look like.
+    pub replies: Proposal<F>,
+    /// That it may begin.
+    pub admitted: Admitted,
+}
+
 /// Makes a flow of everything that was decided. Returns its original direction's
 /// number.
 ///
@@ -41,42 +55,37 @@ pub fn create<F: Ip>(
     table: &mut FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
-    target: &Target<F>,
-    way: AdjacencyId,
-    source: Option<Proposal<F>>,
+    decision: &Decision<F>,
 ) -> Result<u32, DropReason> {
     let key = packet.key;
+    let Decision { target, way, replies, admitted } = decision;
     let mut original = Entry {
         key,
         state: State::initial(packet.ip.l4.kind, packet.ip.l4.tcp_flags),
-        new_src: key.src,
-        new_src_port: key.src_port,
+        new_src: replies.key.dst,
+        new_src_port: replies.key.dst_port,
         new_dst: target.addr,
         new_dst_port: target.l4_port,
-        adjacency: way,
+        adjacency: *way,
         service: target.service,
         ingress: packet.ingress,
-        policy_epoch: tables.policy_epoch,
-        route_epoch: core.route_epoch(tables),
+        epoch: core.epoch(tables),
         service_epoch: tables.service_epoch(target.service),
         last_seen_ms: core.now_ms,
         ..Entry::free()
     };
-    if let Some(source) = &source {
-        original.new_src = source.reply.dst;
-        original.new_src_port = source.reply.dst_port;
+    if replies.is_of_pool() {
         original.bits |= Entry::<F>::SNAT;
     }
-    if target.is_backend() {
+    if target.is_backend() || original.new_src_port != key.src_port {
         original.bits |= Entry::<F>::TRANSLATED;
     }
     (original.ip_delta, original.l4_delta) = conntrack::deltas(&original);
     let reply = reply_of(&original);
-    let hashes = [packet.hash, table.hash(&reply.key)];
-    if source.is_none() && table.contains(&reply.key, hashes[1]) {
-        return Err(DropReason::FlowCollision);
-    }
-    let number = table.create(original, reply, hashes, target.backend, core.now_ms)?;
+    let aside =
+        Aside { backend: target.backend, handshake: tcp::begin(packet), admitted: *admitted };
+    let hashes = [packet.hash, replies.hash];
+    let number = table.create(original, reply, hashes, aside, core.now_ms)?;
     core.counters.flows_created[F::INDEX].add(1);
     Ok(number)
 }

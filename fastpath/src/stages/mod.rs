@@ -21,12 +21,16 @@ mod resolve;
 pub mod route;
 /// Addresses that no packet may have.
 pub mod sanity;
+/// What SCTP chunks do to a flow.
+mod sctp;
 /// VIP to backend.
 pub mod service;
 /// An address and a port that bring the replies back.
 pub mod snat;
 /// Whose flow it is.
 pub mod steer;
+/// TCP's part of it: handshakes, closing, resets.
+pub mod tcp;
 
 /// ICMP errors and TCP resets to the sender.
 pub mod error;

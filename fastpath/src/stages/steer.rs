@@ -66,7 +66,7 @@ pub fn is_own<F: Ip>(core: &Core, tables: &Tables, flow: &[Entry<F>; 2]) -> bool
 /// A packet to the SNAT pool names its owner in the port. A flow to a VIP or a
 /// node port goes by the client's endpoint; so does a flow with one end in the cluster and one
 /// outside, since NAT leaves the outside end alone. The rest goes by both ends.
-fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
+pub fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
     let family = F::of(tables);
     let source = (key.src.as_ref(), key.src_port);
     let destination = (key.dst.as_ref(), key.dst_port);

@@ -128,18 +128,19 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
     let payload: Vec<u8> = (0..shape.payload).map(|i| (i * 7) as u8).collect();
     let (protocol, segment) = match *l4 {
         L4::Tcp { flags, .. } => {
-            let options = match shape.mss {
+            let mut options = match shape.mss {
                 None => Vec::new(),
                 Some((mss, odd)) => {
                     let [a, b] = mss.to_be_bytes();
                     if odd { vec![1, 2, 4, a, b, 1, 1, 0] } else { vec![2, 4, a, b] }
                 }
             };
+            options.extend(shape.scale.iter().flat_map(|scale| [1, 3, 3, *scale]));
             let segment = Segment {
                 src_port: tuple.src_port,
                 dst_port: tuple.dst_port,
-                seq: 0x1234_5678,
-                ack: 0x9abc_def0,
+                seq: shape.numbers.0,
+                ack: shape.numbers.1,
                 flags,
                 options,
                 payload,

@@ -7,6 +7,9 @@ use super::wire::{ACK, FIN, RST, SYN};
 use super::world::{Network, SCTP, TCP, UDP};
 use std::fmt;
 
+/// Where both sides' sequence numbers begin: they wrap soon.
+const FIRST_NUMBER: u32 = 0xffff_ff00;
+
 /// One operation. Numbers that choose among things that exist are taken modulo
 /// their count, so that an operation means something in any state.
 #[derive(Clone, Debug)]
@@ -15,6 +18,9 @@ pub enum Op {
     Packet { queue: u8, v6: bool, from: (Network, u8), to: (Network, u8), l4: L4, shape: Shape },
     /// A packet of a flow that exists.
     Follow { queue: u8, flow: u16, side: u8, flags: u8, shape: Shape },
+    /// The client of a flow sends a SYN, and its server a SYN-ACK, which
+    /// acknowledges it or, by so much, another.
+    Reopen { queue: u8, flow: u16, number: u32, off: u32, scales: [Option<u8>; 2] },
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
     /// An ICMP error about a flow, on the way of one of its sides.
@@ -83,6 +89,10 @@ pub struct Shape {
     pub dont_fragment: bool,
     pub fragment: Option<(u16, bool)>,
     pub mss: Option<(u16, bool)>,
+    /// TCP's sequence and acknowledgment numbers.
+    pub numbers: (u32, u32),
+    /// TCP's window scale option.
+    pub scale: Option<u8>,
     /// Which of some options or extension headers it has.
     pub options: u8,
     pub way_in: WayIn,
@@ -100,6 +110,8 @@ impl Shape {
         dont_fragment: true,
         fragment: None,
         mss: None,
+        numbers: (FIRST_NUMBER, FIRST_NUMBER),
+        scale: None,
         options: 0,
         way_in: WayIn::Natural,
         twist: None,
@@ -124,6 +136,8 @@ impl fmt::Debug for Shape {
         field("dont_fragment", self.dont_fragment, &self.dont_fragment);
         field("fragment", self.fragment.is_none(), &self.fragment);
         field("mss", self.mss.is_none(), &self.mss);
+        field("numbers", self.numbers == plain.numbers, &self.numbers);
+        field("scale", self.scale.is_none(), &self.scale);
         field("options", self.options == plain.options, &self.options);
         field("way_in", self.way_in == plain.way_in, &self.way_in);
         field("twist", self.twist.is_none(), &self.twist);
@@ -313,8 +327,15 @@ pub fn draw(random: &mut Random) -> Op {
     match random.below(100) {
         0..18 => to_service(random, queue, v6),
         18..26 => Op::Again { queue, flow: random.next() as u16, frontend: random.next() as u8 },
-        26..58 => follow(random, queue),
-        58..62 => Op::Error {
+        26..57 => follow(random, queue),
+        57..60 => Op::Reopen {
+            queue,
+            flow: random.below(16) as u16,
+            number: number(random),
+            off: random.of(&[0, 0, 0, 1, u32::MAX]),
+            scales: [(); 2].map(|()| random.one_in(2).then(|| random.of(&[0, 3, 7]))),
+        },
+        60..62 => Op::Error {
             queue,
             flow: random.next() as u16,
             side: random.below(2) as u8,
@@ -431,6 +452,33 @@ const SYN_ACK: u8 = SYN | ACK;
 const FIN_ACK: u8 = FIN | ACK;
 const RST_ACK: u8 = RST | ACK;
 
+/// A sequence or acknowledgment number: often that of another segment, or the
+/// one behind it, or where a window ends.
+fn number(random: &mut Random) -> u32 {
+    const WINDOW: u32 = 65_535;
+    let ahead = random.of(&[
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        u32::MAX,
+        WINDOW,
+        WINDOW + 1,
+        WINDOW + 2,
+        WINDOW << 3,
+        (WINDOW << 3) + 1,
+        WINDOW << 14,
+        (WINDOW << 14) + 1,
+        (1 << 25) - 1,
+        1 << 25,
+        1 << 31,
+    ]);
+    FIRST_NUMBER.wrapping_add(ahead)
+}
+
 fn shape(random: &mut Random) -> Shape {
     let payload = match random.below(12) {
         0 => random.of(&[1300, 1340, 1352, 1360, 1366, 1372, 1380, 1394, 1400, 1412, 1420, 1432]),
@@ -466,6 +514,8 @@ fn shape(random: &mut Random) -> Shape {
         mss: random
             .one_in(2)
             .then(|| (random.of(&[500, 1370, 1400, 1410, 1460, 9000]), random.one_in(3))),
+        numbers: (number(random), number(random)),
+        scale: random.one_in(2).then(|| random.of(&[0, 3, 3, 7, 200])),
         options: if random.one_in(12) { 1 + random.below(7) as u8 } else { 0 },
         way_in,
         twist: random.one_in(15).then(|| {

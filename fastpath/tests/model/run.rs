@@ -116,6 +116,9 @@ impl Run {
                     None => Ok(()),
                 }
             }
+            Op::Reopen { queue, flow, number, off, scales } => {
+                self.reopen(*queue, *flow, (*number, *off), *scales)
+            }
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
             Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
@@ -161,6 +164,23 @@ impl Run {
             protocol => L4::Other { protocol },
         };
         Some((tuple, l4))
+    }
+
+    /// A SYN on the tuple of some flow, and a SYN-ACK.
+    fn reopen(
+        &mut self,
+        queue: u8,
+        flow: u16,
+        (number, off): (u32, u32),
+        scales: [Option<u8>; 2],
+    ) -> Result<(), String> {
+        let sides = [(0, SYN), (1, SYN | ACK)].map(|(side, flags)| self.pick(flow, side, flags));
+        let [Some(syn), Some(answer)] = sides else { return Ok(()) };
+        let numbers = [(number, 0), (7, number.wrapping_add(1).wrapping_add(off))];
+        for (((tuple, l4), numbers), scale) in [syn, answer].iter().zip(numbers).zip(scales) {
+            self.send(queue, tuple, l4, &Shape { numbers, scale, ..Shape::PLAIN }, 1)?;
+        }
+        Ok(())
     }
 
     /// A connection from the client's end of some flow to a port of a VIP of
@@ -566,7 +586,10 @@ impl Run {
         self.check_flows()?;
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
-        let met = Met { reasons: self.ledger.reasons(), handed, revalidated };
+        let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
+        let Ledger { restarts, other_ports, .. } = self.ledger;
+        let reasons = self.ledger.reasons();
+        let met = Met { reasons, handed, revalidated, resets_ignored, restarts, other_ports };
         self.subject.close()?;
         Ok(met)
     }
@@ -586,6 +609,12 @@ pub struct Met {
     pub handed: u64,
     /// Flows judged again.
     pub revalidated: u64,
+    /// Resets outside of windows.
+    pub resets_ignored: u64,
+    /// Handshakes that began again on the tuple of a connection.
+    pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
 }
 
 impl Met {
@@ -593,5 +622,8 @@ impl Met {
         self.reasons.extend(other.reasons);
         self.handed += other.handed;
         self.revalidated += other.revalidated;
+        self.resets_ignored += other.resets_ignored;
+        self.restarts += other.restarts;
+        self.other_ports += other.other_ports;
     }
 }

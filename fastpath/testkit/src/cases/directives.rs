@@ -47,6 +47,17 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
         ["neighbors", "max", n] => gateway.neighbors.neighbors_max = count(n)?,
         ["neighbors", "queue", n] => gateway.neighbors.queue_len = count(n)?,
         ["neighbors", "probes", n] => gateway.neighbors.probes_max = count(n)? as u8,
+        ["limit", name, n] => {
+            let limits = &mut gateway.limits;
+            let limit = match *name {
+                "per_source" => &mut limits.per_source,
+                "per_source_half_open" => &mut limits.per_source_half_open,
+                "per_service" => &mut limits.per_service,
+                "per_service_half_open" => &mut limits.per_service_half_open,
+                _ => return Err(format!("expected a key of `flows.limits`, found `{name}`")),
+            };
+            *limit = count(n)? as u32;
+        }
         ["timeout", name, time] => {
             let state = STATES.iter().find(|state| state.label() == *name);
             let labels: Vec<&str> = STATES.iter().map(|state| state.label()).collect();

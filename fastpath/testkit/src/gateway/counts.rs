@@ -8,8 +8,9 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// Counts by name; those that are zero are left out.
 ///
 /// `rx`, `tx`, `originated`, `consumed`, `handed_in`, `handed_out`, `held`, `errors_limited`,
-/// `neighbor_news_lost`, `affinities_forgotten`, `affinity_news_lost`, `flows`, `flows_created`, `flows_removed`, `snat_ports`, `revalidated`,
-/// and `drop.REASON` with the reason's label. Both families are counted together.
+/// `neighbor_news_lost`, `affinities_forgotten`, `affinity_news_lost`, `flows`, `flows_created`,
+/// `flows_removed`, `snat_ports`, `revalidated`, `resets_ignored`, and `drop.REASON` with the
+/// reason's label. Both families are counted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
@@ -17,7 +18,7 @@ pub struct Counts(BTreeMap<String, u64>);
 const GAUGES: [&str; 3] = ["held", "flows", "snat_ports"];
 
 /// All names but those of drops, in the order of the journey.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "rx",
     "tx",
     "originated",
@@ -34,6 +35,7 @@ const NAMES: [&str; 16] = [
     "flows_removed",
     "snat_ports",
     "revalidated",
+    "resets_ignored",
 ];
 
 impl Counts {
@@ -60,6 +62,7 @@ impl Counts {
             both(&counters.flows_removed),
             both(&counters.snat_ports),
             counters.revalidated.get(),
+            counters.resets_ignored.get(),
         ];
         for (name, value) in NAMES.into_iter().zip(values) {
             self.increase(name, value);
