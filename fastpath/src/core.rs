@@ -8,6 +8,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::{self, ErrorLimiter};
+use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
@@ -48,6 +49,8 @@ pub struct Core {
     pub neighbor_epoch: u32,
     /// Rings to the other workers.
     pub mesh: MeshEnd,
+    /// Closed in a flood of SYNs.
+    pub syn_gate: SynGate,
     /// Bounds errors sent.
     pub limiter: ErrorLimiter,
     /// Choices.

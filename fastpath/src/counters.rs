@@ -78,6 +78,8 @@ pub struct WorkerCounters {
     /// TCP resets that lay outside of their receiver's window: passed on, and
     /// not believed.
     pub resets_ignored: Counter,
+    /// 1 while SYNs are let in at their second try only (a gauge).
+    pub syn_gate_closed: Counter,
     /// Version of the tables in use (a gauge).
     pub tables_version: Counter,
     /// Turns of the loop.
@@ -189,6 +191,7 @@ impl WorkerCounters {
             loads: Arc::default(),
             revalidated: Counter::default(),
             resets_ignored: Counter::default(),
+            syn_gate_closed: Counter::default(),
             tables_version: Counter::default(),
             loops: Counter::default(),
             loops_busy: Counter::default(),

@@ -4,7 +4,7 @@
 //! the first is judged.
 
 use crate::core::Core;
-use crate::flow::table::FlowFamily;
+use crate::flow::table::{FlowFamily, NO_ENTRY, prefetch};
 use crate::flow::{FlowTable, Flows};
 use crate::local::{LocalContext, LocalPacket};
 use crate::mesh::Handed;
@@ -14,7 +14,7 @@ use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
 use crate::stages::{conntrack, establish, icmp, output, route, sanity, service, snat, steer};
 use crate::wire::ip::{Fragment, Ip};
-use crate::wire::l4::Kind;
+use crate::wire::l4::{Kind, flags};
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, RxBurst};
 use sluice_tables::{PortLocal, Tables, V4, V6};
@@ -59,8 +59,11 @@ fn judge<F: Ip>(
         establish::check_untracked(tables, packet)?;
         icmp::translate(core, table, tables, packet)?;
     }
+    if core.syn_gate.is_closed() && is_syn(packet) && !core.syn_gate.admits(packet.hash) {
+        return Err(DropReason::SynGated.into());
+    }
     let source = table.source(&packet.key.src);
-    let target = service::resolve(core, tables, packet)?;
+    let target = service::resolve(core, table, tables, packet)?;
     route::take_hop(core, tables, packet)?;
     if !tracked {
         let way = route::choose(core, tables, packet, &target.addr)?;
@@ -80,6 +83,13 @@ fn judge<F: Ip>(
 fn is_tracked<F: Ip>(packet: &Packet<F>) -> bool {
     packet.ip.fragment == Fragment::Whole
         && !matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther)
+}
+
+/// Whether a packet asks for a TCP connection.
+#[inline]
+fn is_syn<F: Ip>(packet: &Packet<F>) -> bool {
+    packet.ip.l4.kind == Kind::Tcp
+        && packet.ip.l4.tcp_flags & (flags::SYN | flags::ACK) == flags::SYN
 }
 
 /// Takes a burst of a port through the journey.
@@ -139,6 +149,9 @@ fn forward<F: FlowFamily + ArrivedFamily>(
     let table = F::flows(flows);
     for packet in packets.iter_mut() {
         packet.candidate = table.suggest(packet.hash);
+        if packet.candidate == NO_ENTRY && core.syn_gate.is_closed() {
+            prefetch(core.syn_gate.line(packet.hash));
+        }
         if packet.ingress.vtep().is_none() {
             packet.frame.prefetch_headroom();
         }

@@ -32,6 +32,8 @@ pub mod local;
 pub mod neighbor;
 /// Paths to nodes that carry less than configured.
 pub mod path_mtu;
+/// The gate against floods of SYNs.
+pub mod syn_gate;
 /// Headers on the wire: offsets, checks, checksums.
 pub mod wire;
 

@@ -136,6 +136,9 @@ drop_reasons! {
     FlowSourceLimit = "flow_source_limit",
     /// The Service has as many flows, or half-open ones, as one may have.
     FlowServiceLimit = "flow_service_limit",
+    /// The first SYN of a connection, in a flood of SYNs: its retransmission is
+    /// let in.
+    SynGated = "syn_gated",
     /// Another flow has the same tuple on the far side, and no other source port
     /// was found.
     FlowCollision = "flow_collision",

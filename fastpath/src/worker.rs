@@ -12,6 +12,7 @@ use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
 use crate::stages::{link, output, snat, underlay};
+use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
@@ -125,6 +126,7 @@ impl Worker {
             probes_max: neighbors.probes_max,
             neighbor_epoch: 0,
             mesh,
+            syn_gate: SynGate::new(options.seed),
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
             local: LocalServices::new(),
@@ -154,9 +156,15 @@ impl Worker {
         let mut work = self.read_mail();
         // One burst sees one world.
         let tables = Arc::clone(&self.core.tables);
+        let mut is_full = false;
         for port in 0..self.core.ports.len() {
-            work += self.receive(&tables, port);
+            let received = self.receive(&tables, port);
+            is_full |= received == BURST;
+            work += received;
         }
+        let Flows { v4, v6 } = &self.flows;
+        let many_half_open = v4.has_many_half_open() || v6.has_many_half_open();
+        self.core.syn_gate.turn(is_full, many_half_open, now);
         work += self.hear_news(&tables) + self.hear_of_visits();
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);
@@ -353,6 +361,7 @@ impl Worker {
         counters.flows[1].set(self.flows.v6.len() as u64);
         counters.snat_ports[0].set(self.flows.v4.snat_ports());
         counters.snat_ports[1].set(self.flows.v6.snat_ports());
+        counters.syn_gate_closed.set(u64::from(self.core.syn_gate.is_closed()));
         counters.frames_cached.set(self.core.cache.len() as u64);
         if now.since(self.slow) >= SLOW_INTERVAL_NS {
             self.slow = now;

@@ -48,8 +48,13 @@ const COUNTERS: [OfWorker; 11] = [
     ("sluice_worker_sleeps_total", "Times that the worker slept.", |counters| &counters.sleeps),
 ];
 
-const GAUGES: [OfWorker; 3] = [
+const GAUGES: [OfWorker; 4] = [
     ("sluice_held_packets", "Packets that wait for a neighbor.", |counters| &counters.held),
+    (
+        "sluice_syn_gate_closed",
+        "1 while there is a flood of SYNs and they are let in at their second try only.",
+        |counters| &counters.syn_gate_closed,
+    ),
     (
         "sluice_tables_version",
         "Version of the tables that the worker uses; 0: none yet.",

@@ -97,6 +97,7 @@ pub struct FlowTable<F: Ip> {
     hand: usize,
     timeouts: Timeouts,
     snat_ports: u64,
+    half_open: usize,
     given_up: u64,
 }
 
@@ -145,6 +146,7 @@ impl<F: Ip> FlowTable<F> {
             hand: 0,
             timeouts,
             snat_ports: 0,
+            half_open: 0,
             given_up: 0,
         }
     }
@@ -162,6 +164,12 @@ impl<F: Ip> FlowTable<F> {
     /// Flows that hold a SNAT port.
     pub fn snat_ports(&self) -> u64 {
         self.snat_ports
+    }
+
+    /// True when a sixteenth of the table is half open.
+    #[inline]
+    pub fn has_many_half_open(&self) -> bool {
+        self.half_open >= self.flows_max.div_ceil(16)
     }
 
     /// Flows given up for new ones since this was last asked.
@@ -377,10 +385,12 @@ impl<F: Ip> FlowTable<F> {
             source.flows += 1;
             source.half_open += half_open;
             self.snat_ports += u64::from(snat);
+            self.half_open += half_open as usize;
         } else {
             source.flows -= 1;
             source.half_open -= half_open;
             self.snat_ports -= u64::from(snat);
+            self.half_open -= half_open as usize;
         }
         service.flows.count(1, comes);
         service.half_open.count(half_open, comes);
@@ -526,7 +536,7 @@ fn is_answered<F: Ip>([_, reply]: &[Entry<F>; 2]) -> bool {
 /// Asks the processor to load a cache line.
 #[inline]
 #[allow(unsafe_code)]
-pub(super) fn prefetch(line: *const u8) {
+pub fn prefetch(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing architecturally and cannot fault.
     unsafe {

@@ -3,10 +3,16 @@
 
 use crate::affinity::Client;
 use crate::core::Core;
+use crate::flow::FlowTable;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::wire::ip::Ip;
-use sluice_tables::{BackendRef, BackendSet, Frontend, FrontendRules, Locality, Tables, hash};
+use sluice_tables::{
+    BackendRef, BackendSet, Balance, Frontend, FrontendRules, Locality, Tables, hash,
+};
+
+/// Endpoints looked at for the one with the fewest flows.
+const LOOKED_AT_MAX: usize = 64;
 
 /// Whether a client may connect at all (`spec.loadBalancerSourceRanges`).
 #[inline]
@@ -23,13 +29,14 @@ pub fn is_allowed<F: Ip>(frontend: &Frontend<F>, client: &F::Addr) -> bool {
 #[inline]
 pub fn choose<F: Ip>(
     core: &mut Core,
+    table: &FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
     frontend: &Frontend<F>,
 ) -> Result<BackendRef<F>, DropReason> {
     let key = &packet.key;
     if let Some(rules) = &frontend.rules {
-        return by_rules(core, tables, packet, (frontend, rules));
+        return by_rules(core, table, tables, packet, (frontend, rules));
     }
     let hash = hash::connection(
         key.src.as_ref(),
@@ -43,6 +50,7 @@ pub fn choose<F: Ip>(
 
 fn by_rules<F: Ip>(
     core: &mut Core,
+    table: &FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
     (frontend, rules): (&Frontend<F>, &FrontendRules<F>),
@@ -57,7 +65,7 @@ fn by_rules<F: Ip>(
             key.dst_port,
             key.protocol,
         );
-        return near.choose(hash).copied().ok_or(DropReason::NoBackend);
+        return balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend);
     };
     let client = Client::new(frontend.service, F::to_ip(key.src));
     let known = core.affinities.find(&client, core.now).and_then(|visit| {
@@ -69,7 +77,7 @@ fn by_rules<F: Ip>(
         None => {
             // By the client alone, so that workers agree before they are told.
             let hash = hash::connection(key.src.as_ref(), 0, &[], 0, 0);
-            near.choose(hash).copied().ok_or(DropReason::NoBackend)?
+            balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend)?
         }
     };
     let endpoint = (F::to_ip(chosen.addr), chosen.l4_port);
@@ -97,4 +105,33 @@ fn nearest<'a, F: Ip>(
         return Err(DropReason::NoLocalEndpoint);
     }
     Ok(locality.by_zone.get(&tables.zone_of(node)).unwrap_or(&frontend.backends))
+}
+
+fn balance<F: Ip>(
+    core: &mut Core,
+    table: &FlowTable<F>,
+    set: &BackendSet<F>,
+    how: Balance,
+    hash: u64,
+) -> Option<BackendRef<F>> {
+    match how {
+        Balance::Consistent => set.choose(hash).copied(),
+        Balance::LeastConnections => {
+            let all = set.backends();
+            // Where many have equally few, nobody is the first for everyone.
+            let start = core.random.below(all.len().max(1) as u32) as usize;
+            let looked_at = all[start..].iter().chain(&all[..start]).take(LOOKED_AT_MAX);
+            looked_at.min_by_key(|backend| load(table, backend)).copied()
+        }
+        Balance::RandomOfTwo => {
+            let [one, two] = [core.random.next(), core.random.next()].map(|hash| set.choose(hash));
+            one.into_iter().chain(two).min_by_key(|backend| load(table, backend)).copied()
+        }
+    }
+}
+
+/// Flows of an endpoint in proportion to its weight, the new one included.
+fn load<F: Ip>(table: &FlowTable<F>, backend: &BackendRef<F>) -> u64 {
+    let flows = u64::from(table.connections(backend.id)) + 1;
+    (flows << 16) / u64::from(backend.weight.max(1))
 }

@@ -2,6 +2,7 @@
 //! (kubernetes.io/docs/reference/networking/virtual-ips).
 
 use crate::core::Core;
+use crate::flow::FlowTable;
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
@@ -53,10 +54,11 @@ impl<F: Ip> Target<F> {
 /// What becomes of the packet if it goes no further.
 pub fn resolve<F: Ip>(
     core: &mut Core,
+    table: &FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
 ) -> Result<Target<F>, Verdict> {
-    let destination = find(core, tables, packet);
+    let destination = find(core, table, tables, packet);
     // Neither translated nor answered: nobody may have sent it like this.
     if matches!(packet.ip.l4.kind, Kind::Sctp(_))
         && matches!(destination, Destination::Backend(..) | Destination::Refused(_))
@@ -100,7 +102,12 @@ pub fn is_service_address<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
 }
 
 /// Finds out what a new flow's destination is.
-fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destination<F> {
+fn find<F: Ip>(
+    core: &mut Core,
+    table: &FlowTable<F>,
+    tables: &Tables,
+    packet: &Packet<F>,
+) -> Destination<F> {
     let key = &packet.key;
     let family = F::of(tables);
     let frontend = FrontendKey { addr: key.dst, l4_port: key.dst_port, protocol: key.protocol };
@@ -117,7 +124,7 @@ fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destinat
         if is_stray(packet) {
             return Destination::Refused(DropReason::NoConnection);
         }
-        return match balance::choose(core, tables, packet, frontend) {
+        return match balance::choose(core, table, tables, packet, frontend) {
             Ok(backend) => Destination::Backend(frontend.service, backend),
             Err(DropReason::NoBackend) => Destination::Refused(DropReason::NoBackend),
             Err(reason) => Destination::Dropped(reason),

@@ -113,6 +113,7 @@ impl<F: Ip> FlowTable<F> {
         let service = original.service;
         let class = self.asides[flow as usize].admitted.class();
         self.sources[class].half_open -= 1;
+        self.half_open -= 1;
         self.loads.of_service(service).half_open.count(1, false);
     }
 
