@@ -49,7 +49,10 @@ pub fn packet(world: &World, tuple: &Tuple, l4: &L4, shape: &Shape) -> Arrival {
     };
     let interface = &world.interfaces[usize::from(port)];
     let src = mac_of(&tuple.src, 0);
-    let ethertype = wire::ethertype(&packet);
+    let ethertype = match shape.twist {
+        Some(Twist::OtherEthertype) => 0x88b5,
+        _ => wire::ethertype(&packet),
+    };
     let vlan = match shape.twist {
         Some(Twist::OtherVlan) => Some(99),
         Some(Twist::PriorityTag) => Some(0),
@@ -91,6 +94,7 @@ fn wrap(world: &World, node: Option<usize>, shape: &Shape, inner: &[u8]) -> Vec<
         },
         inner_src: peer.map_or([2, 0, 0, 9, 9, 9], |peer| peer.mac),
         tos: shape.outer_tos,
+        cut: shape.twist == Some(Twist::OuterFragment),
     };
     tunnel.wrap(inner)
 }

@@ -274,7 +274,13 @@ impl Oracle {
             (to.src, to.src_port) = (got.src, got.src_port);
         }
         let reply = reply_tuple(&to, tuple.protocol);
-        let is_taken = self.flows.find(&reply).is_some();
+        // One that the tables have made another worker's since is not looked at.
+        let found = self.flows.find(&reply).map(|(id, _)| id);
+        let elsewhere = found.filter(|id| self.flows.get(*id).worker != worker);
+        if let Some(id) = elsewhere {
+            self.end(id);
+        }
+        let is_taken = found.is_some() && elsewhere.is_none();
         if is_taken || got.is_none() && choices.lingers(&reply, worker) {
             if snat {
                 self.complain(format!("{tuple:?} got {to:?}, which another flow has"));

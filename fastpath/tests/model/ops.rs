@@ -162,6 +162,7 @@ pub enum WayIn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twist {
     OtherVlan,
+    OtherEthertype,
     PriorityTag,
     OtherMac,
     GroupMac,
@@ -170,6 +171,7 @@ pub enum Twist {
     InnerMac,
     InnerTag,
     InnerArp,
+    OuterFragment,
 }
 
 /// A frame spoilt, or the packet in its tunnel.
@@ -472,6 +474,7 @@ fn shape(random: &mut Random) -> Shape {
         twist: random.one_in(15).then(|| {
             random.of(&[
                 Twist::OtherVlan,
+                Twist::OtherEthertype,
                 Twist::PriorityTag,
                 Twist::OtherMac,
                 Twist::GroupMac,
@@ -480,6 +483,7 @@ fn shape(random: &mut Random) -> Shape {
                 Twist::InnerMac,
                 Twist::InnerTag,
                 Twist::InnerArp,
+                Twist::OuterFragment,
             ])
         }),
         mutation,

@@ -313,6 +313,7 @@ impl Oracle {
                 inner_dst: self.world.nodes[node].mac,
                 inner_src: self.world.overlay.mac,
                 tos: tos(&packet),
+                cut: false,
             })
         });
         let content = Content::Ip { packet, tunnel, is_sound };

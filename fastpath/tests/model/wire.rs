@@ -313,6 +313,8 @@ pub struct Tunnel {
     pub inner_dst: Mac,
     pub inner_src: Mac,
     pub tos: u8,
+    /// The outer packet is the first fragment of more.
+    pub cut: bool,
 }
 
 impl Tunnel {
@@ -326,7 +328,8 @@ impl Tunnel {
         // Over IPv4 the checksum may be left out, over IPv6 it may not.
         let checksum = !self.src.is_ipv4();
         let udp = udp((&self.src, self.src_port), (&self.dst, self.dst_port), checksum, &payload);
-        let header = Header { tos: self.tos, ..Header::new(self.src, self.dst, UDP) };
+        let fragment = self.cut.then_some((0, true));
+        let header = Header { tos: self.tos, fragment, ..Header::new(self.src, self.dst, UDP) };
         ip_packet(&header, &udp)
     }
 }
