@@ -10,8 +10,23 @@ use crate::schema::{Default, Key, Section};
 pub struct Flows {
     /// Most flows over all workers.
     pub max: u32,
+    /// Most flows of one source and of one Service.
+    pub limits: FlowLimits,
     /// How long an idle flow is kept.
     pub timeouts: FlowTimeouts,
+}
+
+/// Most flows of one source and of one Service, over all workers: each worker holds to its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// Flows of an IPv4 address or an IPv6 /64.
+    pub per_source: u32,
+    /// Half-open flows of one.
+    pub per_source_half_open: u32,
+    /// Flows of a port of a Service.
+    pub per_service: u32,
+    /// Half-open flows of one.
+    pub per_service_half_open: u32,
 }
 
 /// How long an idle flow is kept, by protocol and state.
@@ -55,6 +70,9 @@ pub struct FlowTimeouts {
     pub generic: Duration,
 }
 
+/// Most flows there may be.
+const FLOWS_MAX: u32 = 67_108_864;
+
 /// Longest timeout in seconds: a week.
 const TIMEOUT_MAX_S: u32 = 604_800;
 
@@ -68,6 +86,12 @@ pub(crate) static SECTION: Section = Section {
             meaning: "most flows over all workers",
         },
         Key {
+            name: "limits",
+            kind: "section",
+            default: Default::Words("its defaults"),
+            meaning: "most flows of one source and of one Service",
+        },
+        Key {
             name: "timeouts",
             kind: "section",
             default: Default::Words("its defaults"),
@@ -75,6 +99,35 @@ pub(crate) static SECTION: Section = Section {
         },
     ],
 };
+
+/// Far from what honest use comes to, even behind one address of a carrier's NAT, and low enough
+/// that nobody can fill the table alone.
+pub(crate) static LIMITS: Section = Section {
+    path: "flows.limits",
+    keys: &[
+        limit(
+            "per_source",
+            "a quarter of `flows.max`",
+            "most flows of a source, that is an IPv4 address or an IPv6 /64",
+        ),
+        limit(
+            "per_source_half_open",
+            "a sixteenth of `flows.max`",
+            "most flows of a source that nobody has answered or whose handshake is not over",
+        ),
+        limit("per_service", "`flows.max`", "most flows of a port of a Service"),
+        limit(
+            "per_service_half_open",
+            "`flows.max`",
+            "most half-open flows of a port of a Service; a new one then takes the place of an \
+             older one",
+        ),
+    ],
+};
+
+const fn limit(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind: "integer, 1 to `flows.max`", default: Default::Words(default), meaning }
+}
 
 /// The kernel's defaults, with the two that kube-proxy sets (established and CLOSE_WAIT). SCTP's
 /// established is TCP's: not every association sends heartbeats; its handshakes and shutdowns last as
@@ -112,9 +165,28 @@ impl Flows {
     /// Reads `flows`.
     pub(crate) fn read(reader: &mut Reader<'_>, root: &Fields<'_>) -> Result<Self, Reported> {
         let fields = root.section(reader, "flows", &SECTION)?;
-        let max = fields.defaulted(reader, "max", integer(1024..=67_108_864));
+        let max = fields.defaulted(reader, "max", integer(1024..=FLOWS_MAX));
         let timeouts = FlowTimeouts::read(reader, &fields);
-        Ok(Self { max: max?.value, timeouts: timeouts? })
+        let limits = FlowLimits::read(reader, &fields, max.as_ref().map_or(FLOWS_MAX, |m| m.value));
+        Ok(Self { max: max?.value, limits: limits?, timeouts: timeouts? })
+    }
+}
+
+impl FlowLimits {
+    fn read(reader: &mut Reader<'_>, flows: &Fields<'_>, flows_max: u32) -> Result<Self, Reported> {
+        let fields = flows.section(reader, "limits", &LIMITS)?;
+        // As with timeouts: what is wrong is reported, and the file refused.
+        let mut read = |name, otherwise| match fields.optional(reader, name, integer(1..=flows_max))
+        {
+            Ok(Some(limit)) => limit.value,
+            Ok(None) | Err(_) => otherwise,
+        };
+        Ok(Self {
+            per_source: read("per_source", flows_max / 4),
+            per_source_half_open: read("per_source_half_open", flows_max / 16),
+            per_service: read("per_service", flows_max),
+            per_service_half_open: read("per_service_half_open", flows_max),
+        })
     }
 }
 

@@ -56,7 +56,7 @@ use crate::read::Reader;
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
-pub use crate::flows::{FlowTimeouts, Flows};
+pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
 pub use crate::neighbors::Neighbors;

@@ -68,6 +68,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
     &crate::flows::SECTION,
+    &crate::flows::LIMITS,
     &crate::flows::TIMEOUTS,
     &crate::neighbors::SECTION,
     &crate::icmp::SECTION,

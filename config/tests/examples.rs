@@ -87,6 +87,9 @@ fn the_minimal_example_has_the_documented_defaults() {
     for (found, expected) in seconds {
         assert_eq!(found, Duration::from_secs(expected));
     }
+    let limits = config.flows.limits;
+    assert_eq!((limits.per_source, limits.per_source_half_open), (262_144, 65_536));
+    assert_eq!((limits.per_service, limits.per_service_half_open), (1_048_576, 1_048_576));
     assert_eq!(config.neighbors.max, 4096);
     assert_eq!(config.neighbors.reachable, Duration::from_secs(30));
     assert_eq!((config.neighbors.queue_len, config.neighbors.retries), (256, 3));

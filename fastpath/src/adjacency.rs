@@ -52,6 +52,8 @@ pub struct Adjacency {
     pub port: PortId,
     /// Largest IP packet (inner, for a tunnel) that fits, in bytes.
     pub mtu: u16,
+    /// What [`Adjacency::mtu`] is while no router says less.
+    mtu_configured: u16,
     /// The neighbor whose MAC the header needs.
     pub neighbor: u32,
     /// The MAC is known.
@@ -70,6 +72,7 @@ impl Adjacency {
         row.len = len as u8;
         row.outer = len as u8;
         row.mtu = port.mtu;
+        row.mtu_configured = row.mtu;
         row
     }
 
@@ -108,6 +111,7 @@ impl Adjacency {
         row.sum = checksum::fold(fixed);
         row.len = at as u8;
         row.mtu = tunnel_mtu(port, local, F::IS_V4);
+        row.mtu_configured = row.mtu;
         row
     }
 
@@ -120,6 +124,7 @@ impl Adjacency {
             sum: 0,
             port: port.id,
             mtu: 0,
+            mtu_configured: 0,
             neighbor,
             resolved: false,
             epoch,
@@ -137,6 +142,14 @@ impl Adjacency {
     pub fn resolve(&mut self, mac: [u8; 6]) {
         self.header[..6].copy_from_slice(&mac);
         self.resolved = true;
+    }
+
+    /// Takes the word of routers on the underlay for the largest outer packet on
+    /// a tunnel's path; `None` when there is none (any more).
+    pub fn set_path_mtu(&mut self, path: Option<u16>) {
+        let over_v4 = self.kind == Kind::VxlanV4;
+        let inner_v4 = be16(&self.header, usize::from(self.len) - 2) == ethernet::IPV4;
+        self.mtu = limited_mtu(self.mtu_configured, path, over_v4, inner_v4);
     }
 
     /// Puts the header in front of an IP packet of type of service `tos`, whose
@@ -207,6 +220,17 @@ impl Adjacency {
 pub fn tunnel_mtu(port: &PortLocal, local: &Vxlan, over_v4: bool) -> u16 {
     let overhead = if over_v4 { OVERHEAD_V4 } else { OVERHEAD_V6 };
     local.mtu.min(port.mtu.saturating_sub(overhead))
+}
+
+/// Largest inner IP packet of a tunnel that is configured for one of
+/// `configured` bytes, when its path carries outer packets of `path` bytes. No
+/// router makes it less than what every host must cope with: 576 bytes over IPv4
+/// (RFC 791 section 3.1), 1280 over IPv6 (RFC 8200 section 5).
+pub fn limited_mtu(configured: u16, path: Option<u16>, over_v4: bool, inner_v4: bool) -> u16 {
+    let Some(path) = path else { return configured };
+    let overhead = if over_v4 { OVERHEAD_V4 } else { OVERHEAD_V6 };
+    let least = if inner_v4 { 576 } else { 1280 };
+    configured.min(path.saturating_sub(overhead).max(least))
 }
 
 /// The source port that spreads flows over links and queues.

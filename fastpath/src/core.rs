@@ -1,8 +1,10 @@
 use crate::adjacency::{Adjacencies, AdjacencyId};
+use crate::affinity::Affinities;
 use crate::counters::WorkerCounters;
 use crate::local::LocalServices;
 use crate::mesh::MeshEnd;
 use crate::neighbor::{Held, Neighbors};
+use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::{self, ErrorLimiter};
@@ -31,15 +33,19 @@ pub struct Core {
     pub counters: Arc<WorkerCounters>,
     /// Ways out.
     pub adjacencies: Adjacencies,
+    /// Where clients went.
+    pub affinities: Affinities,
     /// Neighbors.
     pub neighbors: Neighbors,
+    /// Paths to nodes that carry less than configured.
+    pub path_mtus: PathMtus,
     /// How long a neighbor counts as reachable, in nanoseconds.
     pub reachable_ns: u64,
     /// Probes without an answer until a neighbor has failed.
     pub probes_max: u8,
     /// Added to the tables' route epoch: changes when numbers of neighbors
     /// change their meaning.
-    pub epoch: u32,
+    pub neighbor_epoch: u32,
     /// Rings to the other workers.
     pub mesh: MeshEnd,
     /// Bounds errors sent.
@@ -65,10 +71,17 @@ impl PortSlot {
 }
 
 impl Core {
-    /// The route epoch that flows depend on.
+    /// The epoch of routes and policy that flows depend on. Both only count up:
+    /// their sum changes with either.
+    #[inline]
+    pub fn epoch(&self, tables: &Tables) -> u32 {
+        self.route_epoch(tables).wrapping_add(tables.policy_epoch)
+    }
+
+    /// The route epoch that ways out depend on.
     #[inline]
     pub fn route_epoch(&self, tables: &Tables) -> u32 {
-        tables.route_epoch.wrapping_add(self.epoch)
+        tables.route_epoch.wrapping_add(self.neighbor_epoch)
     }
 
     /// Drops a packet.

@@ -1,6 +1,8 @@
+use crate::flow::Loads;
 use crate::reason::DropReason;
 use sluice_io::PortStats;
 use sluice_tables::ServiceId;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One count. Written by one worker only, with a relaxed load and store (no
@@ -52,8 +54,12 @@ pub struct WorkerCounters {
     pub held: Counter,
     /// ICMP errors and RSTs not sent because of the rate limit.
     pub errors_limited: Counter,
-    /// Neighbor news that found another worker's ring full.
+    /// News of neighbors and paths that found another worker's ring full.
     pub neighbor_news_lost: Counter,
+    /// Clients forgotten before their time, for want of room.
+    pub affinities_forgotten: Counter,
+    /// Visits of clients that found another worker's ring full.
+    pub affinity_news_lost: Counter,
     /// Flows in the table, IPv4 and IPv6 (gauges).
     pub flows: [Counter; 2],
     /// Flows ever created, IPv4 and IPv6.
@@ -62,8 +68,16 @@ pub struct WorkerCounters {
     pub flows_removed: [Counter; 2],
     /// Flows that hold a SNAT port, IPv4 and IPv6 (gauges).
     pub snat_ports: [Counter; 2],
+    /// Flows to one endpoint that there are SNAT ports for, IPv4 and IPv6
+    /// (gauges).
+    pub snat_capacity: [Counter; 2],
+    /// Flows that Services and endpoints have.
+    pub loads: Arc<Loads>,
     /// Flows judged again because tables changed.
     pub revalidated: Counter,
+    /// TCP resets that lay outside of their receiver's window: passed on, and
+    /// not believed.
+    pub resets_ignored: Counter,
     /// Version of the tables in use (a gauge).
     pub tables_version: Counter,
     /// Turns of the loop.
@@ -165,11 +179,16 @@ impl WorkerCounters {
             held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
+            affinities_forgotten: Counter::default(),
+            affinity_news_lost: Counter::default(),
             flows: Default::default(),
             flows_created: Default::default(),
             flows_removed: Default::default(),
             snat_ports: Default::default(),
+            snat_capacity: Default::default(),
+            loads: Arc::default(),
             revalidated: Counter::default(),
+            resets_ignored: Counter::default(),
             tables_version: Counter::default(),
             loops: Counter::default(),
             loops_busy: Counter::default(),

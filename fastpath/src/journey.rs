@@ -10,8 +10,9 @@ use crate::local::{LocalContext, LocalPacket};
 use crate::mesh::Handed;
 use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
-use crate::stages::{conntrack, establish, output, route, sanity, service, snat, steer};
+use crate::stages::{conntrack, establish, icmp, output, route, sanity, service, snat, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::Kind;
 use arrayvec::ArrayVec;
@@ -55,17 +56,22 @@ fn judge<F: Ip>(
     steer::check(core, tables, packet, handed)?;
     sanity::check(tables, packet)?;
     if !tracked {
-        establish::check_untracked(table, tables, packet)?;
+        establish::check_untracked(tables, packet)?;
+        icmp::translate(core, table, tables, packet)?;
     }
+    let source = table.source(&packet.key.src);
     let target = service::resolve(core, tables, packet)?;
     route::take_hop(core, tables, packet)?;
-    let proposal = snat::propose(core, table, tables, packet, &target)?;
-    let way = route::choose(core, tables, packet, &target.addr)?;
     if !tracked {
+        let way = route::choose(core, tables, packet, &target.addr)?;
         return Ok(establish::pass(packet, way));
     }
-    let source = snat::allocate(core, table, tables, proposal)?;
-    let number = establish::create(core, table, tables, packet, &target, way, source)?;
+    let admitted = table.admit(source, target.service, core.now_ms)?;
+    let proposal = snat::propose(core, table, tables, packet, &target)?;
+    let way = route::choose(core, tables, packet, &target.addr)?;
+    let replies = snat::allocate(core, table, tables, packet, target.backend, proposal)?;
+    let decision = Decision { target, way, replies, admitted };
+    let number = establish::create(core, table, tables, packet, &decision)?;
     Ok(conntrack::forward(core, table, tables, packet, number))
 }
 

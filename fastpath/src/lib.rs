@@ -22,12 +22,16 @@ pub mod reason;
 
 /// Where packets go next: rows of header templates.
 pub mod adjacency;
+/// Where clients went: session affinity.
+pub mod affinity;
 /// Flows: the table, the entries, their states and expiry.
 pub mod flow;
 /// What ends at the gateway itself.
 pub mod local;
 /// Neighbors on the ports' links, by ARP and ND.
 pub mod neighbor;
+/// Paths to nodes that carry less than configured.
+pub mod path_mtu;
 /// Headers on the wire: offsets, checks, checksums.
 pub mod wire;
 

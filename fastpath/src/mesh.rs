@@ -1,12 +1,16 @@
+use crate::affinity::Visit;
 use crate::packet::Packet;
-use crate::stages::link::News;
+use crate::path_mtu::PathNews;
+use crate::stages::link;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_tables::mailbox::Waker;
 use sluice_tables::{V4, V6};
 
-/// News of neighbors that wait for one worker from another. They have rings of
-/// their own: a storm of ARP takes no room from packets.
+/// News that wait for one worker from another. They have rings of their own: a
+/// storm of ARP takes no room from packets.
 const NEWS_LEN: usize = 256;
+/// Visits of clients that wait for one worker from another.
+const VISITS_LEN: usize = 1024;
 
 /// A packet of a flow that the receiving worker owns.
 #[derive(Debug)]
@@ -19,12 +23,23 @@ pub enum Handed {
     V6(Packet<V6>),
 }
 
+/// What one worker hears and all must know.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// Of a neighbor.
+    Neighbor(link::News),
+    /// Of the path to a node.
+    Path(PathNews),
+}
+
 /// One worker's end of the rings to and from every other worker.
 pub struct MeshEnd {
     to: Vec<Option<Producer<Handed>>>,
     from: Vec<Consumer<Handed>>,
     news_to: Vec<Option<Producer<News>>>,
     news_from: Vec<Consumer<News>>,
+    visits_to: Vec<Option<Producer<Visit>>>,
+    visits_from: Vec<Consumer<Visit>>,
     wakers: Vec<Option<Waker>>,
     /// Workers that got something since the last [`MeshEnd::wake`].
     rung: Vec<bool>,
@@ -40,6 +55,8 @@ pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
             from: Vec::new(),
             news_to: (0..workers).map(|_| None).collect(),
             news_from: Vec::new(),
+            visits_to: (0..workers).map(|_| None).collect(),
+            visits_from: Vec::new(),
             wakers: wakers
                 .iter()
                 .enumerate()
@@ -57,6 +74,9 @@ pub fn mesh(wakers: &[Waker], ring_len: usize) -> Vec<MeshEnd> {
                 let (producer, consumer) = RingBuffer::new(NEWS_LEN);
                 ends[from].news_to[to] = Some(producer);
                 ends[to].news_from.push(consumer);
+                let (producer, consumer) = RingBuffer::new(VISITS_LEN);
+                ends[from].visits_to[to] = Some(producer);
+                ends[to].visits_from.push(consumer);
             }
         }
     }
@@ -76,34 +96,41 @@ impl MeshEnd {
         pushed
     }
 
-    /// Tells every other worker of a neighbor. Returns how many had no room.
+    /// Tells every other worker. Returns how many had no room.
     pub fn tell(&mut self, news: News) -> u64 {
-        let mut lost = 0;
-        for (worker, ring) in self.news_to.iter_mut().enumerate() {
-            let Some(ring) = ring else { continue };
-            lost += u64::from(ring.push(news).is_err());
-            self.rung[worker] = true;
-        }
-        lost
+        tell(&mut self.news_to, &mut self.rung, news)
+    }
+
+    /// Tells every other worker where a client went. Returns how many had no
+    /// room.
+    pub fn tell_of_visit(&mut self, visit: Visit) -> u64 {
+        tell(&mut self.visits_to, &mut self.rung, visit)
+    }
+
+    /// The next visit that another worker tells of; `start` rotates who comes
+    /// first.
+    #[inline]
+    pub fn hear_of_visit(&mut self, start: usize) -> Option<Visit> {
+        hear(&mut self.visits_from, start)
     }
 
     /// The next news of any other worker; `start` rotates who comes first.
     #[inline]
     pub fn hear(&mut self, start: usize) -> Option<News> {
-        let count = self.news_from.len();
-        (0..count).find_map(|i| self.news_from[(start + i) % count].pop().ok())
+        hear(&mut self.news_from, start)
     }
 
     /// The next packet of any other worker; `start` rotates who comes first.
     #[inline]
     pub fn receive(&mut self, start: usize) -> Option<Handed> {
-        let count = self.from.len();
-        (0..count).find_map(|i| self.from[(start + i) % count].pop().ok())
+        hear(&mut self.from, start)
     }
 
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.from.iter().all(Consumer::is_empty) && self.news_from.iter().all(Consumer::is_empty)
+        self.from.iter().all(Consumer::is_empty)
+            && self.news_from.iter().all(Consumer::is_empty)
+            && self.visits_from.iter().all(Consumer::is_empty)
     }
 
     /// Workers of the mesh, this one included.
@@ -124,6 +151,24 @@ impl MeshEnd {
     }
 }
 
+/// Queues a copy of a message for every other worker. Returns how many had no
+/// room.
+fn tell<T: Copy>(to: &mut [Option<Producer<T>>], rung: &mut [bool], message: T) -> u64 {
+    let mut lost = 0;
+    for (worker, ring) in to.iter_mut().enumerate() {
+        let Some(ring) = ring else { continue };
+        lost += u64::from(ring.push(message).is_err());
+        rung[worker] = true;
+    }
+    lost
+}
+
+#[inline]
+fn hear<T>(from: &mut [Consumer<T>], start: usize) -> Option<T> {
+    let count = from.len();
+    (0..count).find_map(|i| from[(start + i) % count].pop().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,18 +179,23 @@ mod tests {
     fn news_of_a_loud_worker_do_not_drown_those_of_others() {
         let wakers: Vec<Waker> = (0..3).map(|_| mailbox().unwrap().0.waker()).collect();
         let mut ends = mesh(&wakers, 8);
-        let of = |port| News {
-            port: PortId(port),
-            addr: [10, 0, 0, 1].into(),
-            mac: None,
-            answers: true,
-            overrides: false,
-            adds: false,
+        let of = |port| {
+            News::Neighbor(link::News {
+                port: PortId(port),
+                addr: [10, 0, 0, 1].into(),
+                mac: None,
+                answers: true,
+                overrides: false,
+                adds: false,
+            })
         };
         let lost: u64 = (0..NEWS_LEN + 10).map(|_| ends[0].tell(of(0))).sum();
         assert_eq!(lost, 20, "both rings are full but for these");
         assert_eq!(ends[1].tell(of(1)), 0);
-        let heard = (0..4).filter_map(|turn| ends[2].hear(turn)).map(|news| news.port.0);
+        let heard = (0..4).filter_map(|turn| ends[2].hear(turn)).map(|news| match news {
+            News::Neighbor(news) => news.port.0,
+            News::Path(_) => unreachable!("nobody told of a path"),
+        });
         assert_eq!(heard.collect::<Vec<_>>(), [0, 1, 0, 0]);
     }
 }

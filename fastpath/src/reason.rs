@@ -92,13 +92,23 @@ drop_reasons! {
     /// clients are preserved from the overlay to the outside: only whole
     /// packets are translated or answered.
     FragmentNotSupported = "fragment_not_supported",
-    /// An ICMP error about a flow that is translated.
-    IcmpErrorNeedsNat = "icmp_error_needs_nat",
+    /// An ICMP error about a translated flow whose checksum is wrong.
+    BadIcmpChecksum = "bad_icmp_checksum",
+    /// An ICMP redirect, source quench or unknown error about a flow that is
+    /// translated: it means nothing to its other end.
+    IcmpErrorType = "icmp_error_type",
+    /// An ICMP error to a VIP, to the SNAT pool or to the gateway about no flow,
+    /// or about one of somebody else than its receiver.
+    IcmpErrorNoFlow = "icmp_error_no_flow",
     /// TCP or SCTP to a Service or to the SNAT pool that belongs to no
     /// connection: answered with RST or ABORT.
     NoConnection = "no_connection",
     /// A Service without an endpoint in rotation: refused.
     NoBackend = "no_backend",
+    /// A client that `loadBalancerSourceRanges` does not name.
+    SourceNotAllowed = "source_not_allowed",
+    /// `internalTrafficPolicy: Local`, and the client's node has no endpoint.
+    NoLocalEndpoint = "no_local_endpoint",
     /// A port of a VIP that is no Service's: refused.
     VipPortUnused = "vip_port_unused",
     /// A port of the gateway's own address where nothing listens: refused.
@@ -121,9 +131,13 @@ drop_reasons! {
     TooBig = "too_big",
     /// The flow table is full and nothing in it could be given up.
     FlowTableFull = "flow_table_full",
-    /// The flow table is under pressure and the source has more than its share.
+    /// The source has as many flows as one may have, or more than its share of a
+    /// flow table under pressure.
     FlowSourceLimit = "flow_source_limit",
-    /// Another flow has the same tuple on the far side.
+    /// The Service has as many flows, or half-open ones, as one may have.
+    FlowServiceLimit = "flow_service_limit",
+    /// Another flow has the same tuple on the far side, and no other source port
+    /// was found.
     FlowCollision = "flow_collision",
     /// No free SNAT port towards this destination.
     SnatPortsExhausted = "snat_ports_exhausted",

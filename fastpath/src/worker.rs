@@ -1,27 +1,33 @@
+use crate::affinity::Affinities;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
-use crate::flow::{FlowTable, Flows, Timeouts};
+use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
-use crate::mesh::{Handed, MeshEnd};
+use crate::mesh::{Handed, MeshEnd, News};
 use crate::neighbor::Neighbors;
+use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output};
+use crate::stages::{link, output, snat, underlay};
 use crate::time::Nanos;
+use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
-use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
+use sluice_tables::{Tables, V4, V6};
 use std::sync::Arc;
 
 mod dump;
 
 /// Messages of control taken in one turn.
 const MAIL_BUDGET: usize = 4;
-/// News of neighbors taken in one turn.
+/// News of other workers taken in one turn.
 const NEWS_BUDGET: usize = BURST;
+/// Visits of clients taken in one turn: all that all the others can tell of in a
+/// turn of theirs, so that the rings do not fill up.
+const VISITS_BUDGET: usize = 4 * BURST;
 /// How often slow things are looked at: the counts kept below the worker.
 const SLOW_INTERVAL_NS: u64 = Nanos::SECOND / 2;
 /// How often neighbors are aged, a few at a time.
@@ -36,8 +42,12 @@ pub struct WorkerOptions {
     pub flows_max: usize,
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// How many flows of one source and of one Service it takes.
+    pub limits: FlowLimits,
     /// Neighbors.
     pub neighbors: NeighborOptions,
+    /// Clients whose endpoints it remembers, for Services with session affinity.
+    pub affinities_max: usize,
     /// ICMP errors and resets it may send, per second.
     pub errors_per_second: u32,
     /// A random number of the process, the same for all workers: flow hashes
@@ -96,10 +106,8 @@ impl Worker {
         counters: Arc<WorkerCounters>,
     ) -> Self {
         let workers = mesh.workers();
-        let flows = Flows {
-            v4: FlowTable::new(options.flows_max, options.timeouts.clone(), options.seed),
-            v6: FlowTable::new(options.flows_max, options.timeouts, options.seed),
-        };
+        let flows =
+            Flows { v4: flow_table(&options, &counters), v6: flow_table(&options, &counters) };
         let neighbors = &options.neighbors;
         let core = Core {
             worker: options.id,
@@ -110,10 +118,12 @@ impl Worker {
             cache,
             counters,
             adjacencies: Default::default(),
+            affinities: Affinities::new(options.affinities_max, options.seed),
             neighbors: Neighbors::new(neighbors.neighbors_max, neighbors.queue_len),
+            path_mtus: PathMtus::default(),
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
-            epoch: 0,
+            neighbor_epoch: 0,
             mesh,
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
@@ -147,10 +157,10 @@ impl Worker {
         for port in 0..self.core.ports.len() {
             work += self.receive(&tables, port);
         }
-        work += self.hear_news();
+        work += self.hear_news(&tables) + self.hear_of_visits();
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);
-        work += self.run_timers(now);
+        work += self.run_timers(&tables, now);
         self.core.flush();
         for slot in &mut self.core.ports {
             slot.port.flush(&mut self.core.cache);
@@ -258,14 +268,30 @@ impl Worker {
         received
     }
 
-    /// Learns what other workers have heard of neighbors.
-    fn hear_news(&mut self) -> usize {
+    /// Learns what other workers have heard of neighbors and paths.
+    fn hear_news(&mut self, tables: &Tables) -> usize {
         for heard in 0..NEWS_BUDGET {
             // Each in turn: who hears much does not drown out the others.
             let Some(news) = self.core.mesh.hear(self.turn + heard) else { return heard };
-            link::note(&mut self.core, news);
+            match news {
+                News::Neighbor(news) => {
+                    link::note(&mut self.core, news);
+                }
+                News::Path(news) => underlay::note(&mut self.core, tables, news),
+            }
         }
         NEWS_BUDGET
+    }
+
+    /// Remembers where other workers have sent clients.
+    fn hear_of_visits(&mut self) -> usize {
+        let budget = VISITS_BUDGET * self.core.mesh.workers();
+        for heard in 0..budget {
+            let Some(visit) = self.core.mesh.hear_of_visit(self.turn + heard) else { return heard };
+            let forgets = self.core.affinities.learn(visit, self.core.now);
+            self.core.counters.affinities_forgotten.add(u64::from(forgets));
+        }
+        budget
     }
 
     /// Takes what other workers have handed over: as many bursts as they can
@@ -302,7 +328,7 @@ impl Worker {
         BURST * self.core.ports.len() * self.core.mesh.workers()
     }
 
-    fn run_timers(&mut self, now: Nanos) -> usize {
+    fn run_timers(&mut self, tables: &Tables, now: Nanos) -> usize {
         // More than can begin in a turn, so that the wheel keeps up with any
         // load.
         let budget = self.turn_max() + BURST;
@@ -314,6 +340,7 @@ impl Worker {
             self.aged = now;
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
+            underlay::age(&mut self.core, tables);
         }
         v4.visited + v6.visited
     }
@@ -354,9 +381,17 @@ impl Worker {
             self.core.neighbors.forget_next_hops();
         }
         let old = std::mem::replace(&mut self.core.tables, tables);
+        let (tables, capacity) = (&self.core.tables, &self.core.counters.snat_capacity);
+        capacity[V4::INDEX].set(snat::capacity::<V4>(tables, self.core.worker));
+        capacity[V6::INDEX].set(snat::capacity::<V6>(tables, self.core.worker));
         self.core.counters.tables_version.set(version);
         // `receive` has made sure that there is room for both.
         let _ = self.mailbox.send(FromWorker::Live { version });
         let _ = self.mailbox.send(FromWorker::Retired(old));
     }
+}
+
+fn flow_table<F: Ip>(options: &WorkerOptions, counters: &WorkerCounters) -> FlowTable<F> {
+    let WorkerOptions { flows_max, ref timeouts, limits, seed, .. } = *options;
+    FlowTable::new(flows_max, timeouts.clone(), limits, counters.loads.clone(), seed)
 }

@@ -150,11 +150,11 @@ impl Cluster {
         let first = service * self.backends;
         let backend = |id: u32| -> Result<BackendRef<F>> {
             let addr = F::from_ip(self.backend(id).1).context("family")?;
-            Ok(BackendRef { id: BackendId(id), addr, l4_port: TARGET_PORT })
+            Ok(BackendRef { id: BackendId(id), addr, l4_port: TARGET_PORT, weight: 1 })
         };
         let backends = (first..first + backends).map(backend).collect::<Result<Vec<_>>>()?;
         let backends = Arc::new(BackendSet::new(backends));
-        Ok(Frontend { service: ServiceId(service), backends })
+        Ok(Frontend { service: ServiceId(service), backends, rules: None })
     }
 
     fn addr<F: TableFamily>(&self, who: Who) -> Result<F::Addr> {

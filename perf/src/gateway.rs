@@ -4,7 +4,7 @@ use crate::frames::Builder;
 use crate::port::{PreparedPeer, PreparedPort};
 use crate::site::{self, Who};
 use anyhow::{Context, Result, bail, ensure};
-use sluice_fastpath::flow::{State, Timeouts};
+use sluice_fastpath::flow::{FlowLimits, State, Timeouts};
 use sluice_fastpath::{
     DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
 };
@@ -251,8 +251,10 @@ fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptions {
         id,
         flows_max: options.flows_max,
         timeouts,
+        limits: FlowLimits::default(),
         // Neighbors are not what is measured: none grows old.
         neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+        affinities_max: 65_536,
         errors_per_second: 1000,
         seed: 0x5eed_0f5e_ed0f_5eed,
     }

@@ -6,7 +6,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 8] = [
+const COUNTERS: [OfWorker; 11] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -23,9 +23,24 @@ const COUNTERS: [OfWorker; 8] = [
         "News of neighbors that found another worker's ring full.",
         |counters| &counters.neighbor_news_lost,
     ),
+    (
+        "sluice_affinities_forgotten_total",
+        "Clients with session affinity that were forgotten before their time, for want of room.",
+        |counters| &counters.affinities_forgotten,
+    ),
+    (
+        "sluice_affinity_news_lost_total",
+        "Where a client went, told to a worker whose ring was full.",
+        |counters| &counters.affinity_news_lost,
+    ),
     ("sluice_flows_revalidated_total", "Flows judged again because tables changed.", |counters| {
         &counters.revalidated
     }),
+    (
+        "sluice_tcp_resets_ignored_total",
+        "TCP resets outside of their receiver's window: passed on, but the flow stays.",
+        |counters| &counters.resets_ignored,
+    ),
     ("sluice_worker_loops_total", "Turns of the worker's loop.", |counters| &counters.loops),
     ("sluice_worker_loops_busy_total", "Turns of the worker's loop that found work.", |counters| {
         &counters.loops_busy

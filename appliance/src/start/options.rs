@@ -1,5 +1,5 @@
 use sluice_config::{Config, IdleMode};
-use sluice_fastpath::flow::{State, Timeouts};
+use sluice_fastpath::flow::{FlowLimits, State, Timeouts};
 use sluice_fastpath::idle::IdleMode as FastpathIdleMode;
 use sluice_fastpath::{NeighborOptions, WorkerOptions};
 use sluice_io::af_xdp::{Attach, CopyMode};
@@ -37,6 +37,10 @@ pub fn af_xdp(config: &Config) -> AfXdpOptions {
     }
 }
 
+/// Clients that each worker remembers for Services with session affinity: 3.5
+/// MiB.
+const AFFINITIES_MAX: usize = 65_536;
+
 /// How worker `id` is set up. What the configuration bounds over all workers
 /// is split among them.
 pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
@@ -46,14 +50,28 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
         id,
         flows_max: config.flows.max.div_ceil(workers) as usize,
         timeouts: timeouts(config),
+        limits: limits(config),
         neighbors: NeighborOptions {
             neighbors_max: neighbors.max as usize,
             queue_len: neighbors.queue_len as usize,
             reachable_ns: nanos(neighbors.reachable),
             probes_max: neighbors.retries as u8,
         },
+        affinities_max: AFFINITIES_MAX,
         errors_per_second: config.icmp.errors_per_second.div_ceil(workers),
         seed,
+    }
+}
+
+/// A worker's share of the limits: flows are spread evenly over workers.
+fn limits(config: &Config) -> FlowLimits {
+    let share = |limit: u32| limit.div_ceil(config.workers.count as u32);
+    let from = &config.flows.limits;
+    FlowLimits {
+        per_source: share(from.per_source),
+        per_source_half_open: share(from.per_source_half_open),
+        per_service: share(from.per_service),
+        per_service_half_open: share(from.per_service_half_open),
     }
 }
 
@@ -137,6 +155,22 @@ source: {{manifests: {{path: x}}}}
             config("workers: {count: 3}\nflows: {max: 3001}\nicmp: {errors_per_second: 4}");
         let worker = worker(&config, 1, 7);
         assert_eq!((worker.flows_max, worker.errors_per_second), (1001, 2));
+    }
+
+    #[test]
+    fn limits_are_split_among_workers_too() {
+        let config = config(
+            "workers: {count: 2}\nflows: {max: 4096, limits: {per_source: 101, \
+             per_source_half_open: 20, per_service: 1000, per_service_half_open: 301}}",
+        );
+        let limits = worker(&config, 0, 7).limits;
+        let expected = FlowLimits {
+            per_source: 51,
+            per_source_half_open: 10,
+            per_service: 500,
+            per_service_half_open: 151,
+        };
+        assert_eq!(limits, expected);
     }
 
     #[test]

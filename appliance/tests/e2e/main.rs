@@ -12,16 +12,23 @@ mod lab;
 /// The command line without a gateway.
 mod command_line;
 
+/// Services of the tests' own.
+mod balancers;
+
 /// Pods and manifests that come and go.
 mod changes;
 /// The way out while traffic goes on.
 mod draining;
+/// ICMP errors and fragments of translated flows.
+mod errors;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.
 mod neighbors;
 /// Order within a flow.
 mod order;
+/// What Services ask for: addresses, affinity, policies.
+mod parity;
 /// MTUs, hops, large transfers.
 mod path;
 /// Services, reached and refused.

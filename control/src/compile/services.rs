@@ -293,7 +293,7 @@ impl Change<'_> {
         for &addr in &vips {
             let is_there = frontends.get(&key(addr)).is_some_and(|f| f.service == service);
             if !(is_same && is_there) {
-                let frontend = Frontend { service, backends: half.rotation.clone() };
+                let frontend = Frontend { service, backends: half.rotation.clone(), rules: None };
                 frontends.insert(key(addr), frontend);
                 self.epochs.changed();
             }
@@ -370,7 +370,8 @@ fn rank(state: BackendState) -> u8 {
 fn rotation<F: Family>(members: &BTreeMap<(F::Addr, u16), Member>) -> Vec<BackendRef<F>> {
     let of = |wanted: BackendState| -> Vec<BackendRef<F>> {
         let members = members.iter().filter(|(_, member)| member.state == wanted);
-        let refs = members.map(|(&(addr, l4_port), m)| BackendRef { id: m.id, addr, l4_port });
+        let refs =
+            members.map(|(&(addr, l4_port), m)| BackendRef { id: m.id, addr, l4_port, weight: 1 });
         refs.take(BackendSet::<F>::BACKENDS_MAX).collect()
     };
     let ready = of(BackendState::Ready);

@@ -84,10 +84,14 @@ struct {
 #define ETHERTYPE_QINQ 0x88a8
 #define ETHERTYPE_LLDP 0x88cc
 
+#define PROTOCOL_ICMP 1
 #define PROTOCOL_UDP 17
 #define PROTOCOL_ICMPV6 58
 #define IPV4_MORE_FRAGMENTS_OR_OFFSET 0x3fff
 
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
+#define ICMPV6_PACKET_TOO_BIG 2
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define ICMPV6_ROUTER_ADVERTISEMENT 134
 #define ICMPV6_NEIGHBOR_SOLICITATION 135
@@ -146,6 +150,14 @@ struct udp {
 	__be16 checksum;
 } __attribute__((packed));
 
+/* An ICMP or ICMPv6 error; the packet that it quotes follows. */
+struct icmp {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 mtu;
+} __attribute__((packed));
+
 /* The common start of the ICMPv6 messages of neighbor discovery (RFC 4861). */
 struct nd {
 	__u8 type;
@@ -171,6 +183,34 @@ static __always_inline int is_vxlan(void *udp_header, void *end, const __u16 *vx
 	struct udp *udp = udp_header;
 
 	return vxlan_port && (void *)(udp + 1) <= end && udp->destination == *vxlan_port;
+}
+
+/* The path MTU of a tunnel is Sluice's to know, also where the kernel has the
+ * VTEP's address: the errors that tell of it quote a VXLAN packet, and on that
+ * port all VXLAN of the address is Sluice's. */
+
+static __always_inline int is_vxlan_too_big_v4(void *header, void *end, const __u16 *vxlan_port)
+{
+	struct icmp *icmp = header;
+	struct ipv4 *quoted = (void *)(icmp + 1);
+
+	if (!vxlan_port || (void *)(quoted + 1) > end || icmp->type != ICMP_UNREACHABLE ||
+	    icmp->code != ICMP_FRAGMENTATION_NEEDED || quoted->protocol != PROTOCOL_UDP)
+		return 0;
+
+	__u32 header_len = (quoted->version_ihl & 0x0f) * 4;
+
+	return header_len >= sizeof(*quoted) &&
+	       is_vxlan((void *)quoted + header_len, end, vxlan_port);
+}
+
+static __always_inline int is_vxlan_too_big_v6(void *header, void *end, const __u16 *vxlan_port)
+{
+	struct icmp *icmp = header;
+	struct ipv6 *quoted = (void *)(icmp + 1);
+
+	return vxlan_port && (void *)(quoted + 1) <= end && icmp->type == ICMPV6_PACKET_TOO_BIG &&
+	       quoted->next_header == PROTOCOL_UDP && is_vxlan(quoted + 1, end, vxlan_port);
 }
 
 static __always_inline enum counter judge_arp(void *header, void *end)
@@ -199,13 +239,17 @@ static __always_inline enum counter judge_ipv4(void *header, void *end)
 		return REDIRECTED;
 	/* A fragment does not name its port, or only the first one does: all of
 	 * a datagram goes the same way. */
-	if (ip->protocol == PROTOCOL_UDP &&
-	    !(ip->fragment & bpf_htons(IPV4_MORE_FRAGMENTS_OR_OFFSET))) {
+	if (!(ip->fragment & bpf_htons(IPV4_MORE_FRAGMENTS_OR_OFFSET))) {
 		__u32 header_len = (ip->version_ihl & 0x0f) * 4;
+		void *transport = header + header_len;
+		__u16 *vxlan_port = bpf_map_lookup_elem(&vtep_v4, &destination);
 
-		if (header_len >= sizeof(*ip) &&
-		    is_vxlan(header + header_len, end,
-			     bpf_map_lookup_elem(&vtep_v4, &destination)))
+		if (header_len < sizeof(*ip))
+			return PASSED_KERNEL_ADDRESS;
+		if (ip->protocol == PROTOCOL_UDP && is_vxlan(transport, end, vxlan_port))
+			return REDIRECTED;
+		if (ip->protocol == PROTOCOL_ICMP &&
+		    is_vxlan_too_big_v4(transport, end, vxlan_port))
 			return REDIRECTED;
 	}
 	return PASSED_KERNEL_ADDRESS;
@@ -255,8 +299,12 @@ static __always_inline enum counter judge_ipv6(void *header, void *end, int is_g
 
 	if (!is_kernel_v6(&destination) || (is_group && is_link_local(&destination)))
 		return REDIRECTED;
-	if (ip->next_header == PROTOCOL_UDP &&
-	    is_vxlan(ip + 1, end, bpf_map_lookup_elem(&vtep_v6, &destination)))
+
+	__u16 *vxlan_port = bpf_map_lookup_elem(&vtep_v6, &destination);
+
+	if (ip->next_header == PROTOCOL_UDP && is_vxlan(ip + 1, end, vxlan_port))
+		return REDIRECTED;
+	if (is_icmp && is_vxlan_too_big_v6(nd, end, vxlan_port))
 		return REDIRECTED;
 	if (is_icmp && nd->type == ICMPV6_NEIGHBOR_ADVERTISEMENT)
 		return PASSED_ND;

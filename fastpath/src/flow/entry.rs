@@ -29,8 +29,8 @@ impl Direction {
 /// ```text
 ///  IPv4   0 key 14 | state 1 | bits 1 | 16 new addresses 8
 ///        24 new ports 4 | 28 checksum differences 4 | 32 adjacency 4
-///        36 service 4 | 40 ingress 4 | 44 epochs 12 | 56 last seen 4
-///        60 packets 4 | 64
+///        36 service 4 | 40 ingress 4 | 44 epochs 8 | 52 acknowledgment 4
+///        56 last seen 4 | 60 packets 4 | 64
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -40,7 +40,8 @@ pub struct Entry<F: Ip> {
     /// Where the connection is; the same in both directions.
     pub state: State,
     /// [`Entry::TRANSLATED`] and the like, and TCP's FINs
-    /// ([`super::state::fin`]); the same in both directions.
+    /// ([`super::state::fin`]); the same in both directions, but for
+    /// [`Entry::ACKED`] and [`Entry::HALF_OPEN`].
     pub bits: u8,
     /// Source address from here on.
     pub new_src: F::Addr,
@@ -60,12 +61,13 @@ pub struct Entry<F: Ip> {
     pub service: ServiceId,
     /// Where it came from last.
     pub ingress: Ingress,
-    /// Policy epoch that it was judged in.
-    pub policy_epoch: u32,
-    /// Route epoch that it was routed in.
-    pub route_epoch: u32,
+    /// Epoch of routes and policy that it was judged in ([`crate::core::Core::epoch`]).
+    pub epoch: u32,
     /// Service epoch that its backend was looked at in.
     pub service_epoch: u32,
+    /// TCP: the latest acknowledgment number that this direction has sent, if
+    /// [`Entry::ACKED`].
+    pub ack: u32,
     /// Time of the last packet, in milliseconds (wraps).
     pub last_seen_ms: u32,
     /// Packets; saturates.
@@ -79,6 +81,16 @@ impl<F: Ip> Entry<F> {
     pub const TRANSLATED: u8 = 0x10;
     /// Bit: the flow holds a SNAT port.
     pub const SNAT: u8 = 0x20;
+    /// Bit: this direction has acknowledged.
+    pub const ACKED: u8 = 0x40;
+    /// Bit of the original direction: nobody has answered, or the handshake is
+    /// not over.
+    pub const HALF_OPEN: u8 = 0x80;
+
+    /// Longest step of an acknowledgment that is believed: a forged one may not
+    /// lead the window of resets far away. No more is on its way at once
+    /// unless both ends have buffers of 32 MiB.
+    const ACK_STEP_MAX: u32 = 1 << 25;
 
     /// A free entry.
     pub fn free() -> Self {
@@ -95,9 +107,9 @@ impl<F: Ip> Entry<F> {
             adjacency: 0,
             service: ServiceId::NONE,
             ingress: Ingress::UNSEEN,
-            policy_epoch: 0,
-            route_epoch: 0,
+            epoch: 0,
             service_epoch: 0,
+            ack: 0,
             last_seen_ms: 0,
             packets: 0,
         }
@@ -114,6 +126,15 @@ impl<F: Ip> Entry<F> {
     #[inline]
     pub fn changes_ports(&self) -> bool {
         (self.new_src_port, self.new_dst_port) != (self.key.src_port, self.key.dst_port)
+    }
+
+    /// Notes what a TCP segment of this direction acknowledges.
+    #[inline]
+    pub fn note_ack(&mut self, ack: u32) {
+        if ack.wrapping_sub(self.ack) < Self::ACK_STEP_MAX || self.bits & Self::ACKED == 0 {
+            self.ack = ack;
+            self.bits |= Self::ACKED;
+        }
     }
 }
 

@@ -2,8 +2,14 @@
 mod buckets;
 /// One direction of a flow: a cache line.
 pub mod entry;
+/// What a TCP connection's SYNs have said.
+pub mod handshake;
 /// What identifies a flow in one direction.
 pub mod key;
+/// How many flows may begin.
+pub mod limits;
+/// How many flows a Service and an endpoint have.
+pub mod load;
 /// States of connections and their timeouts.
 pub mod state;
 /// The flows of one family: create, find, expire, give up.
@@ -12,6 +18,9 @@ pub mod table;
 mod wheel;
 
 pub use entry::{Direction, Entry};
+pub use handshake::Handshake;
 pub use key::Key;
+pub use limits::FlowLimits;
+pub use load::Loads;
 pub use state::{State, Timeouts};
-pub use table::{FlowTable, Flows};
+pub use table::{Aside, FlowTable, Flows};

@@ -171,6 +171,11 @@ impl State {
         matches!(self, State::TimeWait | State::Close | State::SctpClosed)
     }
 
+    /// True when a SYN begins another connection on the tuple.
+    pub fn is_over(self) -> bool {
+        matches!(self, State::TimeWait | State::Close | State::LastAck)
+    }
+
     /// True for a connection whose handshake is not over.
     pub fn is_half_open(self) -> bool {
         matches!(self, State::SynSent | State::SynRecv | State::SctpInit | State::SctpCookie)
@@ -203,6 +208,8 @@ pub fn next_tcp(state: State, fins: u8, tcp_flags: u8, from_client: bool) -> (St
         }
         // Simultaneous open (RFC 9293 section 3.5).
         State::SynSent if !from_client && tcp_flags & SYN != 0 => return (State::SynRecv, fins),
+        // Nothing but a SYN answers a SYN.
+        State::SynSent => return (state, fins),
         State::SynRecv if from_client && tcp_flags & (SYN | ACK) == ACK && tcp_flags & FIN == 0 => {
             return (State::Established, fins);
         }
@@ -219,7 +226,9 @@ pub fn next_tcp(state: State, fins: u8, tcp_flags: u8, from_client: bool) -> (St
     } else {
         (fin::SERVER, fin::CLIENT, fin::CLIENT_ACKED)
     };
-    if tcp_flags & ACK != 0 && fins & other != 0 {
+    // A FIN that is sent again was first sent before the other side's came.
+    let is_again = tcp_flags & FIN != 0 && fins & own != 0;
+    if tcp_flags & ACK != 0 && fins & other != 0 && !is_again {
         fins |= other_acked;
     }
     if tcp_flags & FIN != 0 {

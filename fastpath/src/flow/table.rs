@@ -1,15 +1,17 @@
 use super::buckets::Buckets;
 use super::wheel::Wheel;
-use super::{Direction, Entry, Key, State, Timeouts};
+use super::{Direction, Entry, FlowLimits, Handshake, Key, Loads, State, Timeouts};
 use crate::reason::DropReason;
 use crate::wire::ip::Ip;
-use sluice_tables::hash::endpoint;
+use admit::{SOURCES, SourceLoad};
 use sluice_tables::{BackendId, V4, V6};
+use std::sync::Arc;
 
-/// Sources are counted by hash in so many classes.
-const SOURCES: usize = 4096;
-/// Flows looked at for one to give up when the table is full.
-const RECLAIM_SCAN: usize = 16;
+mod admit;
+#[cfg(test)]
+mod tests;
+
+pub use admit::{Admitted, Source};
 
 /// The flows of both families of one worker.
 pub struct Flows {
@@ -17,6 +19,13 @@ pub struct Flows {
     pub v4: FlowTable<V4>,
     /// IPv6.
     pub v6: FlowTable<V6>,
+}
+
+impl Flows {
+    /// Bytes of memory once every flow has been used.
+    pub fn memory_bytes(&self) -> usize {
+        self.v4.memory_bytes() + self.v6.memory_bytes() + self.v4.loads.memory_bytes()
+    }
 }
 
 /// Which table of [`Flows`] is a family's.
@@ -55,19 +64,35 @@ impl FlowFamily for V6 {
 /// "No candidate".
 pub const NO_ENTRY: u32 = u32::MAX;
 
+/// What is kept of a flow beside its entries: no packet of an established one
+/// needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Aside {
+    /// The endpoint.
+    pub backend: BackendId,
+    /// What TCP's SYNs have said.
+    pub handshake: Handshake,
+    /// Whose flow it is.
+    pub admitted: Admitted,
+}
+
 /// The flows of one family that one worker owns. A flow is two entries side by
 /// side: number `2 n` for the original direction, `2 n + 1` for the reply.
 /// Memory is touched as flows come; it is bounded by the table's capacity.
 pub struct FlowTable<F: Ip> {
     buckets: Buckets,
     entries: Vec<[Entry<F>; 2]>,
-    backends: Vec<BackendId>,
+    asides: Vec<Aside>,
     wheel: Wheel,
     free: Vec<u32>,
     flows_max: usize,
     len: usize,
     seed: u64,
-    sources: Box<[u32]>,
+    /// Flows by source.
+    sources: Box<[SourceLoad]>,
+    /// Flows by Service and endpoint, those of the other family included.
+    loads: Arc<Loads>,
+    limits: FlowLimits,
     /// Where the search for a flow to give up goes on.
     hand: usize,
     timeouts: Timeouts,
@@ -95,19 +120,28 @@ pub struct Expired {
 }
 
 impl<F: Ip> FlowTable<F> {
-    /// A table for `flows_max` flows (at least 1), whose hash is keyed by `seed`.
-    pub fn new(flows_max: usize, timeouts: Timeouts, seed: u64) -> Self {
+    /// A table for `flows_max` flows (at least 1), whose hash is keyed by
+    /// `seed`, and which counts them in `loads`.
+    pub fn new(
+        flows_max: usize,
+        timeouts: Timeouts,
+        limits: FlowLimits,
+        loads: Arc<Loads>,
+        seed: u64,
+    ) -> Self {
         let flows_max = flows_max.clamp(1, (NO_ENTRY / 2 - 1) as usize);
         FlowTable {
             buckets: Buckets::new(flows_max * 2),
             entries: crate::hugepage::vec_with_capacity(flows_max),
-            backends: Vec::with_capacity(flows_max),
+            asides: crate::hugepage::vec_with_capacity(flows_max),
             wheel: Wheel::new(flows_max),
             free: Vec::with_capacity(flows_max),
             flows_max,
             len: 0,
             seed,
-            sources: vec![0; SOURCES].into(),
+            sources: vec![SourceLoad::default(); SOURCES].into(),
+            loads,
+            limits,
             hand: 0,
             timeouts,
             snat_ports: 0,
@@ -135,10 +169,25 @@ impl<F: Ip> FlowTable<F> {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Bytes of memory once every flow has been used.
+    /// Flows that an endpoint has at this worker; 0 beyond the endpoints that
+    /// are counted ([`super::load::BACKENDS`]).
+    pub fn connections(&self, backend: BackendId) -> u32 {
+        self.loads.backend(backend).map_or(0, |load| load.flows.get())
+    }
+
+    /// How many flows Services and endpoints have.
+    pub fn loads(&self) -> &Loads {
+        &self.loads
+    }
+
+    /// Bytes of memory once every flow has been used, but for [`Loads`], which
+    /// both families share.
     pub fn memory_bytes(&self) -> usize {
+        let of_flow = size_of::<[Entry<F>; 2]>() + size_of::<Aside>() + size_of::<u32>();
         self.buckets.memory_bytes()
-            + self.flows_max * (size_of::<[Entry<F>; 2]>() + size_of::<BackendId>() + 12 + 4)
+            + self.wheel.memory_bytes(self.flows_max)
+            + size_of_val(&*self.sources)
+            + self.flows_max * of_flow
     }
 
     /// The hash of a key in this table.
@@ -220,7 +269,24 @@ impl<F: Ip> FlowTable<F> {
 
     /// The backend of an entry's flow.
     pub fn backend(&self, entry: u32) -> BackendId {
-        self.backends[entry as usize / 2]
+        self.asides[entry as usize / 2].backend
+    }
+
+    /// What the SYNs of an entry's flow have said.
+    pub fn handshake(&self, entry: u32) -> &Handshake {
+        &self.asides[entry as usize / 2].handshake
+    }
+
+    /// The same, to be changed.
+    pub fn handshake_mut(&mut self, entry: u32) -> &mut Handshake {
+        &mut self.asides[entry as usize / 2].handshake
+    }
+
+    /// Forgets what the directions of an entry's flow have acknowledged.
+    pub fn forget_acks(&mut self, entry: u32) {
+        for entry in &mut self.entries[entry as usize / 2] {
+            entry.bits &= !Entry::<F>::ACKED;
+        }
     }
 
     /// True when a key is taken.
@@ -233,22 +299,16 @@ impl<F: Ip> FlowTable<F> {
     /// the original entry.
     ///
     /// # Errors
-    /// Why there is no room for it.
+    /// `FlowTableFull`.
     pub fn create(
         &mut self,
-        original: Entry<F>,
+        mut original: Entry<F>,
         reply: Entry<F>,
         hashes: [u64; 2],
-        backend: BackendId,
+        aside: Aside,
         now_ms: u32,
     ) -> Result<u32, DropReason> {
-        let source = self.source_class(&original.key);
-        // Under pressure a source may hold an eighth of the table, no more.
-        if self.len >= self.flows_max - self.flows_max / 4
-            && self.sources[source] as usize > self.flows_max / 8
-        {
-            return Err(DropReason::FlowSourceLimit);
-        }
+        original.bits |= Entry::<F>::HALF_OPEN;
         if self.len >= self.flows_max {
             self.reclaim(now_ms);
         }
@@ -256,7 +316,7 @@ impl<F: Ip> FlowTable<F> {
             Some(flow) => flow,
             None if self.entries.len() < self.flows_max => {
                 self.entries.push([Entry::free(); 2]);
-                self.backends.push(BackendId::NONE);
+                self.asides.push(aside);
                 self.wheel.grow();
                 (self.entries.len() - 1) as u32
             }
@@ -273,10 +333,9 @@ impl<F: Ip> FlowTable<F> {
         }
         let deadline = now_ms.wrapping_add(self.timeouts.of_unanswered(original.state));
         self.wheel.insert(flow, deadline, now_ms);
-        self.sources[source] += 1;
-        self.snat_ports += u64::from(original.bits & Entry::<F>::SNAT != 0);
         self.entries[flow as usize] = [original, reply];
-        self.backends[flow as usize] = backend;
+        self.asides[flow as usize] = aside;
+        self.count(flow, true);
         self.len += 1;
         // The place of the next flow.
         if let Some(&next) = self.free.last() {
@@ -297,15 +356,36 @@ impl<F: Ip> FlowTable<F> {
     fn forget(&mut self, Condemned { flow, hashes }: Condemned) {
         self.buckets.remove(hashes[0], flow * 2);
         self.buckets.remove(hashes[1], flow * 2 + 1);
-        let original = &self.entries[flow as usize][0];
-        let source = self.source_class(&original.key);
-        self.sources[source] -= 1;
-        self.snat_ports -= u64::from(original.bits & Entry::<F>::SNAT != 0);
+        self.count(flow, false);
         for entry in &mut self.entries[flow as usize] {
             entry.state = State::Free;
         }
         self.free.push(flow);
         self.len -= 1;
+    }
+
+    /// Counts a flow in, or out, by what it has of everything.
+    fn count(&mut self, flow: u32, comes: bool) {
+        let original = &self.entries[flow as usize][0];
+        let aside = &self.asides[flow as usize];
+        let has = |bit| u32::from(original.bits & bit != 0);
+        let (half_open, snat) = (has(Entry::<F>::HALF_OPEN), has(Entry::<F>::SNAT));
+        let source = &mut self.sources[aside.admitted.class()];
+        let service = self.loads.of_service(original.service);
+        let backend = self.loads.of_backend(aside.backend);
+        if comes {
+            source.flows += 1;
+            source.half_open += half_open;
+            self.snat_ports += u64::from(snat);
+        } else {
+            source.flows -= 1;
+            source.half_open -= half_open;
+            self.snat_ports -= u64::from(snat);
+        }
+        service.flows.count(1, comes);
+        service.half_open.count(half_open, comes);
+        backend.flows.count(1, comes);
+        backend.snat.count(snat, comes);
     }
 
     /// Changes the state of an entry's flow, and TCP's FIN bits.
@@ -316,6 +396,7 @@ impl<F: Ip> FlowTable<F> {
             entry.state = state;
             entry.bits = entry.bits & !Entry::<F>::FINS | fins;
         }
+        self.settle(flow);
         // A flow that lives longer now stays where it is: when its slot comes
         // up, its time is looked at and it moves on.
         if self.timeouts.of(state) < self.timeouts.of(before) {
@@ -368,6 +449,7 @@ impl<F: Ip> FlowTable<F> {
         }
         let hashes = self.hashes(flow);
         hashes.iter().for_each(|&hash| self.prefetch_bucket(hash));
+        self.prefetch_source(self.asides[flow as usize].admitted.source());
         Some(hashes)
     }
 
@@ -377,7 +459,8 @@ impl<F: Ip> FlowTable<F> {
         [self.hash(&original.key), self.hash(&reply.key)]
     }
 
-    /// Asks the processor to load both entries of a flow.
+    /// Asks the processor to load both entries of a flow and what is beside
+    /// them.
     #[inline]
     fn prefetch_flow(&self, flow: u32) {
         let Some(entries) = self.entries.get(flow as usize) else { return };
@@ -385,6 +468,7 @@ impl<F: Ip> FlowTable<F> {
         for at in (0..size_of::<[Entry<F>; 2]>()).step_by(64) {
             prefetch(line.wrapping_add(at));
         }
+        prefetch(std::ptr::from_ref(&self.asides[flow as usize]).cast());
     }
 
     /// Milliseconds since the last packet of a flow.
@@ -405,37 +489,6 @@ impl<F: Ip> FlowTable<F> {
             self.timeouts.of_unanswered(state)
         };
         timeout.saturating_sub(self.idle(flow, now_ms))
-    }
-
-    /// Gives up a flow for a new one: one that is closing, else the one among
-    /// those looked at that has waited longest for an answer, or for the end of
-    /// its handshake, whatever its protocol: its first packet may have been
-    /// forged. Established flows that were answered are never given up.
-    fn reclaim(&mut self, now_ms: u32) {
-        let mut longest = None;
-        for _ in 0..RECLAIM_SCAN.min(self.entries.len()) {
-            self.hand = (self.hand + 1) % self.entries.len();
-            let flow = self.hand as u32;
-            let entries = &self.entries[self.hand];
-            let state = entries[0].state;
-            if state.is_reusable() {
-                longest = Some((u32::MAX, flow));
-                break;
-            }
-            let is_waiting = state.is_half_open() || !is_answered(entries);
-            let idle = self.idle(flow, now_ms);
-            if is_waiting && longest.is_none_or(|(most, _)| idle > most) {
-                longest = Some((idle, flow));
-            }
-        }
-        if let Some((_, flow)) = longest {
-            self.given_up += 1;
-            self.remove(flow * 2);
-        }
-    }
-
-    fn source_class(&self, key: &Key<F>) -> usize {
-        endpoint(self.seed, key.src.as_ref(), 0) as usize % SOURCES
     }
 
     /// Flows from number `from` on that are in use: (number of the original

@@ -34,6 +34,17 @@ impl Wheel {
         }
     }
 
+    /// Bytes of memory for so many flows.
+    pub(super) fn memory_bytes(&self, flows: usize) -> usize {
+        size_of_val(&*self.heads) + flows * size_of::<Link>()
+    }
+
+    /// Bytes that were asked for.
+    #[cfg(test)]
+    pub(super) fn allocated_bytes(&self) -> usize {
+        size_of_val(&*self.heads) + self.links.capacity() * size_of::<Link>()
+    }
+
     /// Makes room for one more flow number.
     pub(super) fn grow(&mut self) {
         self.links.push(Link { prev: NONE, next: NONE, slot: NONE });

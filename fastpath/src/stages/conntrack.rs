@@ -2,20 +2,20 @@
 //! for the flow, unless the tables have changed since.
 
 use crate::core::Core;
-use crate::flow::state::{next_sctp, next_tcp};
 use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{error, mss, route, sanity, steer};
+use crate::stages::{balance, error, mss, route, sanity, sctp, service, steer, tcp};
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
-use crate::wire::sctp::Chunk;
-use crate::wire::{checksum, crc32c};
+use crate::wire::{self, checksum, crc32c};
 use sluice_tables::{BackendId, BackendState, FrontendKey, ServiceId, Tables};
 
 /// What became of a flow that was looked at again.
-enum Revalidated {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revalidated {
+    /// It goes on, and so does the packet.
     Keeps,
     /// It is no flow any more: the packet begins a new one.
     Ended,
@@ -33,8 +33,7 @@ pub fn replay<F: Ip>(
 ) -> Option<Verdict> {
     let number = table.find(&packet.key, packet.hash, packet.candidate)?;
     let entry = table.entry(number);
-    if entry.route_epoch != core.route_epoch(tables)
-        || entry.policy_epoch != tables.policy_epoch
+    if entry.epoch != core.epoch(tables)
         || entry.service_epoch != tables.service_epoch(entry.service)
         || entry.ingress != packet.ingress
     {
@@ -84,8 +83,16 @@ pub fn forward<F: Ip>(
         error::too_big(core, tables, packet, mtu);
         return Verdict::Drop(DropReason::TooBig);
     }
-    if packet.ip.l4.tcp_flags & flags::SYN != 0 {
-        mss::clamp(core, tables, packet, way);
+    let tcp_flags = packet.ip.l4.tcp_flags;
+    if tcp_flags != 0 {
+        if tcp_flags & flags::SYN != 0 {
+            mss::clamp(core, tables, packet, way);
+        }
+        // A reset's acknowledgment is no promise of what comes next.
+        if tcp_flags & (flags::ACK | flags::RST) == flags::ACK {
+            let segment = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
+            table.entry_mut(number).note_ack(wire::tcp::acknowledgment(segment));
+        }
     }
     let entry = table.entry_mut(number);
     entry.last_seen_ms = core.now_ms;
@@ -127,14 +134,7 @@ fn rewrite<F: Ip>(packet: &mut Packet<F>, entry: &Entry<F>) {
             let Some(header) = l4.first_chunk_mut::<8>() else { return };
             header[..2].copy_from_slice(&entry.new_src_port.to_be_bytes());
             header[2..4].copy_from_slice(&entry.new_dst_port.to_be_bytes());
-            // No checksum stays none (RFC 768); one that comes out as 0 is sent
-            // as 0xffff, which is the same number.
-            if header[6..8] != [0, 0] {
-                checksum::apply(header, 6, entry.l4_delta);
-                if header[6..8] == [0, 0] {
-                    header[6..8].copy_from_slice(&[0xff, 0xff]);
-                }
-            }
+            checksum::apply_udp(header, entry.l4_delta);
         }
         // No addresses in its checksum, and no way to mend it for the ports alone
         // that is cheaper than a new one.
@@ -160,7 +160,7 @@ pub fn deltas<F: Ip>(entry: &Entry<F>) -> (u16, u16) {
 }
 
 /// Follows the connection's state. The flow has ended when the packet begins a
-/// new connection on the tuple of one that is over (RFC 9293 section 3.6.1).
+/// new connection on the tuple of one that is over.
 #[cold]
 fn track<F: Ip>(
     core: &Core,
@@ -168,34 +168,13 @@ fn track<F: Ip>(
     packet: &Packet<F>,
     number: u32,
 ) -> Revalidated {
-    let entry = table.entry(number);
-    let from_client = FlowTable::<F>::direction(number) == Direction::Original;
-    let tcp_flags = packet.ip.l4.tcp_flags;
-    let (state, fins) = (entry.state, entry.bits & Entry::<F>::FINS);
-    let (next, next_fins) = match packet.ip.l4.kind {
-        Kind::Tcp => {
-            let is_over = matches!(state, State::TimeWait | State::Close | State::LastAck);
-            if is_over && from_client && tcp_flags & (flags::SYN | flags::ACK) == flags::SYN {
-                return Revalidated::Ended;
-            }
-            next_tcp(state, fins, tcp_flags, from_client)
+    match packet.ip.l4.kind {
+        Kind::Tcp if !tcp::follow(core, table, packet, number) => return Revalidated::Ended,
+        Kind::Sctp(chunk) => return sctp::follow(core, table, packet, chunk, number),
+        Kind::Udp if FlowTable::<F>::direction(number) == Direction::Reply => {
+            table.set_state(number, State::UdpStream, 0, core.now_ms);
         }
-        Kind::Sctp(chunk) => {
-            // What arrived corrupt must not leave with a checksum that is right.
-            if entry.changes_ports() && !crc32c::is_right(packet.l4()) {
-                return Revalidated::Drop(DropReason::BadSctpChecksum);
-            }
-            let is_over = matches!(state, State::SctpClosed | State::SctpShutdown);
-            if is_over && from_client && chunk == Chunk::Init {
-                return Revalidated::Ended;
-            }
-            (next_sctp(state, chunk, from_client), 0)
-        }
-        Kind::Udp if !from_client => (State::UdpStream, 0),
-        _ => (state, fins),
-    };
-    if (next, next_fins) != (state, fins) {
-        table.set_state(number, next, next_fins, core.now_ms);
+        _ => {}
     }
     Revalidated::Keeps
 }
@@ -213,23 +192,14 @@ fn revalidate<F: Ip>(
     let entry = table.entry(number);
     // The first packet of a direction is no second look.
     core.counters.revalidated.add(u64::from(entry.packets != 0));
-    let (service, protocol) = (entry.service, entry.key.protocol);
-    let flow = table.both(number);
+    let service = entry.service;
     let service_changed = entry.service_epoch != tables.service_epoch(service);
-    if service_changed {
-        let is_vip = F::of(tables).vips.get(&flow[0].key.dst).is_some();
-        // A destination that has become a VIP is translated from now on, one
-        // that is none any more is not.
-        if is_vip != (service != ServiceId::NONE) {
-            return Revalidated::Ended;
-        }
-        if is_vip && backend_is_lost(tables, table.backend(number), protocol) {
-            return Revalidated::Ended;
-        }
+    if service_changed && !is_served(table, tables, number) {
+        return Revalidated::Ended;
     }
     // Ownership depends on VIPs and pods' ranges: where it has changed, a flow
     // that stays would be on two workers.
-    if !steer::is_own(core, tables, flow) {
+    if !steer::is_own(core, tables, table.both(number)) {
         return Revalidated::Ended;
     }
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
@@ -243,7 +213,7 @@ fn revalidate<F: Ip>(
             return Revalidated::Drop(reason);
         }
     };
-    let route_epoch = core.route_epoch(tables);
+    let epoch = core.epoch(tables);
     let mut service_epoch = tables.service_epoch(service);
     if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {
         // The address or port is another Service's by now. The connection goes
@@ -252,11 +222,32 @@ fn revalidate<F: Ip>(
     }
     let entry = table.entry_mut(number);
     entry.adjacency = way;
-    entry.route_epoch = route_epoch;
-    entry.policy_epoch = tables.policy_epoch;
+    entry.epoch = epoch;
     entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
+    if FlowTable::<F>::direction(number) == Direction::Reply {
+        table.answered(number);
+    }
     Revalidated::Keeps
+}
+
+/// True when a flow's destination and endpoint are still what they were.
+fn is_served<F: Ip>(table: &FlowTable<F>, tables: &Tables, number: u32) -> bool {
+    let original = &table.both(number)[0];
+    let is_vip = service::is_service_address::<F>(tables, &original.key.dst);
+    // A destination that has become a VIP is translated from now on, one that is
+    // none any more is not.
+    if is_vip != (original.service != ServiceId::NONE) {
+        return false;
+    }
+    !is_vip
+        || may_connect(tables, &original.key)
+            && !backend_is_lost(tables, table.backend(number), original.key.protocol)
+}
+
+/// True when a flow would go on if it were looked at again.
+pub fn is_live<F: Ip>(core: &Core, table: &FlowTable<F>, tables: &Tables, number: u32) -> bool {
+    is_served(table, tables, number) && steer::is_own(core, tables, table.both(number))
 }
 
 /// True when a flow's destination is its Service's, or nobody's and it has none.
@@ -265,6 +256,14 @@ fn is_destination_of<F: Ip>(tables: &Tables, service: ServiceId, original: &Key<
     let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
     service == ServiceId::NONE
         || F::of(tables).frontends.get(&frontend).is_some_and(|found| found.service == service)
+}
+
+/// True when a flow's client may (still) connect to its destination.
+fn may_connect<F: Ip>(tables: &Tables, original: &Key<F>) -> bool {
+    let Key { src, dst, dst_port, protocol, .. } = *original;
+    let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
+    let frontend = F::of(tables).frontends.get(&frontend);
+    frontend.is_none_or(|frontend| balance::is_allowed(frontend, &src))
 }
 
 /// True when a flow must leave its backend. UDP leaves one that no longer

@@ -2,35 +2,25 @@
 
 use crate::adjacency::AdjacencyId;
 use crate::core::Core;
-use crate::flow::table::NO_ENTRY;
-use crate::flow::{Entry, FlowTable, State};
+use crate::flow::table::Admitted;
+use crate::flow::{Aside, Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
-use crate::stages::{conntrack, steer};
+use crate::stages::{conntrack, tcp};
 use crate::wire::ip::{Fragment, Ip};
 use sluice_tables::{NatMode, Tables};
 
-/// Judges a packet that belongs to no flow and makes none: a fragment, an ICMP
-/// error. It may go on if it is not, and cannot be, of a flow that is translated.
+/// Judges a fragment, which makes no flow: it may go on if it cannot be of a flow
+/// that is translated.
 ///
 /// # Errors
 /// The reason to drop it.
-pub fn check_untracked<F: Ip>(
-    table: &FlowTable<F>,
-    tables: &Tables,
-    packet: &Packet<F>,
-) -> Result<(), DropReason> {
-    if packet.ip.fragment != Fragment::Whole {
-        return match may_be_translated(tables, packet) {
-            true => Err(DropReason::FragmentNotSupported),
-            false => Ok(()),
-        };
-    }
-    match is_about_translated(table, packet) {
-        true => Err(DropReason::IcmpErrorNeedsNat),
+pub fn check_untracked<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
+    match packet.ip.fragment != Fragment::Whole && may_be_translated(tables, packet) {
+        true => Err(DropReason::FragmentNotSupported),
         false => Ok(()),
     }
 }
@@ -40,6 +30,19 @@ pub fn pass<F: Ip>(packet: &mut Packet<F>, way: AdjacencyId) -> Verdict {
     let key = packet.key;
     F::rewrite(packet.frame.data_mut(), key.src, key.dst, F::TTL_DELTA);
     Verdict::Forward(way)
+}
+
+/// Everything that was decided about a new flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<F: Ip> {
+    /// Where it goes.
+    pub target: Target<F>,
+    /// The way there.
+    pub way: AdjacencyId,
+    /// What its replies will look like.
+    pub replies: Proposal<F>,
+    /// That it may begin.
+    pub admitted: Admitted,
 }
 
 /// Makes a flow of everything that was decided. Returns its original direction's
@@ -52,42 +55,37 @@ pub fn create<F: Ip>(
     table: &mut FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
-    target: &Target<F>,
-    way: AdjacencyId,
-    source: Option<Proposal<F>>,
+    decision: &Decision<F>,
 ) -> Result<u32, DropReason> {
     let key = packet.key;
+    let Decision { target, way, replies, admitted } = decision;
     let mut original = Entry {
         key,
         state: State::initial(packet.ip.l4.kind, packet.ip.l4.tcp_flags),
-        new_src: key.src,
-        new_src_port: key.src_port,
+        new_src: replies.key.dst,
+        new_src_port: replies.key.dst_port,
         new_dst: target.addr,
         new_dst_port: target.l4_port,
-        adjacency: way,
+        adjacency: *way,
         service: target.service,
         ingress: packet.ingress,
-        policy_epoch: tables.policy_epoch,
-        route_epoch: core.route_epoch(tables),
+        epoch: core.epoch(tables),
         service_epoch: tables.service_epoch(target.service),
         last_seen_ms: core.now_ms,
         ..Entry::free()
     };
-    if let Some(source) = &source {
-        original.new_src = source.reply.dst;
-        original.new_src_port = source.reply.dst_port;
+    if replies.is_of_pool() {
         original.bits |= Entry::<F>::SNAT;
     }
-    if target.is_backend() {
+    if target.is_backend() || original.new_src_port != key.src_port {
         original.bits |= Entry::<F>::TRANSLATED;
     }
     (original.ip_delta, original.l4_delta) = conntrack::deltas(&original);
     let reply = reply_of(&original);
-    let hashes = [packet.hash, table.hash(&reply.key)];
-    if source.is_none() && table.contains(&reply.key, hashes[1]) {
-        return Err(DropReason::FlowCollision);
-    }
-    let number = table.create(original, reply, hashes, target.backend, core.now_ms)?;
+    let aside =
+        Aside { backend: target.backend, handshake: tcp::begin(packet), admitted: *admitted };
+    let hashes = [packet.hash, replies.hash];
+    let number = table.create(original, reply, hashes, aside, core.now_ms)?;
     core.counters.flows_created[F::INDEX].add(1);
     Ok(number)
 }
@@ -127,12 +125,4 @@ fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
         && packet.ingress.vtep().is_some()
         && family.pod_node(dst).is_none();
     may_be_reply || family.vips.get(dst).is_some() || family.local.contains_key(dst)
-}
-
-/// True for an ICMP error about a flow that is translated: it would tell of an
-/// address that its receiver knows nothing of.
-fn is_about_translated<F: Ip>(table: &FlowTable<F>, packet: &Packet<F>) -> bool {
-    let Some(key) = steer::quoted_flow(packet) else { return false };
-    let number = table.find(&key, table.hash(&key), NO_ENTRY);
-    number.is_some_and(|number| table.entry(number).is_translated())
 }

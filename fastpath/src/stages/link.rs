@@ -2,6 +2,7 @@
 //! the gateway's addresses and VIPs, and news for the other workers.
 
 use crate::core::Core;
+use crate::mesh;
 use crate::neighbor::{Role, State};
 use crate::reason::DropReason;
 use crate::stages::sanity;
@@ -218,7 +219,7 @@ fn learn(core: &mut Core, news: News) -> bool {
     let is_old = known.is_some_and(|id| core.neighbors.get(id).mac == news.mac);
     // Who merely speaks, and has the MAC that is known, is nothing new.
     if news.answers || !is_old {
-        let lost = core.mesh.tell(news);
+        let lost = core.mesh.tell(mesh::News::Neighbor(news));
         core.counters.neighbor_news_lost.add(lost);
     }
     note(core, news)

@@ -4,23 +4,33 @@ pub mod decap;
 pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
+/// What routers say of tunnel packets.
+pub mod underlay;
 
+/// Which endpoint, where a Service asks for more than a hash.
+mod balance;
 /// Known flows: replay of what was decided for them.
 pub mod conntrack;
 /// New flows.
 pub mod establish;
+/// ICMP errors about translated flows.
+pub mod icmp;
 /// Questions to next hops.
 mod resolve;
 /// Destination to way out.
 pub mod route;
 /// Addresses that no packet may have.
 pub mod sanity;
+/// What SCTP chunks do to a flow.
+mod sctp;
 /// VIP to backend.
 pub mod service;
 /// An address and a port that bring the replies back.
 pub mod snat;
 /// Whose flow it is.
 pub mod steer;
+/// TCP's part of it: handshakes, closing, resets.
+pub mod tcp;
 
 /// ICMP errors and TCP resets to the sender.
 pub mod error;

@@ -3,7 +3,7 @@ use crate::flow::table::{FlowFamily, NO_ENTRY};
 use crate::flow::{Flows, Key};
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
-use crate::stages::{decap, link};
+use crate::stages::{decap, link, underlay};
 use crate::wire::ethernet;
 use crate::wire::ip::{Fragment, IpInfo};
 use crate::wire::l4;
@@ -98,6 +98,12 @@ fn ip<F: ArrivedFamily>(
         && decap::is_tunnel(tables, port, &ip)
     {
         return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
+    }
+    if ip.protocol == F::ICMP
+        && F::vtep_address(&tables.local) == Some(ip.dst)
+        && underlay::too_big(core, tables, port, frame.data(), &ip)
+    {
+        return core.consume(frame);
     }
     if !F::IS_V4 && ip.protocol == F::ICMP && ip.fragment == Fragment::Whole {
         match link::nd::<F>(core, tables, port, frame, &ip) {

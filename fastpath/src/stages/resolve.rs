@@ -98,7 +98,7 @@ impl Core {
                 || now.since(neighbor.confirmed) >= old_ns && !own.any(|row| row.used)
         };
         if self.neighbors.sweep(self.now, is_idle) {
-            self.epoch = self.epoch.wrapping_add(1);
+            self.neighbor_epoch = self.neighbor_epoch.wrapping_add(1);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::reason::DropReason;
 use crate::stages::error;
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
-use sluice_tables::{PortId, RouteTarget, Tables, V4, V6, VtepId};
+use sluice_tables::{Family, PortId, RouteTarget, Tables, V4, V6, VtepId};
 use std::net::IpAddr;
 
 /// Lets a packet go on that has a hop left to take; the sender of another is
@@ -117,7 +117,7 @@ pub fn tunnel(
     let local = tables.local.vxlan.as_ref().ok_or(unreachable)?;
     let peer = tables.vtep(vtep).ok_or(unreachable)?;
     let ethertype = if inner_v4 { ethernet::IPV4 } else { ethernet::IPV6 };
-    let row = match (local.v4.zip(peer.v4), local.v6.zip(peer.v6)) {
+    let mut row = match (local.v4.zip(peer.v4), local.v6.zip(peer.v6)) {
         (Some(ends), _) => {
             let (port, id) = underlay::<V4>(core, tables, &ends.1)?;
             let port = tables.port(port).ok_or(unreachable)?;
@@ -130,15 +130,26 @@ pub fn tunnel(
         }
         (None, None) => return Err(unreachable),
     };
+    row.set_path_mtu(tunnel_end(tables, vtep).and_then(|to| core.path_mtus.get(vtep, to)));
     Ok(install(core, target, row))
 }
 
 /// Largest inner IP packet that the tunnel to a node carries: known before its
 /// next hop is.
-pub fn tunnel_mtu(tables: &Tables, vtep: VtepId) -> Option<u16> {
+pub fn tunnel_mtu(core: &Core, tables: &Tables, vtep: VtepId, inner_v4: bool) -> Option<u16> {
     let local = tables.local.vxlan.as_ref()?;
-    let over_v4 = local.v4.is_some() && tables.vtep(vtep)?.v4.is_some();
-    Some(adjacency::tunnel_mtu(tables.port(local.port)?, local, over_v4))
+    let to = tunnel_end(tables, vtep)?;
+    let configured = adjacency::tunnel_mtu(tables.port(local.port)?, local, to.is_ipv4());
+    let path = core.path_mtus.get(vtep, to);
+    Some(adjacency::limited_mtu(configured, path, to.is_ipv4(), inner_v4))
+}
+
+/// The underlay address that the tunnel to a node leads to.
+pub fn tunnel_end(tables: &Tables, vtep: VtepId) -> Option<IpAddr> {
+    let local = tables.local.vxlan.as_ref()?;
+    let peer = tables.vtep(vtep)?;
+    let over_v4 = local.v4.and(peer.v4).map(V4::to_ip);
+    over_v4.or_else(|| local.v6.and(peer.v6).map(V6::to_ip))
 }
 
 /// The neighbor that leads to an underlay address. A tunnel in a tunnel is no

@@ -5,12 +5,12 @@ use crate::core::Core;
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::error;
+use crate::stages::{balance, error};
 use crate::wire::crc32c;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{Kind, flags};
 use crate::wire::sctp::Chunk;
-use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, hash};
+use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables};
 
 /// What a destination turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn resolve<F: Ip>(
     tables: &Tables,
     packet: &Packet<F>,
 ) -> Result<Target<F>, Verdict> {
-    let destination = find(tables, packet);
+    let destination = find(core, tables, packet);
     // Neither translated nor answered: nobody may have sent it like this.
     if matches!(packet.ip.l4.kind, Kind::Sctp(_))
         && matches!(destination, Destination::Backend(..) | Destination::Refused(_))
@@ -65,8 +65,7 @@ pub fn resolve<F: Ip>(
         return Err(Verdict::Drop(DropReason::BadSctpChecksum));
     }
     let reason = match destination {
-        Destination::Backend(..) if is_stray(packet) => DropReason::NoConnection,
-        Destination::Backend(service, BackendRef { id, addr, l4_port }) => {
+        Destination::Backend(service, BackendRef { id, addr, l4_port, .. }) => {
             return Ok(Target { service, backend: id, addr, l4_port });
         }
         Destination::Elsewhere => {
@@ -92,8 +91,16 @@ fn is_stray<F: Ip>(packet: &Packet<F>) -> bool {
     }
 }
 
+/// True for an address at which Services are reached: a VIP, or one of the
+/// gateway's own, which has node ports.
+#[inline]
+pub fn is_service_address<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
+    let family = F::of(tables);
+    family.vips.get(addr).is_some() || matches!(family.local.get(addr), Some(LocalAddress::Port(_)))
+}
+
 /// Finds out what a new flow's destination is.
-fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
+fn find<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> Destination<F> {
     let key = &packet.key;
     let family = F::of(tables);
     let frontend = FrontendKey { addr: key.dst, l4_port: key.dst_port, protocol: key.protocol };
@@ -101,16 +108,19 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
     if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp(_))
         && let Some(frontend) = family.frontends.get(&frontend)
     {
-        let hash = hash::connection(
-            key.src.as_ref(),
-            key.src_port,
-            key.dst.as_ref(),
-            key.dst_port,
-            key.protocol,
-        );
-        return match frontend.backends.choose(hash) {
-            Some(backend) => Destination::Backend(frontend.service, *backend),
-            None => Destination::Refused(DropReason::NoBackend),
+        if !balance::is_allowed(frontend, &key.src) {
+            return Destination::Dropped(DropReason::SourceNotAllowed);
+        }
+        if frontend.backends.backends().is_empty() {
+            return Destination::Refused(DropReason::NoBackend);
+        }
+        if is_stray(packet) {
+            return Destination::Refused(DropReason::NoConnection);
+        }
+        return match balance::choose(core, tables, packet, frontend) {
+            Ok(backend) => Destination::Backend(frontend.service, backend),
+            Err(DropReason::NoBackend) => Destination::Refused(DropReason::NoBackend),
+            Err(reason) => Destination::Dropped(reason),
         };
     }
     if family.vips.get(&key.dst).is_some() {
@@ -120,7 +130,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
         Some(LocalAddress::Snat) => match kind {
             Kind::Tcp | Kind::Sctp(_) => Destination::Refused(DropReason::NoConnection),
             Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             _ => Destination::Dropped(DropReason::NoSnatFlow),
         },
         Some(LocalAddress::Port(_)) => here(kind, DropReason::LocalPortUnused),
@@ -133,7 +143,7 @@ fn find<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Destination<F> {
 fn here<F: Ip>(kind: Kind, unused: DropReason) -> Destination<F> {
     match kind {
         Kind::EchoRequest => Destination::Here,
-        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+        Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
         Kind::Tcp | Kind::Udp | Kind::Sctp(_) => Destination::Refused(unused),
         _ => Destination::Dropped(unused),
     }

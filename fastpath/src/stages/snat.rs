@@ -6,13 +6,18 @@ use crate::flow::{FlowTable, Key};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::service::Target;
+use crate::stages::steer;
 use crate::wire::ip::Ip;
-use sluice_tables::{NatMode, SnatPool, Tables};
+use crate::wire::l4::Kind;
+use sluice_tables::{BackendId, NatMode, SnatPool, Tables};
 
 /// Random choices tried before the search in order.
 const RANDOM_TRIES: usize = 16;
 /// Ports looked at in order after that.
 const SCAN: u32 = 1024;
+/// Random choices until one brings replies to this worker: of 64 workers, four
+/// in so many are its own.
+const OWNER_TRIES: usize = 256;
 
 /// Whether a client's address is replaced on the way to a server. Pods always
 /// are: their node would send the reply straight back to them. So is everyone
@@ -24,19 +29,28 @@ fn is_needed<F: Ip>(tables: &Tables, client: &F::Addr, server: &F::Addr) -> bool
         || family.pod_node(server).is_none()
 }
 
-/// What stands in for a client towards one server.
+/// What a server may know a client by.
 #[derive(Clone, Copy, Debug)]
 pub struct Proposal<F: Ip> {
-    choice: u32,
+    /// The number of the pool's address and port; `None` for the client's own
+    /// address.
+    choice: Option<u32>,
     /// The tuple of the replies.
-    pub reply: Key<F>,
+    pub key: Key<F>,
     /// Its hash.
     pub hash: u64,
 }
 
-/// What may stand in for a packet's client, if anything has to. Whether it is
-/// free is told by [`allocate`]: the bucket that knows is asked for here, and
-/// other work fits in between.
+impl<F: Ip> Proposal<F> {
+    /// True for an address of the pool.
+    pub fn is_of_pool(&self) -> bool {
+        self.choice.is_some()
+    }
+}
+
+/// What the server of a packet may know its client by. Whether that is free is
+/// told by [`allocate`]: the bucket that knows is asked for here, and other
+/// work fits in between.
 ///
 /// # Errors
 /// `NoSnatAddress`, `SnatPortsExhausted`.
@@ -47,12 +61,15 @@ pub fn propose<F: Ip>(
     tables: &Tables,
     packet: &Packet<F>,
     target: &Target<F>,
-) -> Result<Option<Proposal<F>>, DropReason> {
+) -> Result<Proposal<F>, DropReason> {
     let key = &packet.key;
-    if !target.is_backend() || !is_needed::<F>(tables, &key.src, &target.addr) {
-        return Ok(None);
+    let server = (target.addr, target.l4_port);
+    if target.is_backend() && is_needed::<F>(tables, &key.src, &target.addr) {
+        return draw(core, table, tables, server, key.protocol);
     }
-    draw(core, table, tables, (target.addr, target.l4_port), key.protocol).map(Some)
+    let own = proposal(table, None, server, (key.src, key.src_port), key.protocol);
+    table.prefetch_bucket(own.hash);
+    Ok(own)
 }
 
 /// Draws an address and a port at random (RFC 6056 section 3.3.1), whose port
@@ -75,7 +92,7 @@ fn draw<F: Ip>(
     let port = own_port(core, tables, pool.port_min, ports, choice % ports)
         .ok_or(DropReason::SnatPortsExhausted)?;
     let addr = pool.addresses[(choice / ports) as usize];
-    let proposal = proposal(table, choice, server, (addr, port), protocol);
+    let proposal = proposal(table, Some(choice), server, (addr, port), protocol);
     table.prefetch_bucket(proposal.hash);
     Ok(proposal)
 }
@@ -84,20 +101,67 @@ fn draw<F: Ip>(
 /// destination: the same one serves many.
 ///
 /// # Errors
-/// `SnatPortsExhausted`.
+/// `SnatPortsExhausted`, `FlowCollision`.
 #[inline]
 pub fn allocate<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
-    proposed: Option<Proposal<F>>,
-) -> Result<Option<Proposal<F>>, DropReason> {
-    match proposed {
-        Some(taken) if table.contains(&taken.reply, taken.hash) => {
-            search(core, table, tables, taken).map(Some)
-        }
-        free => Ok(free),
+    packet: &Packet<F>,
+    backend: BackendId,
+    proposed: Proposal<F>,
+) -> Result<Proposal<F>, DropReason> {
+    if !table.contains(&proposed.key, proposed.hash) {
+        return Ok(proposed);
     }
+    match proposed.choice {
+        // With every port in use there is none to search for.
+        Some(_) if is_exhausted(core, table, backend) => Err(DropReason::SnatPortsExhausted),
+        Some(choice) => search(core, table, tables, &proposed.key, choice),
+        None => another_port(core, table, tables, packet, &proposed.key),
+    }
+}
+
+/// True when an endpoint has as many flows as there are addresses and ports.
+fn is_exhausted<F: Ip>(core: &Core, table: &FlowTable<F>, backend: BackendId) -> bool {
+    let capacity = core.counters.snat_capacity[F::INDEX].get();
+    let load = table.loads().backend(backend);
+    load.is_some_and(|load| u64::from(load.snat.get()) >= capacity)
+}
+
+/// Another port of a client's own address: it has spoken from the same one to
+/// the same server by another VIP, or without one. Random (RFC 6056), and one
+/// whose replies come to this worker.
+#[cold]
+fn another_port<F: Ip>(
+    core: &mut Core,
+    table: &FlowTable<F>,
+    tables: &Tables,
+    packet: &Packet<F>,
+    taken: &Key<F>,
+) -> Result<Proposal<F>, DropReason> {
+    let pool = &F::of(tables).snat;
+    // Other protocols have no port that could be another; 0 is none.
+    if !matches!(packet.ip.l4.kind, Kind::Tcp | Kind::Udp) || pool.port_min == 0 {
+        return Err(DropReason::FlowCollision);
+    }
+    let mut tries = 0;
+    for _ in 0..OWNER_TRIES {
+        let dst_port = pool.port_min + core.random.below(ports::<F>(pool)) as u16;
+        let key = Key { dst_port, ..*taken };
+        if core.mesh.workers() > 1 && steer::owner_of(tables, &key) != core.worker {
+            continue;
+        }
+        let hash = table.hash(&key);
+        if !table.contains(&key, hash) {
+            return Ok(Proposal { choice: None, key, hash });
+        }
+        tries += 1;
+        if tries == RANDOM_TRIES {
+            break;
+        }
+    }
+    Err(DropReason::FlowCollision)
 }
 
 /// Tries other random tuples, then many in order.
@@ -106,12 +170,13 @@ fn search<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
-    proposed: Proposal<F>,
+    taken: &Key<F>,
+    choice: u32,
 ) -> Result<Proposal<F>, DropReason> {
-    let Key { src, src_port, protocol, .. } = proposed.reply;
+    let Key { src, src_port, protocol, .. } = *taken;
     for _ in 1..RANDOM_TRIES {
         let next = draw(core, table, tables, (src, src_port), protocol)?;
-        if !table.contains(&next.reply, next.hash) {
+        if !table.contains(&next.key, next.hash) {
             return Ok(next);
         }
     }
@@ -119,14 +184,14 @@ fn search<F: Ip>(
     let ports = ports::<F>(pool);
     let all = pool.addresses.len() as u32 * ports;
     for step in 1..=SCAN.min(all) {
-        let choice = (proposed.choice + step) % all;
+        let choice = (choice + step) % all;
         let port = pool.port_min + (choice % ports) as u16;
         if tables.owners.of_l4_port(port) != core.worker {
             continue;
         }
         let addr = pool.addresses[(choice / ports) as usize];
-        let next = proposal(table, choice, (src, src_port), (addr, port), protocol);
-        if !table.contains(&next.reply, next.hash) {
+        let next = proposal(table, Some(choice), (src, src_port), (addr, port), protocol);
+        if !table.contains(&next.key, next.hash) {
             return Ok(next);
         }
     }
@@ -135,14 +200,14 @@ fn search<F: Ip>(
 
 fn proposal<F: Ip>(
     table: &FlowTable<F>,
-    choice: u32,
+    choice: Option<u32>,
     server: (F::Addr, u16),
     client: (F::Addr, u16),
     protocol: u8,
 ) -> Proposal<F> {
     let ((src, src_port), (dst, dst_port)) = (server, client);
-    let reply = Key { src, dst, src_port, dst_port, protocol };
-    Proposal { choice, reply, hash: table.hash(&reply) }
+    let key = Key { src, dst, src_port, dst_port, protocol };
+    Proposal { choice, key, hash: table.hash(&key) }
 }
 
 /// Ports of each address of a pool.
@@ -156,4 +221,13 @@ fn own_port(core: &Core, tables: &Tables, min: u16, ports: u32, offset: u32) -> 
     (0..256)
         .map(|step| min + ((offset + step) % ports) as u16)
         .find(|&port| tables.owners.of_l4_port(port) == core.worker)
+}
+
+/// Flows to one server that a worker has addresses and ports for.
+pub fn capacity<F: Ip>(tables: &Tables, worker: usize) -> u64 {
+    let pool = &F::of(tables).snat;
+    let own = (pool.port_min..=pool.port_max)
+        .filter(|&port| tables.owners.of_l4_port(port) == worker)
+        .count();
+    (pool.addresses.len() * own) as u64
 }

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::flow::{Entry, Key};
 use crate::journey::Verdict;
 use crate::packet::Packet;
+use crate::stages::icmp;
 use crate::wire::be16;
 use crate::wire::ip::{Ip, Quoted};
 use crate::wire::l4::{self, Kind};
@@ -30,19 +31,27 @@ pub fn check<F: Ip>(
 
 /// The flow that an ICMP error speaks of, by the tuple of packets that go the
 /// error's way: the quoted packet's, seen from its other end. `None` for other
-/// packets, and where nothing with ports is quoted.
+/// packets, and where nothing is quoted that can be told from others: ports of
+/// TCP, UDP or SCTP (RFC 9260 section 3.1), the identifier of an echo.
 pub fn quoted_flow<F: Ip>(packet: &Packet<F>) -> Option<Key<F>> {
-    const ICMP_HEADER_LEN: usize = 8;
     if packet.ip.l4.kind != Kind::IcmpError {
         return None;
     }
-    let quote = packet.frame.data().get(usize::from(packet.ip.l4_offset) + ICMP_HEADER_LEN..)?;
+    let quote = packet.frame.data().get(usize::from(packet.ip.l4_offset) + icmp::HEADER_LEN..)?;
     let Quoted { src, dst, protocol, l4_offset } = F::quoted(quote)?;
-    if !matches!(protocol, l4::TCP | l4::UDP | l4::SCTP) {
+    let header = quote.get(l4_offset..)?;
+    let (src_port, dst_port) = if matches!(protocol, l4::TCP | l4::UDP | l4::SCTP) {
+        let ports = header.first_chunk::<4>()?;
+        (be16(ports, 0), be16(ports, 2))
+    } else if protocol == F::ICMP {
+        let echo = header.first_chunk::<6>()?;
+        match l4::icmp_kind(F::IS_V4, echo[0]) {
+            Kind::EchoRequest | Kind::EchoReply => (be16(echo, 4), be16(echo, 4)),
+            _ => return None,
+        }
+    } else {
         return None;
-    }
-    let ports = quote.get(l4_offset..)?.first_chunk::<4>()?;
-    let (src_port, dst_port) = (be16(ports, 0), be16(ports, 2));
+    };
     Some(Key { src, dst, src_port, dst_port, protocol }.reversed())
 }
 
@@ -54,17 +63,18 @@ pub fn is_own<F: Ip>(core: &Core, tables: &Tables, flow: &[Entry<F>; 2]) -> bool
 
 /// The worker that owns the flow of a tuple.
 ///
-/// A packet to the SNAT pool names its owner in the port. A flow to a VIP goes
-/// by the client's endpoint; so does a flow with one end in the cluster and one
+/// A packet to the SNAT pool names its owner in the port. A flow to a VIP or a
+/// node port goes by the client's endpoint; so does a flow with one end in the cluster and one
 /// outside, since NAT leaves the outside end alone. The rest goes by both ends.
-fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
+pub fn owner_of<F: Ip>(tables: &Tables, key: &Key<F>) -> usize {
     let family = F::of(tables);
     let source = (key.src.as_ref(), key.src_port);
     let destination = (key.dst.as_ref(), key.dst_port);
-    if family.local.get(&key.dst) == Some(&LocalAddress::Snat) {
+    let local = family.local.get(&key.dst);
+    if local == Some(&LocalAddress::Snat) {
         return tables.owners.of_l4_port(key.dst_port);
     }
-    if family.vips.get(&key.dst).is_some() {
+    if local.is_some() || family.vips.get(&key.dst).is_some() {
         return tables.owners.of_endpoint(source.0, source.1);
     }
     match (family.pod_node(&key.src).is_some(), family.pod_node(&key.dst).is_some()) {

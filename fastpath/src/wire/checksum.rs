@@ -87,6 +87,19 @@ pub fn apply(data: &mut [u8], at: usize, delta: u16) {
     put16(data, at, updated);
 }
 
+/// [`apply`] to the checksum of a UDP header. None stays none (RFC 768); one
+/// that comes out as 0 is sent as 0xffff, which is the same number.
+#[inline]
+pub fn apply_udp(header: &mut [u8], delta: u16) {
+    let Some(field) = header.get(6..8) else { return };
+    if field != [0, 0] {
+        apply(header, 6, delta);
+        if header[6..8] == [0, 0] {
+            header[6..8].copy_from_slice(&[0xff, 0xff]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

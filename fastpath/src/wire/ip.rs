@@ -92,6 +92,10 @@ pub trait Ip: Family {
     /// (which includes [`Ip::TTL_DELTA`]). `data` was parsed.
     fn rewrite(data: &mut [u8], src: Self::Addr, dst: Self::Addr, delta: u16);
 
+    /// Replaces the addresses of a packet and nothing else, by the difference
+    /// `delta`.
+    fn readdress(data: &mut [u8], src: Self::Addr, dst: Self::Addr, delta: u16);
+
     /// Replaces type of service or traffic class.
     fn set_tos(data: &mut [u8], tos: u8);
 

@@ -111,6 +111,12 @@ impl Ip for V4 {
     fn rewrite(data: &mut [u8], src: [u8; 4], dst: [u8; 4], delta: u16) {
         let Some(header) = data.first_chunk_mut::<20>() else { return };
         header[8] = header[8].wrapping_sub(1);
+        Self::readdress(header, src, dst, delta);
+    }
+
+    #[inline(always)]
+    fn readdress(data: &mut [u8], src: [u8; 4], dst: [u8; 4], delta: u16) {
+        let Some(header) = data.first_chunk_mut::<20>() else { return };
         checksum::apply(header, 10, delta);
         header[12..16].copy_from_slice(&src);
         header[16..20].copy_from_slice(&dst);

@@ -95,9 +95,15 @@ impl Ip for V6 {
     }
 
     #[inline]
-    fn rewrite(data: &mut [u8], src: [u8; 16], dst: [u8; 16], _delta: u16) {
+    fn rewrite(data: &mut [u8], src: [u8; 16], dst: [u8; 16], delta: u16) {
         let Some(header) = data.first_chunk_mut::<40>() else { return };
         header[7] = header[7].wrapping_sub(1);
+        Self::readdress(header, src, dst, delta);
+    }
+
+    #[inline(always)]
+    fn readdress(data: &mut [u8], src: [u8; 16], dst: [u8; 16], _delta: u16) {
+        let Some(header) = data.first_chunk_mut::<40>() else { return };
         header[8..24].copy_from_slice(&src);
         header[24..40].copy_from_slice(&dst);
     }

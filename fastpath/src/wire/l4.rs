@@ -163,8 +163,9 @@ fn flags_are_possible(bits: u8) -> bool {
     matches!(bits, SYN | RST | ACK) || bits == SYN | ACK || bits == RST | ACK || bits == FIN | ACK
 }
 
+/// What an ICMP or ICMPv6 type is, as far as flows care.
 #[inline]
-fn icmp_kind(v4: bool, icmp_type: u8) -> Kind {
+pub fn icmp_kind(v4: bool, icmp_type: u8) -> Kind {
     match (v4, icmp_type) {
         (true, 8) | (false, 128) => Kind::EchoRequest,
         (true, 0) | (false, 129) => Kind::EchoReply,

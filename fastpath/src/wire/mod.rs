@@ -18,6 +18,8 @@ pub mod l4;
 pub mod nd;
 /// SCTP: what its chunks say of an association.
 pub mod sctp;
+/// TCP headers: sequence numbers and options.
+pub mod tcp;
 /// VXLAN headers.
 pub mod vxlan;
 

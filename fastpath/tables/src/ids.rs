@@ -26,3 +26,12 @@ impl BackendId {
 /// A node's tunnel endpoint; indexes [`crate::Tables::vteps`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VtepId(pub u32);
+
+/// A zone (`topology.kubernetes.io/zone`), by a number that control gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZoneId(pub u16);
+
+impl ZoneId {
+    /// "No zone", or none that is known.
+    pub const NONE: ZoneId = ZoneId(u16::MAX);
+}

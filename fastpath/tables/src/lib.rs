@@ -36,8 +36,11 @@ pub mod mailbox;
 pub mod record;
 
 pub use family::{Family, V4, V6};
-pub use ids::{BackendId, PortId, ServiceId, VtepId};
+pub use ids::{BackendId, PortId, ServiceId, VtepId, ZoneId};
 pub use local::{Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};
 pub use route::{RouteTarget, Routes, Vtep};
-pub use service::{BackendRef, BackendSet, BackendState, Frontend, FrontendKey};
+pub use service::{
+    BackendRef, BackendSet, BackendState, Balance, Frontend, FrontendKey, FrontendRules, Locality,
+    SourceRanges,
+};
 pub use tables::{FamilyTables, OwnerMap, SERVICE_EPOCHS, Tables};

@@ -1,6 +1,6 @@
 use crate::family::{Family, V4, V6};
 use crate::hash::endpoint;
-use crate::ids::{PortId, ServiceId, VtepId};
+use crate::ids::{PortId, ServiceId, VtepId, ZoneId};
 use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
 use crate::route::{RouteTarget, Routes, Vtep};
@@ -33,6 +33,10 @@ pub struct Tables {
     pub local: Arc<Local>,
     /// Tunnel endpoints by [`VtepId`]; `None` where a node has gone.
     pub vteps: Arc<Vec<Option<Vtep>>>,
+    /// Zones of nodes, by [`VtepId`]; nodes beyond its end have none.
+    pub zones: Arc<Vec<ZoneId>>,
+    /// The zone of the gateway: of every client that is no pod.
+    pub zone: ZoneId,
     /// Endpoint states by [`crate::BackendId`].
     pub backends: Paged<BackendState>,
     /// Which worker owns which slot.
@@ -98,6 +102,8 @@ impl Tables {
             service_epochs: Box::new([1; SERVICE_EPOCHS + 1]),
             local: Arc::default(),
             vteps: Arc::default(),
+            zones: Arc::default(),
+            zone: ZoneId::NONE,
             backends: Paged::default(),
             owners: OwnerMap::even(workers),
             v4: FamilyTables::default(),
@@ -115,6 +121,15 @@ impl Tables {
     #[inline]
     pub fn vtep(&self, id: VtepId) -> Option<&Vtep> {
         self.vteps.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The zone of a node, or of the gateway.
+    #[inline]
+    pub fn zone_of(&self, node: Option<VtepId>) -> ZoneId {
+        match node {
+            Some(node) => self.zones.get(node.0 as usize).copied().unwrap_or(ZoneId::NONE),
+            None => self.zone,
+        }
     }
 
     /// Index of the epoch that a Service's flows depend on.

@@ -29,6 +29,11 @@ pub struct Ledger {
     sent: u64,
     consumed: u64,
     originated: u64,
+    resets_ignored: u64,
+    /// Handshakes that began again.
+    pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
     dropped: BTreeMap<DropReason, u64>,
     neighbor_drops: u64,
     /// What should leave, or waits to, by port and next hop.
@@ -112,6 +117,9 @@ impl Ledger {
     pub fn expect(&mut self, outcome: Outcome) {
         self.consumed += outcome.consumed;
         self.originated += outcome.originated;
+        self.resets_ignored += outcome.resets_ignored;
+        self.restarts += outcome.restarts;
+        self.other_ports += outcome.other_ports;
         for reason in outcome.drops {
             *self.dropped.entry(reason).or_default() += 1;
         }
@@ -304,6 +312,8 @@ impl Ledger {
         let originated = subject.count(|counters| counters.originated.get());
         check("originated", originated, self.originated + self.asked)?;
         check("errors limited", subject.count(|counters| counters.errors_limited.get()), 0)?;
+        let ignored = subject.count(|counters| counters.resets_ignored.get());
+        check("resets ignored", ignored, self.resets_ignored)?;
         let waiting = self.queues.values().map(Queue::len).sum::<usize>() as u64;
         check("held", subject.count(|counters| counters.held.get()), waiting)?;
         let handed_in = subject.count(|counters| counters.handed_in.get());

@@ -82,11 +82,13 @@ fn family_tables<F: Family>(world: &World) -> FamilyTables<F> {
         let Some(addr) = F::from_ip(*vip) else { continue };
         let backends = world.rotation(frontend).into_iter().filter_map(|backend| {
             let addr = F::from_ip(backend.address)?;
-            Some(BackendRef { id: BackendId(backend.id), addr, l4_port: backend.port })
+            Some(BackendRef { id: BackendId(backend.id), addr, l4_port: backend.port, weight: 1 })
         });
         let backends = Arc::new(BackendSet::new(backends.collect()));
         let key = FrontendKey { addr, l4_port: *port, protocol: *protocol };
-        tables.frontends.insert(key, Frontend { service: ServiceId(frontend.service), backends });
+        tables
+            .frontends
+            .insert(key, Frontend { service: ServiceId(frontend.service), backends, rules: None });
     }
     let own = world.own.iter().filter_map(|(address, own)| {
         let own = match own {
@@ -159,7 +161,7 @@ pub fn choose(rotation: &[Backend], tuple: &Tuple) -> Backend {
 fn choose_of<F: Family>(rotation: &[Backend], tuple: &Tuple) -> Backend {
     let refs = rotation.iter().filter_map(|backend| {
         let addr = F::from_ip(backend.address)?;
-        Some(BackendRef::<F> { id: BackendId(backend.id), addr, l4_port: backend.port })
+        Some(BackendRef::<F> { id: BackendId(backend.id), addr, l4_port: backend.port, weight: 1 })
     });
     let (src, dst) = (octets(&tuple.src), octets(&tuple.dst));
     let hash = hash::connection(&src, tuple.src_port, &dst, tuple.dst_port, tuple.protocol);

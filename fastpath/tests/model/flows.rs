@@ -16,15 +16,31 @@ pub enum Track {
     Generic,
 }
 
-/// The handshakes of a TCP connection as seen from the middle.
+/// A TCP connection as seen from the middle. Sides are client and server.
 #[derive(Clone, Debug, Default)]
 pub struct TcpTrack {
     /// The handshake so far: SYN, SYN-ACK, done.
     opening: u8,
-    reset: bool,
-    /// By side (client, server): its FIN was seen, and acknowledged since.
+    /// The side whose reset was believed last, while it is.
+    reset_by: Option<usize>,
+    /// By side: its FIN was seen, and acknowledged since.
     fin: [bool; 2],
     fin_acked: [bool; 2],
+    /// By side: the latest number that it has acknowledged.
+    acked: [Option<u32>; 2],
+    /// The client's last SYN while it has no answer: the number behind it, and
+    /// its window scale.
+    syn: Option<(u32, Option<u8>)>,
+    /// By side, once a SYN and its answer were seen.
+    scale: Option<[u8; 2]>,
+}
+
+/// What else came of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Nothing,
+    ResetIgnored,
+    Restarted,
 }
 
 /// The life of an SCTP association as seen from the middle.
@@ -46,7 +62,8 @@ impl Track {
                 let is_syn = packet.flags & (SYN | ACK) == SYN;
                 Track::Tcp(TcpTrack {
                     opening: if is_syn { 0 } else { 2 },
-                    reset: packet.flags & RST != 0,
+                    reset_by: (packet.flags & RST != 0).then_some(0),
+                    syn: is_syn.then(|| (packet.numbers.0.wrapping_add(1), packet.scale)),
                     ..TcpTrack::default()
                 })
             }
@@ -68,12 +85,26 @@ impl Track {
     }
 
     /// Follows a packet from side 0 (client) or 1.
-    pub fn follow(&mut self, packet: &Packet, side: usize) {
+    pub fn follow(&mut self, packet: &Packet, side: usize) -> Heard {
         match self {
-            Track::Tcp(tcp) => tcp.follow(packet.flags, side),
+            Track::Tcp(tcp) => return tcp.follow(packet, side),
             Track::Sctp(sctp) => sctp.follow(packet.chunk, side),
             Track::Udp { answered } => *answered |= side == 1,
             Track::Icmp | Track::Generic => {}
+        }
+        Heard::Nothing
+    }
+
+    /// A packet goes on: what it acknowledges is noted, unless it is far ahead
+    /// or lies behind.
+    pub fn acknowledge(&mut self, packet: &Packet, side: usize) {
+        let Track::Tcp(tcp) = self else { return };
+        if packet.flags & ACK == 0 || packet.flags & RST != 0 {
+            return;
+        }
+        let to = packet.numbers.1;
+        if tcp.acked[side].is_none_or(|from| ahead(from, to) < 32 << 20) {
+            tcp.acked[side] = Some(to);
         }
     }
 
@@ -142,39 +173,86 @@ impl SctpTrack {
     }
 }
 
+/// How far one sequence number is ahead of another, in a space that wraps.
+fn ahead(from: u32, to: u32) -> u64 {
+    (u64::from(to) + (1 << 32) - u64::from(from)) % (1 << 32)
+}
+
 impl TcpTrack {
-    fn follow(&mut self, flags: u8, side: usize) {
-        if flags & RST != 0 {
-            self.reset = true;
-            return;
+    /// Whether a reset is believed: it refuses the client's SYN, or lies in the
+    /// window of its receiver, as far as that is known.
+    fn believes(&self, packet: &Packet, side: usize) -> bool {
+        let (seq, ack) = packet.numbers;
+        let refuses = side == 1
+            && packet.flags & ACK != 0
+            && self.syn.is_some_and(|(behind, _)| behind == ack);
+        if side == 1 && self.label() == "syn_sent" {
+            return refuses;
         }
-        let was_reset = self.reset;
+        let receiver = 1 - side;
+        let scale = self.scale.map_or(14, |scales| scales[receiver]);
+        let in_window = |acked| ahead(acked, seq) <= 65_535 << scale;
+        refuses || self.acked[receiver].is_none_or(in_window)
+    }
+
+    fn follow(&mut self, packet: &Packet, side: usize) -> Heard {
+        let flags = packet.flags;
+        if flags & RST != 0 {
+            if !self.believes(packet, side) {
+                return Heard::ResetIgnored;
+            }
+            self.reset_by = Some(side);
+            return Heard::Nothing;
+        }
+        if self.reset_by == Some(1 - side) {
+            return Heard::Nothing;
+        }
+        let was_reset = self.reset_by.is_some();
         if flags & SYN != 0 {
+            let (seq, ack) = packet.numbers;
+            let is_answer = flags & ACK != 0;
+            if side == 0 && !is_answer {
+                self.syn = Some((seq.wrapping_add(1), packet.scale));
+            }
+            let asked = self.syn.filter(|(behind, _)| side == 1 && is_answer && *behind == ack);
+            if let Some((_, offered)) = asked {
+                let again = self.opening == 2;
+                let scale = offered.zip(packet.scale).map_or([0, 0], |(c, s)| [c, s]);
+                *self = TcpTrack { opening: 1, scale: Some(scale), ..TcpTrack::default() };
+                return if again { Heard::Restarted } else { Heard::Nothing };
+            }
             if side == 1 && self.opening == 0 && !was_reset {
                 self.opening = 1;
             }
-            return;
+            return Heard::Nothing;
         }
-        // Whoever goes on after a reset did not believe it.
+        // Who goes on has not reset.
         if was_reset {
-            self.reset = false;
+            self.reset_by = None;
             self.opening = 2;
-            return;
+            return Heard::Nothing;
+        }
+        // Nothing but a SYN answers a SYN.
+        if self.opening == 0 {
+            return Heard::Nothing;
         }
         if self.fin == [false; 2] && side == 0 && self.opening == 1 && flags & (ACK | FIN) == ACK {
             self.opening = 2;
-            return;
+            return Heard::Nothing;
         }
-        if flags & ACK != 0 && self.fin[1 - side] {
+        // A FIN that is sent again was there before the other one came.
+        let is_again = flags & FIN != 0 && self.fin[side];
+        if flags & ACK != 0 && self.fin[1 - side] && !is_again {
             self.fin_acked[1 - side] = true;
         }
         if flags & FIN != 0 {
             self.fin[side] = true;
         }
+        Heard::Nothing
     }
 
     fn label(&self) -> &'static str {
-        if self.reset {
+        if self.reset_by.is_some() {
             return "close";
         }
         let acked = self.fin_acked[0] || self.fin_acked[1];
@@ -197,6 +275,14 @@ pub struct Translation {
     pub src_port: u16,
     pub dst: IpAddr,
     pub dst_port: u16,
+}
+
+impl Translation {
+    /// Packets of a tuple stay as they are.
+    pub fn none(tuple: &Tuple) -> Self {
+        let Tuple { src, dst, src_port, dst_port, .. } = *tuple;
+        Translation { src, src_port, dst, dst_port }
+    }
 }
 
 /// One flow.

@@ -94,7 +94,7 @@ fn wrap(world: &World, node: Option<usize>, shape: &Shape, inner: &[u8]) -> Vec<
         },
         inner_src: peer.map_or([2, 0, 0, 9, 9, 9], |peer| peer.mac),
         tos: shape.outer_tos,
-        cut: shape.twist == Some(Twist::OuterFragment),
+        fragment: (shape.twist == Some(Twist::OuterFragment)).then_some((0, true)),
     };
     tunnel.wrap(inner)
 }
@@ -131,18 +131,19 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
     let payload: Vec<u8> = (0..shape.payload).map(|i| (i * 7) as u8).collect();
     let (protocol, segment) = match *l4 {
         L4::Tcp { flags, .. } => {
-            let options = match shape.mss {
+            let mut options = match shape.mss {
                 None => Vec::new(),
                 Some((mss, odd)) => {
                     let [a, b] = mss.to_be_bytes();
                     if odd { vec![1, 2, 4, a, b, 1, 1, 0] } else { vec![2, 4, a, b] }
                 }
             };
+            options.extend(shape.scale.iter().flat_map(|scale| [1, 3, 3, *scale]));
             let segment = Segment {
                 src_port: tuple.src_port,
                 dst_port: tuple.dst_port,
-                seq: 0x1234_5678,
-                ack: 0x9abc_def0,
+                seq: shape.numbers.0,
+                ack: shape.numbers.1,
                 flags,
                 options,
                 payload,
@@ -191,12 +192,13 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
             };
             (wire::icmp_of(&src), wire::icmp(&src, &dst, kind, 1, [0; 4], &payload))
         }
-        L4::Error { about } => {
-            let kind = if src.is_ipv4() { 3 } else { 1 };
-            let header = Header::new(about.dst, about.src, about.protocol);
-            let ports = [about.dst_port.to_be_bytes(), about.src_port.to_be_bytes()].concat();
-            let quote = wire::ip_packet(&header, &[&ports[..], &[0; 4]].concat());
-            (wire::icmp_of(&src), wire::icmp(&src, &dst, kind, 1, [0; 4], &quote))
+        L4::Error { about, form } => {
+            let kinds = if src.is_ipv4() { [3, 11, 12, 3, 5] } else { [1, 2, 3, 4, 137] };
+            let kind = kinds[usize::from(form % 5)];
+            let quote = quote(&about, form / 5);
+            let mut message = wire::icmp(&src, &dst, kind, 1, [0; 4], &quote);
+            message[3] ^= u8::from(form.is_multiple_of(7));
+            (wire::icmp_of(&src), message)
         }
         L4::Other { protocol } => (protocol, payload),
     };
@@ -213,6 +215,29 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
         IpAddr::V6(_) => header.extensions = extensions(shape.options),
     }
     wire::ip_packet(&header, &segment)
+}
+
+/// What an ICMP error quotes of a packet that answers `about`.
+fn quote(about: &Tuple, form: u8) -> Vec<u8> {
+    let Tuple { src: dst, dst: src, src_port: dst_port, dst_port: src_port, protocol } = *about;
+    let payload = vec![form; usize::from(form % 9)];
+    let segment = match protocol {
+        TCP => {
+            let segment =
+                Segment { src_port, dst_port, flags: 0x10, payload, ..Segment::default() };
+            wire::tcp(&src, &dst, &segment)
+        }
+        UDP => wire::udp((&src, src_port), (&dst, dst_port), !form.is_multiple_of(3), &payload),
+        _ => [&src_port.to_be_bytes()[..], &dst_port.to_be_bytes(), &[0; 4]].concat(),
+    };
+    let mut quote = wire::ip_packet(&Header::new(src, dst, protocol), &segment);
+    // Some quote all, some 8 bytes of the transport header (RFC 792), or less.
+    match form % 4 {
+        0 => quote.truncate(quote.len() - segment.len() + 8),
+        1 => quote.truncate(usize::from(form)),
+        _ => {}
+    }
+    quote
 }
 
 fn v4_options(choice: u8) -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! The oracle's journey: flows, Services, NAT, routes.
 
 use super::compile;
-use super::flows::{Flow, Track, Translation};
+use super::flows::{Flow, Heard, Track, Translation};
 use super::oracle::{Choices, Ingress, Oracle, Way};
-use super::parse::{Kind, Packet, Part, Tuple};
+use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
 use super::wire::{self, ACK, SYN};
 use super::world::{Backend, Health, Own, SCTP, TCP, UDP, World, family, octets};
 use sluice_fastpath::DropReason;
@@ -75,14 +75,23 @@ impl Oracle {
             self.drop(DropReason::BadSctpChecksum);
             return true;
         }
-        if side == 0 && begins(packet) && self.flows.get(id).track.is_over() {
+        let flow = self.flows.get(id);
+        // Where nothing is translated either side of TCP may connect again.
+        let may_begin = side == 0
+            || packet.kind == Kind::Tcp
+                && flow.translation(0) == Translation::none(&flow.tuples[0]);
+        if may_begin && begins(packet) && flow.track.is_over() {
             self.end(id);
             return false;
         }
         let now_ms = self.now_ms;
         let flow = self.flows.get_mut(id);
         let before = flow.track.label();
-        flow.track.follow(packet, side);
+        match flow.track.follow(packet, side) {
+            Heard::ResetIgnored => self.out.resets_ignored += 1,
+            Heard::Restarted => self.out.restarts += 1,
+            Heard::Nothing => {}
+        }
         if flow.track.label() != before {
             flow.changed_ms = now_ms;
         }
@@ -111,6 +120,7 @@ impl Oracle {
         let now_ms = self.now_ms;
         let flow = self.flows.get_mut(id);
         flow.seen_ms[side] = Some(now_ms);
+        flow.track.acknowledge(packet, side);
         let translation = flow.translation(side);
         if let Some(service) = flow.service {
             let count = self.services.entry(service).or_default();
@@ -125,7 +135,7 @@ impl Oracle {
     }
 
     /// Why a packet ends before its way out, the sender told.
-    fn cannot_go(
+    pub(super) fn cannot_go(
         &mut self,
         data: &[u8],
         packet: &Packet,
@@ -177,6 +187,9 @@ impl Oracle {
             }
             return self.pass(data, packet, ingress);
         }
+        if self.translate_error(&data, packet, ingress, choices) {
+            return;
+        }
         let destination = self.destination(packet);
         if packet.kind == Kind::Sctp
             && matches!(destination, Destination::Service { .. } | Destination::Refused(_))
@@ -200,9 +213,6 @@ impl Oracle {
             Destination::Service { service, rotation } => Some((service, rotation)),
             Destination::Elsewhere => None,
         };
-        if packet.about.is_some_and(|about| self.is_translated(&about, choices)) {
-            return self.drop(DropReason::IcmpErrorNeedsNat);
-        }
         if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
             return self.pass(data, packet, ingress);
         }
@@ -225,12 +235,7 @@ impl Oracle {
         let worker = compile::owner(&self.world, &tuple);
         // What the subject chose, if it made a flow.
         let got = choices.translation(&tuple, worker);
-        let mut to = Translation {
-            src: tuple.src,
-            src_port: tuple.src_port,
-            dst: tuple.dst,
-            dst_port: tuple.dst_port,
-        };
+        let mut to = Translation::none(&tuple);
         let mut backend = None;
         if let Some((_, rotation)) = &service {
             let choice = compile::choose(rotation, &tuple);
@@ -252,7 +257,7 @@ impl Oracle {
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);
         }
-        let pool = &self.world.pools[family(&tuple.src)];
+        let pool = self.world.pools[family(&tuple.src)].clone();
         // Replies must come back here, and only a pod's node sends those to an
         // outside client our way.
         let returns =
@@ -273,16 +278,26 @@ impl Oracle {
             }
             (to.src, to.src_port) = (got.src, got.src_port);
         }
-        let reply = reply_tuple(&to, tuple.protocol);
-        // One that the tables have made another worker's since is not looked at.
-        let found = self.flows.find(&reply).map(|(id, _)| id);
-        let elsewhere = found.filter(|id| self.flows.get(*id).worker != worker);
-        if let Some(id) = elsewhere {
-            self.end(id);
+        let mut reply = reply_tuple(&to, tuple.protocol);
+        let mut clashes = self.is_taken(&reply, worker);
+        if !snat && let Some(got) = got.filter(|got| got.src_port != to.src_port) {
+            // Another port of the client's own address, which is free and whose
+            // replies come to the same worker.
+            let why = clashes || choices.lingers(&reply, worker);
+            to.src_port = got.src_port;
+            reply = reply_tuple(&to, tuple.protocol);
+            clashes = self.is_taken(&reply, worker);
+            let legal = got.src == to.src
+                && (pool.port_min..=pool.port_max).contains(&got.src_port)
+                && compile::owner(&self.world, &reply) == worker;
+            if !(why && legal) || clashes {
+                return self.complain(format!("{tuple:?} became {got:?}"));
+            }
+            self.out.other_ports += 1;
         }
-        let is_taken = found.is_some() && elsewhere.is_none();
-        if is_taken || got.is_none() && choices.lingers(&reply, worker) {
-            if snat {
+        if clashes || got.is_none() && choices.lingers(&reply, worker) {
+            let has_ports = matches!(packet.kind, Kind::Tcp | Kind::Udp);
+            if snat || has_ports && pool.port_max - pool.port_min > 100 {
                 self.complain(format!("{tuple:?} got {to:?}, which another flow has"));
             }
             return self.drop(DropReason::FlowCollision);
@@ -300,12 +315,15 @@ impl Oracle {
         self.forward(data, packet, ingress, way, (id, 0));
     }
 
-    /// Whether a tuple is one of a Service's flow, at the worker that owns it.
-    fn is_translated(&self, tuple: &Tuple, choices: &dyn Choices) -> bool {
-        let owner = compile::owner(&self.world, tuple);
-        let found = self.flows.find(tuple).map(|(id, _)| self.flows.get(id));
-        found.is_some_and(|flow| flow.service.is_some() && flow.worker == owner)
-            || choices.lingers_translated(tuple, owner)
+    /// Whether a worker has a flow with this tuple. Another's, which the tables
+    /// have made this one's since, is not looked at, and ends.
+    fn is_taken(&mut self, tuple: &Tuple, worker: usize) -> bool {
+        let Some((id, _)) = self.flows.find(tuple) else { return false };
+        let is_own = self.flows.get(id).worker == worker;
+        if !is_own {
+            self.end(id);
+        }
+        is_own
     }
 
     /// Whether a pool has a port left towards a server.
@@ -335,13 +353,7 @@ impl Oracle {
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);
         }
-        let tuple = &packet.tuple;
-        let same = Translation {
-            src: tuple.src,
-            src_port: tuple.src_port,
-            dst: tuple.dst,
-            dst_port: tuple.dst_port,
-        };
+        let same = Translation::none(&packet.tuple);
         // Parts of packets have no checksum that could be judged.
         let is_sound = translate(&mut data, packet, &same) && packet.part == Part::Whole;
         self.emit_in_pieces(data, way, is_sound, None);
@@ -360,7 +372,7 @@ impl Oracle {
         }
         let here = |unused| match packet.kind {
             Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
             Kind::Tcp | Kind::Udp | Kind::Sctp => Destination::Refused(unused),
             _ => Destination::Dropped(unused),
         };
@@ -373,7 +385,7 @@ impl Oracle {
             Some(Own::Kernel(_)) => Destination::Dropped(DropReason::KernelAddress),
             Some(Own::Snat) => match packet.kind {
                 Kind::EchoRequest => Destination::Here,
-                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNeedsNat),
+                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
                 Kind::Tcp | Kind::Sctp => Destination::Refused(DropReason::NoConnection),
                 _ => Destination::Dropped(DropReason::NoSnatFlow),
             },
@@ -420,7 +432,7 @@ impl Oracle {
         let (src, dst) = addresses(data);
         let segment = &mut data[packet.l4..];
         let Some(before) = wire::segment_sum(&src, &dst, TCP, segment) else { return };
-        if let Some(at) = mss_option(segment)
+        if let Some(at) = tcp_option(segment, 2, 4)
             && wire::be16(segment, at) > most
         {
             segment[at..at + 2].copy_from_slice(&most.to_be_bytes());
@@ -455,27 +467,6 @@ fn begins(packet: &Packet) -> bool {
         Kind::Sctp => packet.chunk == 1,
         _ => false,
     }
-}
-
-/// Offset of the value of a segment's first MSS option.
-fn mss_option(segment: &[u8]) -> Option<usize> {
-    let end = usize::from(segment[12] >> 4) * 4;
-    let mut at = 20;
-    while at < end && segment[at] != 0 {
-        if segment[at] == 1 {
-            at += 1;
-            continue;
-        }
-        let len = usize::from(*segment[..end].get(at + 1)?);
-        if len < 1 || at + len > end {
-            return None;
-        }
-        if segment[at] == 2 && len == 4 {
-            return Some(at + 2);
-        }
-        at += len;
-    }
-    None
 }
 
 /// The tuple that a reply to a translated packet has.

@@ -7,6 +7,9 @@ use super::wire::{ACK, FIN, RST, SYN};
 use super::world::{Network, SCTP, TCP, UDP};
 use std::fmt;
 
+/// Where both sides' sequence numbers begin: they wrap soon.
+const FIRST_NUMBER: u32 = 0xffff_ff00;
+
 /// One operation. Numbers that choose among things that exist are taken modulo
 /// their count, so that an operation means something in any state.
 #[derive(Clone, Debug)]
@@ -14,11 +17,14 @@ pub enum Op {
     /// A packet between two places.
     Packet { queue: u8, v6: bool, from: (Network, u8), to: (Network, u8), l4: L4, shape: Shape },
     /// A packet of a flow that exists.
-    Follow { queue: u8, flow: u16, side: u8, next: Next, shape: Shape },
+    Follow { queue: u8, flow: u16, side: u8, flags: u8, shape: Shape },
+    /// The client of a flow sends a SYN, and its server a SYN-ACK, which
+    /// acknowledges it or, by so much, another.
+    Reopen { queue: u8, flow: u16, number: u32, off: u32, scales: [Option<u8>; 2] },
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
     /// An ICMP error about a flow, on the way of one of its sides.
-    Error { queue: u8, flow: u16, side: u8, shape: Shape },
+    Error { queue: u8, flow: u16, side: u8, form: u8, shape: Shape },
     /// Several packets of a flow at once.
     Burst { queue: u8, flow: u16, side: u8, count: u8 },
     /// ARP or ND.
@@ -62,28 +68,15 @@ pub enum L4 {
     Icmp {
         error: bool,
     },
-    /// An ICMP error about a packet of the other side of these.
+    /// An ICMP error about a packet of the other side of these: `form` says of
+    /// which type it is, whether its checksum is right, and how much it quotes.
     Error {
         about: Tuple,
+        form: u8,
     },
     Other {
         protocol: u8,
     },
-}
-
-/// What a packet of a flow says, by what the flow is.
-#[derive(Clone, Copy, Debug)]
-pub struct Next {
-    /// TCP flags.
-    pub flags: u8,
-    /// SCTP: the type of the chunk that matters, and whether the checksum is
-    /// right.
-    pub chunk: (u8, bool),
-}
-
-impl Next {
-    /// Something that changes no state.
-    pub const DATA: Next = Next { flags: ACK, chunk: (0, true) };
 }
 
 /// Everything else about a packet.
@@ -96,6 +89,10 @@ pub struct Shape {
     pub dont_fragment: bool,
     pub fragment: Option<(u16, bool)>,
     pub mss: Option<(u16, bool)>,
+    /// TCP's sequence and acknowledgment numbers.
+    pub numbers: (u32, u32),
+    /// TCP's window scale option.
+    pub scale: Option<u8>,
     /// Which of some options or extension headers it has.
     pub options: u8,
     pub way_in: WayIn,
@@ -113,6 +110,8 @@ impl Shape {
         dont_fragment: true,
         fragment: None,
         mss: None,
+        numbers: (FIRST_NUMBER, FIRST_NUMBER),
+        scale: None,
         options: 0,
         way_in: WayIn::Natural,
         twist: None,
@@ -137,6 +136,8 @@ impl fmt::Debug for Shape {
         field("dont_fragment", self.dont_fragment, &self.dont_fragment);
         field("fragment", self.fragment.is_none(), &self.fragment);
         field("mss", self.mss.is_none(), &self.mss);
+        field("numbers", self.numbers == plain.numbers, &self.numbers);
+        field("scale", self.scale.is_none(), &self.scale);
         field("options", self.options == plain.options, &self.options);
         field("way_in", self.way_in == plain.way_in, &self.way_in);
         field("twist", self.twist.is_none(), &self.twist);
@@ -327,11 +328,19 @@ pub fn draw(random: &mut Random) -> Op {
     match random.below(100) {
         0..18 => to_service(random, queue, v6),
         18..26 => Op::Again { queue, flow: random.next() as u16, frontend: random.next() as u8 },
-        26..60 => follow(random, queue),
+        26..57 => follow(random, queue),
+        57..60 => Op::Reopen {
+            queue,
+            flow: random.below(16) as u16,
+            number: number(random),
+            off: random.of(&[0, 0, 0, 1, u32::MAX]),
+            scales: [(); 2].map(|()| random.one_in(2).then(|| random.of(&[0, 3, 7]))),
+        },
         60..62 => Op::Error {
             queue,
             flow: random.next() as u16,
             side: random.below(2) as u8,
+            form: random.next() as u8,
             shape: shape(random),
         },
         62..76 => anything(random, queue, v6),
@@ -377,10 +386,13 @@ fn to_service(random: &mut Random, queue: u8, v6: bool) -> Op {
 
 fn follow(random: &mut Random, queue: u8) -> Op {
     let flags = if random.one_in(3) { tcp_flags(random) } else { ACK };
-    let side = random.below(2) as u8;
-    let chunk = (chunk(random, side), !random.one_in(12));
-    let next = Next { flags, chunk };
-    Op::Follow { queue, flow: random.next() as u16, side, next, shape: shape(random) }
+    Op::Follow {
+        queue,
+        flow: random.next() as u16,
+        side: random.below(2) as u8,
+        flags,
+        shape: shape(random),
+    }
 }
 
 fn anything(random: &mut Random, queue: u8, v6: bool) -> Op {
@@ -421,17 +433,51 @@ fn tcp_flags(random: &mut Random) -> u8 {
     }
 }
 
-/// A chunk of an association, by what its side may have to say next.
-fn chunk(random: &mut Random, side: u8) -> u8 {
-    match random.below(12) {
+/// The chunk type that stands for TCP flags in a packet of an association.
+pub fn chunk_of(flags: u8, side: u8) -> u8 {
+    match (flags, side % 2) {
+        (SYN, _) => 1,
         // The cookie goes there and back.
-        0..4 => 10 + side % 2,
-        4..7 => 0,
-        7 => 4,
-        8 => 7 + side % 2,
-        9 => random.of(&[1, 2, 6, 14]),
-        _ => random.below(16) as u8,
+        (SYN_ACK, 0) => 10,
+        (SYN_ACK, _) => 11,
+        (ACK, _) => 0,
+        (FIN_ACK, 0) => 7,
+        (FIN_ACK, _) => 8,
+        (RST, _) => 6,
+        (RST_ACK, _) => 14,
+        _ => flags % 16,
     }
+}
+
+const SYN_ACK: u8 = SYN | ACK;
+const FIN_ACK: u8 = FIN | ACK;
+const RST_ACK: u8 = RST | ACK;
+
+/// A sequence or acknowledgment number: often that of another segment, or the
+/// one behind it, or where a window ends.
+fn number(random: &mut Random) -> u32 {
+    const WINDOW: u32 = 65_535;
+    let ahead = random.of(&[
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        u32::MAX,
+        WINDOW,
+        WINDOW + 1,
+        WINDOW + 2,
+        WINDOW << 3,
+        (WINDOW << 3) + 1,
+        WINDOW << 14,
+        (WINDOW << 14) + 1,
+        (1 << 25) - 1,
+        1 << 25,
+        1 << 31,
+    ]);
+    FIRST_NUMBER.wrapping_add(ahead)
 }
 
 fn shape(random: &mut Random) -> Shape {
@@ -469,6 +515,8 @@ fn shape(random: &mut Random) -> Shape {
         mss: random
             .one_in(2)
             .then(|| (random.of(&[500, 1370, 1400, 1410, 1460, 9000]), random.one_in(3))),
+        numbers: (number(random), number(random)),
+        scale: random.one_in(2).then(|| random.of(&[0, 3, 3, 7, 200])),
         options: if random.one_in(12) { 1 + random.below(7) as u8 } else { 0 },
         way_in,
         twist: random.one_in(15).then(|| {

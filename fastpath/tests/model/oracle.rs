@@ -79,6 +79,12 @@ pub struct Outcome {
     pub drops: Vec<DropReason>,
     pub consumed: u64,
     pub originated: u64,
+    /// Resets that are passed on and not believed.
+    pub resets_ignored: u64,
+    /// Handshakes that began again on the tuple of a connection.
+    pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
     pub emits: Vec<Emit>,
     /// Tuples whose flow was created or used.
     pub touched: BTreeSet<u64>,
@@ -313,7 +319,7 @@ impl Oracle {
                 inner_dst: self.world.nodes[node].mac,
                 inner_src: self.world.overlay.mac,
                 tos: tos(&packet),
-                cut: false,
+                fragment: None,
             })
         });
         let content = Content::Ip { packet, tunnel, is_sound };

@@ -52,6 +52,9 @@ pub struct Packet {
     pub flags: u8,
     /// Of SCTP: the chunk type that says most of the association.
     pub chunk: u8,
+    /// Of a TCP segment: sequence and acknowledgment number, window scale.
+    pub numbers: (u32, u32),
+    pub scale: Option<u8>,
     /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
     /// packet's other end.
     pub about: Option<Tuple>,
@@ -126,6 +129,8 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         kind: Kind::Other,
         flags: 0,
         chunk: 0,
+        numbers: (0, 0),
+        scale: None,
         about: None,
     };
     transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
@@ -215,6 +220,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         kind: Kind::Other,
         flags: 0,
         chunk: 0,
+        numbers: (0, 0),
+        scale: None,
         about: None,
     };
     transport(&mut packet, &data[l4..len], offset)?;
@@ -272,6 +279,10 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
             if packet.flags == 0x3f || !POSSIBLE.contains(&(packet.flags & 0x17)) {
                 return Err(DropReason::BadTcpFlags);
             }
+            let number = |at| u32::from(be16(data, at)) << 16 | u32::from(be16(data, at + 2));
+            packet.numbers = (number(4), number(8));
+            // RFC 7323 section 2.3: more than 14 is 14.
+            packet.scale = tcp_option(data, 3, 3).map(|at| data[at].min(14));
             packet.kind = Kind::Tcp;
             packet.tuple.src_port = be16(data, 0);
             packet.tuple.dst_port = be16(data, 2);
@@ -343,4 +354,25 @@ fn most_telling(types: &[u8]) -> Result<u8, DropReason> {
     // ERROR, HEARTBEAT and its answer; else what carries data.
     let by_weight = [6, 14, 2, 1, 8, 7, 10, 11, 9, 4, 5];
     Ok(by_weight.into_iter().find(|kind| types.contains(kind)).unwrap_or(0))
+}
+
+/// Offset of the value of a segment's first option of a kind and length.
+pub fn tcp_option(segment: &[u8], kind: u8, option_len: usize) -> Option<usize> {
+    let end = usize::from(segment[12] >> 4) * 4;
+    let mut at = 20;
+    while at < end && segment[at] != 0 {
+        if segment[at] == 1 {
+            at += 1;
+            continue;
+        }
+        let len = usize::from(*segment[..end].get(at + 1)?);
+        if len < 1 || at + len > end {
+            return None;
+        }
+        if segment[at] == kind && len == option_len {
+            return Some(at + 2);
+        }
+        at += len;
+    }
+    None
 }

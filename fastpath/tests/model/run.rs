@@ -6,11 +6,11 @@ use super::flows::{Flow, Translation};
 use super::frames::{self, answer};
 use super::hosts::Hosts;
 use super::judge::is_served;
-use super::ops::{Change, HostChange, L4, LinkKind, Next, Op, SOMETIMES_VIP, Shape};
+use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
 use super::oracle::{Choices, Ended, Oracle};
 use super::parse::Tuple;
 use super::subject::{FlowView, Subject};
-use super::wire::SYN;
+use super::wire::{ACK, SYN};
 use super::world::{Health, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host, router};
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
@@ -110,19 +110,24 @@ impl Run {
                 let tuple = Tuple { src, dst, src_port, dst_port, protocol };
                 self.send(*queue, &tuple, l4, shape, 1)
             }
-            Op::Follow { queue, flow, side, next, shape } => match self.pick(*flow, *side, *next) {
-                Some((tuple, l4)) => self.send(*queue, &tuple, &l4, shape, 1),
-                None => Ok(()),
-            },
+            Op::Follow { queue, flow, side, flags, shape } => {
+                match self.pick(*flow, *side, *flags) {
+                    Some((tuple, l4)) => self.send(*queue, &tuple, &l4, shape, 1),
+                    None => Ok(()),
+                }
+            }
+            Op::Reopen { queue, flow, number, off, scales } => {
+                self.reopen(*queue, *flow, (*number, *off), *scales)
+            }
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
-            Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, Next::DATA) {
+            Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
                 None => Ok(()),
             },
-            Op::Error { queue, flow, side, shape } => match self.pick(*flow, *side, Next::DATA) {
+            Op::Error { queue, flow, side, form, shape } => match self.pick(*flow, *side, 0) {
                 Some((about, _)) => {
                     let tuple = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..about };
-                    self.send(*queue, &tuple, &L4::Error { about }, shape, 1)
+                    self.send(*queue, &tuple, &L4::Error { about, form: *form }, shape, 1)
                 }
                 None => Ok(()),
             },
@@ -142,7 +147,7 @@ impl Run {
     }
 
     /// The tuple and header of a packet of some flow.
-    fn pick(&self, flow: u16, side: u8, next: Next) -> Option<(Tuple, L4)> {
+    fn pick(&self, flow: u16, side: u8, flags: u8) -> Option<(Tuple, L4)> {
         let count = self.oracle.flows.len();
         let number = usize::from(flow) % count.max(1);
         // The newest first: those have a future.
@@ -150,11 +155,10 @@ impl Run {
         let tuple = flow.tuples[usize::from(side % 2)];
         let (src_port, dst_port) = (tuple.src_port, tuple.dst_port);
         let l4 = match tuple.protocol {
-            TCP => L4::Tcp { src_port, dst_port, flags: next.flags },
+            TCP => L4::Tcp { src_port, dst_port, flags },
             UDP => L4::Udp { src_port, dst_port, checksum: true },
             SCTP => {
-                let (chunk, checksum) = next.chunk;
-                L4::Sctp { src_port, dst_port, chunk, checksum }
+                L4::Sctp { src_port, dst_port, chunk: ops::chunk_of(flags, side), checksum: true }
             }
             1 | 58 => L4::Echo { request: side.is_multiple_of(2), id: src_port, zero: false },
             protocol => L4::Other { protocol },
@@ -162,11 +166,28 @@ impl Run {
         Some((tuple, l4))
     }
 
+    /// A SYN on the tuple of some flow, and a SYN-ACK.
+    fn reopen(
+        &mut self,
+        queue: u8,
+        flow: u16,
+        (number, off): (u32, u32),
+        scales: [Option<u8>; 2],
+    ) -> Result<(), String> {
+        let sides = [(0, SYN), (1, SYN | ACK)].map(|(side, flags)| self.pick(flow, side, flags));
+        let [Some(syn), Some(answer)] = sides else { return Ok(()) };
+        let numbers = [(number, 0), (7, number.wrapping_add(1).wrapping_add(off))];
+        for (((tuple, l4), numbers), scale) in [syn, answer].iter().zip(numbers).zip(scales) {
+            self.send(queue, tuple, l4, &Shape { numbers, scale, ..Shape::PLAIN }, 1)?;
+        }
+        Ok(())
+    }
+
     /// A connection from the client's end of some flow to a port of a VIP of
     /// the same family, three times out of four of the same protocol: two such may
     /// meet at one endpoint.
     fn again(&mut self, queue: u8, flow: u16, frontend: u8) -> Result<(), String> {
-        let Some((client, _)) = self.pick(flow, 0, Next::DATA) else { return Ok(()) };
+        let Some((client, _)) = self.pick(flow, 0, 0) else { return Ok(()) };
         let v6 = client.src.is_ipv6();
         let of_any = frontend.is_multiple_of(4);
         let keys = self.oracle.world.frontends.keys();
@@ -565,7 +586,10 @@ impl Run {
         self.check_flows()?;
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
-        let met = Met { reasons: self.ledger.reasons(), handed, revalidated };
+        let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
+        let Ledger { restarts, other_ports, .. } = self.ledger;
+        let reasons = self.ledger.reasons();
+        let met = Met { reasons, handed, revalidated, resets_ignored, restarts, other_ports };
         self.subject.close()?;
         Ok(met)
     }
@@ -585,6 +609,12 @@ pub struct Met {
     pub handed: u64,
     /// Flows judged again.
     pub revalidated: u64,
+    /// Resets outside of windows.
+    pub resets_ignored: u64,
+    /// Handshakes that began again on the tuple of a connection.
+    pub restarts: u64,
+    /// Flows with another port of the client's own address.
+    pub other_ports: u64,
 }
 
 impl Met {
@@ -592,5 +622,8 @@ impl Met {
         self.reasons.extend(other.reasons);
         self.handed += other.handed;
         self.revalidated += other.revalidated;
+        self.resets_ignored += other.resets_ignored;
+        self.restarts += other.restarts;
+        self.other_ports += other.other_ports;
     }
 }

@@ -3,7 +3,7 @@
 use super::parse::Tuple;
 use super::world::Variant;
 use sluice_fastpath::flow::table::NO_ENTRY;
-use sluice_fastpath::flow::{Direction, FlowTable, Key, Timeouts};
+use sluice_fastpath::flow::{Direction, FlowLimits, FlowTable, Key, Timeouts};
 use sluice_fastpath::wire::ip::Ip;
 use sluice_fastpath::{
     DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
@@ -69,7 +69,9 @@ impl Subject {
                 id,
                 flows_max: 8192,
                 timeouts: Timeouts::default(),
+                limits: FlowLimits::default(),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
+                affinities_max: 1_024,
                 errors_per_second: 1_000_000,
                 seed: 0x5eed,
             };

@@ -313,8 +313,8 @@ pub struct Tunnel {
     pub inner_dst: Mac,
     pub inner_src: Mac,
     pub tos: u8,
-    /// The outer packet is the first fragment of more.
-    pub cut: bool,
+    /// Of the outer packet: as in [`Header`].
+    pub fragment: Option<(u16, bool)>,
 }
 
 impl Tunnel {
@@ -328,9 +328,11 @@ impl Tunnel {
         // Over IPv4 the checksum may be left out, over IPv6 it may not.
         let checksum = !self.src.is_ipv4();
         let udp = udp((&self.src, self.src_port), (&self.dst, self.dst_port), checksum, &payload);
-        let fragment = self.cut.then_some((0, true));
-        let header = Header { tos: self.tos, fragment, ..Header::new(self.src, self.dst, UDP) };
-        ip_packet(&header, &udp)
+        let (tos, fragment) = (self.tos, self.fragment);
+        // What may be fragmented has no DF.
+        let dont_fragment = fragment.is_none();
+        let plain = Header::new(self.src, self.dst, UDP);
+        ip_packet(&Header { tos, fragment, dont_fragment, ..plain }, &udp)
     }
 }
 

@@ -302,7 +302,7 @@ impl World {
             ] {
                 self.add_vip(host(v6, network, last), announce);
             }
-            // The three kinds of choice: few, many (Maglev), none; and one
+            // The three kinds of choice: few, many (a table), none; and one
             // endpoint that is no pod.
             self.add_frontend(host(v6, Network::Services, 10), 80, TCP, &[0, 1, 2]);
             self.add_frontend(host(v6, Network::Services, 10), 53, UDP, &[7]);

@@ -184,6 +184,7 @@ impl Cluster {
             id: BackendId((first + n).into()),
             addr: at(Net::Pods(n % NODES), 5 + n),
             l4_port: 8080,
+            weight: 1,
         };
         let ready = |from: u8, to: u8| {
             let ready = (from..to).filter(|n| self.ready >> n & 1 == 1);
@@ -199,7 +200,7 @@ impl Cluster {
                 let service = ServiceId(n as u32 + u32::from(last));
                 let backends = sets[n].clone();
                 let key = FrontendKey { addr, l4_port, protocol };
-                tables.frontends.insert(key, Frontend { service, backends });
+                tables.frontends.insert(key, Frontend { service, backends, rules: None });
             }
         }
     }

@@ -1,6 +1,6 @@
 use super::check;
 use super::cluster::{Cluster, PORTS};
-use sluice_fastpath::flow::Timeouts;
+use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{
     DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
 };
@@ -92,7 +92,9 @@ impl Gateway {
                 id,
                 flows_max: sizes.flows,
                 timeouts: Timeouts::default(),
+                limits: FlowLimits::default(),
                 neighbors,
+                affinities_max: 64,
                 errors_per_second: sizes.errors,
                 seed: 42,
             };

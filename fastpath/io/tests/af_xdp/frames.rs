@@ -43,6 +43,24 @@ pub fn udp6(destination: Ipv6Addr, port: u16) -> Vec<u8> {
     written(|frame| builder.write(frame, b"payload").unwrap())
 }
 
+/// Fragmentation Needed about a UDP packet to a port.
+pub fn too_big4(destination: Ipv4Addr, port: u16) -> Vec<u8> {
+    let source = Ipv4Addr::new(10, 9, 9, 9);
+    let builder = PacketBuilder::ethernet2(MAC_FAR, MAC_NEAR)
+        .ipv4(source.octets(), destination.octets(), 64)
+        .icmpv4_raw(3, 4, [0, 0, 5, 0x78]);
+    written(|frame| builder.write(frame, &udp4(source, 50_000, port)[14..]).unwrap())
+}
+
+/// Packet Too Big about a UDP packet to a port.
+pub fn too_big6(destination: Ipv6Addr, port: u16) -> Vec<u8> {
+    let source = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 9);
+    let builder = PacketBuilder::ethernet2(MAC_FAR, MAC_NEAR)
+        .ipv6(source.octets(), destination.octets(), 64)
+        .icmpv6_raw(2, 0, [0, 0, 5, 0x78]);
+    written(|frame| builder.write(frame, &udp6(source, port)[14..]).unwrap())
+}
+
 /// An ICMPv6 message of a type, with a neighbor discovery target.
 pub fn nd(kind: u8, destination: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9).octets();

@@ -1,4 +1,6 @@
-use crate::frames::{EXPERIMENTAL, arp, ethernet, nd, numbered, tagged, udp4, udp6};
+use crate::frames::{
+    EXPERIMENTAL, arp, ethernet, nd, numbered, tagged, too_big4, too_big6, udp4, udp6,
+};
 use crate::lab::{Lab, eventually};
 use crate::worker::{Opened, options};
 use sluice_io::AfXdpOptions;
@@ -78,6 +80,12 @@ fn each_frame_goes_where_it_belongs(attach: Attach) {
         ("VXLAN over IPv6 to such a VTEP", udp6(KERNEL_V6, VXLAN_PORT), redirected),
         ("a fragment of VXLAN", fragment(udp4(KERNEL_V4, 1, VXLAN_PORT)), kernel_address),
         ("the usual VXLAN port where it is not ours", udp4(KERNEL_V4, 1, 4789), kernel_address),
+        ("an error about VXLAN of ours", too_big4(KERNEL_V4, VXLAN_PORT), redirected),
+        ("the same with a tag", tagged(&too_big4(KERNEL_V4, VXLAN_PORT), VLAN, 7), redirected),
+        ("an error about VXLAN of the kernel's", too_big4(KERNEL_V4, 4789), kernel_address),
+        ("the same cut short", too_big4(KERNEL_V4, VXLAN_PORT)[..69].to_vec(), kernel_address),
+        ("over IPv6 one about ours", too_big6(KERNEL_V6, VXLAN_PORT), redirected),
+        ("over IPv6 one about the kernel's", too_big6(KERNEL_V6, 4789), kernel_address),
         ("UDP to a VTEP of ours alone", udp4(VTEP_V4, 1, 53), redirected),
         ("ARP request for a kernel address", arp(1, KERNEL_V4), by_arp),
         ("ARP reply to a kernel address", arp(2, KERNEL_V4), by_arp),

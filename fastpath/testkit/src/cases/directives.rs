@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sluice_fastpath::flow::State;
-use sluice_tables::{BackendState, NatMode};
+use sluice_tables::{BackendState, Balance, NatMode};
 
 use super::step::{duration, number, port};
 use crate::gateway::GatewayOptions;
-use crate::gateway::topology::{Endpoint, Host, Node, Prefix, ServiceKey, Topology, Way};
+use crate::gateway::topology::{Endpoint, Host, Node, Prefix, Rules, ServiceKey, Topology, Way};
 use crate::packet::Mac;
 
 /// How the gateway is made; fixed once it runs.
@@ -34,6 +34,7 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
     match words {
         ["workers", n] => gateway.workers = count(n)?,
         ["flows-max", n] => gateway.flows_max = count(n)?,
+        ["affinities-max", n] => gateway.affinities_max = count(n)?,
         ["frames", n] => gateway.frames = count(n)?,
         ["tx-room", n] => gateway.tx_room = count(n)?,
         ["ring", n] => gateway.ring_len = count(n)?,
@@ -46,6 +47,17 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
         ["neighbors", "max", n] => gateway.neighbors.neighbors_max = count(n)?,
         ["neighbors", "queue", n] => gateway.neighbors.queue_len = count(n)?,
         ["neighbors", "probes", n] => gateway.neighbors.probes_max = count(n)? as u8,
+        ["limit", name, n] => {
+            let limits = &mut gateway.limits;
+            let limit = match *name {
+                "per_source" => &mut limits.per_source,
+                "per_source_half_open" => &mut limits.per_source_half_open,
+                "per_service" => &mut limits.per_service,
+                "per_service_half_open" => &mut limits.per_service_half_open,
+                _ => return Err(format!("expected a key of `flows.limits`, found `{name}`")),
+            };
+            *limit = count(n)? as u32;
+        }
         ["timeout", name, time] => {
             let state = STATES.iter().find(|state| state.label() == *name);
             let labels: Vec<&str> = STATES.iter().map(|state| state.label()).collect();
@@ -89,15 +101,10 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
         }
         ["service", key, "->", endpoints @ ..] => {
             let key = service_key(key)?;
-            let list = match endpoints {
-                ["nothing"] => Vec::new(),
-                list => list
-                    .iter()
-                    .map(|text| endpoint(text.trim_end_matches(',')))
-                    .collect::<Result<_, _>>()?,
-            };
-            topology.vips.entry(key.addr).or_insert(false);
-            topology.services.insert(key, list);
+            if !topology.is_own(key.addr) {
+                topology.vips.entry(key.addr).or_insert(false);
+            }
+            topology.services.insert(key, endpoint_list(endpoints)?);
         }
         ["vip", addr, "gone"] => {
             let addr = address(addr)?;
@@ -109,6 +116,39 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
         }
         ["vip", addr] => {
             topology.vips.insert(address(addr)?, true);
+        }
+        ["affinity", key, time] => {
+            let ms = if *time == "none" { None } else { Some(duration(time)?.as_millis() as u32) };
+            rules_mut(key, topology)?.affinity_ms = ms;
+        }
+        ["sources", key, "everyone"] => rules_mut(key, topology)?.sources = None,
+        ["sources", key, prefixes @ ..] => {
+            let prefixes = prefixes.iter().map(|text| text.trim_end_matches(',').parse());
+            rules_mut(key, topology)?.sources = Some(prefixes.collect::<Result<_, _>>()?);
+        }
+        ["policy", key, policy @ ("local" | "cluster")] => {
+            rules_mut(key, topology)?.is_local = *policy == "local";
+        }
+        ["balance", key, how] => {
+            rules_mut(key, topology)?.balance = match *how {
+                "consistent" => Balance::Consistent,
+                "least-connections" => Balance::LeastConnections,
+                "random-of-two" => Balance::RandomOfTwo,
+                other => {
+                    let expected = "consistent, least-connections or random-of-two";
+                    return Err(format!("expected {expected}, found `{other}`"));
+                }
+            };
+        }
+        ["near", zone, key, "->", endpoints @ ..] => {
+            let near = endpoint_list(endpoints)?;
+            rules_mut(key, topology)?.zones.insert((*zone).to_owned(), near);
+        }
+        ["zone", whose, zone] => {
+            topology.zones.insert((*whose).to_owned(), (*zone).to_owned());
+        }
+        ["weight", of, n] => {
+            topology.weights.insert(endpoint(of)?, number(n)? as u16);
         }
         ["backend", of, state] => set_backend(endpoint(of)?, state, topology)?,
         ["route", prefix, "gone"] => {
@@ -172,6 +212,22 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     let socket: SocketAddr =
         text.parse().map_err(|_| format!("expected ADDRESS:PORT, found `{text}`"))?;
     Ok((socket.ip(), socket.port()))
+}
+
+fn endpoint_list(words: &[&str]) -> Result<Vec<Endpoint>, String> {
+    match words {
+        ["nothing"] => Ok(Vec::new()),
+        list => list.iter().map(|text| endpoint(text.trim_end_matches(','))).collect(),
+    }
+}
+
+/// What a Service that there is asks for.
+fn rules_mut<'a>(key: &str, topology: &'a mut Topology) -> Result<&'a mut Rules, String> {
+    let key = service_key(key)?;
+    if !topology.services.contains_key(&key) {
+        return Err(format!("there is no service {}:{}", key.addr, key.l4_port));
+    }
+    Ok(topology.rules.entry(key).or_default())
 }
 
 fn service_key(text: &str) -> Result<ServiceKey, String> {

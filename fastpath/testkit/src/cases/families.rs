@@ -63,7 +63,8 @@ const NETWORKS: [([u8; 3], [u16; 4]); 5] = [
 ];
 
 /// The address that stands for `v4`: the host's digits stay (`.254` becomes `::254`), pods of
-/// 10.244.N.0/24 are in fd00:10:244:N::/64 (255 is ff), 0.0.0.0 is `::`.
+/// 10.244.N.0/24 are in fd00:10:244:N::/64 (255 is ff), clients of 198.18.N.0/24 in
+/// 2001:db8:18:N::/64, 0.0.0.0 is `::`.
 fn address(v4: Ipv4Addr) -> Option<Ipv6Addr> {
     let digits =
         |n: u8| n.to_string().chars().fold(0, |all, c| all * 16 + c as u16 - u16::from(b'0'));
@@ -75,6 +76,7 @@ fn address(v4: Ipv4Addr) -> Option<Ipv6Addr> {
     let [p, q, r, s] = match (known, [a, b, c]) {
         (Some((_, network)), _) => *network,
         (None, [10, 244, 255]) => [0xfd00, 0x10, 0x244, 0xff],
+        (None, [198, 18, net]) => [0x2001, 0xdb8, 0x18, digits(net)],
         (None, [10, 244, node]) => [0xfd00, 0x10, 0x244, digits(node)],
         _ => return None,
     };

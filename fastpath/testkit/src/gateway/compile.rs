@@ -1,16 +1,17 @@
 //! From a topology to tables, as control compiles them: numbers stay, epochs change with what they
 //! stand for.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Family, FamilyTables, Frontend, FrontendKey,
-    Local, LocalAddress, OwnerMap, PortId, RouteTarget, Routes, SERVICE_EPOCHS, ServiceId,
-    SnatPool, Tables, V4, V6, Vip, Vtep, VtepId,
+    FrontendRules, Local, LocalAddress, Locality, OwnerMap, PortId, RouteTarget, Routes,
+    SERVICE_EPOCHS, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, ZoneId,
 };
 
-use super::topology::{Endpoint, Prefix, ServiceKey, Topology, Way};
+use super::topology::{Endpoint, Prefix, Rules, ServiceKey, Topology, Way};
 
 /// Compiles topologies; remembers the numbers that it has given.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ impl Compiler {
                 })
                 .collect(),
         );
+        tables.zone = zone_of(topology, "gateway");
+        let names = topology.nodes.iter().map(|n| n.as_ref().map_or("", |node| &node.name));
+        tables.zones = Arc::new(names.map(|name| zone_of(topology, name)).collect());
         self.set_backends(topology, &mut tables);
         tables.v4 = self.family::<V4>(topology);
         tables.v6 = self.family::<V6>(topology);
@@ -146,11 +150,18 @@ impl Compiler {
             }
         }
         for (key, endpoints) in &topology.services {
-            let is_vip = topology.vips.contains_key(&key.addr);
+            // At the gateway's own addresses it is a node port.
+            let is_vip = topology.vips.contains_key(&key.addr) || topology.is_own(key.addr);
             let Some(addr) = F::from_ip(key.addr).filter(|_| is_vip) else { continue };
             let frontend = FrontendKey { addr, l4_port: key.l4_port, protocol: key.protocol };
             let backends = Arc::new(self.rotation::<F>(topology, key, endpoints));
-            family.frontends.insert(frontend, Frontend { service: self.service_id(key), backends });
+            let rules = topology
+                .rules
+                .get(key)
+                .map(|rules| Arc::new(self.rules::<F>(topology, key, rules, endpoints)));
+            family
+                .frontends
+                .insert(frontend, Frontend { service: self.service_id(key), backends, rules });
         }
         family.local = Arc::new(local);
         family.routes = Arc::new(Routes::build(routes));
@@ -165,6 +176,36 @@ impl Compiler {
             family.vteps_by_addr = family.nodes_by_addr.clone();
         }
         family
+    }
+
+    /// What a Service asks for beyond its endpoints.
+    fn rules<F: Family>(
+        &self,
+        topology: &Topology,
+        key: &ServiceKey,
+        rules: &Rules,
+        endpoints: &[Endpoint],
+    ) -> FrontendRules<F> {
+        let mut locality = Locality { node_only: rules.is_local, ..Locality::default() };
+        for (id, node) in topology.nodes.iter().enumerate().filter(|_| rules.is_local) {
+            let is_there = |endpoint: &&Endpoint| {
+                node.iter().flat_map(|node| &node.pods).any(|net| net.contains(endpoint.0))
+            };
+            let near: Vec<Endpoint> = endpoints.iter().filter(is_there).copied().collect();
+            let near = self.rotation(topology, key, &near);
+            if !near.backends().is_empty() {
+                locality.by_node.insert(VtepId(id as u32), Arc::new(near));
+            }
+        }
+        for (name, near) in &rules.zones {
+            let near = Arc::new(self.rotation(topology, key, near));
+            locality.by_zone.insert(zone_id(topology, name), near);
+        }
+        let sources = rules.sources.as_ref().map(|prefixes| {
+            let of_family = |prefix: &Prefix| Some((F::from_ip(prefix.addr)?, prefix.len));
+            Arc::new(SourceRanges::new(prefixes.iter().filter_map(of_family)))
+        });
+        FrontendRules { sources, affinity_ms: rules.affinity_ms, balance: rules.balance, locality }
     }
 
     /// The endpoints in rotation: those that are ready, else those that drain.
@@ -182,7 +223,12 @@ impl Compiler {
                 .filter_map(|endpoint| {
                     let id = self.backends.iter().position(|known| known == &(*key, *endpoint))?;
                     let addr = F::from_ip(endpoint.0)?;
-                    Some(BackendRef { id: BackendId(id as u32), addr, l4_port: endpoint.1 })
+                    Some(BackendRef {
+                        id: BackendId(id as u32),
+                        addr,
+                        l4_port: endpoint.1,
+                        weight: topology.weights.get(endpoint).copied().unwrap_or(1),
+                    })
                 })
                 .collect::<Vec<_>>()
         };
@@ -210,7 +256,22 @@ impl Compiler {
         for key in now.services.keys().filter(|key| is_withdrawn(&key.addr)) {
             bump(Tables::service_group(self.service_id(key)));
         }
+        let sources = |t: &Topology, key| t.rules.get(key).and_then(|r| r.sources.clone());
+        for key in now.services.keys().filter(|key| sources(before, key) != sources(now, key)) {
+            bump(Tables::service_group(self.service_id(key)));
+        }
     }
+}
+
+/// The zone of a node by name, or of `gateway`.
+fn zone_of(topology: &Topology, name: &str) -> ZoneId {
+    topology.zones.get(name).map_or(ZoneId::NONE, |zone| zone_id(topology, zone))
+}
+
+/// Zones are numbered by their names' order.
+fn zone_id(topology: &Topology, name: &str) -> ZoneId {
+    let names: BTreeSet<&String> = topology.zones.values().collect();
+    names.iter().position(|known| *known == name).map_or(ZoneId::NONE, |at| ZoneId(at as u16))
 }
 
 fn state_of(topology: &Topology, endpoint: &Endpoint) -> BackendState {

@@ -13,7 +13,7 @@ mod compile;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice_fastpath::flow::Timeouts;
+use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh};
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::Tables;
@@ -44,8 +44,12 @@ pub struct GatewayOptions {
     pub flows_max: usize,
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// How many flows of a source and of a Service, per worker.
+    pub limits: FlowLimits,
     /// How neighbors are treated.
     pub neighbors: NeighborOptions,
+    /// Clients remembered by a worker, for session affinity.
+    pub affinities_max: usize,
     /// ICMP errors and resets per second and worker.
     pub errors_per_second: u32,
     /// Choices that are random follow from it.
@@ -66,7 +70,9 @@ impl Default for GatewayOptions {
             ports: 2,
             flows_max: 1_024,
             timeouts: Timeouts::default(),
+            limits: FlowLimits::default(),
             neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+            affinities_max: 1_024,
             errors_per_second: 1_000,
             seed: 1,
             frames: 2_048,
@@ -135,7 +141,9 @@ impl Gateway {
                 id,
                 flows_max: options.flows_max,
                 timeouts: options.timeouts.clone(),
+                limits: options.limits,
                 neighbors: options.neighbors.clone(),
+                affinities_max: options.affinities_max,
                 errors_per_second: options.errors_per_second,
                 seed: options.seed,
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sluice_tables::{BackendState, NatMode, PortId, PortLocal, Vxlan};
+use sluice_tables::{BackendState, Balance, NatMode, PortId, PortLocal, Vxlan};
 
 use crate::packet::Mac;
 
@@ -40,6 +40,18 @@ pub struct Prefix {
     pub addr: IpAddr,
     /// Bits.
     pub len: u8,
+}
+
+impl Prefix {
+    /// Whether an address is in it.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let bits = |addr: IpAddr| match addr {
+            IpAddr::V4(addr) => u128::from(addr.to_bits()) << 96,
+            IpAddr::V6(addr) => addr.to_bits(),
+        };
+        let differ = bits(self.addr) ^ bits(addr);
+        self.addr.is_ipv4() == addr.is_ipv4() && differ.leading_zeros() >= u32::from(self.len)
+    }
 }
 
 impl std::str::FromStr for Prefix {
@@ -80,6 +92,21 @@ pub struct ServiceKey {
 /// Address and port of an endpoint.
 pub type Endpoint = (IpAddr, u16);
 
+/// What a Service asks for beyond its endpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Who may connect; `None`: everyone.
+    pub sources: Option<Vec<Prefix>>,
+    /// How long a client stays with an endpoint.
+    pub affinity_ms: Option<u32>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// A client has the endpoints of its own node, or none.
+    pub is_local: bool,
+    /// Endpoints for the clients of a zone.
+    pub zones: BTreeMap<String, Vec<Endpoint>>,
+}
+
 /// Addresses that stand in for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snat {
@@ -112,8 +139,14 @@ pub struct Topology {
     pub vips: BTreeMap<IpAddr, bool>,
     /// Services and their endpoints.
     pub services: BTreeMap<ServiceKey, Vec<Endpoint>>,
+    /// What Services ask for beyond that.
+    pub rules: BTreeMap<ServiceKey, Rules>,
     /// Endpoints that are not simply ready.
     pub states: BTreeMap<Endpoint, BackendState>,
+    /// Weights of endpoints that are not 1.
+    pub weights: BTreeMap<Endpoint, u16>,
+    /// Zones of nodes by name, and of the gateway, which is `gateway`.
+    pub zones: BTreeMap<String, String>,
 }
 
 /// MAC of a port: 02:..:a0 for p0, 02:..:b0 for p1.
@@ -213,8 +246,19 @@ impl Topology {
             },
             vips: BTreeMap::new(),
             services: BTreeMap::new(),
+            rules: BTreeMap::new(),
             states: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            zones: BTreeMap::new(),
         }
+    }
+
+    /// Whether an address is a port's own.
+    pub fn is_own(&self, addr: IpAddr) -> bool {
+        self.ports.iter().any(|port| match addr {
+            IpAddr::V4(addr) => port.v4.iter().any(|(own, _)| *own == addr.octets()),
+            IpAddr::V6(addr) => port.v6.iter().any(|(own, _)| *own == addr.octets()),
+        })
     }
 
     /// The MAC that a host on a port's link has; that of the port's router for an address that is
