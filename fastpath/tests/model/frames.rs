@@ -49,7 +49,10 @@ pub fn packet(world: &World, tuple: &Tuple, l4: &L4, shape: &Shape) -> Arrival {
     };
     let interface = &world.interfaces[usize::from(port)];
     let src = mac_of(&tuple.src, 0);
-    let ethertype = wire::ethertype(&packet);
+    let ethertype = match shape.twist {
+        Some(Twist::OtherEthertype) => 0x88b5,
+        _ => wire::ethertype(&packet),
+    };
     let vlan = match shape.twist {
         Some(Twist::OtherVlan) => Some(99),
         Some(Twist::PriorityTag) => Some(0),

@@ -257,7 +257,7 @@ impl Oracle {
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);
         }
-        let pool = &self.world.pools[family(&tuple.src)];
+        let pool = self.world.pools[family(&tuple.src)].clone();
         // Replies must come back here, and only a pod's node sends those to an
         // outside client our way.
         let returns =
@@ -279,15 +279,14 @@ impl Oracle {
             (to.src, to.src_port) = (got.src, got.src_port);
         }
         let mut reply = reply_tuple(&to, tuple.protocol);
-        let is_taken = |reply: &Tuple| self.flows.find(reply).is_some();
-        let mut clashes = is_taken(&reply);
+        let mut clashes = self.is_taken(&reply, worker);
         if !snat && let Some(got) = got.filter(|got| got.src_port != to.src_port) {
             // Another port of the client's own address, which is free and whose
             // replies come to the same worker.
             let why = clashes || choices.lingers(&reply, worker);
             to.src_port = got.src_port;
             reply = reply_tuple(&to, tuple.protocol);
-            clashes = is_taken(&reply);
+            clashes = self.is_taken(&reply, worker);
             let legal = got.src == to.src
                 && (pool.port_min..=pool.port_max).contains(&got.src_port)
                 && compile::owner(&self.world, &reply) == worker;
@@ -314,6 +313,17 @@ impl Oracle {
         });
         self.out.touched.insert(id);
         self.forward(data, packet, ingress, way, (id, 0));
+    }
+
+    /// Whether a worker has a flow with this tuple. Another's, which the tables
+    /// have made this one's since, is not looked at, and ends.
+    fn is_taken(&mut self, tuple: &Tuple, worker: usize) -> bool {
+        let Some((id, _)) = self.flows.find(tuple) else { return false };
+        let is_own = self.flows.get(id).worker == worker;
+        if !is_own {
+            self.end(id);
+        }
+        is_own
     }
 
     /// Whether a pool has a port left towards a server.

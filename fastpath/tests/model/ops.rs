@@ -163,6 +163,7 @@ pub enum WayIn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twist {
     OtherVlan,
+    OtherEthertype,
     PriorityTag,
     OtherMac,
     GroupMac,
@@ -521,6 +522,7 @@ fn shape(random: &mut Random) -> Shape {
         twist: random.one_in(15).then(|| {
             random.of(&[
                 Twist::OtherVlan,
+                Twist::OtherEthertype,
                 Twist::PriorityTag,
                 Twist::OtherMac,
                 Twist::GroupMac,
