@@ -1,6 +1,7 @@
 use super::baselines::Counts;
 use super::family::Families;
 use crate::gateway::Gateway;
+use crate::snat;
 use sluice_control::ServiceLabel;
 
 /// The name that Services without counters of their own share.
@@ -47,6 +48,30 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
                 [("service", OTHER), ("port", ""), ("protocol", ""), ("direction", direction)];
             family.count(&labels, *count);
         }
+    }
+}
+
+/// How full the SNAT ports are towards the fullest endpoint of each Service to
+/// which any is in use.
+pub(super) fn add_snat(gateway: &Gateway, families: &mut Families) {
+    let names = gateway.control.names.snapshot();
+    let own = own(gateway);
+    let mut family = families.gauge(
+        "sluice_snat_ports_used_ratio",
+        "Share of the SNAT ports towards the fullest endpoint of a Service's port that is in use.",
+    );
+    let mut other: Option<f64> = None;
+    for (id, ratio) in snat::fullest(&snat::used(gateway)) {
+        let Some(Some(label)) = names.get(id as usize).filter(|_| (id as usize) < own) else {
+            other = Some(other.map_or(ratio, |most| most.max(ratio)));
+            continue;
+        };
+        let ServiceLabel { namespace, name, port, protocol } = label;
+        let (service, port) = (format!("{namespace}/{name}"), port.to_string());
+        family.add(&[("service", &service), ("port", &port), ("protocol", protocol)], ratio);
+    }
+    if let Some(ratio) = other {
+        family.add(&[("service", OTHER), ("port", ""), ("protocol", "")], ratio);
     }
 }
 

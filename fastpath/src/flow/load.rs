@@ -1,12 +1,12 @@
 use sluice_tables::{BackendId, ServiceId};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Ports of Services that are counted one by one, per worker: 256 KiB.
+/// Ports of Services that are counted one by one, per worker: 384 KiB.
 pub const SERVICES: usize = 1 << 15;
-/// Endpoints that are counted one by one, per worker: 1 MiB.
+/// Endpoints that are counted one by one, per worker: 2 MiB.
 pub const BACKENDS: usize = 1 << 17;
 
-/// A count that goes up and down. Written by one worker only, with a relaxed
+/// A number that goes up and down. Written by one worker only, with a relaxed
 /// load and store (no locked instruction), and read by anyone.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU32);
@@ -18,12 +18,16 @@ impl Gauge {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[inline]
+    fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Adds `n` that come, or takes away as many that were added before.
     #[inline]
-    pub(super) fn count(&self, n: u32, come: bool) {
+    pub(crate) fn count(&self, n: u32, come: bool) {
         let before = self.get();
-        let after = if come { before.wrapping_add(n) } else { before.wrapping_sub(n) };
-        self.0.store(after, Ordering::Relaxed);
+        self.set(if come { before.wrapping_add(n) } else { before.wrapping_sub(n) });
     }
 }
 
@@ -34,6 +38,8 @@ pub struct ServiceLoad {
     pub flows: Gauge,
     /// Those that are half open.
     pub half_open: Gauge,
+    /// Flows that were refused for want of a SNAT port, since the start.
+    pub snat_refused: Gauge,
 }
 
 /// Flows of an endpoint.
@@ -43,6 +49,27 @@ pub struct BackendLoad {
     pub flows: Gauge,
     /// Those that hold a SNAT port.
     pub snat: Gauge,
+    service: Gauge,
+    family: Gauge,
+}
+
+impl BackendLoad {
+    /// The Service of its last flow.
+    pub fn service(&self) -> ServiceId {
+        ServiceId(self.service.get())
+    }
+
+    /// The index of its family ([`crate::wire::ip::Ip::INDEX`]).
+    pub fn family(&self) -> usize {
+        self.family.get() as usize
+    }
+
+    /// Notes whose endpoint it is.
+    #[inline]
+    pub(super) fn belongs(&self, service: ServiceId, family: usize) {
+        self.service.set(service.0);
+        self.family.set(family as u32);
+    }
 }
 
 /// How many flows of one worker each Service and each endpoint has, over both
@@ -71,16 +98,21 @@ impl Loads {
         own.get(service.0 as usize)
     }
 
+    /// The loads of all endpoints that have been counted by themselves, by
+    /// number.
+    pub fn backends(&self) -> &[BackendLoad] {
+        self.backends.split_last().map_or(&[], |(_, own)| own)
+    }
+
     /// The load of an endpoint, if it is counted by itself.
     #[inline]
     pub fn backend(&self, backend: BackendId) -> Option<&BackendLoad> {
-        let (_, own) = self.backends.split_last()?;
-        own.get(backend.0 as usize)
+        self.backends().get(backend.0 as usize)
     }
 
     /// The count that a Service's flows go into.
     #[inline]
-    pub(super) fn of_service(&self, service: ServiceId) -> &ServiceLoad {
+    pub(crate) fn of_service(&self, service: ServiceId) -> &ServiceLoad {
         &self.services[(service.0 as usize).min(self.services.len() - 1)]
     }
 

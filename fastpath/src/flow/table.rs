@@ -377,6 +377,7 @@ impl<F: Ip> FlowTable<F> {
             source.flows += 1;
             source.half_open += half_open;
             self.snat_ports += u64::from(snat);
+            backend.belongs(original.service, F::INDEX);
         } else {
             source.flows -= 1;
             source.half_open -= half_open;
