@@ -23,11 +23,16 @@ impl Gauge {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Adds `n` that come, or takes away as many that were added before.
+    /// Adds `n`.
     #[inline]
-    pub(crate) fn count(&self, n: u32, come: bool) {
-        let before = self.get();
-        self.set(if come { before.wrapping_add(n) } else { before.wrapping_sub(n) });
+    pub(crate) fn up(&self, n: u32) {
+        self.set(self.get().wrapping_add(n));
+    }
+
+    /// Takes away `n` that were added before.
+    #[inline]
+    pub(super) fn down(&self, n: u32) {
+        self.set(self.get().wrapping_sub(n));
     }
 }
 
@@ -63,13 +68,6 @@ impl BackendLoad {
     pub fn family(&self) -> usize {
         self.family.get() as usize
     }
-
-    /// Notes whose endpoint it is.
-    #[inline]
-    pub(super) fn belongs(&self, service: ServiceId, family: usize) {
-        self.service.set(service.0);
-        self.family.set(family as u32);
-    }
 }
 
 /// How many flows of one worker each Service and each endpoint has, over both
@@ -80,6 +78,8 @@ impl BackendLoad {
 pub struct Loads {
     services: Box<[ServiceLoad]>,
     backends: Box<[BackendLoad]>,
+    other_services: ServiceLoad,
+    other_backends: BackendLoad,
 }
 
 impl Loads {
@@ -88,38 +88,63 @@ impl Loads {
         fn many<T: Default>(n: usize) -> Box<[T]> {
             (0..n).map(|_| T::default()).collect()
         }
-        Loads { services: many(services + 1), backends: many(backends + 1) }
+        Loads {
+            services: many(services),
+            backends: many(backends),
+            other_services: ServiceLoad::default(),
+            other_backends: BackendLoad::default(),
+        }
     }
 
     /// The load of a Service, if it is counted by itself.
     #[inline]
     pub fn service(&self, service: ServiceId) -> Option<&ServiceLoad> {
-        let (_, own) = self.services.split_last()?;
-        own.get(service.0 as usize)
-    }
-
-    /// The loads of all endpoints that have been counted by themselves, by
-    /// number.
-    pub fn backends(&self) -> &[BackendLoad] {
-        self.backends.split_last().map_or(&[], |(_, own)| own)
+        self.services.get(service.0 as usize)
     }
 
     /// The load of an endpoint, if it is counted by itself.
     #[inline]
     pub fn backend(&self, backend: BackendId) -> Option<&BackendLoad> {
-        self.backends().get(backend.0 as usize)
+        self.backends.get(backend.0 as usize)
+    }
+
+    /// The loads of all endpoints that are counted by themselves, by number.
+    pub fn backends(&self) -> &[BackendLoad] {
+        &self.backends
     }
 
     /// The count that a Service's flows go into.
     #[inline]
     pub(crate) fn of_service(&self, service: ServiceId) -> &ServiceLoad {
-        &self.services[(service.0 as usize).min(self.services.len() - 1)]
+        self.service(service).unwrap_or(&self.other_services)
     }
 
     /// The count that an endpoint's flows go into.
     #[inline]
-    pub(super) fn of_backend(&self, backend: BackendId) -> &BackendLoad {
-        &self.backends[(backend.0 as usize).min(self.backends.len() - 1)]
+    fn of_backend(&self, backend: BackendId) -> &BackendLoad {
+        self.backend(backend).unwrap_or(&self.other_backends)
+    }
+
+    /// A flow begins, half open, that has so many SNAT ports (0 or 1).
+    #[inline]
+    pub(super) fn begin(&self, of: (ServiceId, BackendId), snat: u32, family: usize) {
+        let (service, backend) = (self.of_service(of.0), self.of_backend(of.1));
+        service.flows.up(1);
+        service.half_open.up(1);
+        backend.flows.up(1);
+        backend.snat.up(snat);
+        backend.service.set(of.0.0);
+        backend.family.set(family as u32);
+    }
+
+    /// A flow ends.
+    #[inline]
+    pub(super) fn end(&self, of: (ServiceId, BackendId), half_open: u32, snat: u32) {
+        let (service, backend) = (self.of_service(of.0), self.of_backend(of.1));
+        service.flows.down(1);
+        service.half_open.down(half_open);
+        backend.flows.down(1);
+        backend.snat.down(snat);
     }
 
     /// Bytes of memory.

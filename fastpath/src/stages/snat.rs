@@ -54,7 +54,7 @@ impl<F: Ip> Proposal<F> {
 ///
 /// # Errors
 /// `NoSnatAddress`, `SnatPortsExhausted`.
-#[inline]
+#[inline(always)]
 pub fn propose<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
@@ -102,7 +102,7 @@ fn draw<F: Ip>(
 ///
 /// # Errors
 /// `SnatPortsExhausted`, `FlowCollision`.
-#[inline]
+#[inline(always)]
 pub fn allocate<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
@@ -117,15 +117,8 @@ pub fn allocate<F: Ip>(
     let Some(choice) = proposed.choice else {
         return another_port(core, table, tables, packet, &proposed.key);
     };
-    // With every port in use there is none to search for.
-    let capacity = core.counters.snat_capacity[F::INDEX].get();
-    let load = table.loads().backend(target.backend);
-    let found = match load.is_some_and(|load| u64::from(load.snat.get()) >= capacity) {
-        true => None,
-        false => search(core, table, tables, &proposed.key, choice),
-    };
-    found.ok_or_else(|| {
-        table.loads().of_service(target.service).snat_refused.count(1, true);
+    search(core, table, tables, target, &proposed.key, choice).ok_or_else(|| {
+        table.loads().of_service(target.service).snat_refused.up(1);
         DropReason::SnatPortsExhausted
     })
 }
@@ -171,9 +164,16 @@ fn search<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
+    target: &Target<F>,
     taken: &Key<F>,
     choice: u32,
 ) -> Option<Proposal<F>> {
+    // With every port in use there is none to search for.
+    let capacity = core.counters.snat_capacity[F::INDEX].get();
+    let load = table.loads().backend(target.backend);
+    if load.is_some_and(|load| u64::from(load.snat.get()) >= capacity) {
+        return None;
+    }
     let Key { src, src_port, protocol, .. } = *taken;
     for _ in 1..RANDOM_TRIES {
         let next = draw(core, table, tables, (src, src_port), protocol).ok()?;
