@@ -51,28 +51,22 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     }
 }
 
-/// How full the SNAT ports are towards the fullest endpoint of each Service to
-/// which any is in use.
+/// How full the SNAT ports are towards the fullest endpoint of each Service.
 pub(super) fn add_snat(gateway: &Gateway, families: &mut Families) {
     let names = gateway.control.names.snapshot();
-    let own = own(gateway);
+    let mut fullest = snat::fullest(&snat::used(gateway));
     let mut family = families.gauge(
         "sluice_snat_ports_used_ratio",
         "Share of the SNAT ports towards the fullest endpoint of a Service's port that is in use.",
     );
-    let mut other: Option<f64> = None;
-    for (id, ratio) in snat::fullest(&snat::used(gateway)) {
-        let Some(Some(label)) = names.get(id as usize).filter(|_| (id as usize) < own) else {
-            other = Some(other.map_or(ratio, |most| most.max(ratio)));
-            continue;
-        };
-        let ServiceLabel { namespace, name, port, protocol } = label;
+    for (id, label) in (0..).zip(names.iter().take(own(gateway))) {
+        let Some(ServiceLabel { namespace, name, port, protocol }) = label else { continue };
         let (service, port) = (format!("{namespace}/{name}"), port.to_string());
-        family.add(&[("service", &service), ("port", &port), ("protocol", protocol)], ratio);
+        let labels = [("service", service.as_str()), ("port", &port), ("protocol", protocol)];
+        family.add(&labels, fullest.remove(&id).unwrap_or(0.0));
     }
-    if let Some(ratio) = other {
-        family.add(&[("service", OTHER), ("port", ""), ("protocol", "")], ratio);
-    }
+    let other = fullest.into_values().fold(0.0, f64::max);
+    family.add(&[("service", OTHER), ("port", ""), ("protocol", "")], other);
 }
 
 /// Notices numbers at rest: to be called more often than they may be used
