@@ -25,6 +25,9 @@ mod control;
 /// What became of reloads.
 mod reloads;
 
+/// SNAT ports in use, by Service and endpoint.
+mod snat;
+
 /// Logging.
 mod log;
 

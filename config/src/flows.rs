@@ -23,9 +23,9 @@ pub struct FlowLimits {
     pub per_source: u32,
     /// Half-open flows of one.
     pub per_source_half_open: u32,
-    /// Flows of a port of a Service.
+    /// Flows of a port of a Service; [`u32::MAX`] for any number.
     pub per_service: u32,
-    /// Half-open flows of one.
+    /// Half-open flows of one; [`u32::MAX`] for any number.
     pub per_service_half_open: u32,
 }
 
@@ -115,10 +115,10 @@ pub(crate) static LIMITS: Section = Section {
             "a sixteenth of `flows.max`",
             "most flows of a source that nobody has answered or whose handshake is not over",
         ),
-        limit("per_service", "`flows.max`", "most flows of a port of a Service"),
+        limit("per_service", "none", "most flows of a port of a Service"),
         limit(
             "per_service_half_open",
-            "`flows.max`",
+            "none",
             "most half-open flows of a port of a Service; a new one then takes the place of an \
              older one",
         ),
@@ -184,8 +184,8 @@ impl FlowLimits {
         Ok(Self {
             per_source: read("per_source", flows_max / 4),
             per_source_half_open: read("per_source_half_open", flows_max / 16),
-            per_service: read("per_service", flows_max),
-            per_service_half_open: read("per_service_half_open", flows_max),
+            per_service: read("per_service", u32::MAX),
+            per_service_half_open: read("per_service_half_open", u32::MAX),
         })
     }
 }

@@ -89,7 +89,7 @@ fn the_minimal_example_has_the_documented_defaults() {
     }
     let limits = config.flows.limits;
     assert_eq!((limits.per_source, limits.per_source_half_open), (262_144, 65_536));
-    assert_eq!((limits.per_service, limits.per_service_half_open), (1_048_576, 1_048_576));
+    assert_eq!((limits.per_service, limits.per_service_half_open), (u32::MAX, u32::MAX));
     assert_eq!(config.neighbors.max, 4096);
     assert_eq!(config.neighbors.reachable, Duration::from_secs(30));
     assert_eq!((config.neighbors.queue_len, config.neighbors.retries), (256, 3));

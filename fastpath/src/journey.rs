@@ -72,7 +72,7 @@ fn judge<F: Ip>(
     let admitted = table.admit(source, target.service, core.now_ms)?;
     let proposal = snat::propose(core, table, tables, packet, &target)?;
     let way = route::choose(core, tables, packet, &target.addr)?;
-    let replies = snat::allocate(core, table, tables, packet, target.backend, proposal)?;
+    let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
     let decision = Decision { target, way, replies, admitted };
     let number = establish::create(core, table, tables, packet, &decision)?;
     Ok(conntrack::forward(core, table, tables, packet, number))

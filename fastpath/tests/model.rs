@@ -34,11 +34,17 @@ mod model {
 
 use model::run::Met;
 use model::shrink::check;
-use model::world::Variant;
+use model::world::{Limits, Variant};
 use sluice_fastpath::DropReason;
 
-const PLAIN: Variant =
-    Variant { underlay_v4: true, underlay_v6: true, preserve: false, few_ports: false, workers: 1 };
+const PLAIN: Variant = Variant {
+    underlay_v4: true,
+    underlay_v6: true,
+    preserve: false,
+    few_ports: false,
+    limits: None,
+    workers: 1,
+};
 
 /// Operations of a run, unless told otherwise.
 const OPS: u64 = 16_000;
@@ -114,6 +120,7 @@ fn runs(variant: Variant, also: &[DropReason]) {
         assert!(met.revalidated > 0, "no flow was judged again");
         assert!(met.resets_ignored > 0, "no reset lay outside of a window");
         assert!(met.restarts > 0, "no handshake began again");
+        assert!(met.gave_way > 0 || variant.limits.is_none(), "no half-open flow gave way");
         assert!(met.other_ports > 0 || !variant.preserve, "no client got another port of its own");
         assert_eq!(met.handed > 0, variant.workers > 1, "packets handed over: {}", met.handed);
     }
@@ -139,6 +146,15 @@ fn one_worker_short_of_ports() {
     runs(
         Variant { underlay_v4: false, few_ports: true, ..PLAIN },
         &[DropReason::SnatPortsExhausted],
+    );
+}
+
+#[test]
+fn one_worker_that_limits_sources_and_services() {
+    let limits = Limits { source: [14, 9], service: [12, 6] };
+    runs(
+        Variant { underlay_v6: false, limits: Some(limits), ..PLAIN },
+        &[DropReason::FlowSourceLimit, DropReason::FlowServiceLimit],
     );
 }
 

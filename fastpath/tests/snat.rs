@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_fastpath::wire::ip::Ip;
 use sluice_fastpath::{Worker, flow::FlowTable};
+use sluice_tables::ServiceId;
 use sluice_testkit::gateway::topology::{PORT_MACS, ServiceKey};
 use sluice_testkit::gateway::{Compiler, Gateway, GatewayOptions, Topology};
 use sluice_testkit::packet::{Defaults, parse};
@@ -14,9 +15,9 @@ const UDP: u8 = 17;
 const FLOWS: u16 = 2_000;
 const WORKERS: usize = 2;
 
-/// Addresses and ports that flows of as many client ports got, in their order,
-/// with their workers.
-fn sources(v6: bool) -> Vec<(IpAddr, u16, usize)> {
+/// A gateway with a pool of so many addresses and these ports, and as many
+/// flows through it as [`FLOWS`].
+fn gateway(v6: bool, addresses: u16, ports: (u16, u16)) -> Gateway {
     let mut topology = Topology::standard();
     let (vip, endpoint, client): (IpAddr, IpAddr, IpAddr) = match v6 {
         false => (
@@ -30,7 +31,8 @@ fn sources(v6: bool) -> Vec<(IpAddr, u16, usize)> {
             Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 7).into(),
         ),
     };
-    topology.snat.addresses = (1..=4)
+    topology.snat.ports = ports;
+    topology.snat.addresses = (1..=addresses)
         .flat_map(|host| {
             let v6 = Ipv6Addr::new(0xfd00, 0x10, 0x244, 0xff, 0, 0, 0, host);
             [Ipv4Addr::new(10, 244, 255, host as u8).into(), v6.into()]
@@ -57,6 +59,13 @@ fn sources(v6: bool) -> Vec<(IpAddr, u16, usize)> {
         }
     }
     gateway.settle().unwrap();
+    gateway
+}
+
+/// Addresses and ports that flows of as many client ports got, in their order,
+/// with their workers.
+fn sources(v6: bool) -> Vec<(IpAddr, u16, usize)> {
+    let gateway = gateway(v6, 4, (1_024, 29_999));
     let mut found = BTreeMap::new();
     for (id, worker) in gateway.workers().iter().enumerate() {
         read(worker, v6, |client_port, addr, port| {
@@ -126,4 +135,22 @@ fn ports_cannot_be_guessed_from_the_ones_before() {
         assert!(near < 100, "{near} steps are short");
         assert!((850..=1_150).contains(&up), "{up} steps go up");
     });
+}
+
+#[test]
+fn a_service_that_runs_out_of_ports_shows_it() {
+    for (family, v6) in [false, true].into_iter().enumerate() {
+        let gateway = gateway(v6, 1, (2_000, 2_255));
+        let mut refused = 0;
+        for worker in 0..WORKERS {
+            let counters = gateway.counters(worker).unwrap();
+            assert_eq!(counters.snat_capacity[family].get(), 128);
+            let full = counters.loads.backends().iter().filter(|load| load.snat.get() > 0);
+            let full: Vec<_> = full.map(|load| (load.snat.get(), load.family())).collect();
+            assert_eq!(full, [(128, family)]);
+            let services = (0..64).filter_map(|id| counters.loads.service(ServiceId(id)));
+            refused += services.map(|load| load.snat_refused.get()).sum::<u32>();
+        }
+        assert_eq!(refused, u32::from(FLOWS) - 256);
+    }
 }

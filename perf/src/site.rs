@@ -142,7 +142,10 @@ impl Who {
             Who::Pod(node, pod) => (0x8000 + node as u16, pod),
             Who::Vip(service) => (3, 1 + service),
             Who::Snat(n) => (4, 1 + n),
-            Who::Client(client) => (5, 1 + client),
+            // Each in a network of its own: a /64 is one source.
+            Who::Client(client) => {
+                return Ipv6Addr::new(0x2001, 0xdb8, 5, client as u16, 0, 0, 0, 1);
+            }
         };
         Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, (n >> 16) as u16, n as u16)
     }

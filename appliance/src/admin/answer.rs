@@ -1,13 +1,15 @@
-use super::view::{DropView, PortView, QueueView, Rates, StatusView, WorkerView};
+use super::view::{DropView, PortView, QueueView, Rates, SnatView, StatusView, WorkerView};
 use super::{FLOWS_MAX, Question};
 use crate::cli::units;
 use crate::control::NoAnswer;
 use crate::gateway::{Gateway, PortState};
+use crate::snat::{self, Used};
 use serde_json::Value;
 use sluice_control::Request;
-use sluice_control::view::{FlowQuery, FlowsView};
+use sluice_control::view::{BackendView, FlowQuery, FlowsView};
 use sluice_fastpath::DropReason;
 use sluice_fastpath::counters::PortCounters;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ pub fn answer(gateway: &Gateway, question: Question) -> Result<Value, Failed> {
         Question::Tunnels => json(control.ask(|reply| Request::Tunnels { reply })),
         Question::Ports => json(Ok(ports(gateway))),
         Question::Workers => json(Ok(workers(gateway))),
+        Question::Snat => json(snat(gateway)),
         Question::Drops => json(Ok(drops(gateway))),
         Question::Status => json(status(gateway)),
     }
@@ -129,6 +132,26 @@ pub fn workers(gateway: &Gateway) -> Vec<WorkerView> {
     gateway.workers.iter().enumerate().map(view).collect()
 }
 
+/// SNAT ports towards every endpoint, the fullest first.
+fn snat(gateway: &Gateway) -> Result<Vec<SnatView>, NoAnswer> {
+    let backends = gateway.control.ask(|reply| Request::Backends { reply })?;
+    let names = gateway.control.names.snapshot();
+    let by_id: HashMap<u32, &BackendView> = backends.iter().map(|of| (of.id, of)).collect();
+    let view = |of: Used| {
+        let label = names.get(of.service.0 as usize)?.as_ref()?;
+        Some(SnatView {
+            service: format!("{}/{}", label.namespace, label.name),
+            port: label.port,
+            protocol: label.protocol.to_owned(),
+            endpoint: by_id.get(&of.backend).map(|of| units::endpoint(&of.address, of.port)),
+            used: of.used,
+            capacity: of.capacity,
+            ratio: of.ratio,
+        })
+    };
+    Ok(snat::used(gateway).into_iter().filter_map(view).collect())
+}
+
 /// All drop reasons, those that never occurred too.
 pub fn drops(gateway: &Gateway) -> Vec<DropView> {
     let view = |reason: &DropReason| DropView {
@@ -161,6 +184,7 @@ fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
         (false, false) => "not ready",
     };
     let mut problems = problems(gateway, &ports, &workers);
+    problems.extend(snat::problems(gateway, &gateway.control.names.snapshot()));
     problems.extend(trouble);
     if let Some(refusal) = gateway.reloads.state().refusal {
         problems.push(format!("the configuration is not taken, the old one goes on: {refusal}"));

@@ -54,6 +54,8 @@ pub enum Question {
     Ports,
     /// [`view::WorkerView`]s.
     Workers,
+    /// [`view::SnatView`]s.
+    Snat,
     /// [`view::DropView`]s.
     Drops,
     /// [`view::StatusView`].

@@ -40,6 +40,26 @@ pub struct QueueView {
     pub kernel_drops: u64,
 }
 
+/// The SNAT ports that flows to one endpoint of a Service's port hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnatView {
+    /// The Service, as `namespace/name`.
+    pub service: String,
+    /// The port that clients address.
+    pub port: u16,
+    /// `TCP` or `UDP`.
+    pub protocol: String,
+    /// The endpoint, as `ADDRESS:PORT`; `None` for one that has gone and still
+    /// has flows.
+    pub endpoint: Option<String>,
+    /// Ports in use, over all workers.
+    pub used: u64,
+    /// Ports that there are for one endpoint, over all workers.
+    pub capacity: u64,
+    /// The share of them that is used at the worker that has the least left.
+    pub ratio: f64,
+}
+
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerView {

@@ -121,6 +121,8 @@ pub enum Show {
     Ports,
     /// Workers and their counters
     Workers,
+    /// SNAT ports in use towards each endpoint, the fullest first
+    Snat,
     /// Dropped packets by reason
     Drops(DropArgs),
 }

@@ -1,7 +1,7 @@
 use super::table::Table;
-use super::units::{bytes, count, duration_ms, percent};
+use super::units::{bytes, count, duration_ms, endpoint, percent};
 use super::{GlobalTarget, Output, Show, ShowArgs};
-use crate::admin::view::{DropView, PortView, WorkerView};
+use crate::admin::view::{DropView, PortView, SnatView, WorkerView};
 use crate::admin::{Question, client};
 use crate::cli::check;
 use crate::output;
@@ -71,6 +71,7 @@ fn question(what: &Show) -> Question {
         Show::Tunnels => Question::Tunnels,
         Show::Ports => Question::Ports,
         Show::Workers => Question::Workers,
+        Show::Snat => Question::Snat,
         Show::Drops(_) => Question::Drops,
     }
 }
@@ -85,6 +86,7 @@ fn table(what: &Show, answer: &Value) -> anyhow::Result<String> {
         Show::Tunnels => tunnels(&client::read::<Vec<TunnelView>>(answer)?),
         Show::Ports => ports(&client::read::<Vec<PortView>>(answer)?),
         Show::Workers => workers(&client::read::<Vec<WorkerView>>(answer)?),
+        Show::Snat => snat(&client::read::<Vec<SnatView>>(answer)?),
         Show::Drops(args) => drops(&client::read::<Vec<DropView>>(answer)?, args.all),
     })
 }
@@ -122,10 +124,7 @@ fn backends(backends: &[BackendView]) -> String {
         table.row([
             backend.service.clone(),
             format!("{}/{}", backend.service_port, backend.protocol),
-            match backend.address.contains(':') {
-                true => format!("[{}]:{}", backend.address, backend.port),
-                false => format!("{}:{}", backend.address, backend.port),
-            },
+            endpoint(&backend.address, backend.port),
             backend.state.clone(),
             if backend.in_rotation { "in" } else { "out" }.to_owned(),
             backend.pod.clone().unwrap_or_default(),
@@ -288,6 +287,21 @@ fn workers(workers: &[WorkerView]) -> String {
     table.render(0, "no workers")
 }
 
+fn snat(snat: &[SnatView]) -> String {
+    let mut table = Table::new(&["SERVICE", "PORT", "ENDPOINT", ">USED", ">OF", ">FULL"]);
+    for of in snat {
+        table.row([
+            of.service.clone(),
+            format!("{}/{}", of.port, of.protocol),
+            of.endpoint.clone().unwrap_or_else(|| "gone".to_owned()),
+            count(of.used),
+            count(of.capacity),
+            percent(of.ratio),
+        ]);
+    }
+    table.render(0, "no SNAT port is in use")
+}
+
 fn drops(drops: &[DropView], all: bool) -> String {
     let mut table = Table::new(&["REASON", ">COUNT", "MEANING"]);
     for drop in drops.iter().filter(|drop| all || drop.count > 0) {
@@ -313,6 +327,26 @@ mod tests {
         assert!(drops(&list, false).contains("no_route  1,200  Why."));
         assert_eq!(drops(&list, true).lines().count(), 3);
         assert_eq!(drops(&list[..1], false), "no packet was dropped\n");
+    }
+
+    #[test]
+    fn snat_ports_are_shown_with_how_full_they_are() {
+        let of = |endpoint: Option<&str>, used, ratio| SnatView {
+            service: "default/web".to_owned(),
+            port: 80,
+            protocol: "TCP".to_owned(),
+            endpoint: endpoint.map(str::to_owned),
+            used,
+            capacity: 28_976,
+            ratio,
+        };
+        let text = snat(&[of(Some("10.244.1.7:80"), 26_000, 0.9), of(None, 3, 0.0001)]);
+        let words = |line: usize| {
+            text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words(1), "default/web 80/TCP 10.244.1.7:80 26,000 28,976 90.0%");
+        assert_eq!(words(2), "default/web 80/TCP gone 3 28,976 0.0%");
+        assert_eq!(snat(&[]), "no SNAT port is in use\n");
     }
 
     #[test]

@@ -43,6 +43,14 @@ pub fn percent(ratio: f64) -> String {
     format!("{:.1}%", ratio * 100.0)
 }
 
+/// Address and port: `10.0.0.1:80`, `[fd00::1]:80`.
+pub fn endpoint(address: &str, port: u16) -> String {
+    match address.contains(':') {
+        true => format!("[{address}]:{port}"),
+        false => format!("{address}:{port}"),
+    }
+}
+
 /// A MAC: `02:00:0a:0a:00:01`.
 pub fn mac(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;

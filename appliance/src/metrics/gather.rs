@@ -16,6 +16,7 @@ pub(super) fn gather(gateway: &Gateway) -> prometheus::Result<Vec<u8>> {
     of_ports::add(gateway, &mut families);
     of_workers::add(gateway, &mut families);
     of_services::add(gateway, &mut families);
+    of_services::add_snat(gateway, &mut families);
     of_control::add(gateway, &mut families);
     families.encode()
 }

@@ -1,6 +1,7 @@
 use super::baselines::Counts;
 use super::family::Families;
 use crate::gateway::Gateway;
+use crate::snat;
 use sluice_control::ServiceLabel;
 
 /// The name that Services without counters of their own share.
@@ -48,6 +49,24 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
             family.count(&labels, *count);
         }
     }
+}
+
+/// How full the SNAT ports are towards the fullest endpoint of each Service.
+pub(super) fn add_snat(gateway: &Gateway, families: &mut Families) {
+    let names = gateway.control.names.snapshot();
+    let mut fullest = snat::fullest(&snat::used(gateway));
+    let mut family = families.gauge(
+        "sluice_snat_ports_used_ratio",
+        "Share of the SNAT ports towards the fullest endpoint of a Service's port that is in use.",
+    );
+    for (id, label) in (0..).zip(names.iter().take(own(gateway))) {
+        let Some(ServiceLabel { namespace, name, port, protocol }) = label else { continue };
+        let (service, port) = (format!("{namespace}/{name}"), port.to_string());
+        let labels = [("service", service.as_str()), ("port", &port), ("protocol", protocol)];
+        family.add(&labels, fullest.remove(&id).unwrap_or(0.0));
+    }
+    let other = fullest.into_values().fold(0.0, f64::max);
+    family.add(&[("service", OTHER), ("port", ""), ("protocol", "")], other);
 }
 
 /// Notices numbers at rest: to be called more often than they may be used

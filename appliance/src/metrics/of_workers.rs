@@ -87,11 +87,16 @@ const FAMILY_COUNTERS: [OfFamily; 2] = [
     }),
 ];
 
-const FAMILY_GAUGES: [OfFamily; 2] = [
+const FAMILY_GAUGES: [OfFamily; 3] = [
     ("sluice_flows", "Flows tracked now.", |counters| &counters.flows),
     ("sluice_snat_ports_in_use", "Flows that hold a port of a SNAT address.", |counters| {
         &counters.snat_ports
     }),
+    (
+        "sluice_snat_ports_capacity",
+        "Flows to one endpoint that there are SNAT ports for.",
+        |counters| &counters.snat_capacity,
+    ),
 ];
 
 /// Workers and their flows.

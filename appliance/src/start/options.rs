@@ -63,7 +63,8 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
     }
 }
 
-/// A worker's share of the limits: flows are spread evenly over workers.
+/// A worker's share of the limits: flows are spread evenly over workers. None
+/// stays out of reach.
 fn limits(config: &Config) -> FlowLimits {
     let share = |limit: u32| limit.div_ceil(config.workers.count as u32);
     let from = &config.flows.limits;

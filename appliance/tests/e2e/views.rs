@@ -36,6 +36,7 @@ fn what_a_gateway_knows_is_shown_as_text_and_json() {
     tunnels(&gateway);
     ports(&gateway);
     workers(&gateway);
+    snat(&gateway);
     drops(&gateway);
     gateway.stop();
 }
@@ -92,6 +93,21 @@ fn workers(gateway: &Gateway<'_>) {
     assert_eq!((worker["id"].as_u64(), &worker["up"]), (Some(0), &true.into()));
     assert!(worker["loops"].as_u64() > Some(0) && worker["tables_version"].as_u64() > Some(0));
     row(&text, &["0", "up"]);
+}
+
+fn snat(gateway: &Gateway<'_>) {
+    let (text, json) = (table(gateway, &["snat"]), gateway.show(&["snat"]));
+    let all = json.as_array().unwrap();
+    let web = |one: &&serde_json::Value| one["service"] == "default/web" && one["port"] == 80;
+    // Four pods, each in both families; none was asked more often than there are ports.
+    assert_eq!(all.iter().filter(web).count(), 8, "{json}");
+    for one in all.iter().filter(web) {
+        let of = |key: &str| one[key].as_u64().unwrap();
+        assert!((1..of("capacity")).contains(&of("used")), "{json}");
+        row(&text, &["default/web", "80/TCP", one["endpoint"].as_str().unwrap()]);
+    }
+    let ratios: Vec<f64> = all.iter().map(|one| one["ratio"].as_f64().unwrap()).collect();
+    assert!(ratios.is_sorted_by(|a, b| a >= b), "{json}");
 }
 
 fn drops(gateway: &Gateway<'_>) {

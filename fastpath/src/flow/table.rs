@@ -89,7 +89,7 @@ pub struct FlowTable<F: Ip> {
     len: usize,
     seed: u64,
     /// Flows by source.
-    sources: Box<[SourceLoad]>,
+    sources: Box<[SourceLoad; SOURCES]>,
     /// Flows by Service and endpoint, those of the other family included.
     loads: Arc<Loads>,
     limits: FlowLimits,
@@ -140,7 +140,7 @@ impl<F: Ip> FlowTable<F> {
             flows_max,
             len: 0,
             seed,
-            sources: vec![SourceLoad::default(); SOURCES].into(),
+            sources: admit::sources(),
             loads,
             limits,
             hand: 0,
@@ -341,9 +341,15 @@ impl<F: Ip> FlowTable<F> {
         }
         let deadline = now_ms.wrapping_add(self.timeouts.of_unanswered(original.state));
         self.wheel.insert(flow, deadline, now_ms);
+        let snat = u32::from(original.bits & Entry::<F>::SNAT != 0);
+        self.snat_ports += u64::from(snat);
+        self.loads.begin((original.service, aside.backend), snat, F::INDEX);
+        let source = &mut self.sources[aside.admitted.class()];
+        source.flows += 1;
+        source.half_open += 1;
+        self.half_open += 1;
         self.entries[flow as usize] = [original, reply];
         self.asides[flow as usize] = aside;
-        self.count(flow, true);
         self.len += 1;
         // The place of the next flow.
         if let Some(&next) = self.free.last() {
@@ -364,38 +370,22 @@ impl<F: Ip> FlowTable<F> {
     fn forget(&mut self, Condemned { flow, hashes }: Condemned) {
         self.buckets.remove(hashes[0], flow * 2);
         self.buckets.remove(hashes[1], flow * 2 + 1);
-        self.count(flow, false);
-        for entry in &mut self.entries[flow as usize] {
+        let entries = &mut self.entries[flow as usize];
+        let aside = &self.asides[flow as usize];
+        let Entry { bits, service, .. } = entries[0];
+        let half_open = u32::from(bits & Entry::<F>::HALF_OPEN != 0);
+        let snat = u32::from(bits & Entry::<F>::SNAT != 0);
+        self.snat_ports -= u64::from(snat);
+        self.loads.end((service, aside.backend), half_open, snat);
+        let source = &mut self.sources[aside.admitted.class()];
+        source.flows -= 1;
+        source.half_open -= half_open;
+        self.half_open -= half_open as usize;
+        for entry in entries {
             entry.state = State::Free;
         }
         self.free.push(flow);
         self.len -= 1;
-    }
-
-    /// Counts a flow in, or out, by what it has of everything.
-    fn count(&mut self, flow: u32, comes: bool) {
-        let original = &self.entries[flow as usize][0];
-        let aside = &self.asides[flow as usize];
-        let has = |bit| u32::from(original.bits & bit != 0);
-        let (half_open, snat) = (has(Entry::<F>::HALF_OPEN), has(Entry::<F>::SNAT));
-        let source = &mut self.sources[aside.admitted.class()];
-        let service = self.loads.of_service(original.service);
-        let backend = self.loads.of_backend(aside.backend);
-        if comes {
-            source.flows += 1;
-            source.half_open += half_open;
-            self.snat_ports += u64::from(snat);
-            self.half_open += half_open as usize;
-        } else {
-            source.flows -= 1;
-            source.half_open -= half_open;
-            self.snat_ports -= u64::from(snat);
-            self.half_open -= half_open as usize;
-        }
-        service.flows.count(1, comes);
-        service.half_open.count(half_open, comes);
-        backend.flows.count(1, comes);
-        backend.snat.count(snat, comes);
     }
 
     /// Changes the state of an entry's flow, and TCP's FIN bits.
@@ -406,7 +396,9 @@ impl<F: Ip> FlowTable<F> {
             entry.state = state;
             entry.bits = entry.bits & !Entry::<F>::FINS | fins;
         }
-        self.settle(flow);
+        if self.entries[flow as usize][0].bits & Entry::<F>::HALF_OPEN != 0 {
+            self.settle(flow);
+        }
         // A flow that lives longer now stays where it is: when its slot comes
         // up, its time is looked at and it moves on.
         if self.timeouts.of(state) < self.timeouts.of(before) {

@@ -9,7 +9,7 @@ use crate::stages::service::Target;
 use crate::stages::steer;
 use crate::wire::ip::Ip;
 use crate::wire::l4::Kind;
-use sluice_tables::{BackendId, NatMode, SnatPool, Tables};
+use sluice_tables::{NatMode, SnatPool, Tables};
 
 /// Random choices tried before the search in order.
 const RANDOM_TRIES: usize = 16;
@@ -54,7 +54,7 @@ impl<F: Ip> Proposal<F> {
 ///
 /// # Errors
 /// `NoSnatAddress`, `SnatPortsExhausted`.
-#[inline]
+#[inline(always)]
 pub fn propose<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
@@ -102,31 +102,25 @@ fn draw<F: Ip>(
 ///
 /// # Errors
 /// `SnatPortsExhausted`, `FlowCollision`.
-#[inline]
+#[inline(always)]
 pub fn allocate<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
     packet: &Packet<F>,
-    backend: BackendId,
+    target: &Target<F>,
     proposed: Proposal<F>,
 ) -> Result<Proposal<F>, DropReason> {
     if !table.contains(&proposed.key, proposed.hash) {
         return Ok(proposed);
     }
-    match proposed.choice {
-        // With every port in use there is none to search for.
-        Some(_) if is_exhausted(core, table, backend) => Err(DropReason::SnatPortsExhausted),
-        Some(choice) => search(core, table, tables, &proposed.key, choice),
-        None => another_port(core, table, tables, packet, &proposed.key),
-    }
-}
-
-/// True when an endpoint has as many flows as there are addresses and ports.
-fn is_exhausted<F: Ip>(core: &Core, table: &FlowTable<F>, backend: BackendId) -> bool {
-    let capacity = core.counters.snat_capacity[F::INDEX].get();
-    let load = table.loads().backend(backend);
-    load.is_some_and(|load| u64::from(load.snat.get()) >= capacity)
+    let Some(choice) = proposed.choice else {
+        return another_port(core, table, tables, packet, &proposed.key);
+    };
+    search(core, table, tables, target, &proposed.key, choice).ok_or_else(|| {
+        table.loads().of_service(target.service).snat_refused.up(1);
+        DropReason::SnatPortsExhausted
+    })
 }
 
 /// Another port of a client's own address: it has spoken from the same one to
@@ -170,14 +164,21 @@ fn search<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
+    target: &Target<F>,
     taken: &Key<F>,
     choice: u32,
-) -> Result<Proposal<F>, DropReason> {
+) -> Option<Proposal<F>> {
+    // With every port in use there is none to search for.
+    let capacity = core.counters.snat_capacity[F::INDEX].get();
+    let load = table.loads().backend(target.backend);
+    if load.is_some_and(|load| u64::from(load.snat.get()) >= capacity) {
+        return None;
+    }
     let Key { src, src_port, protocol, .. } = *taken;
     for _ in 1..RANDOM_TRIES {
-        let next = draw(core, table, tables, (src, src_port), protocol)?;
+        let next = draw(core, table, tables, (src, src_port), protocol).ok()?;
         if !table.contains(&next.key, next.hash) {
-            return Ok(next);
+            return Some(next);
         }
     }
     let pool = &F::of(tables).snat;
@@ -192,10 +193,10 @@ fn search<F: Ip>(
         let addr = pool.addresses[(choice / ports) as usize];
         let next = proposal(table, Some(choice), (src, src_port), (addr, port), protocol);
         if !table.contains(&next.key, next.hash) {
-            return Ok(next);
+            return Some(next);
         }
     }
-    Err(DropReason::SnatPortsExhausted)
+    None
 }
 
 fn proposal<F: Ip>(
@@ -226,8 +227,32 @@ fn own_port(core: &Core, tables: &Tables, min: u16, ports: u32, offset: u32) -> 
 /// Flows to one server that a worker has addresses and ports for.
 pub fn capacity<F: Ip>(tables: &Tables, worker: usize) -> u64 {
     let pool = &F::of(tables).snat;
-    let own = (pool.port_min..=pool.port_max)
-        .filter(|&port| tables.owners.of_l4_port(port) == worker)
-        .count();
-    (pool.addresses.len() * own) as u64
+    // Ports below a number whose low byte is a slot.
+    let below = |port: u64, slot: u8| (port + 255 - u64::from(slot)) / 256;
+    let own = (0..=u8::MAX).filter(|&slot| tables.owners.of_slot(slot) == worker).map(|slot| {
+        below(u64::from(pool.port_max) + 1, slot) - below(u64::from(pool.port_min), slot)
+    });
+    pool.addresses.len() as u64 * own.sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tables::V4;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_capacity_is_that_of_a_workers_own_ports() {
+        for (port_min, port_max) in [(1024, 29_999), (2000, 2255), (2001, 2256), (1, u16::MAX)] {
+            let mut tables = Tables::empty(3);
+            let addresses = vec![[10, 0, 0, 1], [10, 0, 0, 2]];
+            let pool = SnatPool { addresses, port_min, port_max, ..SnatPool::default() };
+            tables.v4.snat = Arc::new(pool);
+            for worker in 0..3 {
+                let own = |port: &u16| tables.owners.of_l4_port(*port) == worker;
+                let counted = (port_min..=port_max).filter(own).count() as u64 * 2;
+                assert_eq!(capacity::<V4>(&tables, worker), counted, "{port_min}, {worker}");
+            }
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub struct Ledger {
     pub restarts: u64,
     /// Flows with another port of the client's own address.
     pub other_ports: u64,
+    /// Half-open flows that gave way to new ones.
+    pub gave_way: u64,
     dropped: BTreeMap<DropReason, u64>,
     neighbor_drops: u64,
     /// What should leave, or waits to, by port and next hop.
@@ -120,6 +122,7 @@ impl Ledger {
         self.resets_ignored += outcome.resets_ignored;
         self.restarts += outcome.restarts;
         self.other_ports += outcome.other_ports;
+        self.gave_way += outcome.gave_way;
         for reason in outcome.drops {
             *self.dropped.entry(reason).or_default() += 1;
         }

@@ -285,6 +285,14 @@ impl Translation {
     }
 }
 
+/// What flows of an address are counted by: itself, or its /64.
+pub fn source_of(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets()[..8].to_vec(),
+    }
+}
+
 /// One flow.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -295,6 +303,11 @@ pub struct Flow {
     pub backend: Option<u32>,
     /// The worker that has it.
     pub worker: usize,
+    /// A packet of the server was looked at.
+    pub answered: bool,
+    /// Nobody has answered, or the handshake is not over; never again once that
+    /// has changed.
+    pub half_open: bool,
     /// Time of the last packet of each direction that went on.
     pub seen_ms: [Option<u64>; 2],
     /// Time of the last change of state, by whatever packet.
@@ -302,6 +315,17 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// The flow is no longer half open, if that is so.
+    pub fn settle(&mut self) {
+        let opens = matches!(self.track.label(), "syn_sent" | "syn_recv");
+        self.half_open &= !self.answered || opens;
+    }
+
+    /// What its limits are counted by: the client's address, or its /64.
+    pub fn source(&self) -> Vec<u8> {
+        source_of(&self.tuples[0].src)
+    }
+
     /// What a packet of a direction becomes: what the other one expects.
     pub fn translation(&self, side: usize) -> Translation {
         let other = &self.tuples[1 - side];

@@ -1,7 +1,7 @@
 //! The oracle's journey: flows, Services, NAT, routes.
 
 use super::compile;
-use super::flows::{Flow, Heard, Track, Translation};
+use super::flows::{Flow, Heard, Track, Translation, source_of};
 use super::oracle::{Choices, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
 use super::wire::{self, ACK, SYN};
@@ -87,11 +87,14 @@ impl Oracle {
         let now_ms = self.now_ms;
         let flow = self.flows.get_mut(id);
         let before = flow.track.label();
+        flow.answered |= side == 1;
+        flow.settle();
         match flow.track.follow(packet, side) {
             Heard::ResetIgnored => self.out.resets_ignored += 1,
             Heard::Restarted => self.out.restarts += 1,
             Heard::Nothing => {}
         }
+        flow.settle();
         if flow.track.label() != before {
             flow.changed_ms = now_ms;
         }
@@ -233,6 +236,10 @@ impl Oracle {
     ) {
         let tuple = packet.tuple;
         let worker = compile::owner(&self.world, &tuple);
+        let to_service = service.as_ref().map(|(service, _)| *service);
+        if let Err(reason) = self.admit(&tuple.src, to_service, choices) {
+            return self.drop(reason);
+        }
         // What the subject chose, if it made a flow.
         let got = choices.translation(&tuple, worker);
         let mut to = Translation::none(&tuple);
@@ -305,14 +312,61 @@ impl Oracle {
         let id = self.flows.add(Flow {
             tuples: [tuple, reply],
             track: Track::begin(packet),
-            service: service.map(|(service, _)| service),
+            service: to_service,
             backend,
             worker,
+            answered: false,
+            half_open: true,
             seen_ms: [None, None],
             changed_ms: self.now_ms,
         });
         self.out.touched.insert(id);
         self.forward(data, packet, ingress, way, (id, 0));
+    }
+
+    /// Whether another flow of a source to a Service may begin.
+    fn admit(
+        &mut self,
+        src: &IpAddr,
+        service: Option<u32>,
+        choices: &dyn Choices,
+    ) -> Result<(), DropReason> {
+        let Some(limits) = self.world.limits else { return Ok(()) };
+        let source = source_of(src);
+        let of_source: Vec<_> =
+            self.flows.iter().filter(|(_, flow)| flow.source() == source).collect();
+        let half_open = |flows: &[(u64, &Flow)]| {
+            flows.iter().filter(|(_, flow)| flow.half_open).map(|(id, _)| *id).collect::<Vec<_>>()
+        };
+        if of_source.len() >= limits.source[0] || half_open(&of_source).len() >= limits.source[1] {
+            return Err(DropReason::FlowSourceLimit);
+        }
+        if service.is_none() {
+            return Ok(());
+        }
+        let of_service: Vec<_> =
+            self.flows.iter().filter(|(_, flow)| flow.service == service).collect();
+        if of_service.len() >= limits.service[0] {
+            return Err(DropReason::FlowServiceLimit);
+        }
+        let half_open = half_open(&of_service);
+        if half_open.len() < limits.service[1] {
+            return Ok(());
+        }
+        // Which one gives way is the subject's choice, if it finds one.
+        let gone = half_open.into_iter().find(|id| !choices.has(self.flows.get(*id)));
+        match gone {
+            Some(id) => {
+                self.flows.remove(id);
+                self.out.gave_way += 1;
+                Ok(())
+            }
+            None if self.flows.len() <= 16 => {
+                self.complain(format!("no flow of Service {service:?} gave way"));
+                Ok(())
+            }
+            None => Err(DropReason::FlowServiceLimit),
+        }
     }
 
     /// Whether a worker has a flow with this tuple. Another's, which the tables

@@ -2,7 +2,7 @@
 //! no epochs, no incremental checksums; every packet is judged by the world as
 //! it is now.
 
-use super::flows::{Flows, ServiceCount, Translation};
+use super::flows::{Flow, Flows, ServiceCount, Translation};
 use super::parse::{self, Packet, Part, Tuple};
 use super::wire::{self, Tunnel};
 use super::world::{Mac, Target, UDP, World, family};
@@ -85,6 +85,8 @@ pub struct Outcome {
     pub restarts: u64,
     /// Flows with another port of the client's own address.
     pub other_ports: u64,
+    /// Half-open flows that gave way to new ones.
+    pub gave_way: u64,
     pub emits: Vec<Emit>,
     /// Tuples whose flow was created or used.
     pub touched: BTreeSet<u64>,
@@ -103,6 +105,9 @@ pub trait Choices {
 
     /// The same, of a flow that is translated.
     fn lingers_translated(&self, tuple: &Tuple, worker: usize) -> bool;
+
+    /// Whether the subject has a flow.
+    fn has(&self, flow: &Flow) -> bool;
 
     /// Whether the worker that a frame came to knew a neighbor before.
     fn knew(&self, port: u8, address: &IpAddr) -> bool;

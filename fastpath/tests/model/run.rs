@@ -75,6 +75,10 @@ impl Choices for View<'_> {
         self.ghost(tuple, worker).is_some_and(|ghost| ghost.service.is_some())
     }
 
+    fn has(&self, flow: &Flow) -> bool {
+        has(self.subject, flow)
+    }
+
     fn knew(&self, port: u8, address: &IpAddr) -> bool {
         self.known.contains(&(self.worker, port, *address))
     }
@@ -587,9 +591,16 @@ impl Run {
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
         let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
-        let Ledger { restarts, other_ports, .. } = self.ledger;
-        let reasons = self.ledger.reasons();
-        let met = Met { reasons, handed, revalidated, resets_ignored, restarts, other_ports };
+        let Ledger { restarts, other_ports, gave_way, .. } = self.ledger;
+        let met = Met {
+            reasons: self.ledger.reasons(),
+            handed,
+            revalidated,
+            resets_ignored,
+            restarts,
+            other_ports,
+            gave_way,
+        };
         self.subject.close()?;
         Ok(met)
     }
@@ -615,6 +626,8 @@ pub struct Met {
     pub restarts: u64,
     /// Flows with another port of the client's own address.
     pub other_ports: u64,
+    /// Half-open flows that gave way to new ones.
+    pub gave_way: u64,
 }
 
 impl Met {
@@ -625,5 +638,6 @@ impl Met {
         self.resets_ignored += other.resets_ignored;
         self.restarts += other.restarts;
         self.other_ports += other.other_ports;
+        self.gave_way += other.gave_way;
     }
 }

@@ -69,7 +69,12 @@ impl Subject {
                 id,
                 flows_max: 8192,
                 timeouts: Timeouts::default(),
-                limits: FlowLimits::default(),
+                limits: variant.limits.map_or_else(FlowLimits::default, |limits| FlowLimits {
+                    per_source: limits.source[0] as u32,
+                    per_source_half_open: limits.source[1] as u32,
+                    per_service: limits.service[0] as u32,
+                    per_service_half_open: limits.service[1] as u32,
+                }),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
                 affinities_max: 1_024,
                 errors_per_second: 1_000_000,

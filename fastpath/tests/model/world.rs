@@ -92,6 +92,7 @@ pub enum Own {
 /// Everything that control publishes.
 #[derive(Clone, Debug)]
 pub struct World {
+    pub limits: Option<Limits>,
     pub workers: usize,
     pub interfaces: Vec<Interface>,
     pub overlay: Overlay,
@@ -123,7 +124,16 @@ pub struct Variant {
     pub preserve: bool,
     /// A pool so small that it runs out.
     pub few_ports: bool,
+    /// So few flows for a source and a Service that they are too few.
+    pub limits: Option<Limits>,
     pub workers: usize,
+}
+
+/// Most flows, and half-open ones, of a source and of a port of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub source: [usize; 2],
+    pub service: [usize; 2],
 }
 
 pub const TCP: u8 = 6;
@@ -247,6 +257,7 @@ impl World {
             mac: [2, 0, 0, 1, 0, n],
         };
         let mut world = World {
+            limits: variant.limits,
             workers: variant.workers,
             interfaces,
             overlay: Overlay {

@@ -2,6 +2,7 @@
 
 use super::{FlowTable, prefetch};
 use crate::flow::{Entry, State};
+use crate::packet::Ingress;
 use crate::reason::DropReason;
 use crate::wire::ip::Ip;
 use sluice_tables::ServiceId;
@@ -17,6 +18,13 @@ const SCAN: usize = 16;
 pub(super) struct SourceLoad {
     pub(super) flows: u32,
     pub(super) half_open: u32,
+}
+
+/// No flows of any source.
+pub(super) fn sources() -> Box<[SourceLoad; SOURCES]> {
+    let zeroed: Box<[SourceLoad]> = vec![SourceLoad::default(); SOURCES].into();
+    // The length is right: the other arm is for the compiler alone.
+    zeroed.try_into().unwrap_or_else(|_| Box::new([SourceLoad::default(); SOURCES]))
 }
 
 /// The class of a source. An IPv6 source is a /64: its owner has all addresses
@@ -96,17 +104,15 @@ impl<F: Ip> FlowTable<F> {
     /// Notes that a packet of its server's was looked at: the flow is no longer
     /// half open, unless its handshake is not over.
     pub fn answered(&mut self, entry: u32) {
-        self.settle(entry / 2);
+        if self.entries[entry as usize / 2][0].bits & Entry::<F>::HALF_OPEN != 0 {
+            self.settle(entry / 2);
+        }
     }
 
-    /// Takes a flow out of the half-open ones, if it is none any more.
+    /// Takes a half-open flow out of those, if it is none any more.
     pub(super) fn settle(&mut self, flow: u32) {
         let [original, reply] = &mut self.entries[flow as usize];
-        let is_answered = reply.ingress != crate::packet::Ingress::UNSEEN;
-        if original.bits & Entry::<F>::HALF_OPEN == 0
-            || !is_answered
-            || original.state.is_half_open()
-        {
+        if reply.ingress == Ingress::UNSEEN || original.state.is_half_open() {
             return;
         }
         original.bits &= !Entry::<F>::HALF_OPEN;
@@ -114,7 +120,7 @@ impl<F: Ip> FlowTable<F> {
         let class = self.asides[flow as usize].admitted.class();
         self.sources[class].half_open -= 1;
         self.half_open -= 1;
-        self.loads.of_service(service).half_open.count(1, false);
+        self.loads.of_service(service).half_open.down(1);
     }
 
     /// Gives up a flow for a new one: one that is closing, else the half-open
