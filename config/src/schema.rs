@@ -69,6 +69,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::source::MANIFESTS,
     &crate::flows::SECTION,
     &crate::flows::TIMEOUTS,
+    &crate::fragments::SECTION,
     &crate::neighbors::SECTION,
     &crate::icmp::SECTION,
     &crate::observe::METRICS,

@@ -24,6 +24,8 @@ pub mod reason;
 pub mod adjacency;
 /// Flows: the table, the entries, their states and expiry.
 pub mod flow;
+/// Datagrams of which not everything has come.
+pub mod fragments;
 /// What ends at the gateway itself.
 pub mod local;
 /// Neighbors on the ports' links, by ARP and ND.
@@ -49,6 +51,7 @@ pub mod time;
 pub mod worker;
 
 pub use counters::WorkerCounters;
+pub use fragments::FragmentOptions;
 pub use mesh::{MeshEnd, mesh};
 pub use reason::DropReason;
 pub use time::Nanos;

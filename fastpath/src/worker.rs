@@ -1,6 +1,7 @@
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
 use crate::flow::{FlowTable, Flows, Timeouts};
+use crate::fragments::{FragmentOptions, Fragments};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
@@ -10,7 +11,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output, underlay};
+use crate::stages::{fragment, link, output, underlay};
 use crate::time::Nanos;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
 use sluice_tables::Tables;
@@ -39,6 +40,8 @@ pub struct WorkerOptions {
     pub timeouts: Timeouts,
     /// Neighbors.
     pub neighbors: NeighborOptions,
+    /// Fragments of what is translated.
+    pub fragments: FragmentOptions,
     /// ICMP errors and resets it may send, per second.
     pub errors_per_second: u32,
     /// A random number of the process, the same for all workers: flow hashes
@@ -116,6 +119,7 @@ impl Worker {
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
             epoch: 0,
+            fragments: Fragments::new(&options.fragments, options.seed, options.id, workers),
             mesh,
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
@@ -198,7 +202,8 @@ impl Worker {
         while let Some(held) = self.core.neighbors.release_any() {
             self.core.drop(held.frame, DropReason::Stopping);
         }
-        self.core.counters.held.set(0);
+        fragment::close(&mut self.core);
+        self.core.count_held();
         while let Some(handed) = self.core.mesh.receive(0) {
             self.core.counters.handed_in.add(1);
             let frame = match handed {
@@ -322,6 +327,7 @@ impl Worker {
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
             underlay::age(&mut self.core, tables);
+            fragment::expire(&mut self.core);
         }
         v4.visited + v6.visited
     }

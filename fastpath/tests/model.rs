@@ -21,6 +21,7 @@ mod model {
     mod compile;
     mod errors;
     mod flows;
+    mod fragments;
     mod frames;
     mod hosts;
     mod judge;
@@ -78,7 +79,11 @@ const ALWAYS_MET: &[DropReason] = {
         BadInnerFrame,
         WrongVtep,
         EcnNotCapable,
-        FragmentNotSupported,
+        BadFragment,
+        FragmentDuplicate,
+        FragmentOverlap,
+        FragmentTimeout,
+        FragmentNoFlow,
         BadIcmpChecksum,
         IcmpErrorType,
         IcmpErrorNoFlow,

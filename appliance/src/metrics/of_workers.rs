@@ -34,7 +34,9 @@ const COUNTERS: [OfWorker; 8] = [
 ];
 
 const GAUGES: [OfWorker; 3] = [
-    ("sluice_held_packets", "Packets that wait for a neighbor.", |counters| &counters.held),
+    ("sluice_held_packets", "Packets that wait for a neighbor or a first fragment.", |counters| {
+        &counters.held
+    }),
     (
         "sluice_tables_version",
         "Version of the tables that the worker uses; 0: none yet.",

@@ -137,7 +137,15 @@ pub(super) fn arrived<F: ArrivedFamily>(
     let table = F::table(flows);
     let hash = table.hash(&key);
     table.prefetch_bucket(hash);
-    F::list(arrivals).push(Packet { frame, ip, key, hash, ingress, candidate: NO_ENTRY });
+    F::list(arrivals).push(Packet {
+        frame,
+        ip,
+        key,
+        hash,
+        ingress,
+        candidate: NO_ENTRY,
+        datagram: None,
+    });
 }
 
 #[cold]

@@ -1,6 +1,7 @@
 //! A second, naive reading of the headers: what a packet is, or why it is
 //! none.
 
+use super::fragments::Piece;
 use super::wire::{be16, sum};
 use super::world::{Mac, TCP, UDP};
 use sluice_fastpath::DropReason;
@@ -49,6 +50,10 @@ pub struct Packet {
     pub dont_fragment: bool,
     pub kind: Kind,
     pub flags: u8,
+    /// Its place in its datagram, if it is a fragment.
+    pub piece: Option<Piece>,
+    /// It is a fragment whose first one has told its ports.
+    pub told: bool,
     /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
     /// packet's other end.
     pub about: Option<Tuple>,
@@ -122,6 +127,18 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: flags & 0x4000 != 0,
         kind: Kind::Other,
         flags: 0,
+        piece: (part != Part::Whole).then(|| {
+            let start = usize::from(flags & 0x1fff) * 8;
+            Piece {
+                id: be16(data, 4).into(),
+                start,
+                end: start + len - header_len,
+                more: flags & 0x2000 != 0,
+                header_len,
+                protocol: data[9],
+            }
+        }),
+        told: false,
         about: None,
     };
     transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
@@ -164,6 +181,7 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
     let (mut protocol, mut l4, mut part) = (data[6], 40, Part::Whole);
     let mut walked = 0;
     let (mut fragmented, mut offset) = (false, 0);
+    let mut piece = None;
     while part != Part::Later && [0, 43, 44, 60].contains(&protocol) {
         if walked == 8 {
             return Err(DropReason::TooManyExtensions);
@@ -187,6 +205,18 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
             }
             fragmented = true;
             offset = word & 0xfff8;
+            if l4 + 8 <= len {
+                let id = u32::from(be16(data, l4 + 4)) << 16 | u32::from(be16(data, l4 + 6));
+                let start = usize::from(offset);
+                piece = Some(Piece {
+                    id,
+                    start,
+                    end: start + len - (l4 + 8),
+                    more: word & 1 == 1,
+                    header_len: l4 + 8,
+                    protocol: data[l4],
+                });
+            }
             part = match (word >> 3, word & 1) {
                 (0, 0) => Part::Whole,
                 (0, _) => Part::First,
@@ -210,6 +240,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         dont_fragment: true,
         kind: Kind::Other,
         flags: 0,
+        piece: piece.filter(|_| part != Part::Whole),
+        told: false,
         about: None,
     };
     transport(&mut packet, &data[l4..len], offset)?;

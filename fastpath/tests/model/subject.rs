@@ -6,7 +6,8 @@ use sluice_fastpath::flow::table::NO_ENTRY;
 use sluice_fastpath::flow::{Direction, FlowTable, Key, Timeouts};
 use sluice_fastpath::wire::ip::Ip;
 use sluice_fastpath::{
-    DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+    DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
+    mesh,
 };
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, Umem};
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
@@ -69,6 +70,7 @@ impl Subject {
                 id,
                 flows_max: 8192,
                 timeouts: Timeouts::default(),
+                fragments: FragmentOptions::default(),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
                 errors_per_second: 1_000_000,
                 seed: 0x5eed,

@@ -2,7 +2,8 @@ use super::check;
 use super::cluster::{Cluster, PORTS};
 use sluice_fastpath::flow::Timeouts;
 use sluice_fastpath::{
-    DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+    DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
+    mesh,
 };
 use sluice_io::{CHUNK_LEN, FrameCache, HEADROOM, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
@@ -93,6 +94,11 @@ impl Gateway {
                 flows_max: sizes.flows,
                 timeouts: Timeouts::default(),
                 neighbors,
+                fragments: FragmentOptions {
+                    datagrams_max: sizes.neighbors,
+                    held_max: sizes.waiting,
+                    ..FragmentOptions::default()
+                },
                 errors_per_second: sizes.errors,
                 seed: 42,
             };

@@ -46,6 +46,11 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
         ["neighbors", "max", n] => gateway.neighbors.neighbors_max = count(n)?,
         ["neighbors", "queue", n] => gateway.neighbors.queue_len = count(n)?,
         ["neighbors", "probes", n] => gateway.neighbors.probes_max = count(n)? as u8,
+        ["fragments", "max", n] => gateway.fragments.datagrams_max = count(n)?,
+        ["fragments", "held", n] => gateway.fragments.held_max = count(n)?,
+        ["fragments", "timeout", time] => {
+            gateway.fragments.timeout_ns = duration(time)?.as_nanos() as u64;
+        }
         ["timeout", name, time] => {
             let state = STATES.iter().find(|state| state.label() == *name);
             let labels: Vec<&str> = STATES.iter().map(|state| state.label()).collect();

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_fastpath::flow::Timeouts;
-use sluice_fastpath::{Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh};
+use sluice_fastpath::{
+    FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+};
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
@@ -46,6 +48,8 @@ pub struct GatewayOptions {
     pub timeouts: Timeouts,
     /// How neighbors are treated.
     pub neighbors: NeighborOptions,
+    /// How much is done for fragments.
+    pub fragments: FragmentOptions,
     /// ICMP errors and resets per second and worker.
     pub errors_per_second: u32,
     /// Choices that are random follow from it.
@@ -67,6 +71,7 @@ impl Default for GatewayOptions {
             flows_max: 1_024,
             timeouts: Timeouts::default(),
             neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+            fragments: FragmentOptions::default(),
             errors_per_second: 1_000,
             seed: 1,
             frames: 2_048,
@@ -136,6 +141,7 @@ impl Gateway {
                 flows_max: options.flows_max,
                 timeouts: options.timeouts.clone(),
                 neighbors: options.neighbors.clone(),
+                fragments: options.fragments.clone(),
                 errors_per_second: options.errors_per_second,
                 seed: options.seed,
             };
