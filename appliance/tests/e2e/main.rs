@@ -16,6 +16,8 @@ mod command_line;
 mod changes;
 /// The way out while traffic goes on.
 mod draining;
+/// Fragments and ICMP errors, through kernels.
+mod fragments;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.

@@ -29,6 +29,7 @@ pub struct Pool<F: Ip> {
     len: usize,
     held_max: usize,
     by_class: Box<[u16]>,
+    seed: u64,
 }
 
 struct Place<F: Ip> {
@@ -46,8 +47,8 @@ pub enum Refused {
 }
 
 impl<F: Ip> Pool<F> {
-    /// Room for `held_max` fragments.
-    pub fn new(held_max: usize) -> Self {
+    /// Room for `held_max` fragments. Classes of sources are keyed by `seed`.
+    pub fn new(held_max: usize, seed: u64) -> Self {
         let held_max = held_max.min(usize::from(NONE));
         Pool {
             places: Vec::with_capacity(held_max),
@@ -55,6 +56,7 @@ impl<F: Ip> Pool<F> {
             len: 0,
             held_max,
             by_class: vec![0; CLASSES].into(),
+            seed,
         }
     }
 
@@ -66,7 +68,7 @@ impl<F: Ip> Pool<F> {
     /// Whether another fragment of a datagram and source may wait.
     pub fn admits(&self, chain: &Chain, src: &F::Addr) -> Result<(), Refused> {
         let share = |part: usize| (self.held_max / part).max(1);
-        let of_class = usize::from(self.by_class[class::<F>(src)]);
+        let of_class = usize::from(self.by_class[self.class(src)]);
         if usize::from(chain.len) >= share(4) || of_class >= share(2) {
             return Err(Refused::Share);
         }
@@ -75,7 +77,8 @@ impl<F: Ip> Pool<F> {
 
     /// Makes a fragment wait that was admitted.
     pub fn push(&mut self, chain: &mut Chain, packet: Packet<F>) {
-        self.by_class[class::<F>(&packet.key.src)] += 1;
+        let class = self.class(&packet.key.src);
+        self.by_class[class] += 1;
         self.len += 1;
         let place = match self.places.get_mut(usize::from(self.free)) {
             Some(place) => {
@@ -107,12 +110,13 @@ impl<F: Ip> Pool<F> {
         if chain.len == 0 {
             *chain = Chain::EMPTY;
         }
-        self.by_class[class::<F>(&packet.key.src)] -= 1;
+        let class = self.class(&packet.key.src);
+        self.by_class[class] -= 1;
         self.len -= 1;
         Some(packet)
     }
-}
 
-fn class<F: Ip>(src: &F::Addr) -> usize {
-    endpoint(0, src.as_ref(), 0) as usize % CLASSES
+    fn class(&self, src: &F::Addr) -> usize {
+        endpoint(self.seed, src.as_ref(), 0) as usize % CLASSES
+    }
 }

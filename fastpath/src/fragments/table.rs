@@ -118,7 +118,7 @@ impl<F: Ip> FragmentTable<F> {
             free: Vec::with_capacity(buckets * WAYS),
             order: Order::new(buckets * WAYS),
             waiting: Order::new(buckets * WAYS),
-            pool: Pool::new(options.held_max),
+            pool: Pool::new(options.held_max, seed),
             seed,
             timeout: Duration::from_nanos(options.timeout_ns),
         }
