@@ -264,8 +264,10 @@ fn walk_extensions(packet: &[u8], next: u8) -> Result<Chain, DropReason> {
             FRAGMENT => {
                 chain.fragmented = true;
                 let word = u16::from_be_bytes([third, fourth]);
-                // Beyond what a whole packet can be long (the "ping of death").
-                if usize::from(word & 0xfff8) + packet.len() > usize::from(u16::MAX) {
+                // Beyond what a whole packet's payload can be long (section 4.5; the
+                // "ping of death"): the headers are not part of that.
+                let payload = packet.len().saturating_sub(40 + 8);
+                if usize::from(word & 0xfff8) + payload > usize::from(u16::MAX) {
                     return Err(DropReason::BadIpHeader);
                 }
                 chain.fragment_offset = word & 0xfff8;

@@ -200,7 +200,7 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
             header_len = 8;
             let word = be16(data, l4 + 2);
             // At most one (RFC 8200 section 4.1), and nothing beyond 64 KiB.
-            if fragmented || usize::from(word & 0xfff8) + len > 65_535 {
+            if fragmented || usize::from(word & 0xfff8) + len > 65_535 + 48 {
                 return Err(DropReason::BadIpHeader);
             }
             fragmented = true;
