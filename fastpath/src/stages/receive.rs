@@ -100,6 +100,7 @@ fn ip<F: ArrivedFamily>(
         return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
     }
     if ip.protocol == F::ICMP
+        && !multicast
         && F::vtep_address(&tables.local) == Some(ip.dst)
         && underlay::too_big(core, tables, port, frame.data(), &ip)
     {
