@@ -5,6 +5,7 @@ use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
 use crate::flows::Flows;
+use crate::fragments::Fragments;
 use crate::icmp::Icmp;
 use crate::io::Io;
 use crate::neighbors::Neighbors;
@@ -62,6 +63,7 @@ pub(crate) static SECTION: Section = Section {
             meaning: "where the cluster's state comes from",
         },
         section("flows", "the connection table"),
+        section("fragments", "IP fragments of what is translated"),
         section("neighbors", "ARP and ND"),
         section("icmp", "ICMP errors that Sluice sends"),
         section("metrics", "the HTTP server for Prometheus and health checks"),
@@ -109,6 +111,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
     let source = Source::read(reader, &root);
     let flows = Flows::read(reader, &root);
+    let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
     let icmp = Icmp::read(reader, &root);
     let metrics = RawMetrics::read(reader, &root);
@@ -147,6 +150,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         cluster: cluster.build(),
         source: source?,
         flows: flows?,
+        fragments: fragments?,
         neighbors: neighbors?,
         icmp: icmp?,
         metrics: metrics?.build(),

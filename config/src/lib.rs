@@ -37,6 +37,8 @@ mod source;
 
 mod flows;
 
+mod fragments;
+
 mod neighbors;
 
 mod icmp;
@@ -57,6 +59,7 @@ pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
 pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
+pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
 pub use crate::neighbors::Neighbors;
@@ -98,6 +101,8 @@ pub struct Config {
     pub source: Source,
     /// The connection table.
     pub flows: Flows,
+    /// IP fragments of what is translated.
+    pub fragments: Fragments,
     /// ARP and ND.
     pub neighbors: Neighbors,
     /// ICMP errors that Sluice sends.

@@ -70,6 +70,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::flows::SECTION,
     &crate::flows::LIMITS,
     &crate::flows::TIMEOUTS,
+    &crate::fragments::SECTION,
     &crate::neighbors::SECTION,
     &crate::icmp::SECTION,
     &crate::observe::METRICS,

@@ -1,6 +1,7 @@
 use crate::adjacency::{Adjacencies, AdjacencyId};
 use crate::affinity::Affinities;
 use crate::counters::WorkerCounters;
+use crate::fragments::Fragments;
 use crate::local::LocalServices;
 use crate::mesh::MeshEnd;
 use crate::neighbor::{Held, Neighbors};
@@ -47,6 +48,8 @@ pub struct Core {
     /// Added to the tables' route epoch: changes when numbers of neighbors
     /// change their meaning.
     pub neighbor_epoch: u32,
+    /// Datagrams of which not everything has come.
+    pub fragments: Fragments,
     /// Rings to the other workers.
     pub mesh: MeshEnd,
     /// Closed in a flood of SYNs.
@@ -168,7 +171,13 @@ impl Core {
         if let Some(frame) = self.neighbors.hold(held) {
             self.drop(frame, DropReason::NeighborQueueFull);
         }
-        self.counters.held.set(self.neighbors.held() as u64);
+        self.count_held();
+    }
+
+    /// Publishes how many packets wait, for a neighbor or for a first fragment.
+    #[cold]
+    pub fn count_held(&self) {
+        self.counters.held.set((self.neighbors.held() + self.fragments.held()) as u64);
     }
 
     /// Drops a packet whose neighbor does not answer, and tells its sender.

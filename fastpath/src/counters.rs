@@ -32,7 +32,8 @@ impl Counter {
 
 /// Counters of one worker. Packets are conserved:
 /// `rx + originated + handed_in = tx + dropped + consumed + handed_out + held`,
-/// where `held` is the number of packets that wait for a neighbor now.
+/// where `held` is the number of packets that wait now, for a neighbor or for the
+/// first fragment of their datagram.
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// By port, in the order of the configuration.
@@ -50,7 +51,7 @@ pub struct WorkerCounters {
     pub handed_in: Counter,
     /// Packets given to the workers that own their flows.
     pub handed_out: Counter,
-    /// Packets that wait for a neighbor (a gauge).
+    /// Packets that wait for a neighbor or a first fragment (a gauge).
     pub held: Counter,
     /// ICMP errors and RSTs not sent because of the rate limit.
     pub errors_limited: Counter,

@@ -4,15 +4,18 @@
 //! the first is judged.
 
 use crate::core::Core;
-use crate::flow::table::{FlowFamily, NO_ENTRY, prefetch};
+use crate::flow::table::{NO_ENTRY, prefetch};
 use crate::flow::{FlowTable, Flows};
+use crate::fragments::FragmentFamily;
 use crate::local::{LocalContext, LocalPacket};
 use crate::mesh::Handed;
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
-use crate::stages::{conntrack, establish, icmp, output, route, sanity, service, snat, steer};
+use crate::stages::{
+    conntrack, establish, fragment, icmp, output, route, sanity, service, snat, steer,
+};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
 use arrayvec::ArrayVec;
@@ -40,7 +43,7 @@ impl From<DropReason> for Verdict {
 
 /// Judges one packet: each stage lets it go on, or says what becomes of it
 /// (`Err`, that is: here its journey ends).
-#[inline]
+#[inline(always)]
 fn judge<F: Ip>(
     core: &mut Core,
     table: &mut FlowTable<F>,
@@ -56,9 +59,9 @@ fn judge<F: Ip>(
     steer::check(core, tables, packet, handed)?;
     sanity::check(tables, packet)?;
     if !tracked {
-        establish::check_untracked(tables, packet)?;
         icmp::translate(core, table, tables, packet)?;
     }
+    fragment::check(tables, packet)?;
     if core.syn_gate.is_closed() && is_syn(packet) && !core.syn_gate.admits(packet.hash) {
         return Err(DropReason::SynGated.into());
     }
@@ -81,7 +84,7 @@ fn judge<F: Ip>(
 /// Whether a packet can belong to a flow.
 #[inline]
 fn is_tracked<F: Ip>(packet: &Packet<F>) -> bool {
-    packet.ip.fragment == Fragment::Whole
+    (packet.ip.fragment == Fragment::Whole || packet.datagram.is_some())
         && !matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther)
 }
 
@@ -137,7 +140,7 @@ pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usi
 }
 
 /// Judges the packets of one family and carries the verdicts out.
-fn forward<F: FlowFamily + ArrivedFamily>(
+fn forward<F: FragmentFamily + ArrivedFamily>(
     core: &mut Core,
     flows: &mut Flows,
     tables: &Tables,
@@ -157,22 +160,82 @@ fn forward<F: FlowFamily + ArrivedFamily>(
         }
     }
     for mut packet in packets.drain(..) {
+        if packet.ip.fragment != Fragment::Whole {
+            run_fragment(core, table, tables, packet, handed);
+            continue;
+        }
         let (Ok(verdict) | Err(verdict)) = judge(core, table, tables, &mut packet, handed);
-        match verdict {
-            Verdict::Forward(way) => {
-                output::forward::<F>(core, packet.frame, way, packet.ip.tos, packet.hash);
-            }
-            Verdict::Drop(reason) => core.drop(packet.frame, reason),
-            Verdict::Handoff(owner) => hand_over(core, owner, packet),
-            Verdict::Local => {
-                let mut context = LocalContext { now: core.now, cache: &mut core.cache };
-                match core.local.deliver(packet.into(), &mut context) {
-                    Ok(()) => core.counters.consumed.add(1),
-                    Err(frame) => core.drop(frame, DropReason::LocalQueueFull),
-                }
+        carry_out(core, packet, verdict);
+    }
+}
+
+/// Carries a verdict out.
+#[inline(always)]
+fn carry_out<F: Ip>(core: &mut Core, packet: Packet<F>, verdict: Verdict)
+where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    match verdict {
+        Verdict::Forward(way) => {
+            output::forward::<F>(core, packet.frame, way, packet.ip.tos, packet.hash);
+        }
+        Verdict::Drop(reason) => core.drop(packet.frame, reason),
+        Verdict::Handoff(owner) => hand_over(core, owner, packet),
+        Verdict::Local => {
+            let mut context = LocalContext { now: core.now, cache: &mut core.cache };
+            match core.local.deliver(packet.into(), &mut context) {
+                Ok(()) => core.counters.consumed.add(1),
+                Err(frame) => core.drop(frame, DropReason::LocalQueueFull),
             }
         }
     }
+}
+
+/// Takes a fragment through the rest of the journey. Where it may be translated
+/// its ports are found out first, at the worker that all of its datagram meets at;
+/// from there each fragment goes the way of whole packets, to the worker that owns
+/// the flow.
+#[cold]
+fn run_fragment<F: FragmentFamily>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    packet: Packet<F>,
+    handed: bool,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    if packet.datagram.is_some() || !fragment::may_be_translated(tables, &packet) {
+        return judge_fragment(core, table, tables, packet, handed);
+    }
+    if !handed && core.mesh.workers() > 1 {
+        let owner = fragment::owner(tables, &packet);
+        if owner != core.worker {
+            return hand_over(core, owner, packet);
+        }
+    }
+    let Some((first, mut behind)) = fragment::admit(core, table, tables, packet) else { return };
+    judge_fragment(core, table, tables, first, false);
+    while let Some(packet) = fragment::next(core, table, &mut behind) {
+        judge_fragment(core, table, tables, packet, false);
+    }
+}
+
+/// Judges a fragment and carries the verdict out.
+fn judge_fragment<F: FragmentFamily>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    mut packet: Packet<F>,
+    handed: bool,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    let (Ok(verdict) | Err(verdict)) = judge(core, table, tables, &mut packet, handed);
+    if matches!(verdict, Verdict::Forward(_)) {
+        fragment::renumber(&mut packet);
+    }
+    carry_out(core, packet, verdict);
 }
 
 fn hand_over<F: Ip>(core: &mut Core, owner: usize, packet: Packet<F>)

@@ -26,6 +26,8 @@ pub mod adjacency;
 pub mod affinity;
 /// Flows: the table, the entries, their states and expiry.
 pub mod flow;
+/// Datagrams of which not everything has come.
+pub mod fragments;
 /// What ends at the gateway itself.
 pub mod local;
 /// Neighbors on the ports' links, by ARP and ND.
@@ -53,6 +55,7 @@ pub mod time;
 pub mod worker;
 
 pub use counters::WorkerCounters;
+pub use fragments::FragmentOptions;
 pub use mesh::{MeshEnd, mesh};
 pub use reason::DropReason;
 pub use time::Nanos;

@@ -55,6 +55,9 @@ pub struct Packet<F: Ip> {
     /// The flow entry that its bucket suggests; found while the entry is being
     /// fetched from memory.
     pub candidate: u32,
+    /// Of a fragment whose datagram's first one has told the ports: the
+    /// identification that it gets where its source is replaced.
+    pub datagram: Option<u32>,
 }
 
 impl<F: Ip> Packet<F> {

@@ -88,10 +88,26 @@ drop_reasons! {
     EcnNotCapable = "ecn_not_capable",
     /// The ring to the worker that owns the flow was full.
     HandoffRingFull = "handoff_ring_full",
-    /// A fragment to a VIP, to the SNAT pool or to the gateway, or where
-    /// clients are preserved from the overlay to the outside: only whole
-    /// packets are translated or answered.
+    /// A fragment without payload, or one that is not the last and whose length
+    /// is no multiple of 8.
+    BadFragment = "bad_fragment",
+    /// A fragment that has come before.
+    FragmentDuplicate = "fragment_duplicate",
+    /// A fragment of a packet whose fragments overlap, or do not agree on its
+    /// end (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment of SCTP or of an ICMP message other than echo, where it may
+    /// have to be translated: that takes the whole packet.
     FragmentNotSupported = "fragment_not_supported",
+    /// A fragment that waited in vain for the first one of its packet.
+    FragmentTimeout = "fragment_timeout",
+    /// A fragment that waited for the first one of its packet, and gave way to
+    /// another packet.
+    FragmentTableFull = "fragment_table_full",
+    /// A fragment of a packet that lacks its first one, while too many wait.
+    FragmentQueueFull = "fragment_queue_full",
+    /// A later fragment of a packet whose first one made no flow.
+    FragmentNoFlow = "fragment_no_flow",
     /// An ICMP error about a translated flow whose checksum is wrong.
     BadIcmpChecksum = "bad_icmp_checksum",
     /// An ICMP redirect, source quench or unknown error about a flow that is

@@ -2,6 +2,7 @@ use crate::affinity::Affinities;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
 use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
+use crate::fragments::{FragmentOptions, Fragments};
 use crate::idle::Idle;
 use crate::journey;
 use crate::local::{LocalContext, LocalServices};
@@ -11,7 +12,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{link, output, snat, underlay};
+use crate::stages::{fragment, link, output, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
@@ -49,6 +50,8 @@ pub struct WorkerOptions {
     pub neighbors: NeighborOptions,
     /// Clients whose endpoints it remembers, for Services with session affinity.
     pub affinities_max: usize,
+    /// Fragments of what is translated.
+    pub fragments: FragmentOptions,
     /// ICMP errors and resets it may send, per second.
     pub errors_per_second: u32,
     /// A random number of the process, the same for all workers: flow hashes
@@ -125,6 +128,7 @@ impl Worker {
             reachable_ns: neighbors.reachable_ns,
             probes_max: neighbors.probes_max,
             neighbor_epoch: 0,
+            fragments: Fragments::new(&options.fragments, options.seed, options.id, workers),
             mesh,
             syn_gate: SynGate::new(options.seed),
             limiter: ErrorLimiter::new(options.errors_per_second),
@@ -214,7 +218,8 @@ impl Worker {
         while let Some(held) = self.core.neighbors.release_any() {
             self.core.drop(held.frame, DropReason::Stopping);
         }
-        self.core.counters.held.set(0);
+        fragment::close(&mut self.core);
+        self.core.count_held();
         while let Some(handed) = self.core.mesh.receive(0) {
             self.core.counters.handed_in.add(1);
             let frame = match handed {
@@ -349,6 +354,7 @@ impl Worker {
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
             underlay::age(&mut self.core, tables);
+            fragment::expire(&mut self.core);
         }
         v4.visited + v6.visited
     }

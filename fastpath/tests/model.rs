@@ -21,6 +21,7 @@ mod model {
     mod compile;
     mod errors;
     mod flows;
+    mod fragments;
     mod frames;
     mod hosts;
     mod judge;
@@ -86,7 +87,11 @@ const ALWAYS_MET: &[DropReason] = {
         WrongVtep,
         EcnNotCapable,
         TunnelFragment,
-        FragmentNotSupported,
+        BadFragment,
+        FragmentDuplicate,
+        FragmentOverlap,
+        FragmentTimeout,
+        FragmentNoFlow,
         BadIcmpChecksum,
         IcmpErrorType,
         IcmpErrorNoFlow,

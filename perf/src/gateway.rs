@@ -6,7 +6,8 @@ use crate::site::{self, Who};
 use anyhow::{Context, Result, bail, ensure};
 use sluice_fastpath::flow::{FlowLimits, State, Timeouts};
 use sluice_fastpath::{
-    DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+    DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
+    mesh,
 };
 use sluice_io::{Frame, FrameCache, Port, Umem};
 use sluice_tables::Tables;
@@ -255,6 +256,7 @@ fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptions {
         // Neighbors are not what is measured: none grows old.
         neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
         affinities_max: 65_536,
+        fragments: FragmentOptions::default(),
         errors_per_second: 1000,
         seed: 0x5eed_0f5e_ed0f_5eed,
     }

@@ -83,7 +83,7 @@ pub struct WorkerView {
     pub handed_in: u64,
     /// Packets that it gave to other workers.
     pub handed_out: u64,
-    /// Packets that wait for a neighbor.
+    /// Packets that wait for a neighbor or for a first fragment.
     pub held: u64,
     /// Packets dropped, for all reasons.
     pub dropped: u64,

@@ -49,7 +49,9 @@ const COUNTERS: [OfWorker; 11] = [
 ];
 
 const GAUGES: [OfWorker; 4] = [
-    ("sluice_held_packets", "Packets that wait for a neighbor.", |counters| &counters.held),
+    ("sluice_held_packets", "Packets that wait for a neighbor or a first fragment.", |counters| {
+        &counters.held
+    }),
     (
         "sluice_syn_gate_closed",
         "1 while there is a flood of SYNs and they are let in at their second try only.",

@@ -1,7 +1,7 @@
 use sluice_config::{Config, IdleMode};
 use sluice_fastpath::flow::{FlowLimits, State, Timeouts};
 use sluice_fastpath::idle::IdleMode as FastpathIdleMode;
-use sluice_fastpath::{NeighborOptions, WorkerOptions};
+use sluice_fastpath::{FragmentOptions, NeighborOptions, WorkerOptions};
 use sluice_io::af_xdp::{Attach, CopyMode};
 use sluice_io::{AfXdpOptions, AfXdpPortOptions, PortId};
 use std::time::Duration;
@@ -58,6 +58,11 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
             probes_max: neighbors.retries as u8,
         },
         affinities_max: AFFINITIES_MAX,
+        fragments: FragmentOptions {
+            datagrams_max: config.fragments.max as usize,
+            held_max: config.fragments.held as usize,
+            timeout_ns: nanos(config.fragments.timeout),
+        },
         errors_per_second: config.icmp.errors_per_second.div_ceil(workers),
         seed,
     }

@@ -56,6 +56,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
+        ("fragments", old.fragments == new.fragments),
         ("neighbors", old.neighbors == new.neighbors),
         ("icmp", old.icmp == new.icmp),
         ("metrics", old.metrics == new.metrics),

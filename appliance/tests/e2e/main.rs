@@ -21,6 +21,8 @@ mod changes;
 mod draining;
 /// ICMP errors and fragments of translated flows.
 mod errors;
+/// Fragments and ICMP errors, through kernels.
+mod fragments;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.

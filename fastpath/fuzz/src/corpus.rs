@@ -1,3 +1,4 @@
+use crate::journey::packet::{Traffic, fragments};
 use crate::journey::step::Step;
 use std::io;
 use std::path::PathBuf;
@@ -275,7 +276,47 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             ]
         })
         .collect();
+    let refuse = |kind: u8| Step::Answer { queue: kind & 1, flags: Step::REFUSES | kind };
+    let errors: Vec<Step> = [0, 0x80]
+        .into_iter()
+        .flat_map(|family| {
+            [
+                to_vip(family, SYN),
+                refuse(0),
+                answer(SYN_ACK),
+                refuse(1),
+                refuse(2),
+                udp(family),
+                refuse(3),
+                refuse(0),
+            ]
+        })
+        .collect();
+    let in_fragments = |order: fn(&mut Vec<Vec<u8>>)| -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (from, to) in [(0, 0x16), (0x80, 0x16), (0, 0x26), (0x80, 0x26), (0, 6)] {
+            let traffic = Traffic { from, to, flow: 4, flags: 0, len: 40, ttl: 64 };
+            let mut parts = fragments(&traffic.packet(), 64);
+            order(&mut parts);
+            for (queue, bytes) in (0..).zip(parts) {
+                steps.push(Step::Packet { port: 0, queue: queue & 1, mend: false, bytes });
+            }
+        }
+        steps.push(Step::Wait { ms: 6_000 });
+        steps
+    };
+    let twice = |parts: &mut Vec<Vec<u8>>| parts.extend_from_within(1..3);
     vec![
+        ("journey", "errors", script(1, &errors)),
+        ("journey", "errors-preserved", script(2, &errors)),
+        ("journey", "fragments", script(1, &in_fragments(|_| {}))),
+        ("journey", "fragments-reversed", script(1, &in_fragments(|parts| parts.reverse()))),
+        (
+            "journey",
+            "fragments-lost-tight",
+            script(16, &in_fragments(|parts| drop(parts.remove(0)))),
+        ),
+        ("journey", "fragments-twice", script(2 | 1, &in_fragments(twice))),
         ("journey", "connection-v4", script(0, &connection(0))),
         ("journey", "connection-v6", script(4, &connection(0x80))),
         ("journey", "connection-preserved", script(2 | 1, &connection(0))),
@@ -294,7 +335,7 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 
 /// IP packets by hand, for the parser and inside of scripts.
 fn packets() -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    use crate::journey::packet::{Traffic, mend};
+    use crate::journey::packet::mend;
     let traffic = |from, to, flags| Traffic { from, to, flow: 0, flags, len: 2, ttl: 64 }.packet();
     let v6_with = |next: u8, extensions: &[u8]| {
         let plain = traffic(0x80, 0x16, 0);

@@ -3,7 +3,7 @@
 use super::{LocalContext, LocalPacket, LocalService};
 use crate::packet::Packet;
 use crate::wire::checksum;
-use crate::wire::ip::Ip;
+use crate::wire::ip::{Fragment, Ip};
 use sluice_io::Frame;
 use std::collections::VecDeque;
 
@@ -41,14 +41,38 @@ impl LocalService for Echo {
 }
 
 /// Turns a request into its answer, in place: the header is written anew
-/// (options are not echoed), the type changes, the rest stays.
+/// (options are not echoed), the type changes, the rest stays. A fragment of a
+/// request becomes the same fragment of the answer: it need not be put together,
+/// since the first one's type is all that changes.
 fn answer<F: Ip>(packet: Packet<F>) -> Frame {
     let mut frame = packet.frame;
     let offset = usize::from(packet.ip.l4_offset);
-    let headers_fit = frame.pull_head(offset);
+    if packet.ip.fragment != Fragment::Later {
+        turn::<F>(&mut frame.data_mut()[offset..]);
+    }
+    let (src, dst, tos) = (packet.key.dst, packet.key.src, packet.ip.tos);
+    let piece = F::piece(frame.data());
+    let headers_fit = frame.pull_head(piece.map_or(offset, |piece| piece.header_len.into()));
     debug_assert!(headers_fit);
     let len = frame.len();
-    let icmp = frame.data_mut();
+    match piece {
+        Some(piece) => {
+            if let Some(headers) = frame.push_head(F::FRAGMENT_HEADER_LEN) {
+                F::emit_piece(headers, src, dst, TTL, tos, &piece);
+            }
+        }
+        None => {
+            if let Some(header) = frame.push_head(F::HEADER_LEN) {
+                F::emit(header, src, dst, F::ICMP, TTL, tos, len);
+            }
+        }
+    }
+    frame
+}
+
+/// Makes a request's ICMP header an answer's.
+fn turn<F: Ip>(icmp: &mut [u8]) {
+    let Some(icmp) = icmp.first_chunk_mut::<4>() else { return };
     let old = icmp[0];
     let new = if F::IS_V4 { 0 } else { 129 };
     icmp[0] = new;
@@ -58,11 +82,6 @@ fn answer<F: Ip>(packet: Packet<F>) -> Frame {
     if icmp[2..4] == [0, 0] {
         icmp[2..4].copy_from_slice(&[0xff, 0xff]);
     }
-    let (src, dst) = (packet.key.dst, packet.key.src);
-    if let Some(header) = frame.push_head(F::HEADER_LEN) {
-        F::emit(header, src, dst, F::ICMP, TTL, packet.ip.tos, len);
-    }
-    frame
 }
 
 #[cfg(test)]
@@ -83,7 +102,15 @@ mod tests {
         let ip = V4::parse(frame.data()).unwrap();
         let key =
             crate::flow::Key { src: ip.src, dst: ip.dst, src_port: 0, dst_port: 0, protocol: 1 };
-        Packet { frame, ip, key, hash: 0, ingress: Ingress::port(PortId(0)), candidate: 0 }
+        Packet {
+            frame,
+            ip,
+            key,
+            hash: 0,
+            ingress: Ingress::port(PortId(0)),
+            candidate: 0,
+            datagram: None,
+        }
     }
 
     #[test]

@@ -10,20 +10,8 @@ use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
 use crate::stages::{conntrack, tcp};
-use crate::wire::ip::{Fragment, Ip};
-use sluice_tables::{NatMode, Tables};
-
-/// Judges a fragment, which makes no flow: it may go on if it cannot be of a flow
-/// that is translated.
-///
-/// # Errors
-/// The reason to drop it.
-pub fn check_untracked<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
-    match packet.ip.fragment != Fragment::Whole && may_be_translated(tables, packet) {
-        true => Err(DropReason::FragmentNotSupported),
-        false => Ok(()),
-    }
-}
+use crate::wire::ip::Ip;
+use sluice_tables::Tables;
 
 /// Sends a packet that makes no flow on its way.
 pub fn pass<F: Ip>(packet: &mut Packet<F>, way: AdjacencyId) -> Verdict {
@@ -113,16 +101,4 @@ fn reply_of<F: Ip>(original: &Entry<F>) -> Entry<F> {
     reply.key.protocol = original.key.protocol;
     (reply.ip_delta, reply.l4_delta) = conntrack::deltas(&reply);
     reply
-}
-
-/// True for a fragment of what is translated or may be. Only first fragments
-/// have ports: where clients are preserved, everything from the overlay to the
-/// outside may be a Service's reply.
-fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
-    let family = F::of(tables);
-    let dst = &packet.key.dst;
-    let may_be_reply = family.snat.mode == NatMode::Preserve
-        && packet.ingress.vtep().is_some()
-        && family.pod_node(dst).is_none();
-    may_be_reply || family.vips.get(dst).is_some() || family.local.contains_key(dst)
 }

@@ -274,7 +274,7 @@ pub fn note(core: &mut Core, news: News) -> bool {
         let Some(held) = core.neighbors.release(id) else { break };
         core.transmit(held.frame, held.adjacency, held.tos, held.entropy);
     }
-    core.counters.held.set(core.neighbors.held() as u64);
+    core.count_held();
     true
 }
 

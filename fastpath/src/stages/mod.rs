@@ -13,6 +13,8 @@ mod balance;
 pub mod conntrack;
 /// New flows.
 pub mod establish;
+/// Fragments of what may be translated.
+pub mod fragment;
 /// ICMP errors about translated flows.
 pub mod icmp;
 /// Questions to next hops.

@@ -7,7 +7,7 @@ use crate::stages::route;
 use crate::wire::ip::{DF, Ip};
 use crate::wire::{be16, checksum, put16};
 use sluice_io::Frame;
-use sluice_tables::{Tables, V4, V6};
+use sluice_tables::{LocalAddress, Tables, V4, V6};
 
 /// Sends a rewritten packet by a way out. One that is too big for it is an
 /// IPv4 packet that may be fragmented: it is, before any tunnel header, so that
@@ -23,7 +23,15 @@ pub fn forward<F: Ip>(core: &mut Core, frame: Frame, way: AdjacencyId, tos: u8, 
 
 /// Cuts an IPv4 packet into fragments (RFC 791 section 3.2) that fit `mtu`.
 #[cold]
-fn fragment(core: &mut Core, frame: Frame, way: AdjacencyId, mtu: usize, tos: u8, entropy: u64) {
+fn fragment(
+    core: &mut Core,
+    mut frame: Frame,
+    way: AdjacencyId,
+    mtu: usize,
+    tos: u8,
+    entropy: u64,
+) {
+    renumber(core, &mut frame);
     let data = frame.data();
     let header_len = usize::from(data[0] & 0x0f) * 4;
     let payload = &data[header_len..];
@@ -55,6 +63,21 @@ fn fragment(core: &mut Core, frame: Frame, way: AdjacencyId, mtu: usize, tos: u8
     core.cache.free(frame);
     for piece in pieces {
         core.transmit(piece, way, tos, entropy);
+    }
+}
+
+/// Gives a whole packet that is to be cut an identification of the gateway's own,
+/// if its source stands for others: two of them may have chosen the same (RFC 6864
+/// section 5.3). What came in fragments has got its own already.
+fn renumber(core: &mut Core, frame: &mut Frame) {
+    const NOT_WHOLE: u16 = 0x3fff;
+    let Some(src) = V4::source(frame.data()) else { return };
+    let family = &core.tables.v4;
+    let stands_for_others =
+        family.local.get(&src) == Some(&LocalAddress::Snat) || family.vips.get(&src).is_some();
+    if stands_for_others && be16(frame.data(), 6) & NOT_WHOLE == 0 {
+        let id = core.fragments.next_id::<V4>();
+        V4::renumber(frame.data_mut(), id);
     }
 }
 

@@ -100,6 +100,7 @@ fn ip<F: ArrivedFamily>(
         return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
     }
     if ip.protocol == F::ICMP
+        && !multicast
         && F::vtep_address(&tables.local) == Some(ip.dst)
         && underlay::too_big(core, tables, port, frame.data(), &ip)
     {
@@ -137,7 +138,15 @@ pub(super) fn arrived<F: ArrivedFamily>(
     let table = F::table(flows);
     let hash = table.hash(&key);
     table.prefetch_bucket(hash);
-    F::list(arrivals).push(Packet { frame, ip, key, hash, ingress, candidate: NO_ENTRY });
+    F::list(arrivals).push(Packet {
+        frame,
+        ip,
+        key,
+        hash,
+        ingress,
+        candidate: NO_ENTRY,
+        datagram: None,
+    });
 }
 
 #[cold]

@@ -163,6 +163,6 @@ impl Core {
             let Some(held) = self.neighbors.release(id) else { break };
             self.give_up(held);
         }
-        self.counters.held.set(self.neighbors.held() as u64);
+        self.count_held();
     }
 }

@@ -39,6 +39,23 @@ pub struct IpInfo<F: Family> {
     pub l4: L4,
 }
 
+/// Where a fragment belongs in its datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The datagram's identification.
+    pub id: u32,
+    /// Where its payload belongs in the datagram's, in bytes: a multiple of 8.
+    pub offset: u16,
+    /// Bytes of its payload.
+    pub len: u16,
+    /// More of the datagram follows.
+    pub more: bool,
+    /// Protocol of the payload; over IPv6 it may be an extension header's.
+    pub protocol: u8,
+    /// Bytes before the payload: the headers that every fragment has.
+    pub header_len: u16,
+}
+
 /// What matters of a packet that an ICMP error quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<F: Family> {
@@ -58,6 +75,8 @@ pub trait Ip: Family {
     const ETHERTYPE: u16;
     /// Bytes of a header without options or extensions.
     const HEADER_LEN: usize;
+    /// Bytes of the headers of a fragment without options or other extensions.
+    const FRAGMENT_HEADER_LEN: usize;
     /// The protocol number of the family's ICMP.
     const ICMP: u8;
     /// Index in per-family counters.
@@ -75,6 +94,27 @@ pub trait Ip: Family {
     /// Reads a packet that an ICMP error quotes, which may be cut anywhere.
     /// `None` when it is cut in its IP header, or a later fragment.
     fn quoted(data: &[u8]) -> Option<Quoted<Self>>;
+
+    /// Reads where a fragment belongs. `None` for a whole packet. `data` was
+    /// parsed.
+    fn piece(data: &[u8]) -> Option<Piece>;
+
+    /// Writes the headers of a fragment without options to the front of `out`:
+    /// its place is that of `piece`, whose payload follows.
+    fn emit_piece(
+        out: &mut [u8],
+        src: Self::Addr,
+        dst: Self::Addr,
+        ttl: u8,
+        tos: u8,
+        piece: &Piece,
+    );
+
+    /// Replaces a fragment's identification. `data` was parsed.
+    fn renumber(data: &mut [u8], id: u32);
+
+    /// The source address. `None` beyond the end.
+    fn source(data: &[u8]) -> Option<Self::Addr>;
 
     /// Writes a header without options for `payload_len` bytes that follow it
     /// to the front of `out`, its checksum filled in.

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791, RFC 1812 section 5.2).
 
-use super::ip::{Fragment, Ip, IpInfo, Quoted};
+use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
 use super::{be16, checksum, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::{Family, Local, PortLocal, V4};
@@ -16,6 +16,7 @@ const OPTION_SSRR: u8 = 137;
 impl Ip for V4 {
     const ETHERTYPE: u16 = super::ethernet::IPV4;
     const HEADER_LEN: usize = 20;
+    const FRAGMENT_HEADER_LEN: usize = 20;
     const ICMP: u8 = 1;
     const INDEX: usize = 0;
     // The time to live is the high byte of its word: one hop less adds
@@ -80,6 +81,41 @@ impl Ip for V4 {
             protocol: header[9],
             l4_offset,
         })
+    }
+
+    fn piece(data: &[u8]) -> Option<Piece> {
+        let header = data.first_chunk::<20>()?;
+        let (word, header_len) = (be16(header, 6), u16::from(header[0] & 0x0f) * 4);
+        (word & (MF | OFFSET) != 0).then(|| Piece {
+            id: be16(header, 4).into(),
+            offset: (word & OFFSET) * 8,
+            len: be16(header, 2).saturating_sub(header_len),
+            more: word & MF != 0,
+            protocol: header[9],
+            header_len,
+        })
+    }
+
+    fn emit_piece(out: &mut [u8], src: [u8; 4], dst: [u8; 4], ttl: u8, tos: u8, piece: &Piece) {
+        Self::emit(out, src, dst, piece.protocol, ttl, tos, piece.len.into());
+        put16(out, 4, piece.id as u16);
+        let more = if piece.more { MF } else { 0 };
+        put16(out, 6, more | (piece.offset / 8));
+        put16(out, 10, 0);
+        let checksum = checksum::finish(0, &out[..20]);
+        put16(out, 10, checksum);
+    }
+
+    fn renumber(data: &mut [u8], id: u32) {
+        let Some(header) = data.first_chunk_mut::<20>() else { return };
+        let new = (id as u16).to_be_bytes();
+        let delta = checksum::delta(&header[4..6], &new);
+        header[4..6].copy_from_slice(&new);
+        checksum::apply(header, 10, delta);
+    }
+
+    fn source(data: &[u8]) -> Option<[u8; 4]> {
+        data.get(12..)?.first_chunk().copied()
     }
 
     fn emit(

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200).
 
-use super::ip::{Fragment, Ip, IpInfo, Quoted};
-use super::{be16, l4, put16};
+use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
+use super::{be16, be32, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::hash::fold;
 use sluice_tables::{Family, Local, PortLocal, V6};
@@ -17,6 +17,7 @@ const DESTINATION: u8 = 60;
 impl Ip for V6 {
     const ETHERTYPE: u16 = super::ethernet::IPV6;
     const HEADER_LEN: usize = 40;
+    const FRAGMENT_HEADER_LEN: usize = 48;
     const ICMP: u8 = 58;
     const INDEX: usize = 1;
     const TTL_DELTA: u16 = 0;
@@ -71,6 +72,40 @@ impl Ip for V6 {
         src.copy_from_slice(&header[8..24]);
         dst.copy_from_slice(&header[24..40]);
         Some(Quoted { src, dst, protocol: chain.protocol, l4_offset: chain.offset })
+    }
+
+    fn piece(data: &[u8]) -> Option<Piece> {
+        let at = fragment_header(data)?;
+        let header = data.get(at..)?.first_chunk::<8>()?;
+        let word = be16(header, 2);
+        let header_len = at + header.len();
+        (word & 0xfff9 != 0).then(|| Piece {
+            id: be32(header, 4),
+            offset: word & 0xfff8,
+            len: (data.len() - header_len) as u16,
+            more: word & 1 != 0,
+            protocol: header[0],
+            header_len: header_len as u16,
+        })
+    }
+
+    fn emit_piece(out: &mut [u8], src: [u8; 16], dst: [u8; 16], ttl: u8, tos: u8, piece: &Piece) {
+        Self::emit(out, src, dst, FRAGMENT, ttl, tos, 8 + usize::from(piece.len));
+        let header = &mut out[40..48];
+        header[..2].copy_from_slice(&[piece.protocol, 0]);
+        put16(header, 2, piece.offset | u16::from(piece.more));
+        header[4..8].copy_from_slice(&piece.id.to_be_bytes());
+    }
+
+    fn renumber(data: &mut [u8], id: u32) {
+        let Some(at) = fragment_header(data) else { return };
+        if let Some(field) = data.get_mut(at + 4..at + 8) {
+            field.copy_from_slice(&id.to_be_bytes());
+        }
+    }
+
+    fn source(data: &[u8]) -> Option<[u8; 16]> {
+        data.get(8..)?.first_chunk().copied()
     }
 
     fn emit(
@@ -169,6 +204,21 @@ fn is_special(addr: &[u8; 16]) -> bool {
     (high == 0 && (mid == 0 || mid == 0xffff)) || high >> 54 == 0xfe80 >> 6
 }
 
+/// Offset of the fragment header of a packet that was parsed.
+fn fragment_header(packet: &[u8]) -> Option<usize> {
+    let (mut next, mut at) = (*packet.get(6)?, 40);
+    for _ in 0..EXTENSIONS_MAX {
+        match next {
+            FRAGMENT => return Some(at),
+            HOP_BY_HOP | ROUTING | DESTINATION => {}
+            _ => return None,
+        }
+        let header = packet.get(at..)?.first_chunk::<2>()?;
+        (next, at) = (header[0], at + (usize::from(header[1]) + 1) * 8);
+    }
+    None
+}
+
 struct Chain {
     protocol: u8,
     offset: usize,
@@ -214,8 +264,10 @@ fn walk_extensions(packet: &[u8], next: u8) -> Result<Chain, DropReason> {
             FRAGMENT => {
                 chain.fragmented = true;
                 let word = u16::from_be_bytes([third, fourth]);
-                // Beyond what a whole packet can be long (the "ping of death").
-                if usize::from(word & 0xfff8) + packet.len() > usize::from(u16::MAX) {
+                // Beyond what a whole packet's payload can be long (section 4.5; the
+                // "ping of death"): the headers are not part of that.
+                let payload = packet.len().saturating_sub(40 + 8);
+                if usize::from(word & 0xfff8) + payload > usize::from(u16::MAX) {
                     return Err(DropReason::BadIpHeader);
                 }
                 chain.fragment_offset = word & 0xfff8;

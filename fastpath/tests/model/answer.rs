@@ -1,5 +1,6 @@
 //! What the oracle's gateway answers itself: ICMP errors, resets, echo.
 
+use super::fragments::Piece;
 use super::judge::is_martian;
 use super::oracle::{Emit, Ingress, Oracle};
 use super::parse::{self, Kind, Packet, Part};
@@ -144,6 +145,9 @@ impl Oracle {
 
     pub(super) fn answer_echo(&mut self, data: &[u8], packet: &Packet) {
         self.out.consumed += 1;
+        if let Some(piece) = packet.piece {
+            return self.answer_part(data, packet, &piece);
+        }
         let (src, dst) = (packet.tuple.dst, packet.tuple.src);
         let protocol = wire::icmp_of(&src);
         let mut message = data[packet.l4..].to_vec();
@@ -152,6 +156,28 @@ impl Oracle {
         wire::set_checksum(&src, &dst, protocol, &mut message, sum);
         let header = Header { tos: packet.tos, ..Header::new(src, dst, protocol) };
         self.originate_sound(wire::ip_packet(&header, &message), sum == 0xffff);
+    }
+
+    /// A part of an echo request becomes the same part of the reply.
+    fn answer_part(&mut self, data: &[u8], packet: &Packet, piece: &Piece) {
+        let (src, dst) = (packet.tuple.dst, packet.tuple.src);
+        let protocol = wire::icmp_of(&src);
+        let mut payload = data[piece.header_len..].to_vec();
+        if packet.part == Part::First {
+            let message = &mut payload[packet.l4 - piece.header_len..];
+            let sum = wire::segment_sum(&dst, &src, protocol, message).unwrap_or(0xffff);
+            message[0] = if src.is_ipv4() { 0 } else { 129 };
+            wire::set_checksum(&src, &dst, protocol, message, sum);
+        }
+        let header = Header {
+            tos: packet.tos,
+            dont_fragment: false,
+            fragment: Some((piece.start as u16 / 8, piece.more)),
+            ..Header::new(src, dst, piece.protocol)
+        };
+        let mut answer = wire::ip_packet(&header, &payload);
+        wire::set_id(&mut answer, piece.id);
+        self.originate_sound(answer, false);
     }
 
     fn originate(&mut self, packet: Vec<u8>) {

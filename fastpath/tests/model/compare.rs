@@ -317,7 +317,8 @@ impl Ledger {
         check("errors limited", subject.count(|counters| counters.errors_limited.get()), 0)?;
         let ignored = subject.count(|counters| counters.resets_ignored.get());
         check("resets ignored", ignored, self.resets_ignored)?;
-        let waiting = self.queues.values().map(Queue::len).sum::<usize>() as u64;
+        let waiting = self.queues.values().map(Queue::len).sum::<usize>();
+        let waiting = (waiting + oracle.datagrams.waiting()) as u64;
         check("held", subject.count(|counters| counters.held.get()), waiting)?;
         let handed_in = subject.count(|counters| counters.handed_in.get());
         check("handed in", handed_in, subject.count(|counters| counters.handed_out.get()))?;
@@ -333,7 +334,10 @@ impl Ledger {
 
 /// Whether a frame is the expected one; with it, its tunnel's source port.
 fn fits(world: &World, emit: &Emit, mac: Mac, frame: &[u8]) -> Option<Option<u16>> {
-    let Content::Ip { packet, tunnel, is_sound } = &emit.content else { return None };
+    let Content::Ip { packet, tunnel, is_sound, renumbered } = &emit.content else { return None };
+    if *renumbered {
+        return fits(world, &with_id_of(emit, frame)?, mac, frame);
+    }
     let source_port = source_port_of(emit, frame);
     // RFC 7348 section 5: the dynamic range.
     if tunnel.is_some() && source_port < 49_152 {
@@ -349,6 +353,18 @@ fn fits(world: &World, emit: &Emit, mac: Mac, frame: &[u8]) -> Option<Option<u16
         }
     }
     (right == frame).then(|| tunnel.as_ref().map(|_| source_port))
+}
+
+/// The expected packet with the identification that the subject gave it.
+fn with_id_of(emit: &Emit, frame: &[u8]) -> Option<Emit> {
+    let mut emit = emit.clone();
+    let Content::Ip { packet, renumbered, .. } = &mut emit.content else { return None };
+    *renumbered = false;
+    let place = wire::id_place(packet)?;
+    let at = frame.len().checked_sub(packet.len())?;
+    let id = frame.get(at + place.start..at + place.end)?;
+    wire::set_id(packet, id.iter().fold(0, |id, byte| id << 8 | u32::from(*byte)));
+    Some(emit)
 }
 
 /// Makes representations of checksums alike that mean the same or nothing.

@@ -27,7 +27,52 @@ fn port_of(world: &World, source: &IpAddr) -> u8 {
 
 /// The frame of a packet between two addresses.
 pub fn packet(world: &World, tuple: &Tuple, l4: &L4, shape: &Shape) -> Arrival {
-    let mut inner = ip(tuple, l4, shape);
+    arrival(world, ip(tuple, l4, shape), tuple, shape)
+}
+
+/// The frames of a packet in fragments.
+pub fn fragments(world: &World, tuple: &Tuple, l4: &L4, id: u16, form: u16) -> Vec<Arrival> {
+    let shape = Shape { payload: 90 + form % 64, ..Shape::PLAIN };
+    let (protocol, segment) = segment(tuple, l4, &shape);
+    let step = 32 + 8 * usize::from(form % 4);
+    let parts = segment.chunks(step).enumerate();
+    let mut packets: Vec<Vec<u8>> = parts
+        .map(|(i, part)| {
+            let more = (i + 1) * step < segment.len();
+            let header = Header {
+                id,
+                dont_fragment: false,
+                fragment: Some(((i * step / 8) as u16, more)),
+                ..Header::new(tuple.src, tuple.dst, protocol)
+            };
+            wire::ip_packet(&header, part)
+        })
+        .collect();
+    let count = packets.len();
+    packets.rotate_left(usize::from(form / 4) % count);
+    if form.is_multiple_of(3) {
+        packets.reverse();
+    }
+    match form % 16 {
+        0 => drop(packets.pop()),
+        1 => packets.insert(1, packets[0].clone()),
+        2 => {
+            // The last one again, 8 bytes further on.
+            let mut last = packets[count - 1].clone();
+            let word = if tuple.src.is_ipv4() { 7 } else { 43 };
+            last[word] = last[word].wrapping_add(if tuple.src.is_ipv4() { 1 } else { 8 });
+            if tuple.src.is_ipv4() {
+                wire::fix_v4_header(&mut last);
+            }
+            packets.insert(1, last);
+        }
+        _ => {}
+    }
+    packets.into_iter().map(|packet| arrival(world, packet, tuple, &shape)).collect()
+}
+
+/// The frame that a packet arrives in.
+fn arrival(world: &World, mut inner: Vec<u8>, tuple: &Tuple, shape: &Shape) -> Arrival {
     let tunnel = match shape.way_in {
         WayIn::Natural => world.pod_node(&tuple.src).map(Some),
         WayIn::Tunnel(node) => Some(Some(usize::from(node) % world.nodes.len())),
@@ -125,11 +170,11 @@ fn mutate(bytes: &mut Vec<u8>, mutation: Mutation, ip_at: usize) {
     }
 }
 
-/// An IP packet.
-fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
+/// A transport segment and its protocol.
+fn segment(tuple: &Tuple, l4: &L4, shape: &Shape) -> (u8, Vec<u8>) {
     let (src, dst) = (tuple.src, tuple.dst);
     let payload: Vec<u8> = (0..shape.payload).map(|i| (i * 7) as u8).collect();
-    let (protocol, segment) = match *l4 {
+    match *l4 {
         L4::Tcp { flags, .. } => {
             let mut options = match shape.mss {
                 None => Vec::new(),
@@ -201,7 +246,13 @@ fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
             (wire::icmp_of(&src), message)
         }
         L4::Other { protocol } => (protocol, payload),
-    };
+    }
+}
+
+/// An IP packet.
+fn ip(tuple: &Tuple, l4: &L4, shape: &Shape) -> Vec<u8> {
+    let (src, dst) = (tuple.src, tuple.dst);
+    let (protocol, segment) = segment(tuple, l4, shape);
     let mut header = Header {
         ttl: shape.ttl,
         tos: shape.tos,

@@ -2,7 +2,7 @@
 
 use super::compile;
 use super::flows::{Flow, Heard, Track, Translation, source_of};
-use super::oracle::{Choices, Ingress, Oracle, Way};
+use super::oracle::{Choices, Content, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
 use super::wire::{self, ACK, SYN};
 use super::world::{Backend, Health, Own, SCTP, TCP, UDP, World, family, octets};
@@ -27,8 +27,23 @@ impl Oracle {
         ingress: Ingress,
         choices: &dyn Choices,
     ) {
-        let tracked =
-            packet.part == Part::Whole && !matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther);
+        if packet.part != Part::Whole && self.may_be_translated(&packet, ingress) {
+            return self.assemble(data, packet, ingress, choices);
+        }
+        self.judge_known(data, packet, ingress, choices);
+    }
+
+    /// Judges a packet that is whole, a fragment whose ports are known, or one of
+    /// nobody's flow.
+    pub(super) fn judge_known(
+        &mut self,
+        data: Vec<u8>,
+        packet: Packet,
+        ingress: Ingress,
+        choices: &dyn Choices,
+    ) {
+        let has_ports = packet.part == Part::Whole || packet.told;
+        let tracked = has_ports && !matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther);
         if tracked
             && let Some((id, side)) = self.flows.find(&packet.tuple)
             && self.follow(&data, &packet, ingress, id, side)
@@ -89,10 +104,13 @@ impl Oracle {
         let before = flow.track.label();
         flow.answered |= side == 1;
         flow.settle();
-        match flow.track.follow(packet, side) {
-            Heard::ResetIgnored => self.out.resets_ignored += 1,
-            Heard::Restarted => self.out.restarts += 1,
-            Heard::Nothing => {}
+        // A later fragment says nothing of the connection.
+        if packet.part != Part::Later {
+            match flow.track.follow(packet, side) {
+                Heard::ResetIgnored => self.out.resets_ignored += 1,
+                Heard::Restarted => self.out.restarts += 1,
+                Heard::Nothing => {}
+            }
         }
         flow.settle();
         if flow.track.label() != before {
@@ -130,11 +148,20 @@ impl Oracle {
             count.packets[side] += 1;
             count.bytes[side] += packet.len as u64;
         }
-        let is_sound = translate(&mut data, packet, &translation);
+        let is_sound = translate(&mut data, packet, &translation) && packet.part == Part::Whole;
+        let stands_for_others = translation.src != packet.tuple.src;
         if packet.kind == Kind::Tcp && packet.flags & SYN != 0 {
             self.clamp(&mut data, packet, ingress, way);
         }
+        let is_cut = packet.tuple.src.is_ipv4() && data.len() > way.mtu;
+        let renumbered = stands_for_others && (packet.told || is_cut);
+        let before = self.out.emits.len();
         self.emit_in_pieces(data, way, is_sound, Some((id, side)));
+        for emit in &mut self.out.emits[before..] {
+            if let Content::Ip { renumbered: expected, .. } = &mut emit.content {
+                *expected = renumbered;
+            }
+        }
     }
 
     /// Why a packet ends before its way out, the sender told.
@@ -156,39 +183,39 @@ impl Oracle {
         None
     }
 
-    /// A packet without a flow.
-    fn begin(&mut self, data: Vec<u8>, packet: &Packet, ingress: Ingress, choices: &dyn Choices) {
+    /// Whether addresses may be where they are.
+    pub(super) fn sane(&self, packet: &Packet, ingress: Ingress) -> Result<(), DropReason> {
         let (src, dst) = (packet.tuple.src, packet.tuple.dst);
         if is_martian(&src) || src.is_multicast() || is_martian(&dst) {
-            return self.drop(DropReason::Martian);
+            return Err(DropReason::Martian);
         }
         if self.world.is_subnet_edge(&src) || self.world.is_subnet_edge(&dst) {
-            return self.drop(DropReason::Martian);
+            return Err(DropReason::Martian);
         }
-        if let Err(reason) = self.source_belongs(&src, ingress) {
-            return self.drop(reason);
-        }
+        self.source_belongs(&src, ingress)?;
         if src == dst {
-            return self.drop(DropReason::Martian);
+            return Err(DropReason::Martian);
         }
         let is_tunnel = packet.tuple.protocol == super::world::UDP
             && packet.tuple.dst_port == self.world.overlay.udp_port
             && self.is_node(&dst);
-        if is_tunnel && !self.is_node(&src) {
-            return self.drop(DropReason::ForeignTunnel);
+        match is_tunnel && !self.is_node(&src) {
+            true => Err(DropReason::ForeignTunnel),
+            false => Ok(()),
         }
-        if packet.part != Part::Whole {
-            // Only first parts have ports to tell a Service's reply by.
-            let may_be_reply = self.world.pools[family(&dst)].preserve
-                && matches!(ingress, Ingress::Node(_))
-                && self.world.pod_node(&dst).is_none();
-            if may_be_reply
-                || self.world.vips.contains_key(&dst)
-                || self.world.own.contains_key(&dst)
-            {
-                return self.drop(DropReason::FragmentNotSupported);
-            }
+    }
+
+    /// A packet without a flow.
+    fn begin(&mut self, data: Vec<u8>, packet: &Packet, ingress: Ingress, choices: &dyn Choices) {
+        if let Err(reason) = self.sane(packet, ingress) {
+            return self.drop(reason);
+        }
+        if packet.part != Part::Whole && !packet.told {
             return self.pass(data, packet, ingress);
+        }
+        let is_echo_here = packet.kind == Kind::EchoRequest && self.belongs_here(&packet.tuple.dst);
+        if packet.part == Part::Later && !is_echo_here {
+            return self.drop(DropReason::FragmentNoFlow);
         }
         if self.translate_error(&data, packet, ingress, choices) {
             return;
@@ -555,8 +582,10 @@ fn translate(data: &mut [u8], packet: &Packet, to: &Translation) -> bool {
         let at = if tuple.src.is_ipv4() { 12 } else { 8 };
         data[at..at + addresses.len()].copy_from_slice(&addresses);
         let segment = &mut data[packet.l4..];
-        segment[..2].copy_from_slice(&to.src_port.to_be_bytes());
-        segment[2..4].copy_from_slice(&to.dst_port.to_be_bytes());
+        if has_transport {
+            segment[..2].copy_from_slice(&to.src_port.to_be_bytes());
+            segment[2..4].copy_from_slice(&to.dst_port.to_be_bytes());
+        }
         if let Some(before) = before {
             wire::set_checksum(&to.src, &to.dst, tuple.protocol, segment, before);
         }

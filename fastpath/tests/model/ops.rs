@@ -25,6 +25,9 @@ pub enum Op {
     Again { queue: u8, flow: u16, frontend: u8 },
     /// An ICMP error about a flow, on the way of one of its sides.
     Error { queue: u8, flow: u16, side: u8, form: u8, shape: Shape },
+    /// A packet of a flow in fragments, each by another queue: `form` says in which
+    /// order, whether some are missing, come twice or overlap.
+    Datagram { queue: u8, flow: u16, side: u8, id: u8, form: u16 },
     /// Several packets of a flow at once.
     Burst { queue: u8, flow: u16, side: u8, count: u8 },
     /// ARP or ND.
@@ -343,7 +346,14 @@ pub fn draw(random: &mut Random) -> Op {
             form: random.next() as u8,
             shape: shape(random),
         },
-        62..76 => anything(random, queue, v6),
+        62..65 => Op::Datagram {
+            queue,
+            flow: random.next() as u16,
+            side: random.below(2) as u8,
+            id: random.below(6) as u8,
+            form: random.next() as u16,
+        },
+        65..76 => anything(random, queue, v6),
         76..79 => Op::Burst {
             queue,
             flow: random.next() as u16,

@@ -3,6 +3,7 @@
 //! it is now.
 
 use super::flows::{Flow, Flows, ServiceCount, Translation};
+use super::fragments::Datagrams;
 use super::parse::{self, Packet, Part, Tuple};
 use super::wire::{self, Tunnel};
 use super::world::{Mac, Target, UDP, World, family};
@@ -48,6 +49,8 @@ pub enum Content {
         tunnel: Option<Tunnel>,
         /// The transport checksum was right when the packet came.
         is_sound: bool,
+        /// Its identification is the subject's choice.
+        renumbered: bool,
     },
 }
 
@@ -125,6 +128,8 @@ pub struct Oracle {
     pub out: Outcome,
     /// Flows that ended because the world changed.
     pub ended: Ended,
+    /// Fragments that wait, and what is known of their datagrams.
+    pub datagrams: Datagrams,
     /// Something that no oracle expects of the subject's choices.
     pub complaint: Option<String>,
 }
@@ -138,6 +143,7 @@ impl Oracle {
             services: BTreeMap::new(),
             out: Outcome::default(),
             ended: Ended::new(),
+            datagrams: Datagrams::default(),
             complaint: None,
         }
     }
@@ -327,7 +333,7 @@ impl Oracle {
                 fragment: None,
             })
         });
-        let content = Content::Ip { packet, tunnel, is_sound };
+        let content = Content::Ip { packet, tunnel, is_sound, renumbered: false };
         Emit { port: way.port, next_hop: way.next_hop, content, flow }
     }
 

@@ -1,6 +1,7 @@
 //! A second, naive reading of the headers: what a packet is, or why it is
 //! none.
 
+use super::fragments::Piece;
 use super::wire::{be16, sum};
 use super::world::{Mac, SCTP, TCP, UDP};
 use sluice_fastpath::DropReason;
@@ -55,6 +56,10 @@ pub struct Packet {
     /// Of a TCP segment: sequence and acknowledgment number, window scale.
     pub numbers: (u32, u32),
     pub scale: Option<u8>,
+    /// Its place in its datagram, if it is a fragment.
+    pub piece: Option<Piece>,
+    /// It is a fragment whose first one has told its ports.
+    pub told: bool,
     /// Of an ICMP error: the tuple of the packet that it quotes, seen from that
     /// packet's other end.
     pub about: Option<Tuple>,
@@ -131,6 +136,18 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         chunk: 0,
         numbers: (0, 0),
         scale: None,
+        piece: (part != Part::Whole).then(|| {
+            let start = usize::from(flags & 0x1fff) * 8;
+            Piece {
+                id: be16(data, 4).into(),
+                start,
+                end: start + len - header_len,
+                more: flags & 0x2000 != 0,
+                header_len,
+                protocol: data[9],
+            }
+        }),
+        told: false,
         about: None,
     };
     transport(&mut packet, &data[header_len..len], (flags & 0x1fff) * 8)?;
@@ -173,6 +190,7 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
     let (mut protocol, mut l4, mut part) = (data[6], 40, Part::Whole);
     let mut walked = 0;
     let (mut fragmented, mut offset) = (false, 0);
+    let mut piece = None;
     while part != Part::Later && [0, 43, 44, 60].contains(&protocol) {
         if walked == 8 {
             return Err(DropReason::TooManyExtensions);
@@ -191,11 +209,23 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
             header_len = 8;
             let word = be16(data, l4 + 2);
             // At most one (RFC 8200 section 4.1), and nothing beyond 64 KiB.
-            if fragmented || usize::from(word & 0xfff8) + len > 65_535 {
+            if fragmented || usize::from(word & 0xfff8) + len > 65_535 + 48 {
                 return Err(DropReason::BadIpHeader);
             }
             fragmented = true;
             offset = word & 0xfff8;
+            if l4 + 8 <= len {
+                let id = u32::from(be16(data, l4 + 4)) << 16 | u32::from(be16(data, l4 + 6));
+                let start = usize::from(offset);
+                piece = Some(Piece {
+                    id,
+                    start,
+                    end: start + len - (l4 + 8),
+                    more: word & 1 == 1,
+                    header_len: l4 + 8,
+                    protocol: data[l4],
+                });
+            }
             part = match (word >> 3, word & 1) {
                 (0, 0) => Part::Whole,
                 (0, _) => Part::First,
@@ -222,6 +252,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         chunk: 0,
         numbers: (0, 0),
         scale: None,
+        piece: piece.filter(|_| part != Part::Whole),
+        told: false,
         about: None,
     };
     transport(&mut packet, &data[l4..len], offset)?;

@@ -135,6 +135,16 @@ impl Run {
                 }
                 None => Ok(()),
             },
+            Op::Datagram { queue, flow, side, id, form } => {
+                let Some((tuple, l4)) = self.pick(*flow, *side, ACK) else { return Ok(()) };
+                let frames =
+                    frames::fragments(&self.oracle.world, &tuple, &l4, (*id).into(), *form);
+                // One after the other: workers take turns within a step.
+                frames.into_iter().zip(*queue..).try_for_each(|((port, frame), queue)| {
+                    let worker = usize::from(queue) % self.subject.workers();
+                    self.step(&[(worker, port, frame)])
+                })
+            }
             Op::Link { queue, port, v6, kind, sender, target } => {
                 self.link(*queue, *port, *v6, *kind, *sender, *target)
             }
@@ -436,6 +446,8 @@ impl Run {
         self.oracle.now_ms = self.subject.now.0 / 1_000_000;
         let sent = self.settle(0)?;
         self.expire()?;
+        self.oracle.give_up_datagrams();
+        self.ledger.expect(std::mem::take(&mut self.oracle.out));
         self.compare(&sent)
     }
 

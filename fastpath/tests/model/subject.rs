@@ -6,7 +6,8 @@ use sluice_fastpath::flow::table::NO_ENTRY;
 use sluice_fastpath::flow::{Direction, FlowLimits, FlowTable, Key, Timeouts};
 use sluice_fastpath::wire::ip::Ip;
 use sluice_fastpath::{
-    DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+    DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
+    mesh,
 };
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, Umem};
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
@@ -75,6 +76,7 @@ impl Subject {
                     per_service: limits.service[0] as u32,
                     per_service_half_open: limits.service[1] as u32,
                 }),
+                fragments: FragmentOptions::default(),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
                 affinities_max: 1_024,
                 errors_per_second: 1_000_000,

@@ -174,6 +174,29 @@ fn v4_packet(header: &Header, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Where a packet's identification is: 2 bytes over IPv4, 4 in IPv6's fragment
+/// header, if there is one.
+pub fn id_place(packet: &[u8]) -> Option<std::ops::Range<usize>> {
+    if packet[0] >> 4 == 4 {
+        return Some(4..6);
+    }
+    let (mut next, mut at) = (packet[6], 40);
+    while [0, 43, 60].contains(&next) {
+        (next, at) = (packet[at], at + (usize::from(packet[at + 1]) + 1) * 8);
+    }
+    (next == 44).then_some(at + 4..at + 8)
+}
+
+/// Sets a fragment's identification.
+pub fn set_id(packet: &mut [u8], id: u32) {
+    let Some(place) = id_place(packet) else { return };
+    let bytes = id.to_be_bytes();
+    packet[place.clone()].copy_from_slice(&bytes[4 - place.len()..]);
+    if packet[0] >> 4 == 4 {
+        fix_v4_header(packet);
+    }
+}
+
 /// Computes an IPv4 header's checksum anew.
 pub fn fix_v4_header(packet: &mut [u8]) {
     let len = usize::from(packet[0] & 0x0f) * 4;

@@ -2,7 +2,8 @@ use super::check;
 use super::cluster::{Cluster, PORTS};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{
-    DropReason, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+    DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
+    mesh,
 };
 use sluice_io::{CHUNK_LEN, FrameCache, HEADROOM, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
@@ -95,6 +96,11 @@ impl Gateway {
                 limits: FlowLimits::default(),
                 neighbors,
                 affinities_max: 64,
+                fragments: FragmentOptions {
+                    datagrams_max: sizes.neighbors,
+                    held_max: sizes.waiting,
+                    ..FragmentOptions::default()
+                },
                 errors_per_second: sizes.errors,
                 seed: 42,
             };

@@ -118,6 +118,10 @@ impl Script {
         let Some((port, mut packet)) = self.last.clone() else { return };
         let v4 = packet[0] >> 4 == 4;
         let (at, len, header) = if v4 { (12, 4, 20) } else { (8, 16, 40) };
+        if flags & Step::REFUSES != 0 {
+            packet = packet::error_about(&packet, flags);
+            return self.send_back(queue, port, &packet);
+        }
         let addresses = packet[at..at + 2 * len].to_vec();
         packet[at..at + len].copy_from_slice(&addresses[len..]);
         packet[at + len..at + 2 * len].copy_from_slice(&addresses[..len]);
@@ -138,10 +142,15 @@ impl Script {
             _ => {}
         }
         packet::mend(&mut packet);
-        // From the tunnel it went into, if it did.
+        self.send_back(queue, port, &packet);
+    }
+
+    /// Sends a packet from where the last one went: the tunnel that it went into,
+    /// if it did.
+    fn send_back(&mut self, queue: u8, port: u8, packet: &[u8]) {
         match port.checked_sub(16) {
-            Some(node) => self.send_inner(queue, node, 0, &packet),
-            None => self.send(queue, port, &packet::frame(port, &packet)),
+            Some(node) => self.send_inner(queue, node, 0, packet),
+            None => self.send(queue, port, &packet::frame(port, packet)),
         }
     }
 

@@ -113,6 +113,54 @@ fn ip(src: IpAddr, dst: IpAddr, ttl: u8) -> PacketBuilderStep<etherparse::IpHead
     PacketBuilder::ipv6(octets(src), octets(dst), ttl)
 }
 
+/// An ICMP error about a packet, from its receiver.
+pub fn error_about(packet: &[u8], kind: u8) -> Vec<u8> {
+    let octets = |at: usize| <[u8; 16]>::try_from(&packet[at..at + 16]).unwrap_or_default();
+    let quote = &packet[..packet.len().min(500)];
+    let mut out = Vec::new();
+    let written = if packet[0] >> 4 == 4 {
+        let address = |at: usize| [packet[at], packet[at + 1], packet[at + 2], packet[at + 3]];
+        let kind = [3, 11, 12, 5][usize::from(kind & 3)];
+        let error = ip(address(16).into(), address(12).into(), 64).icmpv4_raw(kind, 4, [0; 4]);
+        error.write(&mut out, quote)
+    } else {
+        let error = ip(octets(24).into(), octets(8).into(), 64);
+        error.icmpv6_raw(1 + (kind & 3), 0, [0; 4]).write(&mut out, quote)
+    };
+    match written {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A packet in fragments whose payloads have at most `most` bytes.
+pub fn fragments(packet: &[u8], most: usize) -> Vec<Vec<u8>> {
+    let v4 = packet[0] >> 4 == 4;
+    let (header, payload) = packet.split_at(if v4 { 20 } else { 40 });
+    let parts = payload.chunks(most).enumerate();
+    let fragments = parts.map(|(i, part)| {
+        let (at, more) = (i * most, (i + 1) * most < payload.len());
+        let mut out = header.to_vec();
+        if v4 {
+            out[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            let word = u16::from(more) << 13 | (at / 8) as u16;
+            out[6..8].copy_from_slice(&word.to_be_bytes());
+        } else {
+            out[4..6].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+            out[6] = 44;
+            out.extend([header[6], 0]);
+            out.extend((at as u16 | u16::from(more)).to_be_bytes());
+            out.extend([0, 0, 0, 9]);
+        }
+        out.extend_from_slice(part);
+        if v4 {
+            mend(&mut out);
+        }
+        out
+    });
+    fragments.collect()
+}
+
 /// A frame for a port of the gateway around an IP packet.
 pub fn frame(port: u8, packet: &[u8]) -> Vec<u8> {
     let mut out = [port_mac(port), [2, 9, 9, 9, 9, port]].concat();

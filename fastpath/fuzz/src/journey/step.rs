@@ -60,7 +60,8 @@ pub enum Step {
     Answer {
         /// The queue.
         queue: u8,
-        /// TCP flags, or a chunk type of SCTP.
+        /// TCP flags, or a chunk type of SCTP; or, with [`Step::REFUSES`], the
+        /// type of an ICMP error about it.
         flags: u8,
     },
     /// Time passes.
@@ -81,6 +82,9 @@ pub enum Step {
 }
 
 impl Step {
+    /// The flag of an answer that refuses.
+    pub const REFUSES: u8 = 0x80;
+
     /// The next step of a script.
     pub fn decode(input: &mut Input<'_>) -> Step {
         let tag = input.byte();

@@ -58,6 +58,11 @@ pub(super) fn option(words: &[&str], options: &mut Options) -> Result<bool, Stri
             };
             *limit = count(n)? as u32;
         }
+        ["fragments", "max", n] => gateway.fragments.datagrams_max = count(n)?,
+        ["fragments", "held", n] => gateway.fragments.held_max = count(n)?,
+        ["fragments", "timeout", time] => {
+            gateway.fragments.timeout_ns = duration(time)?.as_nanos() as u64;
+        }
         ["timeout", name, time] => {
             let state = STATES.iter().find(|state| state.label() == *name);
             let labels: Vec<&str> = STATES.iter().map(|state| state.label()).collect();

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
-use sluice_fastpath::{Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh};
+use sluice_fastpath::{
+    FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
+};
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
@@ -50,6 +52,8 @@ pub struct GatewayOptions {
     pub neighbors: NeighborOptions,
     /// Clients remembered by a worker, for session affinity.
     pub affinities_max: usize,
+    /// How much is done for fragments.
+    pub fragments: FragmentOptions,
     /// ICMP errors and resets per second and worker.
     pub errors_per_second: u32,
     /// Choices that are random follow from it.
@@ -73,6 +77,7 @@ impl Default for GatewayOptions {
             limits: FlowLimits::default(),
             neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
             affinities_max: 1_024,
+            fragments: FragmentOptions::default(),
             errors_per_second: 1_000,
             seed: 1,
             frames: 2_048,
@@ -144,6 +149,7 @@ impl Gateway {
                 limits: options.limits,
                 neighbors: options.neighbors.clone(),
                 affinities_max: options.affinities_max,
+                fragments: options.fragments.clone(),
                 errors_per_second: options.errors_per_second,
                 seed: options.seed,
             };
