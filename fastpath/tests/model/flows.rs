@@ -317,7 +317,8 @@ pub struct Flow {
 impl Flow {
     /// The flow is no longer half open, if that is so.
     pub fn settle(&mut self) {
-        let opens = matches!(self.track.label(), "syn_sent" | "syn_recv");
+        let opening = ["syn_sent", "syn_recv", "sctp_init", "sctp_cookie"];
+        let opens = opening.contains(&self.track.label());
         self.half_open &= !self.answered || opens;
     }
 
