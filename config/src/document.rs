@@ -14,6 +14,7 @@ use crate::ports::{PORTS_MAX, PortIndex, RawPort};
 use crate::read::{Field, Fields, Located, Reader, Reported, Spot, list, text};
 use crate::routes::{ROUTES_MAX, RawRoute};
 use crate::schema::{Default, Key, Section};
+use crate::services::RawServices;
 use crate::snat::RawSnat;
 use crate::source::Source;
 use crate::workers::Workers;
@@ -55,6 +56,7 @@ pub(crate) static SECTION: Section = Section {
             meaning: "source address translation",
         },
         section("cluster", "the cluster's address ranges"),
+        section("services", "what of Services is a matter of the gateway"),
         Key {
             name: "source",
             kind: "section",
@@ -82,6 +84,7 @@ pub(crate) struct Raw {
     pub overlay: Option<(RawVxlan, Result<PortIndex, Reported>)>,
     pub snat: RawSnat,
     pub cluster: RawCluster,
+    pub services: Result<RawServices, Reported>,
     pub metrics: Result<RawMetrics, Reported>,
 }
 
@@ -107,6 +110,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let routes = values(routes.ok().flatten());
     let snat = RawSnat::read(reader, &root);
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
+    let services = RawServices::read(reader, &root);
     let source = Source::read(reader, &root);
     let flows = Flows::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -116,7 +120,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let logging = Logging::read(reader, &root);
     let drain = Drain::read(reader, &root);
 
-    let raw = Raw { ports, overlay, snat, cluster, metrics };
+    let raw = Raw { ports, overlay, snat, cluster, services, metrics };
     check::check(reader, &raw);
     crate::routes::check_unique(reader, &routes);
     let routes: Result<Vec<_>, Reported> = routes
@@ -126,7 +130,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         .into_iter()
         .collect();
 
-    let Raw { ports, overlay, snat, cluster, metrics } = raw;
+    let Raw { ports, overlay, snat, cluster, services, metrics } = raw;
     let overlay = match overlay {
         Some((vxlan, port)) => Some(vxlan.build(port?)?),
         None => None,
@@ -145,6 +149,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         routes: routes?,
         snat: snat.build()?,
         cluster: cluster.build(),
+        services: services?.build(),
         source: source?,
         flows: flows?,
         neighbors: neighbors?,
