@@ -8,7 +8,7 @@ mod status;
 
 pub use flows::{FlowQuery, FlowView, FlowsView};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
-pub use services::{BackendView, ServicePortView, ServiceView, VipView};
+pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
 
 pub(crate) use flows::flow_view;
@@ -27,6 +27,7 @@ fn protocol_text(protocol: u8) -> String {
         6 => "TCP".to_owned(),
         17 => "UDP".to_owned(),
         58 => "ICMPv6".to_owned(),
+        132 => "SCTP".to_owned(),
         other => other.to_string(),
     }
 }

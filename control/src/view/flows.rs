@@ -33,7 +33,7 @@ pub struct FlowsView {
 pub struct FlowView {
     /// The worker that owns it.
     pub worker: usize,
-    /// `TCP`, `UDP`, `ICMP`, `ICMPv6`, or a number.
+    /// `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, or a number.
     pub protocol: String,
     /// Who began it, with port (ICMP: identifier).
     pub client: String,
