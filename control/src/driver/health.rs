@@ -38,6 +38,11 @@ impl HealthChecks {
         self.with(|shared| shared.refusals = refusals);
     }
 
+    /// Why ports cannot be served.
+    pub fn refused(&self) -> BTreeMap<u16, String> {
+        self.with(|shared| shared.refusals.clone())
+    }
+
     /// Why ports cannot be served, at the Services that have them.
     pub(super) fn refusals(&self, cluster: &Cluster) -> Vec<Diagnostic> {
         self.with(|shared| {

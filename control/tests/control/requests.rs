@@ -41,6 +41,27 @@ fn every_request_is_answered() {
 }
 
 #[test]
+fn a_health_check_port_that_cannot_be_had_is_told_at_its_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/external-local.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait_live();
+    let said = |harness: &Harness| {
+        let said = harness.diagnostics().into_iter().map(|diagnostic| diagnostic.to_string());
+        said.filter(|line| line.contains("is not answered")).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&harness), [""; 0]);
+    let why = |port| (port, "somebody has it".to_owned());
+    harness.health.refuse([why(31_000), why(31_999)].into());
+    let expected = "a.yaml:11:24: warning: Service default/web: spec.healthCheckNodePort: is not \
+                    answered: somebody has it\n    expected a TCP port that is free in the kernel";
+    assert_eq!(said(&harness), [expected], "nobody asks for the other");
+    harness.health.refuse([].into());
+    assert_eq!(said(&harness), [""; 0]);
+}
+
+#[test]
 fn flows_behind_a_large_table_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/slices.yaml");
