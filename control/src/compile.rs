@@ -79,6 +79,9 @@ pub struct Compiler {
     taken: Taken,
     /// The addresses of Services in the tables, in order.
     vips: BTreeSet<IpAddr>,
+    /// Addresses that Services have lost and that are VIPs still, and the groups
+    /// of those Services: at most all groups for each address.
+    former: BTreeMap<IpAddr, BTreeSet<usize>>,
     /// Addresses of Services for whose sake nodes or pods lack something, and
     /// the Services that were said to have them.
     blocked_by: BTreeMap<IpAddr, Name>,
@@ -128,6 +131,7 @@ impl Compiler {
             strays: Strays::default(),
             taken: Taken::default(),
             vips: BTreeSet::new(),
+            former: BTreeMap::new(),
             blocked_by: BTreeMap::new(),
             blocked_by_pods: BTreeSet::new(),
             blocked: BTreeSet::new(),

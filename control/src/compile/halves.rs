@@ -102,6 +102,8 @@ pub(super) struct Change<'a> {
     pub(super) backend_ids: &'a mut Ids<BackendKey>,
     pub(super) next: &'a mut Tables,
     pub(super) epochs: &'a mut Epochs,
+    /// Addresses that the port has lost.
+    pub(super) lost: &'a mut Vec<IpAddr>,
     pub(super) at: Moment,
 }
 
@@ -137,6 +139,7 @@ impl Change<'_> {
                 frontends.remove(&key(*at));
             }
             self.epochs.service(service);
+            self.lost.push(F::to_ip(at.0));
         }
         for (at, kind) in &fronts {
             let rules = half.rules.of(*kind);

@@ -223,7 +223,9 @@ impl Compiler {
                 epochs.changed();
             }
         }
+        let mut former = Vec::new();
         programmed.ports.retain(|key, port| {
+            let mut lost = Vec::new();
             let mut change = Change {
                 protocol: key.1,
                 asked,
@@ -231,11 +233,13 @@ impl Compiler {
                 backend_ids: &mut self.backend_ids,
                 next: &mut *next,
                 epochs: &mut *epochs,
+                lost: &mut lost,
                 at,
             };
             let wanted = wanted.remove(key);
             change.half::<V4>(port, wanted.as_ref());
             change.half::<V6>(port, wanted.as_ref());
+            former.extend(lost.into_iter().map(|addr| (addr, port.id)));
             if wanted.is_none() {
                 self.service_ids.free(port.id.0, at);
                 self.renamed.push(port.id);
@@ -243,6 +247,9 @@ impl Compiler {
             }
             wanted.is_some()
         });
+        for (addr, service) in former {
+            self.note_former(addr, service);
+        }
         (programmed.claimed, programmed.targets) = (claimed, targets);
         if !(programmed.ports.is_empty() && programmed.claimed.is_empty()) {
             self.services.insert(name.clone(), programmed);

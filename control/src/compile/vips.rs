@@ -136,6 +136,14 @@ pub(super) fn of_port(
 }
 
 impl Compiler {
+    /// Notes that a Service has lost an address, which may be another's by now:
+    /// its connections go on, and depend on what becomes of the address.
+    pub(super) fn note_former(&mut self, addr: IpAddr, service: ServiceId) {
+        if self.vips.contains(&addr) {
+            self.former.entry(addr).or_default().insert(Tables::service_group(service));
+        }
+    }
+
     /// Sets what the tables say of an address.
     pub(super) fn put_vip(
         &mut self,
@@ -151,6 +159,12 @@ impl Compiler {
             self.vips.insert(addr);
         } else {
             self.vips.remove(&addr);
+        }
+        if vip.is_none() {
+            // Whoever has a connection to it of then must look again, too.
+            for group in self.former.remove(&addr).unwrap_or_default() {
+                epochs.group(group);
+            }
         }
         if let Some(addr) = V4::from_ip(addr) {
             put_in(&mut next.v4.vips, addr, vip, epochs);

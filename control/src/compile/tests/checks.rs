@@ -84,9 +84,30 @@ fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeS
     }
 }
 
+/// Groups of Services that have lost an address that is a VIP still.
+pub(super) type Former = BTreeMap<IpAddr, BTreeSet<usize>>;
+
 /// What must have changed between two versions, and whether it has.
-pub(super) fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_reset: bool) {
+pub(super) fn check_epochs(
+    compiler: &Compiler,
+    old: &Tables,
+    new: &Tables,
+    former: &mut Former,
+    is_reset: bool,
+) {
     let mut groups = BTreeSet::new();
+    keep_former::<V4>(old, new, former);
+    keep_former::<V6>(old, new, former);
+    former.retain(|addr, lost| {
+        let is_vip = match addr {
+            IpAddr::V4(addr) => new.v4.vips.get(&addr.octets()).is_some(),
+            IpAddr::V6(addr) => new.v6.vips.get(&addr.octets()).is_some(),
+        };
+        if !is_vip {
+            groups.append(lost);
+        }
+        is_vip
+    });
     groups.extend(tightened::<V4>(old, new));
     groups.extend(tightened::<V6>(old, new));
     groups.extend(removed::<V4>(old, new));
@@ -149,6 +170,17 @@ fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
 fn has_moved_node<F: Family>(old: &Tables, new: &Tables) -> bool {
     let now = &F::of(new).nodes_by_addr;
     F::of(old).nodes_by_addr.iter().any(|(addr, id)| now.get(addr) != Some(id))
+}
+
+/// Keeps who has lost which address.
+fn keep_former<F: Family>(old: &Tables, new: &Tables, former: &mut Former) {
+    for (key, frontend) in F::of(old).frontends.iter() {
+        let now = F::of(new).frontends.get(key);
+        if now.is_none_or(|now| now.service != frontend.service) {
+            let group = Tables::service_group(frontend.service);
+            former.entry(F::to_ip(key.addr)).or_default().insert(group);
+        }
+    }
 }
 
 /// Groups of Services that have lost a frontend.

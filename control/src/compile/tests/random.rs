@@ -3,7 +3,8 @@
 //! something keeps it.
 
 use super::checks::{
-    Held, check_addresses, check_epochs, check_names, from_nothing, is_without_conflict, say,
+    Former, Held, check_addresses, check_epochs, check_names, from_nothing, is_without_conflict,
+    say,
 };
 use super::world::{World, config, facts};
 use super::*;
@@ -312,6 +313,7 @@ proptest! {
         let mut world = World::default();
         let mut last = world.compile().expect("the static part");
         let names = ServiceNames::default();
+        let mut former = Former::default();
         for ops in &batches {
             let held = Held::of(&world);
             ops.iter().for_each(|op| apply(&mut world, op));
@@ -329,7 +331,7 @@ proptest! {
                 names.update(&world.compiler);
                 check_names(&world, &names);
                 let is_reset = ops.iter().any(|op| matches!(op, Op::Reset));
-                check_epochs(&world.compiler, &last, &next, is_reset);
+                check_epochs(&world.compiler, &last, &next, &mut former, is_reset);
                 last = next;
             }
         }

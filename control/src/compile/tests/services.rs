@@ -243,3 +243,27 @@ fn how_endpoints_are_chosen_is_an_annotation() {
         assert_eq!((v4, v6), (expected, expected), "{name}");
     }
 }
+
+#[test]
+fn who_had_an_address_looks_again_when_it_goes() {
+    let mut world = World::default();
+    for name in ["a", "b"] {
+        world.service(name, &["10.96.0.1".into()], &[80]);
+    }
+    let group = |tables: &Tables| {
+        Tables::service_group(tables.v4.frontends.get(&key([10, 96, 0, 1], 80)).unwrap().service)
+    };
+    let first = world.compile().unwrap();
+    let of_a = group(&first);
+    world.delete_service("a");
+    let second = world.compile().unwrap();
+    assert_ne!(group(&second), of_a, "it is b's");
+    assert_ne!(first.service_epochs[of_a], second.service_epochs[of_a]);
+    world.service("b", &["10.96.0.2".into()], &[80]);
+    let third = world.compile().unwrap();
+    assert!(third.v4.vips.get(&[10, 96, 0, 1]).is_none());
+    assert_ne!(second.service_epochs[of_a], third.service_epochs[of_a], "the address has gone");
+    world.service("b", &["10.96.0.3".into()], &[80]);
+    let fourth = world.compile().unwrap();
+    assert_eq!(third.service_epochs[of_a], fourth.service_epochs[of_a], "it was said once");
+}
