@@ -16,6 +16,8 @@ mod command_line;
 mod changes;
 /// The way out while traffic goes on.
 mod draining;
+/// Ports where somebody asks about a Service.
+mod health_checks;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.

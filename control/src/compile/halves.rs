@@ -4,13 +4,13 @@
 use super::BackendKey;
 use super::epochs::Epochs;
 use super::ids::{Ids, Moment};
-use super::rules::{self, Asked, Endpoints, Places, Rules};
+use super::rules::{self, Asked, Asking, Endpoints, Places, Rules};
 use super::services::{ProgrammedPort, Wanted};
 use crate::cluster::{AddressKind, Endpoint, EndpointState, Hints, Protocol};
 use sluice_tables::paged::Paged;
 use sluice_tables::{
     BackendId, BackendSet, BackendState, Family, Frontend, FrontendKey, FrontendRules, ServiceId,
-    SourceRanges, Tables, V4, V6,
+    Tables, V4, V6,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -65,9 +65,6 @@ pub trait Halves: Family {
     fn half(port: &ProgrammedPort) -> &Half<Self>;
     /// This family's half, to be changed.
     fn half_mut(port: &mut ProgrammedPort) -> &mut Half<Self>;
-    /// Who may connect.
-    #[doc(hidden)]
-    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<Self>>>;
 }
 
 impl Halves for V4 {
@@ -77,9 +74,6 @@ impl Halves for V4 {
     fn half_mut(port: &mut ProgrammedPort) -> &mut Half<V4> {
         &mut port.v4
     }
-    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<V4>>> {
-        asked.sources_v4()
-    }
 }
 
 impl Halves for V6 {
@@ -88,9 +82,6 @@ impl Halves for V6 {
     }
     fn half_mut(port: &mut ProgrammedPort) -> &mut Half<V6> {
         &mut port.v6
-    }
-    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<V6>>> {
-        asked.sources_v6()
     }
 }
 
@@ -109,7 +100,7 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// Changes one family's half of a port.
-    pub(super) fn half<F: Halves>(&mut self, port: &mut ProgrammedPort, wanted: Option<&Wanted>) {
+    pub(super) fn half<F: Asking>(&mut self, port: &mut ProgrammedPort, wanted: Option<&Wanted>) {
         let service = port.id;
         let half = F::half_mut(port);
         let fronts: BTreeMap<(F::Addr, u16), AddressKind> = wanted

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// What a Service asks for on all of its ports.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub(super) struct Asked {
     affinity_ms: Option<u32>,
     balance: Balance,
     is_internal_local: bool,
@@ -34,13 +34,23 @@ impl Asked {
             sources_v6: sources.map(|nets| Arc::new(ranges(nets))),
         }
     }
+}
 
-    pub(super) fn sources_v4(&self) -> Option<&Arc<SourceRanges<V4>>> {
-        self.sources_v4.as_ref()
+/// A family, seen from [`Asked`].
+pub(super) trait Asking: Halves {
+    /// Who may connect; `None`: everyone.
+    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<Self>>>;
+}
+
+impl Asking for V4 {
+    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<V4>>> {
+        asked.sources_v4.as_ref()
     }
+}
 
-    pub(super) fn sources_v6(&self) -> Option<&Arc<SourceRanges<V6>>> {
-        self.sources_v6.as_ref()
+impl Asking for V6 {
+    fn sources(asked: &Asked) -> Option<&Arc<SourceRanges<V6>>> {
+        asked.sources_v6.as_ref()
     }
 }
 
@@ -91,7 +101,7 @@ pub(super) struct Endpoints<'a, F: Family> {
 }
 
 /// The rules of one family of one port. What is as before is shared with `old`.
-pub(super) fn make<F: Halves>(
+pub(super) fn make<F: Asking>(
     asked: &Asked,
     endpoints: &Endpoints<'_, F>,
     places: &Places<'_>,

@@ -1,6 +1,6 @@
 //! What control answers.
 
-use crate::support::{Harness, config, facts};
+use crate::support::{Harness, config, config_with, facts};
 use sluice_control::view::FlowQuery;
 use sluice_control::{PortFacts, Request, SetupError};
 use sluice_tables::record::FlowRecord;
@@ -114,4 +114,24 @@ fn another_configuration_is_used_or_refused() {
     harness.wait("new tables", |h| h.versions().published == 2);
     let routes = harness.ask(|reply| Request::Routes { reply });
     assert!(routes.iter().all(|route| route.kind != "via"));
+}
+
+#[test]
+fn another_configuration_gives_and_takes_external_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/external-ips-off.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait_live();
+    let external = |harness: &Harness| {
+        let services = harness.services();
+        services[0].vips.iter().filter(|vip| vip.kind == "external").count()
+    };
+    assert_eq!((external(&harness), harness.diagnostics().len()), (2, 0));
+    let config = Box::new(config_with("services: {external_ips: [198.51.100.130]}"));
+    let reload = |reply| Request::Reload { config, facts: facts(), reply };
+    assert_eq!(harness.ask(reload), Ok(()));
+    harness.wait("one address less", |harness| external(harness) == 1);
+    let said: Vec<_> = harness.diagnostics().into_iter().map(|found| found.path).collect();
+    assert_eq!(said, ["spec.externalIPs[1]"]);
 }
