@@ -1,5 +1,5 @@
 use crossbeam_channel::{Sender, bounded};
-use sluice_control::{Control, Heartbeat, Request, ServiceNames};
+use sluice_control::{Control, HealthChecks, Heartbeat, Request, ServiceNames};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub struct ControlHandle {
     pub requests: Sender<Request>,
     /// The names of Services.
     pub names: ServiceNames,
+    /// What those are told who ask about Services.
+    pub health: HealthChecks,
     /// When it last turned its loop.
     pub heartbeat: Heartbeat,
     /// False once it has ended, for whatever reason.
@@ -45,6 +47,7 @@ impl ControlHandle {
         ControlHandle {
             requests,
             names: control.service_names(),
+            health: control.health_checks(),
             heartbeat: control.heartbeat(),
             is_up: Arc::new(AtomicBool::new(true)),
         }

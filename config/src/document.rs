@@ -15,6 +15,7 @@ use crate::ports::{PORTS_MAX, PortIndex, RawPort};
 use crate::read::{Field, Fields, Located, Reader, Reported, Spot, list, text};
 use crate::routes::{ROUTES_MAX, RawRoute};
 use crate::schema::{Default, Key, Section};
+use crate::services::RawServices;
 use crate::snat::RawSnat;
 use crate::source::Source;
 use crate::workers::Workers;
@@ -56,6 +57,7 @@ pub(crate) static SECTION: Section = Section {
             meaning: "source address translation",
         },
         section("cluster", "the cluster's address ranges"),
+        section("services", "what of Services is a matter of the gateway"),
         Key {
             name: "source",
             kind: "section",
@@ -84,6 +86,7 @@ pub(crate) struct Raw {
     pub overlay: Option<(RawVxlan, Result<PortIndex, Reported>)>,
     pub snat: RawSnat,
     pub cluster: RawCluster,
+    pub services: Result<RawServices, Reported>,
     pub metrics: Result<RawMetrics, Reported>,
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let routes = values(routes.ok().flatten());
     let snat = RawSnat::read(reader, &root);
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
+    let services = RawServices::read(reader, &root);
     let source = Source::read(reader, &root);
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
@@ -119,7 +123,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let logging = Logging::read(reader, &root);
     let drain = Drain::read(reader, &root);
 
-    let raw = Raw { ports, overlay, snat, cluster, metrics };
+    let raw = Raw { ports, overlay, snat, cluster, services, metrics };
     check::check(reader, &raw);
     crate::routes::check_unique(reader, &routes);
     let routes: Result<Vec<_>, Reported> = routes
@@ -129,7 +133,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         .into_iter()
         .collect();
 
-    let Raw { ports, overlay, snat, cluster, metrics } = raw;
+    let Raw { ports, overlay, snat, cluster, services, metrics } = raw;
     let overlay = match overlay {
         Some((vxlan, port)) => Some(vxlan.build(port?)?),
         None => None,
@@ -148,6 +152,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         routes: routes?,
         snat: snat.build()?,
         cluster: cluster.build(),
+        services: services?.build(),
         source: source?,
         flows: flows?,
         fragments: fragments?,

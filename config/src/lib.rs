@@ -33,6 +33,8 @@ mod snat;
 
 mod cluster;
 
+mod services;
+
 mod source;
 
 mod flows;
@@ -71,6 +73,7 @@ pub use crate::places::Places;
 pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
 pub use crate::read::closest;
 pub use crate::routes::Route;
+pub use crate::services::Services;
 pub use crate::snat::{L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode};
 pub use crate::source::{Manifests, Source};
 pub use crate::workers::{Idle, IdleMode, WORKERS_MAX, Workers};
@@ -97,6 +100,8 @@ pub struct Config {
     pub snat: Snat,
     /// The cluster's address ranges.
     pub cluster: Cluster,
+    /// How Services are served.
+    pub services: Services,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

@@ -65,6 +65,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::snat::SECTION,
     &crate::snat::PORTS,
     &crate::cluster::SECTION,
+    &crate::services::SECTION,
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
     &crate::flows::SECTION,

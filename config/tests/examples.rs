@@ -99,6 +99,12 @@ fn the_minimal_example_has_the_documented_defaults() {
     assert_eq!(config.admin.socket, Path::new("/run/sluice/sluice.sock"));
     assert_eq!((config.logging.format, config.logging.level), (LogFormat::Text, LogLevel::Info));
     assert!(!config.uses_ipv6());
+
+    let services = &config.services;
+    assert_eq!((&services.node_port_addresses, services.external_ips.len()), (&None, 0));
+    assert_eq!((&services.zone, &services.proxy_name), (&None, &None));
+    let everywhere: [IpAddr; 2] = ["0.0.0.0", "::"].map(|text| text.parse().expect("address"));
+    assert_eq!(services.health_check_addresses, everywhere);
 }
 
 #[test]
@@ -123,6 +129,12 @@ fn the_dual_stack_example_finds_its_ports() {
     assert!(config.routes.iter().all(|route| route.port == PortIndex(0) && route.via.is_some()));
     assert_eq!((config.snat.addresses_v4().count(), config.snat.addresses_v6().count()), (16, 16));
     assert!(config.uses_ipv6());
+
+    let services = &config.services;
+    assert_eq!(services.node_port_addresses.as_ref().map(Vec::len), Some(2));
+    assert_eq!(services.external_ips, ["198.51.100.128/25".parse().expect("prefix")]);
+    assert_eq!(services.zone.as_deref(), Some("zone-a"));
+    assert_eq!(services.health_check_addresses.len(), 2);
 }
 
 #[test]

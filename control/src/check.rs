@@ -1,5 +1,5 @@
 use crate::clock::SystemClock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::Event;
@@ -16,6 +16,7 @@ const MTU_DEFAULT: u16 = 1500;
 /// configuration, in order of file and place. Reads the folder once.
 pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     let mut cluster = Cluster::default();
+    cluster.set_policy(Policy::of(&config.services));
     let mut all = Vec::new();
     let mut source = Manifests::new(folder, Arc::new(SystemClock::default()));
     for event in source.scan() {

@@ -11,8 +11,12 @@ pub mod address;
 pub mod claims;
 /// Nodes.
 pub mod node;
+/// Who claims a port at the gateway's own addresses.
+pub mod node_ports;
 /// Pods.
 pub mod pod;
+/// What the configuration says about which Services are served.
+pub mod policy;
 /// Services.
 pub mod service;
 /// EndpointSlices.
@@ -21,14 +25,19 @@ pub mod slice;
 /// The endpoints of a Service, from its slices or its pods.
 pub mod endpoints;
 
+mod annotations;
 mod labels;
 
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use node::Node;
+pub use node_ports::{NodePort, NodePorts};
 pub use pod::Pod;
-pub use service::{Protocol, Service, ServiceAddress, ServicePort, TargetPort};
-pub use slice::Slice;
+pub use policy::Policy;
+pub use service::{
+    AddressKind, Distribution, Protocol, Service, ServiceAddress, ServicePort, TargetPort,
+};
+pub use slice::{Hints, Slice};
 
 use labels::LabelIndex;
 
@@ -60,13 +69,31 @@ pub struct Cluster {
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     namespaces: BTreeSet<Arc<str>>,
     labels: LabelIndex,
+    policy: Policy,
     claims: Claims,
+    node_ports: NodePorts,
     origins: BTreeMap<Key, Origin>,
     findings: Findings<Key>,
     changes: Changes,
 }
 
 impl Cluster {
+    /// Sets which Services are served, and by which addresses.
+    pub fn set_policy(&mut self, policy: Policy) {
+        if self.policy == policy {
+            return;
+        }
+        self.policy = policy;
+        let services: Vec<_> = self
+            .services
+            .iter()
+            .map(|(name, service)| (name.clone(), (**service).clone()))
+            .collect();
+        for (name, service) in services {
+            self.set_service(&name, Some(service));
+        }
+    }
+
     /// Takes a new or changed object.
     pub fn apply(&mut self, object: &Object, origin: Option<Origin>) {
         let key = object.key();
@@ -119,6 +146,7 @@ impl Cluster {
     /// which address is decided here.
     pub fn take_changes(&mut self) -> Changes {
         self.claims.settle();
+        self.node_ports.settle();
         std::mem::take(&mut self.changes)
     }
 
@@ -137,16 +165,21 @@ impl Cluster {
         }
     }
 
-    fn set_service(&mut self, name: &Name, service: Option<Service>) {
+    fn set_service(&mut self, name: &Name, mut service: Option<Service>) {
+        if let Some(service) = &mut service {
+            service.admit(&self.policy);
+        }
         let Some(change) = set(&mut self.services, name, service) else { return };
         self.changes.services.insert(name.clone());
         if let Some(old) = &change.old {
             self.labels.remove_selector(name, &old.selector);
             self.changes.services.extend(self.claims.remove(name, old));
+            self.changes.services.extend(self.node_ports.remove(name, old));
         }
         if let Some(new) = &change.new {
             self.labels.add_selector(name, &new.selector);
             self.changes.services.extend(self.claims.add(name, new));
+            self.changes.services.extend(self.node_ports.add(name, new));
         }
     }
 
@@ -171,6 +204,8 @@ impl Cluster {
     fn set_pod(&mut self, name: &Name, pod: Option<Pod>) {
         let Some(change) = set(&mut self.pods, name, pod) else { return };
         self.changes.pods.insert(name.clone());
+        // The weight of a pod counts for slices, too.
+        let is_weighted = change.old.iter().chain(&change.new).any(|pod| pod.weight.is_some());
         for (pod, is_new) in [(change.old, false), (change.new, true)] {
             let Some(pod) = pod else { continue };
             if is_new {
@@ -181,7 +216,7 @@ impl Cluster {
             for service in self.labels.services_of(&name.namespace, &pod.labels) {
                 let selects = |s: &Arc<Service>| labels::matches(&s.selector, &pod.labels);
                 if self.services.get(service).is_some_and(selects)
-                    && !self.slices_by_service.contains_key(service)
+                    && (is_weighted || !self.slices_by_service.contains_key(service))
                 {
                     self.changes.services.insert(service.clone());
                 }
@@ -228,6 +263,11 @@ impl Cluster {
     /// each, as of [`Cluster::take_changes`].
     pub fn claims_in(&self, net: &IpNet) -> impl Iterator<Item = (IpAddr, &Name)> {
         self.claims.in_range(net)
+    }
+
+    /// The Service that has a node port, as of [`Cluster::take_changes`].
+    pub fn node_port_holder(&self, port: NodePort) -> Option<&Name> {
+        self.node_ports.holder(port)
     }
 
     /// Addresses that Services claim, as of [`Cluster::take_changes`].

@@ -12,13 +12,18 @@ use std::time::Duration;
 pub mod ids;
 
 mod epochs;
+mod halves;
+mod health;
 mod local;
+mod node_ports;
 mod nodes;
+mod rules;
 mod services;
 mod settle;
 mod strays;
 mod taken;
 mod vips;
+mod zones;
 
 use epochs::Epochs;
 use ids::{Ids, Moment};
@@ -26,9 +31,13 @@ use local::Statics;
 use nodes::Nodes;
 use strays::Strays;
 use taken::Taken;
+use zones::Zones;
 
+pub use halves::{Half, Halves, Member};
+pub use health::HealthCheck;
 pub use local::{PortFacts, SetupError};
-pub use services::{Half, Halves, Member, Programmed, ProgrammedPort};
+pub use rules::Rules;
+pub use services::{Programmed, ProgrammedPort};
 
 /// Least time before a number means something else.
 pub const QUARANTINE_MIN: Duration = Duration::from_secs(300);
@@ -65,10 +74,14 @@ pub struct Compiler {
     is_reset: bool,
     services: BTreeMap<Name, Programmed>,
     nodes: Nodes,
+    zones: Zones,
     strays: Strays,
     taken: Taken,
     /// The addresses of Services in the tables, in order.
     vips: BTreeSet<IpAddr>,
+    /// Addresses that Services have lost and that are VIPs still, and the groups
+    /// of those Services: at most all groups for each address.
+    former: BTreeMap<IpAddr, BTreeSet<usize>>,
     /// Addresses of Services for whose sake nodes or pods lack something, and
     /// the Services that were said to have them.
     blocked_by: BTreeMap<IpAddr, Name>,
@@ -78,6 +91,10 @@ pub struct Compiler {
     blocked: BTreeSet<Name>,
     /// The addresses of endpoints, and the Services that have them.
     targets: BTreeSet<(IpAddr, Name)>,
+    /// Services that depend on where nodes are.
+    local: BTreeSet<Name>,
+    /// Answers about Services, by the name of each.
+    health: BTreeMap<Name, (u16, HealthCheck)>,
     service_ids: Ids<PortKey>,
     /// Numbers of Services that the last tables have given or freed.
     renamed: Vec<ServiceId>,
@@ -110,13 +127,17 @@ impl Compiler {
             is_reset: true,
             services: BTreeMap::new(),
             nodes: Nodes::default(),
+            zones: Zones::default(),
             strays: Strays::default(),
             taken: Taken::default(),
             vips: BTreeSet::new(),
+            former: BTreeMap::new(),
             blocked_by: BTreeMap::new(),
             blocked_by_pods: BTreeSet::new(),
             blocked: BTreeSet::new(),
             targets: BTreeSet::new(),
+            local: BTreeSet::new(),
+            health: BTreeMap::new(),
             service_ids: Ids::new(quarantine),
             renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),
@@ -174,7 +195,11 @@ impl Compiler {
         if self.compile_nodes(cluster, changes, &mut next, &mut epochs, at) {
             services.extend(self.blocked.iter().cloned());
         }
-        self.compile_services(cluster, &services, &mut next, &mut epochs, at);
+        if self.nodes.take_moved() {
+            services.extend(self.local.iter().cloned());
+        }
+        let services = self.compile_services(cluster, services, &mut next, &mut epochs, at);
+        self.compile_health(cluster, services, &next);
         if !epochs.is_changed() {
             return None;
         }

@@ -1,5 +1,5 @@
 use crate::clock::Clock;
-use crate::cluster::{Changes, Cluster};
+use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::object::Kind;
@@ -16,10 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod health;
 mod heartbeat;
 mod names;
 mod requests;
 
+pub use health::HealthChecks;
 pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
@@ -49,6 +51,7 @@ pub struct Control {
     event_at: Option<Duration>,
     published_unix_ms: Option<u64>,
     names: ServiceNames,
+    health: HealthChecks,
     heartbeat: Heartbeat,
     pending: Pending,
     /// The findings that have been logged, and their version.
@@ -93,12 +96,14 @@ impl Control {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let seed = RandomState::new().build_hasher().finish();
+        let mut cluster = Cluster::default();
+        cluster.set_policy(Policy::of(&config.services));
         Ok(Control {
             compiler: Compiler::new(&config, facts, seed)?,
             config,
             heartbeat: Heartbeat::new(clock.clone()),
             clock,
-            cluster: Cluster::default(),
+            cluster,
             publisher: Publisher::new(ends),
             source: SourceState {
                 description: source.describe(),
@@ -109,6 +114,7 @@ impl Control {
             event_at: None,
             published_unix_ms: None,
             names: ServiceNames::default(),
+            health: HealthChecks::default(),
             pending: Pending::default(),
             logged: Vec::new(),
             logged_version: 0,
@@ -118,6 +124,11 @@ impl Control {
     /// The names of Services by their numbers, kept up to date.
     pub fn service_names(&self) -> ServiceNames {
         self.names.clone()
+    }
+
+    /// What those are told who ask about Services, kept up to date.
+    pub fn health_checks(&self) -> HealthChecks {
+        self.health.clone()
     }
 
     /// When it last turned its loop, kept up to date.
@@ -260,6 +271,7 @@ impl Control {
         let live = self.publisher.live();
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
         self.log_findings();
+        self.health.update(self.compiler.health_checks());
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -289,6 +301,7 @@ impl Control {
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all = self.source.diagnostics.clone();
         all.extend(self.contextual());
+        all.extend(self.health.refusals(&self.cluster));
         all.sort_by(Diagnostic::order);
         all
     }

@@ -41,7 +41,7 @@ mod clock;
 
 pub use check::check;
 pub use clock::{Clock, SystemClock};
-pub use compile::{PortFacts, SetupError};
+pub use compile::{HealthCheck, PortFacts, SetupError};
 pub use diagnostic::{Diagnostic, Severity};
-pub use driver::{Control, Heartbeat, Request, ServiceLabel, ServiceNames};
+pub use driver::{Control, HealthChecks, Heartbeat, Request, ServiceLabel, ServiceNames};
 pub use source::Source;

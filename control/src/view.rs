@@ -8,7 +8,7 @@ mod status;
 
 pub use flows::{FlowQuery, FlowView, FlowsView};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
-pub use services::{BackendView, ServicePortView, ServiceView, VipView};
+pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
 
 pub(crate) use flows::flow_view;

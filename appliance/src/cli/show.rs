@@ -8,7 +8,7 @@ use crate::output;
 use anyhow::Context;
 use serde_json::Value;
 use sluice_control::view::{
-    BackendView, FlowsView, NeighborsView, RouteView, ServiceView, TunnelView,
+    BackendView, FlowsView, NeighborsView, PoliciesView, RouteView, ServiceView, TunnelView,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -91,35 +91,70 @@ fn table(what: &Show, answer: &Value) -> anyhow::Result<String> {
     })
 }
 
-/// One line a port, and one a Service that has none.
+/// One line a port, and one a Service that has none. Addresses for the outside
+/// are marked: `lb:` a load balancer's, `ext:` an external one, `node:` one of
+/// the gateway's own, for node ports.
 fn services(services: &[ServiceView]) -> String {
-    let mut table =
-        Table::new(&["SERVICE", "TYPE", "ADDRESSES", "PORT", ">READY", ">DRAINING", ">NOT READY"]);
+    let mut table = Table::new(&[
+        "SERVICE",
+        "TYPE",
+        "ADDRESSES",
+        "PORT",
+        ">READY",
+        ">DRAINING",
+        ">NOT READY",
+        "ASKS FOR",
+    ]);
     for service in services {
         let name = format!("{}/{}", service.namespace, service.name);
-        let addresses: Vec<&str> = service.vips.iter().map(|vip| vip.address.as_str()).collect();
-        let addresses = addresses.join(",");
+        let vips = service.vips.iter().map(|vip| match vip.kind.as_str() {
+            "balancer" => format!("lb:{}", vip.address),
+            "external" => format!("ext:{}", vip.address),
+            _ => vip.address.clone(),
+        });
+        let nodes = service.node_addresses.iter().map(|address| format!("node:{address}"));
+        let addresses = vips.chain(nodes).collect::<Vec<_>>().join(",");
+        let policies = policies(&service.policies);
         if service.ports.is_empty() {
-            table.row([&*name, &*service.kind, &*addresses, "", "", "", ""]);
+            table.row([&*name, &*service.kind, &*addresses, "", "", "", "", &*policies]);
         }
         for port in &service.ports {
+            let node_port = port.node_port.map_or_else(String::new, |port| format!(":{port}"));
             table.row([
                 name.clone(),
                 service.kind.clone(),
                 addresses.clone(),
-                format!("{}/{}", port.port, port.protocol),
+                format!("{}{node_port}/{}", port.port, port.protocol),
                 port.ready.to_string(),
                 port.draining.to_string(),
                 port.not_ready.to_string(),
+                policies.clone(),
             ]);
         }
     }
     table.render(0, "no Services")
 }
 
+/// What a Service asks for, in one cell.
+fn policies(view: &PoliciesView) -> String {
+    let some = |is: bool, word: &str| is.then(|| word.to_owned());
+    let words = [
+        view.proxy_name.as_ref().map(|name| format!("proxy={name}")),
+        view.affinity_s.map(|seconds| format!("affinity={seconds}s")),
+        some(view.balance != "consistent", &view.balance),
+        some(view.internal_local, "internal=Local"),
+        some(view.external_local, "external=Local"),
+        view.distribution.clone(),
+        view.source_ranges.as_ref().map(|ranges| format!("sources={}", ranges.join("+"))),
+        view.health_check_port.map(|port| format!("health={port}")),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(",")
+}
+
 fn backends(backends: &[BackendView]) -> String {
-    let mut table =
-        Table::new(&["SERVICE", "PORT", "ENDPOINT", "STATE", "ROTATION", "POD", "NODE"]);
+    let mut table = Table::new(&[
+        "SERVICE", "PORT", "ENDPOINT", "STATE", "ROTATION", ">WEIGHT", "POD", "NODE", "ZONE",
+    ]);
     for backend in backends {
         table.row([
             backend.service.clone(),
@@ -127,8 +162,10 @@ fn backends(backends: &[BackendView]) -> String {
             endpoint(&backend.address, backend.port),
             backend.state.clone(),
             if backend.in_rotation { "in" } else { "out" }.to_owned(),
+            backend.weight.to_string(),
             backend.pod.clone().unwrap_or_default(),
             backend.node.clone().unwrap_or_default(),
+            backend.zone.clone().unwrap_or_default(),
         ]);
     }
     table.render(0, "no endpoints")
@@ -313,7 +350,79 @@ fn drops(drops: &[DropView], all: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_control::view::NeighborView;
+    use sluice_control::view::{NeighborView, ServicePortView, VipView};
+
+    fn service() -> ServiceView {
+        let vip = |address: &str, kind: &str| VipView {
+            address: address.to_owned(),
+            kind: kind.to_owned(),
+            announced: kind != "cluster",
+        };
+        ServiceView {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            kind: "LoadBalancer".to_owned(),
+            vips: vec![
+                vip("10.96.0.1", "cluster"),
+                vip("198.51.100.1", "balancer"),
+                vip("2001:db8::5", "external"),
+            ],
+            node_addresses: vec!["192.0.2.1".to_owned()],
+            policies: PoliciesView {
+                proxy_name: None,
+                affinity_s: Some(60),
+                balance: "random-of-two".to_owned(),
+                internal_local: true,
+                external_local: false,
+                distribution: Some("PreferSameZone".to_owned()),
+                source_ranges: Some(vec!["10.0.0.0/8".to_owned(), "::/0".to_owned()]),
+                health_check_port: Some(31000),
+            },
+            ports: vec![ServicePortView {
+                id: 0,
+                name: String::new(),
+                port: 80,
+                node_port: Some(30080),
+                protocol: "SCTP".to_owned(),
+                ready: 1,
+                draining: 0,
+                not_ready: 2,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_service_shows_what_its_addresses_are_and_what_it_asks_for() {
+        let text = services(&[service()]);
+        let cells: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        let expected = [
+            "shop/web",
+            "LoadBalancer",
+            "10.96.0.1,lb:198.51.100.1,ext:2001:db8::5,node:192.0.2.1",
+            "80:30080/SCTP",
+            "1",
+            "0",
+            "2",
+            "affinity=60s,random-of-two,internal=Local,PreferSameZone,sources=10.0.0.0/8+::/0,\
+             health=31000",
+        ];
+        assert_eq!(cells, expected);
+        let plain = ServiceView {
+            ports: Vec::new(),
+            policies: PoliciesView {
+                affinity_s: None,
+                balance: "consistent".to_owned(),
+                internal_local: false,
+                distribution: None,
+                source_ranges: None,
+                health_check_port: None,
+                ..service().policies
+            },
+            ..service()
+        };
+        let text = services(&[plain]);
+        assert!(text.lines().nth(1).unwrap().ends_with(" -"), "nothing: {text}");
+    }
 
     #[test]
     fn drops_that_never_occurred_are_hidden() {

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Connections at once; more are closed.
-const CONNECTIONS_MAX: usize = 64;
+pub const CONNECTIONS_MAX: usize = 64;
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,29 +48,46 @@ pub fn bind(listen: SocketAddr) -> anyhow::Result<StdListener> {
 /// # Errors
 /// When the runtime cannot take the socket.
 pub async fn serve(listener: StdListener, gateway: Arc<Gateway>) -> std::io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let answer = move |method: Method, path: String| {
+        let gateway = Arc::clone(&gateway);
+        async move { respond(&method, &path, gateway).await }
+    };
+    accept(TcpListener::from_std(listener)?, connections, answer).await;
+    Ok(())
+}
+
+/// Answers the clients of one socket until it is dropped: method and path of a
+/// request go to `answer`. Clients beyond the limit that `connections` sets are
+/// hung up on, as are slow ones.
+pub async fn accept<A, F>(listener: TcpListener, connections: Arc<Semaphore>, answer: A)
+where
+    A: Fn(Method, String) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else { continue };
-        let gateway = Arc::clone(&gateway);
+        let answer = answer.clone();
         tokio::spawn(async move {
             let _permit = permit;
             // A client that fails, or takes too long, concerns nobody else.
-            let _ = timeout(CONNECTION_TIMEOUT, serve_connection(stream, gateway)).await;
+            let _ = timeout(CONNECTION_TIMEOUT, serve_connection(stream, answer)).await;
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, gateway: Arc<Gateway>) -> hyper::Result<()> {
+async fn serve_connection<A, F>(stream: TcpStream, answer: A) -> hyper::Result<()>
+where
+    A: Fn(Method, String) -> F,
+    F: Future<Output = Response<Full<Bytes>>>,
+{
     let service = service_fn(move |request: Request<Incoming>| {
-        let gateway = Arc::clone(&gateway);
-        async move {
-            Ok::<_, Infallible>(respond(request.method(), request.uri().path(), gateway).await)
-        }
+        let answer = answer(request.method().clone(), request.uri().path().to_owned());
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

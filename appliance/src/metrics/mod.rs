@@ -15,5 +15,7 @@ mod of_workers;
 pub mod baselines;
 /// Metrics by name, with their series.
 mod family;
+/// Answers about Services, for load balancers that ask.
+pub mod health_checks;
 /// The HTTP server.
 pub mod http;

@@ -160,7 +160,8 @@ impl Running {
         }));
         let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
         let control = control::start(control, taken, is_up, events)?;
-        let servers = Servers::start(listener, socket, Arc::clone(&gateway))?;
+        let health_checks = config.services.health_check_addresses.clone();
+        let servers = Servers::start(listener, socket, health_checks, Arc::clone(&gateway))?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = gateway.node,

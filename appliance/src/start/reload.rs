@@ -47,6 +47,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         let vxlan = config.overlay.as_ref().map(|overlay| &overlay.vxlan);
         vxlan.map(|vxlan| (vxlan.port, vxlan.addresses, vxlan.udp_port))
     };
+    let health_checks = |config: &Config| config.services.health_check_addresses.clone();
     let checks = [
         ("node_name", old.node_name == new.node_name),
         ("ports", old.ports == new.ports),
@@ -54,6 +55,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("io", old.io == new.io),
         // The XDP program knows these.
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
+        ("services.health_check_addresses", health_checks(old) == health_checks(new)),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
         ("fragments", old.fragments == new.fragments),
@@ -77,15 +79,20 @@ mod tests {
         let old = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
         let new = config(
             "overlay: {vxlan: {vni: 2, port: a, addresses: [192.0.2.1]}}
-routes: [{to: 0.0.0.0/0, via: 192.0.2.9}]",
+routes: [{to: 0.0.0.0/0, via: 192.0.2.9}]
+services: {external_ips: [198.51.100.0/24], zone: a, proxy_name: b, node_port_addresses: []}",
         );
         assert!(fixed_changes(&old, &new).is_empty());
     }
 
     #[test]
     fn what_needs_a_restart_is_named() {
-        let new = config("workers: {count: 2}\nio: {copy: copy}\nflows: {max: 2048}");
-        assert_eq!(fixed_changes(&config(""), &new), ["workers", "io", "flows"]);
+        let new = config(
+            "workers: {count: 2}\nio: {copy: copy}\nflows: {max: 2048}
+services: {health_check_addresses: []}",
+        );
+        let fixed = ["workers", "io", "services.health_check_addresses", "flows"];
+        assert_eq!(fixed_changes(&config(""), &new), fixed);
         let overlay = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
         assert_eq!(fixed_changes(&config(""), &overlay).len(), 1);
     }

@@ -1,8 +1,8 @@
 use crate::admin::server::{ANSWERS_MAX, Socket};
 use crate::gateway::Gateway;
-use crate::metrics::{http, of_services};
+use crate::metrics::{health_checks, http, of_services};
 use anyhow::Context;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long answers under way may take at the end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The thread that serves metrics and the admin socket.
+/// The thread that serves metrics, health checks and the admin socket.
 #[derive(Debug)]
 pub struct Servers {
     stop: oneshot::Sender<()>,
@@ -28,13 +28,15 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts it.
+    /// Starts it. `health_checks` are the addresses where it is asked about
+    /// Services.
     ///
     /// # Errors
     /// When the system has no thread or descriptor left.
     pub fn start(
         listener: TcpListener,
         socket: Socket,
+        health_checks: Vec<IpAddr>,
         gateway: Arc<Gateway>,
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread()
@@ -45,7 +47,7 @@ impl Servers {
             .context("cannot start the servers")?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("servers".to_owned()).spawn(move || {
-            runtime.block_on(serve(listener, socket, gateway, stopped));
+            runtime.block_on(serve(listener, socket, health_checks, gateway, stopped));
             runtime.shutdown_timeout(STOP_TIMEOUT);
         })?;
         Ok(Servers { stop, thread })
@@ -63,11 +65,13 @@ impl Servers {
 async fn serve(
     listener: TcpListener,
     mut socket: Socket,
+    health_checks: Vec<IpAddr>,
     gateway: Arc<Gateway>,
     stopped: oneshot::Receiver<()>,
 ) {
     let metrics = http::serve(listener, Arc::clone(&gateway));
     tokio::spawn(async move { report("metrics", metrics.await) });
+    tokio::spawn(health_checks::serve(health_checks, Arc::clone(&gateway)));
     let noticed = Arc::clone(&gateway);
     tokio::spawn(async move {
         loop {

@@ -67,7 +67,7 @@ fn world(ports: [Box<dyn Port>; 2]) -> World {
     let control = control::start(control, taken, is_up, sender.clone()).unwrap();
     let listener = metrics::http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let socket = Socket::bind(&folder.path().join("sock")).unwrap();
-    let servers = Servers::start(listener, socket, Arc::clone(&gateway)).unwrap();
+    let servers = Servers::start(listener, socket, Vec::new(), Arc::clone(&gateway)).unwrap();
     let ports = ports.into_iter().map(|port| vec![port]).collect();
     let workers = start_workers(&config, &gateway, ports, mailboxes, &sender).unwrap();
     let running = Running { config, gateway, workers, control, servers };

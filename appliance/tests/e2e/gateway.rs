@@ -51,10 +51,14 @@ impl<'a> Gateway<'a> {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Status (0: no answer) and body of a GET.
+    /// Status (0: no answer) and body of a GET of the metrics server.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let url = format!("{METRICS}{path}");
-        let curl = ["curl", "-s", "--max-time", "10", "-w", "\n%{http_code}", &url];
+        self.fetch(&format!("{METRICS}{path}"))
+    }
+
+    /// Status (0: no answer) and body of a GET from the gateway's namespace.
+    pub fn fetch(&self, url: &str) -> (u16, String) {
+        let curl = ["curl", "-g", "-s", "--max-time", "10", "-w", "\n%{http_code}", url];
         let output = self.lab.run("gw", &curl);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));

@@ -23,6 +23,8 @@ mod draining;
 mod errors;
 /// Fragments and ICMP errors, through kernels.
 mod fragments;
+/// Ports where somebody asks about a Service.
+mod health_checks;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Neighbors that Linux speaks for.

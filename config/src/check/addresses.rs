@@ -13,6 +13,8 @@ pub(crate) fn check(reader: &mut Reader<'_>, raw: &Raw) {
     check_kernel_addresses(reader, raw, &own);
     check_tunnel_endpoints(reader, raw);
     check_metrics(reader, raw, &own);
+    check_health_checks(reader, raw, &own);
+    warn_node_ports(reader, raw, &own);
 }
 
 /// Sluice's own addresses and where they stand.
@@ -116,7 +118,24 @@ fn check_tunnel_endpoints(reader: &mut Reader<'_>, raw: &Raw) {
 /// The metrics server has a kernel socket: frames to Sluice's addresses never reach it.
 fn check_metrics(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
     let Ok(metrics) = &raw.metrics else { return };
-    let listen = metrics.listen.value.ip();
+    check_kernel_socket(reader, raw, own, metrics.listen.value.ip(), &metrics.listen.spot);
+}
+
+/// So have health checks.
+fn check_health_checks(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
+    let Ok(services) = &raw.services else { return };
+    for address in services.health_check_addresses.iter().flatten() {
+        check_kernel_socket(reader, raw, own, address.value, &address.spot);
+    }
+}
+
+fn check_kernel_socket(
+    reader: &mut Reader<'_>,
+    raw: &Raw,
+    own: &Own<'_>,
+    listen: IpAddr,
+    spot: &Spot,
+) {
     let kernel = raw.ports.iter().flat_map(|port| &port.kernel_addresses);
     let shared = kernel.into_iter().any(|address| address.value == listen);
     let pool = raw.snat.addresses.iter().find(|net| net.value.contains(&listen));
@@ -125,6 +144,18 @@ fn check_metrics(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
         && !shared
     {
         let message = format!("{listen} is Sluice's own at {}", owner.refer());
-        reader.error(&metrics.listen.spot, message, "an address of the kernel");
+        reader.error(spot, message, "an address of the kernel");
+    }
+}
+
+/// A prefix that holds none of Sluice's addresses chooses nothing.
+fn warn_node_ports(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
+    let Ok(services) = &raw.services else { return };
+    for net in services.node_port_addresses.iter().flatten() {
+        if !own.keys().any(|address| net.value.contains(address)) {
+            let message = format!("{} holds none of Sluice's addresses", net.value);
+            let help = "NodePorts are served on addresses of `ports`; kernel addresses are not";
+            reader.warn(&net.spot, message, help);
+        }
     }
 }

@@ -190,3 +190,16 @@ pub(crate) fn socket_address(
     });
     read(reader, field)
 }
+
+/// Reads an address to listen on, without a port; the unspecified ones mean all addresses.
+pub(crate) fn listen_address(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+) -> Result<IpAddr, Reported> {
+    let expected = "an address such as 0.0.0.0, \"::\" or 192.0.2.9";
+    let read = text(expected, |text| match parse_address(text)? {
+        address if address.is_multicast() => Err("a multicast address".to_owned()),
+        address => Ok(address),
+    });
+    read(reader, field)
+}

@@ -1,4 +1,4 @@
-use super::service::{Protocol, Service};
+use super::service::{AddressKind, Protocol, Service};
 use crate::object::Name;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 /// One Service's claim on an address. Of claims that are first seen together,
 /// the first one in this order has it: a ClusterIP before a load balancer's
-/// address, then by age, then by name.
+/// address before an external one, then by age, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
-    is_balancer: bool,
+    kind: AddressKind,
     /// Services without a creation time come after those with one.
     created: i64,
     service: Name,
@@ -37,7 +37,7 @@ struct Claimed {
 enum Holder {
     /// One Service: it is its ClusterIP.
     Sole(Name),
-    /// Load balancers: each port is one's of them.
+    /// Those for whom it is for the outside: each port is one's of them.
     Shared { services: BTreeSet<Name>, ports: BTreeMap<(u16, Protocol), Name> },
 }
 
@@ -52,10 +52,10 @@ impl Claims {
     /// Adds the claims of a Service; returns the other Services that claim the
     /// same addresses.
     pub fn add(&mut self, name: &Name, service: &Arc<Service>) -> BTreeSet<Name> {
-        for (addr, is_balancer) in service.vips() {
-            let claimed = self.by_addr.entry(addr).or_default();
-            claimed.claims.insert(Claim::of(name, service, is_balancer), service.clone());
-            self.unsettled.insert(addr);
+        for address in &service.addresses {
+            let claimed = self.by_addr.entry(address.addr).or_default();
+            claimed.claims.insert(Claim::of(name, service, address.kind), service.clone());
+            self.unsettled.insert(address.addr);
         }
         self.others(name, service)
     }
@@ -64,10 +64,10 @@ impl Claims {
     /// the same addresses.
     pub fn remove(&mut self, name: &Name, service: &Arc<Service>) -> BTreeSet<Name> {
         let others = self.others(name, service);
-        for (addr, is_balancer) in service.vips() {
-            if let Some(claimed) = self.by_addr.get_mut(&addr) {
-                claimed.claims.remove(&Claim::of(name, service, is_balancer));
-                self.unsettled.insert(addr);
+        for address in &service.addresses {
+            if let Some(claimed) = self.by_addr.get_mut(&address.addr) {
+                claimed.claims.remove(&Claim::of(name, service, address.kind));
+                self.unsettled.insert(address.addr);
             }
         }
         others
@@ -121,19 +121,24 @@ impl Claims {
 }
 
 impl Claim {
-    fn of(name: &Name, service: &Service, is_balancer: bool) -> Self {
+    fn of(name: &Name, service: &Service, kind: AddressKind) -> Self {
         let created = service.created.unwrap_or(i64::MAX);
-        Claim { is_balancer, created, service: name.clone() }
+        Claim { kind, created, service: name.clone() }
+    }
+
+    /// The address is for the outside.
+    fn is_outside(&self) -> bool {
+        self.kind != AddressKind::Cluster
     }
 }
 
 impl Claimed {
     fn next_holder(&mut self) -> Option<Holder> {
-        let of = |is_balancer: bool| {
-            let claims = self.claims.keys().filter(move |claim| claim.is_balancer == is_balancer);
+        let of = |is_outside: bool| {
+            let claims = self.claims.keys().filter(move |claim| claim.is_outside() == is_outside);
             claims.map(|claim| claim.service.clone()).collect::<BTreeSet<_>>()
         };
-        let (cluster, balancers) = (of(false), of(true));
+        let (cluster, outside) = (of(false), of(true));
         let (before, ports_before) = match self.holder.take() {
             Some(Holder::Sole(name)) if cluster.contains(&name) => {
                 return Some(Holder::Sole(name));
@@ -142,14 +147,14 @@ impl Claimed {
             Some(Holder::Shared { services, ports }) => (services, ports),
             None => Default::default(),
         };
-        let first = self.claims.keys().next().filter(|claim| !claim.is_balancer);
+        let first = self.claims.keys().next().filter(|claim| !claim.is_outside());
         if let Some(first) = first
-            && before.intersection(&balancers).all(|staying| *staying == first.service)
+            && before.intersection(&outside).all(|staying| *staying == first.service)
         {
             return Some(Holder::Sole(first.service.clone()));
         }
         let mut ports = BTreeMap::new();
-        for (claim, service) in self.claims.iter().filter(|(claim, _)| claim.is_balancer) {
+        for (claim, service) in self.claims.iter().filter(|(claim, _)| claim.is_outside()) {
             for port in &service.ports {
                 let owner = ports.entry((port.port, port.protocol));
                 let owner = owner.or_insert_with(|| claim.service.clone());
@@ -159,13 +164,13 @@ impl Claimed {
                 }
             }
         }
-        Some(Holder::Shared { services: balancers, ports })
+        Some(Holder::Shared { services: outside, ports })
     }
 }
 
 impl<'a> Share<'a> {
     /// The Service that has the address to itself, since it is its ClusterIP.
-    /// Load balancers' addresses are shared.
+    /// Addresses for the outside are shared.
     pub fn sole_owner(self) -> Option<&'a Name> {
         match self.holder {
             Holder::Sole(name) => Some(name),
@@ -173,8 +178,8 @@ impl<'a> Share<'a> {
         }
     }
 
-    /// The Services that have the address together, as load balancers.
-    pub fn balancers(self) -> Option<&'a BTreeSet<Name>> {
+    /// The Services that have the address together, for the outside.
+    pub fn sharers(self) -> Option<&'a BTreeSet<Name>> {
         match self.holder {
             Holder::Sole(_) => None,
             Holder::Shared { services, .. } => Some(services),
@@ -183,7 +188,7 @@ impl<'a> Share<'a> {
 
     /// A Service that has the address: the only one, or the first by name.
     pub fn holder(self) -> Option<&'a Name> {
-        self.sole_owner().or_else(|| self.balancers()?.first())
+        self.sole_owner().or_else(|| self.sharers()?.first())
     }
 
     /// The Service that a port of the address belongs to.
@@ -194,10 +199,15 @@ impl<'a> Share<'a> {
         }
     }
 
+    /// What the address is to a Service that claims it.
+    pub fn kind_of(self, service: &Name) -> Option<AddressKind> {
+        self.claims.keys().find(|claim| claim.service == *service).map(|claim| claim.kind)
+    }
+
     /// Whether the address is for the outside.
     pub fn is_announced(self) -> bool {
         let owner = self.sole_owner();
-        self.claims.keys().any(|c| c.is_balancer && owner.is_none_or(|owner| *owner == c.service))
+        self.claims.keys().any(|c| c.is_outside() && owner.is_none_or(|owner| *owner == c.service))
     }
 }
 

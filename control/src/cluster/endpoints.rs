@@ -1,10 +1,11 @@
 use super::Cluster;
 use super::address;
-use super::service::{Service, TargetPort};
-use super::slice::SliceEndpoint;
+use super::labels;
+use super::service::{Distribution, Protocol, Service, TargetPort};
+use super::slice::{Hints, Slice, SliceEndpoint};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -60,6 +61,13 @@ pub struct Endpoint {
     pub pod: Option<Arc<str>>,
     /// The node that it is on.
     pub node: Option<Arc<str>>,
+    /// The zone that it is in.
+    pub zone: Option<Arc<str>>,
+    /// Who should use it, if anybody more than others.
+    pub hints: Option<Arc<Hints>>,
+    /// Its share of new connections, in proportion to the others' weights; 0:
+    /// none while others have some.
+    pub weight: u16,
     /// Where it is written.
     pub from: EndpointFrom,
 }
@@ -101,23 +109,25 @@ impl Cluster {
     fn collect_slices(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
         let mut has_endpoints = false;
         let mut is_known = vec![false; service.ports.len()];
-        for (slice_name, slice) in self.slices_of(name) {
+        for (slice_name, slice) in self.slices_of(name).filter(|(_, s)| s.is_used(&self.policy)) {
             has_endpoints |= !slice.endpoints.is_empty();
+            let numbers: HashMap<(&str, Protocol), u16> =
+                slice.ports.iter().rev().map(number).collect();
+            let weights = slice.endpoints.iter().map(|e| self.weight(name, service, slice, e));
+            let weights: Vec<u16> = weights.collect();
             for (i, port) in service.ports.iter().enumerate() {
-                let Some(&(_, _, number)) = slice
-                    .ports
-                    .iter()
-                    .find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol)
-                else {
-                    continue;
-                };
+                let number = numbers.get(&(port.name.as_str(), port.protocol));
+                let Some(&number) = number else { continue };
                 is_known[i] = true;
-                for endpoint in &slice.endpoints {
+                for (endpoint, weight) in slice.endpoints.iter().zip(&weights) {
                     let SliceEndpoint { ready, serving, terminating, .. } = *endpoint;
                     let endpoint_of = Endpoint {
                         state: EndpointState::of(ready, serving, terminating),
                         pod: endpoint.pod.clone(),
                         node: endpoint.node.clone(),
+                        zone: endpoint.zone.clone(),
+                        hints: endpoint.hints.clone(),
+                        weight: *weight,
                         from: EndpointFrom::Slice(slice_name.clone(), endpoint.index),
                     };
                     result.add(i, endpoint.addr, number, endpoint_of);
@@ -137,6 +147,17 @@ impl Cluster {
         }
     }
 
+    /// The weight of an endpoint of a slice: its pod's, if the Service selects
+    /// that, else the slice's, else 1.
+    fn weight(&self, name: &Name, service: &Service, slice: &Slice, of: &SliceEndpoint) -> u16 {
+        let pod = of.pod.as_ref().and_then(|pod| {
+            let name = Name { namespace: name.namespace.clone(), name: pod.clone() };
+            self.pods.get(&name)
+        });
+        let pod = pod.filter(|pod| labels::matches(&service.selector, &pod.labels));
+        pod.and_then(|pod| pod.weight).or(slice.weight).unwrap_or(1)
+    }
+
     fn collect_pods(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
         let mut has_pods = false;
         let mut is_known = vec![false; service.ports.len()];
@@ -144,6 +165,9 @@ impl Cluster {
             let ready = service.publish_not_ready || (pod.is_ready && !pod.is_terminating);
             let state = EndpointState::of(ready, pod.is_ready, pod.is_terminating);
             has_pods |= !pod.ips.is_empty();
+            let node = pod.node.as_ref().and_then(|node| self.nodes.get(node));
+            let zone = node.and_then(|node| node.zone.clone());
+            let hints = hints(service, pod.node.as_ref(), zone.as_ref());
             for (i, port) in service.ports.iter().enumerate() {
                 let number = match &port.target {
                     TargetPort::Number(number) => Some(*number),
@@ -162,6 +186,9 @@ impl Cluster {
                         state,
                         pod: Some(pod_name.name.clone()),
                         node: pod.node.clone(),
+                        zone: zone.clone(),
+                        hints: hints.clone(),
+                        weight: pod.weight.unwrap_or(1),
                         from: EndpointFrom::Pod(pod_name.clone(), path.clone()),
                     };
                     result.add(i, *ip, number, endpoint);
@@ -181,4 +208,22 @@ impl Cluster {
             result.findings.push(Finding::error(path, message).expected(expected));
         }
     }
+}
+
+fn number((name, protocol, number): &(String, Protocol, u16)) -> ((&str, Protocol), u16) {
+    ((name.as_str(), *protocol), *number)
+}
+
+/// The hints that the EndpointSlice controller would give to an endpoint
+/// (`staging/src/k8s.io/endpointslice/trafficdist`).
+fn hints(
+    service: &Service,
+    node: Option<&Arc<str>>,
+    zone: Option<&Arc<str>>,
+) -> Option<Arc<Hints>> {
+    let is_same_node = service.distribution? == Distribution::SameNode;
+    let nodes: Vec<_> = node.filter(|_| is_same_node).into_iter().cloned().collect();
+    let zones: Vec<_> = zone.into_iter().cloned().collect();
+    let has_some = !(nodes.is_empty() && zones.is_empty());
+    has_some.then(|| Arc::new(Hints { nodes, zones }))
 }

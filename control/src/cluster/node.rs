@@ -1,8 +1,10 @@
 use super::address;
+use super::annotations::{self, ZONE, path};
 use crate::diagnostic::Finding;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Our annotations, which come first.
 const VTEP_ADDRESS: &str = "sluice.dev/vtep-address";
@@ -29,6 +31,8 @@ pub struct Node {
     pub vtep_mac: Option<[u8; 6]>,
     /// Addresses of the node itself.
     pub addresses: Vec<IpAddr>,
+    /// The zone that it is in.
+    pub zone: Option<Arc<str>>,
 }
 
 impl Node {
@@ -42,6 +46,9 @@ impl Node {
             vteps: vteps(node, &internal, findings),
             vtep_mac: vtep_mac(node, findings),
             addresses: internal.iter().filter_map(|(_, text)| text.parse().ok()).collect(),
+            zone: annotations::label(&node.metadata, ZONE)
+                .filter(|z| !z.is_empty())
+                .map(Into::into),
         }
     }
 
@@ -52,11 +59,7 @@ impl Node {
 }
 
 fn annotation<'a>(node: &'a v1::Node, name: &str) -> Option<&'a str> {
-    node.metadata.annotations.as_ref()?.get(name).map(String::as_str)
-}
-
-fn path(name: &str) -> String {
-    format!("metadata.annotations.{name}")
+    annotations::annotation(&node.metadata, name)
 }
 
 /// The addresses of type InternalIP, with their paths.

@@ -1,4 +1,5 @@
 use super::address;
+use super::annotations;
 use super::service::Protocol;
 use crate::diagnostic::Finding;
 use k8s_openapi::api::core::v1;
@@ -26,6 +27,9 @@ pub struct Pod {
     pub is_terminating: bool,
     /// Named container ports: name, protocol, number.
     pub ports: Vec<(String, Protocol, u16)>,
+    /// Its share of new connections, in proportion to the others' weights; 0:
+    /// none while others have some.
+    pub weight: Option<u16>,
 }
 
 impl Pod {
@@ -51,6 +55,7 @@ impl Pod {
             is_ready: ready.is_some_and(|condition| condition.status == "True"),
             is_terminating: pod.metadata.deletion_timestamp.is_some(),
             ports: spec.map(named_ports).unwrap_or_default(),
+            weight: annotations::weight(&pod.metadata, findings),
         }
     }
 }

@@ -1,7 +1,9 @@
 use super::address;
+use super::annotations::{self, HEADLESS, PROXY_NAME, label};
+use super::policy::Policy;
 use super::service::Protocol;
 use crate::diagnostic::Finding;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointHints, EndpointSlice};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +15,12 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub struct Slice {
     /// The Service that it belongs to, of the same namespace.
     pub service: Option<Arc<str>>,
+    /// The proxy that it is meant for.
+    proxy_name: Option<String>,
+    /// It is marked as a headless Service's.
+    is_headless: bool,
+    /// The weight of its endpoints, where their pods have none.
+    pub weight: Option<u16>,
     /// Ports of protocols that are understood: name, protocol, number.
     pub ports: Vec<(String, Protocol, u16)>,
     /// Endpoints with usable addresses.
@@ -36,13 +44,40 @@ pub struct SliceEndpoint {
     pub pod: Option<Arc<str>>,
     /// The node that it is on.
     pub node: Option<Arc<str>>,
+    /// The zone that it is in.
+    pub zone: Option<Arc<str>>,
+    /// Who should use it, if anybody more than others.
+    pub hints: Option<Arc<Hints>>,
+}
+
+/// Who should use an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Clients on these nodes.
+    pub nodes: Vec<Arc<str>>,
+    /// Clients in these zones.
+    pub zones: Vec<Arc<str>>,
+}
+
+impl Hints {
+    fn reduce(hints: &EndpointHints) -> Option<Arc<Self>> {
+        let nodes = hints.for_nodes.iter().flatten().map(|node| node.name.as_str().into());
+        let zones = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str().into());
+        let hints = Hints { nodes: nodes.collect(), zones: zones.collect() };
+        (hints != Hints::default()).then(|| Arc::new(hints))
+    }
 }
 
 impl Slice {
+    /// Whether its endpoints count: it is not meant for another proxy.
+    pub fn is_used(&self, policy: &Policy) -> bool {
+        let is_meant = self.proxy_name.is_none() || policy.serves(self.proxy_name.as_deref());
+        is_meant && !self.is_headless
+    }
+
     /// Reduces a slice; endpoints that are left out become findings.
     pub fn reduce(slice: &EndpointSlice, findings: &mut Vec<Finding>) -> Self {
-        let labels = slice.metadata.labels.as_ref();
-        let service = labels.and_then(|labels| labels.get(SERVICE_NAME));
+        let service = label(&slice.metadata, SERVICE_NAME);
         if service.is_none() {
             let message = "belongs to no Service; it is not used";
             let expected = format!("the label `{SERVICE_NAME}`");
@@ -57,11 +92,15 @@ impl Slice {
             let number = u16::try_from(port.port?).ok()?;
             Some((port.name.clone().unwrap_or_default(), protocol, number))
         });
+        let weight = annotations::weight(&slice.metadata, findings);
         let endpoints = slice.endpoints.iter().flatten().enumerate().filter_map(|(i, endpoint)| {
             SliceEndpoint::reduce(endpoint, i, &slice.address_type, findings)
         });
         Slice {
-            service: service.map(|service| service.as_str().into()),
+            service: service.map(Into::into),
+            proxy_name: label(&slice.metadata, PROXY_NAME).map(str::to_owned),
+            is_headless: label(&slice.metadata, HEADLESS).is_some(),
+            weight,
             endpoints: endpoints.collect(),
             ports: ports.collect(),
         }
@@ -108,6 +147,8 @@ impl SliceEndpoint {
             terminating: conditions.terminating.unwrap_or(false),
             pod: pod.and_then(|pod| pod.name.as_deref()).map(Into::into),
             node: endpoint.node_name.as_deref().map(Into::into),
+            zone: endpoint.zone.as_deref().map(Into::into),
+            hints: endpoint.hints.as_ref().and_then(Hints::reduce),
         })
     }
 }

@@ -24,8 +24,13 @@ impl Epochs {
     /// Something got worse for the flows of a Service; [`ServiceId::NONE`]: for
     /// those without one.
     pub(super) fn service(&mut self, service: ServiceId) {
+        self.group(Tables::service_group(service));
+    }
+
+    /// Something got worse for the flows of a group of Services.
+    pub(super) fn group(&mut self, group: usize) {
         self.is_changed = true;
-        self.groups.insert(Tables::service_group(service));
+        self.groups.insert(group);
     }
 
     pub(super) fn is_changed(&self) -> bool {

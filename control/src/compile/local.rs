@@ -66,6 +66,10 @@ pub(super) struct Statics {
     subnets: Vec<(IpNet, PortId)>,
     /// The next hops of `routes`.
     next_hops: BTreeSet<IpAddr>,
+    /// The gateway's addresses that serve node ports, in order.
+    pub(super) node_ports: Vec<IpAddr>,
+    /// The gateway's zone, if it is told.
+    pub(super) zone: Option<Arc<str>>,
 }
 
 /// One family's half.
@@ -86,9 +90,13 @@ impl Statics {
             return Err(SetupError::PortCount { configured, found });
         }
         let local = Local { ports: ports(config, facts), vxlan: vxlan(config, facts)? };
+        let v4 = half(config, config.snat.addresses_v4().map(|ip| ip.octets()));
+        let v6 = half(config, config.snat.addresses_v6().map(|ip| ip.octets()));
         Ok(Statics {
-            v4: half(config, config.snat.addresses_v4().map(|ip| ip.octets())),
-            v6: half(config, config.snat.addresses_v6().map(|ip| ip.octets())),
+            node_ports: node_ports(config, &v4, &v6),
+            zone: config.services.zone.as_deref().map(Into::into),
+            v4,
+            v6,
             local: Arc::new(local),
             node_name: config.node_name.clone(),
             pod_cidrs: config.cluster.pod_cidrs.clone(),
@@ -200,6 +208,11 @@ impl Statics {
         v4.chain(v6).filter(is_port).map(|(addr, _)| addr)
     }
 
+    /// Whether the addresses of clients are kept.
+    pub(super) fn preserves_clients(&self) -> bool {
+        self.v4.snat.mode == NatMode::Preserve
+    }
+
     /// The SNAT pool.
     pub(super) fn snat_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.v4.snat.addresses.iter().map(|addr| V4::to_ip(*addr));
@@ -231,6 +244,18 @@ impl<F: Family> StaticHalf<F> {
         let all = nobody.chain(self.routes.iter().copied()).filter(holds);
         all.max_by_key(|(_, len, _)| *len).is_some_and(|route| route.2 != RouteTarget::Blackhole)
     }
+}
+
+/// Sluice's own addresses on ports that serve node ports.
+fn node_ports(config: &Config, v4: &StaticHalf<V4>, v6: &StaticHalf<V6>) -> Vec<IpAddr> {
+    let is_port = |own: &LocalAddress| matches!(own, LocalAddress::Port(_));
+    let v4 = v4.own.iter().filter(|(_, own)| is_port(own)).map(|(addr, _)| V4::to_ip(*addr));
+    let v6 = v6.own.iter().filter(|(_, own)| is_port(own)).map(|(addr, _)| V6::to_ip(*addr));
+    let told = config.services.node_port_addresses.as_deref();
+    let is_told = |addr: &IpAddr| told.is_none_or(|told| told.iter().any(|net| net.contains(addr)));
+    let mut addresses: Vec<IpAddr> = v4.chain(v6).filter(is_told).collect();
+    addresses.sort_unstable();
+    addresses
 }
 
 fn subnets(config: &Config) -> Vec<(IpNet, PortId)> {

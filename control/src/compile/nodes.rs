@@ -19,11 +19,22 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     vteps: BTreeMap<Arc<str>, VtepId>,
+    /// They, or zones, are others than before [`Nodes::take_moved`].
+    is_moved: bool,
 }
 
 impl Nodes {
     pub(super) fn vtep_of(&self, node: &str) -> Option<VtepId> {
         self.vteps.get(node).copied()
+    }
+
+    pub(super) fn vteps(&self) -> &BTreeMap<Arc<str>, VtepId> {
+        &self.vteps
+    }
+
+    /// Whether nodes are elsewhere than when this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.is_moved)
     }
 }
 
@@ -88,6 +99,7 @@ impl Compiler {
         at: Moment,
     ) {
         self.blocked_by.clear();
+        let vteps_before = self.nodes.vteps.clone();
         pods.extend(self.strays.addresses().chain(self.taken.pods.keys().copied()));
         let mut findings = Vec::new();
         // What one loses may be free for another: until nothing changes. What
@@ -125,6 +137,9 @@ impl Compiler {
             }
         }
         self.findings.set(Subject::Nodes, findings);
+        let ids = self.nodes.vteps.clone();
+        let is_new = self.put_zones(cluster, &ids, next, epochs);
+        self.nodes.is_moved |= is_new || ids != vteps_before;
     }
 
     /// Makes the routes; `changed` has all addresses with other routes than

@@ -1,19 +1,19 @@
-//! Services: frontends, endpoints and their states.
+//! Services: what they ask for, and what they get.
 
 use super::epochs::Epochs;
-use super::ids::{Ids, Moment};
-use super::{BackendKey, Compiler, PortKey, Subject, vips};
-use crate::cluster::{Cluster, Endpoint, EndpointState, Protocol, Service};
+use super::halves::{Change, Half};
+use super::ids::Moment;
+use super::rules::{self, Asked, Places};
+use super::{Compiler, PortKey, Subject, node_ports, vips};
+use crate::cluster::{AddressKind, Cluster, Endpoint, NodePort, Protocol, Service};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
-use sluice_tables::paged::Paged;
-use sluice_tables::{
-    BackendId, BackendRef, BackendSet, BackendState, Family, Frontend, FrontendKey, ServiceId,
-    Tables, V4, V6,
-};
+use sluice_tables::{BackendSet, ServiceId, Tables, V4, V6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+
+/// Most findings about one Service; the rest is counted.
+const FINDINGS_MAX: usize = 100;
 
 /// What is in the tables of one Service: its ports that have an address.
 #[derive(Debug, Default)]
@@ -38,94 +38,31 @@ pub struct ProgrammedPort {
     pub v6: Half<V6>,
 }
 
-/// One family's half of [`ProgrammedPort`].
-#[derive(Debug)]
-pub struct Half<F: Family> {
-    /// Its VIPs.
-    pub vips: BTreeSet<F::Addr>,
-    /// Its endpoints by address and port, in rotation or not.
-    pub members: BTreeMap<(F::Addr, u16), Member>,
-    /// Those in rotation.
-    pub rotation: Arc<BackendSet<F>>,
-}
-
-/// One endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its number.
-    pub id: BackendId,
-    /// What the tables say of it.
-    pub state: BackendState,
-    /// The pod behind it.
-    pub pod: Option<Arc<str>>,
-    /// The node that it is on.
-    pub node: Option<Arc<str>>,
-}
-
-impl<F: Family> Default for Half<F> {
-    fn default() -> Self {
-        Half { vips: BTreeSet::new(), members: BTreeMap::new(), rotation: Arc::default() }
-    }
-}
-
-/// A family, seen from [`ProgrammedPort`].
-pub trait Halves: Family {
-    /// This family's half.
-    fn half(port: &ProgrammedPort) -> &Half<Self>;
-    /// This family's half, to be changed.
-    fn half_mut(port: &mut ProgrammedPort) -> &mut Half<Self>;
-}
-
-impl Halves for V4 {
-    fn half(port: &ProgrammedPort) -> &Half<V4> {
-        &port.v4
-    }
-    fn half_mut(port: &mut ProgrammedPort) -> &mut Half<V4> {
-        &mut port.v4
-    }
-}
-
-impl Halves for V6 {
-    fn half(port: &ProgrammedPort) -> &Half<V6> {
-        &port.v6
-    }
-    fn half_mut(port: &mut ProgrammedPort) -> &mut Half<V6> {
-        &mut port.v6
-    }
-}
-
 /// What the tables should say of one port.
 #[derive(Debug)]
-struct Wanted {
-    vips: Vec<IpAddr>,
-    endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
-}
-
-/// What is needed to change the tables of one port.
-struct Change<'a> {
-    key: (u16, Protocol),
-    backend_ids: &'a mut Ids<BackendKey>,
-    next: &'a mut Tables,
-    epochs: &'a mut Epochs,
-    at: Moment,
+pub(super) struct Wanted {
+    /// The addresses and ports that it is reached by, and what they are.
+    pub(super) fronts: Vec<(IpAddr, u16, AddressKind)>,
+    pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
 }
 
 impl Compiler {
+    /// Compiles these Services, and those whose endpoints depend on what
+    /// addresses they have; all of them are returned.
     pub(super) fn compile_services(
         &mut self,
         cluster: &Cluster,
-        names: &BTreeSet<Name>,
+        mut names: BTreeSet<Name>,
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
-    ) {
+    ) -> BTreeSet<Name> {
         let mut addresses = BTreeSet::new();
-        for name in names {
+        for name in &names {
             addresses.extend(cluster.service(name).iter().flat_map(|s| s.vips()).map(|(a, _)| a));
             addresses.extend(self.services.get(name).iter().flat_map(|s| &s.claimed));
         }
         // Who has an address decides whether it can be an endpoint.
-        let mut names = names.clone();
         for addr in addresses {
             self.put_vip(cluster, addr, next, epochs);
             let first = (addr, Name::new("", ""));
@@ -147,9 +84,13 @@ impl Compiler {
             }
             let claimed = service.iter().flat_map(|s| s.vips()).map(|(addr, _)| addr).collect();
             self.set_targets(name, &targets);
-            self.program(name, wanted, (claimed, targets), next, epochs, at);
+            self.note_local(name, service.map(|service| &**service), &wanted);
+            let asked = service.map_or_else(Asked::default, |service| Asked::of(service));
+            self.program(name, (wanted, &asked), (claimed, targets), next, epochs, at);
+            limit(name, &mut findings);
             self.findings.set(Subject::Service(name.clone()), findings);
         }
+        names
     }
 
     /// Keeps which Services have an endpoint of an address.
@@ -183,7 +124,9 @@ impl Compiler {
         let mut own = Vec::new();
         let (statics, taken) = (&self.statics, &self.taken);
         let vips = vips::usable(cluster, statics, taken, name, service, &mut own);
-        if vips.is_empty() {
+        let nodes = node_ports::addresses(statics, service, &mut own);
+        self.warn(cluster, name, service, &mut own);
+        if vips.is_empty() && nodes.is_empty() {
             findings.extend(own.into_iter().map(|f| (name.key(Kind::Service), f)));
             return BTreeMap::new();
         }
@@ -209,8 +152,12 @@ impl Compiler {
                 own.push(Finding::warning(format!("spec.ports[{}]", port.index), message));
             }
             let vips = vips::of_port(cluster, name, &vips, port, &mut own);
-            if !vips.is_empty() {
-                wanted.insert((port.port, port.protocol), Wanted { vips, endpoints });
+            let vips = vips.into_iter().map(|(addr, kind)| (addr, port.port, kind));
+            let nodes = node_ports::of_port(cluster, statics, name, &nodes, port, &mut own);
+            let nodes = nodes.into_iter().map(|(addr, port)| (addr, port, AddressKind::NodePort));
+            let fronts: Vec<_> = vips.chain(nodes).collect();
+            if !fronts.is_empty() {
+                wanted.insert((port.port, port.protocol), Wanted { fronts, endpoints });
             }
         }
         findings.extend(own.into_iter().map(|f| (name.key(Kind::Service), f)));
@@ -218,12 +165,47 @@ impl Compiler {
         wanted
     }
 
+    /// Says what of a Service as a whole is not as it asks for.
+    fn warn(&self, cluster: &Cluster, name: &Name, service: &Service, own: &mut Vec<Finding>) {
+        let is_outside = service.vips().any(|(_, is_outside)| is_outside)
+            || service.node_ports().next().is_some();
+        if service.is_external_local && is_outside && !self.statics.preserves_clients() {
+            let message = "behaves as Cluster: the addresses of clients are replaced, as \
+                           `snat.mode` of the configuration says";
+            let finding = Finding::warning("spec.externalTrafficPolicy", message);
+            own.push(finding.expected("`snat.mode: preserve`, and nodes that route replies here"));
+        }
+        let port = service.health_check_port();
+        let holder = port.and_then(|port| cluster.node_port_holder(NodePort::HealthCheck(port)));
+        if let (Some(port), Some(other)) = (port, holder.filter(|holder| *holder != name)) {
+            let message = format!("Service {other} has health check port {port} already");
+            let finding = Finding::error("spec.healthCheckNodePort", message);
+            own.push(finding.expected("a port that no other Service has"));
+        }
+    }
+
+    /// Keeps which Services depend on where nodes are.
+    fn note_local(
+        &mut self,
+        name: &Name,
+        service: Option<&Service>,
+        wanted: &BTreeMap<(u16, Protocol), Wanted>,
+    ) {
+        let endpoints = wanted.values().flat_map(|wanted| wanted.endpoints.values());
+        let hinted = endpoints.map(|endpoint| endpoint.hints.is_some());
+        if service.is_some_and(|service| rules::is_local(service, hinted)) {
+            self.local.insert(name.clone());
+        } else {
+            self.local.remove(name);
+        }
+    }
+
     /// Makes the tables of a Service as wanted, and keeps what it claims and
     /// the addresses of its endpoints.
     fn program(
         &mut self,
         name: &Name,
-        mut wanted: BTreeMap<(u16, Protocol), Wanted>,
+        (mut wanted, asked): (BTreeMap<(u16, Protocol), Wanted>, &Asked),
         (claimed, targets): (BTreeSet<IpAddr>, BTreeSet<IpAddr>),
         next: &mut Tables,
         epochs: &mut Epochs,
@@ -241,13 +223,23 @@ impl Compiler {
                 epochs.changed();
             }
         }
+        let mut former = Vec::new();
         programmed.ports.retain(|key, port| {
-            let backend_ids = &mut self.backend_ids;
-            let mut change =
-                Change { key: *key, backend_ids, next: &mut *next, epochs: &mut *epochs, at };
+            let mut lost = Vec::new();
+            let mut change = Change {
+                protocol: key.1,
+                asked,
+                places: &Places { vteps: self.nodes.vteps(), zones: &self.zones },
+                backend_ids: &mut self.backend_ids,
+                next: &mut *next,
+                epochs: &mut *epochs,
+                lost: &mut lost,
+                at,
+            };
             let wanted = wanted.remove(key);
             change.half::<V4>(port, wanted.as_ref());
             change.half::<V6>(port, wanted.as_ref());
+            former.extend(lost.into_iter().map(|addr| (addr, port.id)));
             if wanted.is_none() {
                 self.service_ids.free(port.id.0, at);
                 self.renamed.push(port.id);
@@ -255,6 +247,9 @@ impl Compiler {
             }
             wanted.is_some()
         });
+        for (addr, service) in former {
+            self.note_former(addr, service);
+        }
         (programmed.claimed, programmed.targets) = (claimed, targets);
         if !(programmed.ports.is_empty() && programmed.claimed.is_empty()) {
             self.services.insert(name.clone(), programmed);
@@ -262,118 +257,12 @@ impl Compiler {
     }
 }
 
-impl Change<'_> {
-    /// Changes one family's half of a port.
-    fn half<F: Halves>(&mut self, port: &mut ProgrammedPort, wanted: Option<&Wanted>) {
-        let service = port.id;
-        let half = F::half_mut(port);
-        let vips: BTreeSet<F::Addr> =
-            wanted.iter().flat_map(|w| &w.vips).copied().filter_map(F::from_ip).collect();
-        // Without an address of this family there is nothing to choose from.
-        let endpoints = wanted.filter(|_| !vips.is_empty()).map(|w| &w.endpoints);
-        self.members(service, half, endpoints);
-        let refs = rotation::<F>(&half.members);
-        let is_same = half.rotation.backends() == &*refs;
-        if !is_same {
-            half.rotation = Arc::new(BackendSet::new(refs));
-        }
-        let frontends = &mut F::of_mut(self.next).frontends;
-        let key = |addr: F::Addr| FrontendKey::<F> {
-            addr,
-            l4_port: self.key.0,
-            protocol: self.key.1.number(),
-        };
-        for &addr in half.vips.difference(&vips) {
-            // It may be another Service's by now.
-            if frontends.get(&key(addr)).is_some_and(|frontend| frontend.service == service) {
-                frontends.remove(&key(addr));
-            }
-            self.epochs.service(service);
-        }
-        for &addr in &vips {
-            let is_there = frontends.get(&key(addr)).is_some_and(|f| f.service == service);
-            if !(is_same && is_there) {
-                let frontend = Frontend { service, backends: half.rotation.clone(), rules: None };
-                frontends.insert(key(addr), frontend);
-                self.epochs.changed();
-            }
-        }
-        half.vips = vips;
+/// Leaves the first findings about a Service and counts the others.
+fn limit(name: &Name, findings: &mut Vec<(Key, Finding)>) {
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    if more > 0 {
+        findings.truncate(FINDINGS_MAX);
+        let finding = Finding::error("", format!("{more} more findings are not shown"));
+        findings.push((name.key(Kind::Service), finding));
     }
-
-    /// Changes the endpoints of one half, and what is known of their states.
-    fn members<F: Family>(
-        &mut self,
-        service: ServiceId,
-        half: &mut Half<F>,
-        endpoints: Option<&BTreeMap<(IpAddr, u16), Endpoint>>,
-    ) {
-        let mut old = std::mem::take(&mut half.members);
-        for (&(addr, l4_port), endpoint) in endpoints.into_iter().flatten() {
-            let Some(family_addr) = F::from_ip(addr) else { continue };
-            let state = state_of(endpoint.state);
-            let before = old.remove(&(family_addr, l4_port));
-            let id = match &before {
-                Some(member) => member.id,
-                None => {
-                    let key = BackendKey { service, addr, l4_port };
-                    BackendId(self.backend_ids.give(&key, self.at))
-                }
-            };
-            self.state(service, id, before.map(|m| m.state), state);
-            let (pod, node) = (endpoint.pod.clone(), endpoint.node.clone());
-            half.members.insert((family_addr, l4_port), Member { id, state, pod, node });
-        }
-        for member in old.into_values() {
-            self.state(service, member.id, Some(member.state), BackendState::Gone);
-            self.backend_ids.free(member.id.0, self.at);
-        }
-    }
-
-    fn state(
-        &mut self,
-        service: ServiceId,
-        id: BackendId,
-        before: Option<BackendState>,
-        now: BackendState,
-    ) {
-        let backends: &mut Paged<BackendState> = &mut self.next.backends;
-        backends.set(id.0, now);
-        match before {
-            Some(before) if rank(now) < rank(before) => self.epochs.service(service),
-            Some(before) if before == now => {}
-            _ => self.epochs.changed(),
-        }
-    }
-}
-
-fn state_of(state: EndpointState) -> BackendState {
-    match state {
-        EndpointState::NotReady => BackendState::NotReady,
-        EndpointState::Draining => BackendState::Draining,
-        EndpointState::Ready => BackendState::Ready,
-    }
-}
-
-/// Higher is better.
-fn rank(state: BackendState) -> u8 {
-    match state {
-        BackendState::Gone => 0,
-        BackendState::NotReady => 1,
-        BackendState::Draining => 2,
-        BackendState::Ready => 3,
-    }
-}
-
-/// The endpoints in rotation: the ready ones; if there are none, those that
-/// terminate and still serve (KEP-1669).
-fn rotation<F: Family>(members: &BTreeMap<(F::Addr, u16), Member>) -> Vec<BackendRef<F>> {
-    let of = |wanted: BackendState| -> Vec<BackendRef<F>> {
-        let members = members.iter().filter(|(_, member)| member.state == wanted);
-        let refs =
-            members.map(|(&(addr, l4_port), m)| BackendRef { id: m.id, addr, l4_port, weight: 1 });
-        refs.take(BackendSet::<F>::BACKENDS_MAX).collect()
-    };
-    let ready = of(BackendState::Ready);
-    if ready.is_empty() { of(BackendState::Draining) } else { ready }
 }

@@ -8,6 +8,7 @@ mod checks;
 mod incumbents;
 mod own_addresses;
 mod random;
+mod services;
 mod world;
 
 use world::{World, config, facts};

@@ -4,7 +4,7 @@ use super::Compiler;
 use super::epochs::Epochs;
 use super::local::Statics;
 use super::taken::Taken;
-use crate::cluster::{Cluster, Service, ServiceAddress, ServicePort};
+use crate::cluster::{AddressKind, Cluster, Service, ServiceAddress, ServicePort};
 use crate::diagnostic::Finding;
 use crate::object::Name;
 use ipnet::IpNet;
@@ -55,7 +55,8 @@ impl<'a> InForce<'a> {
     }
 }
 
-/// The addresses that a Service may use at all; for the others, why not.
+/// The addresses that a Service may use at all, and what they are to it; for
+/// the others, why not.
 pub(super) fn usable(
     cluster: &Cluster,
     statics: &Statics,
@@ -63,17 +64,20 @@ pub(super) fn usable(
     name: &Name,
     service: &Service,
     findings: &mut Vec<Finding>,
-) -> Vec<IpAddr> {
-    let mut vips = Vec::new();
-    for ServiceAddress { addr, is_balancer, path } in &service.addresses {
+) -> Vec<(IpAddr, AddressKind)> {
+    let mut vips: Vec<(IpAddr, AddressKind)> = Vec::new();
+    for ServiceAddress { addr, kind, path } in &service.addresses {
         let what = refusal(statics, taken, *addr).or_else(|| {
             let share = cluster.share(*addr)?;
             if let Some(other) = share.sole_owner().filter(|owner| *owner != name) {
                 return Some(format!("the ClusterIP of Service {other}"));
             }
-            let balancers = share.balancers().filter(|_| !is_balancer)?;
-            let other = balancers.first().filter(|_| !balancers.contains(name))?;
-            Some(format!("a load balancer's address of Service {other}"))
+            let sharers = share.sharers().filter(|_| *kind == AddressKind::Cluster)?;
+            let other = sharers.first().filter(|_| !sharers.contains(name))?;
+            Some(match share.kind_of(other) {
+                Some(AddressKind::External) => format!("an external address of Service {other}"),
+                _ => format!("a load balancer's address of Service {other}"),
+            })
         });
         match what {
             Some(what) => {
@@ -81,9 +85,18 @@ pub(super) fn usable(
                 let finding = Finding::error(path, message);
                 findings.push(finding.expected("an address that nobody else has"));
             }
-            None if vips.contains(addr) => {}
-            None => vips.push(*addr),
+            // What it is first counts.
+            None if vips.iter().any(|(other, _)| other == addr) => {}
+            None => vips.push((*addr, *kind)),
         }
+    }
+    for ServiceAddress { addr, path, .. } in service.unadmitted() {
+        let message = format!(
+            "{addr} is in none of `services.external_ips` of the configuration; this Service is \
+             not reached by it"
+        );
+        let finding = Finding::warning(path, message);
+        findings.push(finding.expected("an address that the configuration lets Services have"));
     }
     vips
 }
@@ -93,17 +106,17 @@ fn refusal(statics: &Statics, taken: &Taken, addr: IpAddr) -> Option<String> {
     statics.holder(addr).or_else(|| taken.by_node(addr))
 }
 
-/// Of these, the addresses on which a port is the Service's own: load
-/// balancers' addresses are shared port by port.
+/// Of these, the addresses on which a port is the Service's own: addresses for
+/// the outside are shared port by port.
 pub(super) fn of_port(
     cluster: &Cluster,
     name: &Name,
-    vips: &[IpAddr],
+    vips: &[(IpAddr, AddressKind)],
     port: &ServicePort,
     findings: &mut Vec<Finding>,
-) -> Vec<IpAddr> {
+) -> Vec<(IpAddr, AddressKind)> {
     let mut own = Vec::new();
-    for &addr in vips {
+    for &(addr, kind) in vips {
         let share = cluster.share(addr);
         match share.and_then(|share| share.owner(port.port, port.protocol)) {
             Some(other) if other != name => {
@@ -116,13 +129,21 @@ pub(super) fn of_port(
                 let finding = Finding::error(format!("spec.ports[{}].port", port.index), message);
                 findings.push(finding.expected("a port that no other Service has there"));
             }
-            _ => own.push(addr),
+            _ => own.push((addr, kind)),
         }
     }
     own
 }
 
 impl Compiler {
+    /// Notes that a Service has lost an address, which may be another's by now:
+    /// its connections go on, and depend on what becomes of the address.
+    pub(super) fn note_former(&mut self, addr: IpAddr, service: ServiceId) {
+        if self.vips.contains(&addr) {
+            self.former.entry(addr).or_default().insert(Tables::service_group(service));
+        }
+    }
+
     /// Sets what the tables say of an address.
     pub(super) fn put_vip(
         &mut self,
@@ -138,6 +159,12 @@ impl Compiler {
             self.vips.insert(addr);
         } else {
             self.vips.remove(&addr);
+        }
+        if vip.is_none() {
+            // Whoever has a connection to it of then must look again, too.
+            for group in self.former.remove(&addr).unwrap_or_default() {
+                epochs.group(group);
+            }
         }
         if let Some(addr) = V4::from_ip(addr) {
             put_in(&mut next.v4.vips, addr, vip, epochs);

@@ -11,7 +11,7 @@ pub struct ServiceLabel {
     pub name: Arc<str>,
     /// The port that clients address.
     pub port: u16,
-    /// `TCP` or `UDP`.
+    /// `TCP`, `UDP` or `SCTP`.
     pub protocol: &'static str,
 }
 

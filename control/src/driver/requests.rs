@@ -1,4 +1,5 @@
 use super::Control;
+use crate::cluster::Policy;
 use crate::compile::{PortFacts, SetupError};
 use crate::diagnostic::Diagnostic;
 use crate::publish::{DumpId, Finished, FlowFilter};
@@ -181,6 +182,7 @@ impl Control {
             }
         }
         self.compiler.reconfigure(&config, facts)?;
+        self.cluster.set_policy(Policy::of(&config.services));
         self.config = config;
         self.event_at.get_or_insert(self.clock.now());
         Ok(())

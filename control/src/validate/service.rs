@@ -23,10 +23,15 @@ pub(super) fn refusals(service: &Service, findings: &mut Vec<Finding>) {
         findings.push(Finding::error("spec.ports", "is missing").expected("at least one port"));
     }
     check_ports(ports, findings);
+    check_node_ports(kind, ports, findings);
+    check_policies(spec, findings);
     check_cluster_ips(spec, findings);
     check_families(spec, findings);
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+    for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
+        check_ip(&format!("spec.externalIPs[{i}]"), ip, findings);
+    }
     for (i, ingress) in ingress.iter().enumerate() {
         if let Some(ip) = ingress.ip.as_deref().filter(|ip| !ip.is_empty()) {
             check_ip(&format!("status.loadBalancer.ingress[{i}].ip"), ip, findings);
@@ -68,6 +73,53 @@ fn check_ports(ports: &[ServicePort], findings: &mut Vec<Finding>) {
                 findings.push(Finding::error(target_path, message).expected(expected));
             }
         }
+    }
+}
+
+fn check_node_ports(kind: &str, ports: &[ServicePort], findings: &mut Vec<Finding>) {
+    let mut numbers = BTreeSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let Some(number) = port.node_port.filter(|number| *number != 0) else { continue };
+        let path = format!("spec.ports[{i}].nodePort");
+        check_l4_port(&path, number, findings);
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        if !matches!(kind, "NodePort" | "LoadBalancer") {
+            let finding = Finding::error(path, format!("a Service of type {kind} has none"));
+            findings.push(finding.expected("type NodePort or LoadBalancer"));
+        } else if !numbers.insert((number, protocol)) {
+            let message = format!("the Service has node port {number} of {protocol} already");
+            let finding = Finding::error(path, message);
+            findings.push(finding.expected("each node port and protocol once"));
+        }
+    }
+}
+
+fn check_policies(spec: &ServiceSpec, findings: &mut Vec<Finding>) {
+    for (path, value, expected) in [
+        ("spec.sessionAffinity", &spec.session_affinity, ["None", "ClientIP"].as_slice()),
+        ("spec.internalTrafficPolicy", &spec.internal_traffic_policy, &["Cluster", "Local"]),
+        ("spec.externalTrafficPolicy", &spec.external_traffic_policy, &["Cluster", "Local"]),
+        (
+            "spec.ipFamilyPolicy",
+            &spec.ip_family_policy,
+            &["SingleStack", "PreferDualStack", "RequireDualStack"],
+        ),
+    ] {
+        let Some(value) = value.as_deref().filter(|value| !expected.contains(value)) else {
+            continue;
+        };
+        let finding = Finding::error(path, format!("{value:?} is unknown"));
+        findings.push(finding.expected(expected.join(" or ")));
+    }
+    let config = spec.session_affinity_config.as_ref();
+    let timeout = config.and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    if let Some(seconds) = timeout.filter(|seconds| !(1..=86_400).contains(seconds)) {
+        let path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+        let finding = Finding::error(path, format!("{seconds} seconds cannot be"));
+        findings.push(finding.expected("1 to 86400"));
+    }
+    if let Some(port) = spec.health_check_node_port.filter(|port| *port != 0) {
+        check_l4_port("spec.healthCheckNodePort", port, findings);
     }
 }
 

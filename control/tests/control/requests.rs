@@ -1,6 +1,6 @@
 //! What control answers.
 
-use crate::support::{Harness, config, facts};
+use crate::support::{Harness, config, config_with, facts};
 use sluice_control::view::FlowQuery;
 use sluice_control::{PortFacts, Request, SetupError};
 use sluice_tables::record::FlowRecord;
@@ -38,6 +38,27 @@ fn every_request_is_answered() {
     assert_eq!(serde_json::from_str::<sluice_control::view::StatusView>(&text).unwrap(), status);
 
     harness.ask(|reply| Request::Stop { reply });
+}
+
+#[test]
+fn a_health_check_port_that_cannot_be_had_is_told_at_its_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/external-local.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait_live();
+    let said = |harness: &Harness| {
+        let said = harness.diagnostics().into_iter().map(|diagnostic| diagnostic.to_string());
+        said.filter(|line| line.contains("is not answered")).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&harness), [""; 0]);
+    let why = |port| (port, "somebody has it".to_owned());
+    harness.health.refuse([why(31_000), why(31_999)].into());
+    let expected = "a.yaml:11:24: warning: Service default/web: spec.healthCheckNodePort: is not \
+                    answered: somebody has it\n    expected a TCP port that is free in the kernel";
+    assert_eq!(said(&harness), [expected], "nobody asks for the other");
+    harness.health.refuse([].into());
+    assert_eq!(said(&harness), [""; 0]);
 }
 
 #[test]
@@ -93,4 +114,24 @@ fn another_configuration_is_used_or_refused() {
     harness.wait("new tables", |h| h.versions().published == 2);
     let routes = harness.ask(|reply| Request::Routes { reply });
     assert!(routes.iter().all(|route| route.kind != "via"));
+}
+
+#[test]
+fn another_configuration_gives_and_takes_external_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/external-ips-off.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait_live();
+    let external = |harness: &Harness| {
+        let services = harness.services();
+        services[0].vips.iter().filter(|vip| vip.kind == "external").count()
+    };
+    assert_eq!((external(&harness), harness.diagnostics().len()), (2, 0));
+    let config = Box::new(config_with("services: {external_ips: [198.51.100.130]}"));
+    let reload = |reply| Request::Reload { config, facts: facts(), reply };
+    assert_eq!(harness.ask(reload), Ok(()));
+    harness.wait("one address less", |harness| external(harness) == 1);
+    let said: Vec<_> = harness.diagnostics().into_iter().map(|found| found.path).collect();
+    assert_eq!(said, ["spec.externalIPs[1]"]);
 }

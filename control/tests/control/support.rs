@@ -5,7 +5,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::Config;
 use sluice_control::source::manifests::Manifests;
 use sluice_control::view::{BackendView, ServiceView, VersionsView};
-use sluice_control::{Control, Diagnostic, PortFacts, Request, ServiceNames, SystemClock};
+use sluice_control::{
+    Control, Diagnostic, HealthChecks, PortFacts, Request, ServiceNames, SystemClock,
+};
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd, mailbox};
 use sluice_tables::record::FlowRecord;
@@ -19,7 +21,28 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn config() -> Config {
-    sluice_config::parse("config.yaml", include_str!("config.yaml")).unwrap().config
+    parse(include_str!("config.yaml"))
+}
+
+fn parse(text: &str) -> Config {
+    sluice_config::parse("config.yaml", text).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+/// The configuration with other sections, one a line.
+pub fn config_with(sections: &str) -> Config {
+    let mut lines: Vec<&str> = Vec::new();
+    let mut is_replaced = false;
+    let key = |line: &str| line.split_once(':').map(|(key, _)| key.to_owned());
+    for line in include_str!("config.yaml").lines() {
+        if !line.starts_with(' ') {
+            is_replaced = sections.lines().any(|other| key(other) == key(line));
+        }
+        if !is_replaced {
+            lines.push(line);
+        }
+    }
+    lines.extend(sections.lines());
+    parse(&lines.join("\n"))
 }
 
 pub fn facts() -> Vec<PortFacts> {
@@ -39,6 +62,7 @@ pub struct Harness {
     workers: Vec<JoinHandle<()>>,
     pub in_use: Vec<InUse>,
     pub names: ServiceNames,
+    pub health: HealthChecks,
 }
 
 impl Harness {
@@ -47,11 +71,16 @@ impl Harness {
     }
 
     pub fn with_flows(folder: &Path, flows: Flows) -> Self {
+        Self::with(folder, config(), flows)
+    }
+
+    pub fn with(folder: &Path, config: Config, flows: Flows) -> Self {
         let clock = Arc::new(SystemClock::default());
         let source = Box::new(Manifests::new(folder, clock.clone()));
         let (ends, worker_ends): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox().unwrap()).unzip();
-        let mut control = Control::new(config(), &facts(), source, ends, clock).unwrap();
+        let mut control = Control::new(config, &facts(), source, ends, clock).unwrap();
         let names = control.service_names();
+        let health = control.health_checks();
         let in_use: Vec<InUse> = (0..2).map(|_| InUse::default()).collect();
         let workers = worker_ends
             .into_iter()
@@ -66,7 +95,7 @@ impl Harness {
         let stopped = stop.clone();
         let control =
             std::thread::spawn(move || control.run(&stopped, &receiver).expect("control runs"));
-        Harness { requests, stop, control: Some(control), workers, in_use, names }
+        Harness { requests, stop, control: Some(control), workers, in_use, names, health }
     }
 
     pub fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> T {

@@ -3,11 +3,13 @@ use crate::admin::{QUESTION_BYTES_MAX, Reply};
 use crate::testing::{self, FakeClock};
 use crossbeam_channel::Receiver;
 use serde_json::Value;
-use sluice_control::Request;
+use sluice_control::object::Name;
+use sluice_control::{HealthCheck, Request};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// How long an answer may take before a test fails.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -21,6 +23,7 @@ struct Served {
     http: SocketAddr,
     folder: tempfile::TempDir,
     asked: Receiver<Request>,
+    gateway: Arc<Gateway>,
 }
 
 impl Served {
@@ -33,8 +36,9 @@ impl Served {
         let listener = http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let http = listener.local_addr().unwrap();
         let socket = Socket::bind(&folder.path().join("sock")).unwrap();
-        let servers = Some(Servers::start(listener, socket, gateway).unwrap());
-        Served { servers, http, folder, asked }
+        let local = vec!["127.0.0.1".parse().unwrap()];
+        let servers = Some(Servers::start(listener, socket, local, gateway.clone()).unwrap());
+        Served { servers, http, folder, asked, gateway }
     }
 
     fn socket(&self) -> PathBuf {
@@ -49,7 +53,10 @@ impl Served {
 
     /// What comes back for these bytes, until the server hangs up.
     fn http(&self, request: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.http).unwrap();
+        Self::http_at(TcpStream::connect(self.http).unwrap(), request)
+    }
+
+    fn http_at(mut stream: TcpStream, request: &[u8]) -> String {
         stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
         // A server that has had enough does not take the rest.
         let _ = stream.write_all(request);
@@ -188,4 +195,81 @@ fn a_scrape_does_not_wait_for_questions_that_take_long() {
     });
     assert!(scraper.contains("\nsluice_control_up 1\n"), "{scraper}");
     drop(held);
+}
+
+/// Tells that a Service has so many endpoints, or that there is none.
+fn health_check(served: &Served, port: u16, endpoints: Option<usize>) {
+    let service = Name::new("shop", "web");
+    let checks = endpoints.map(|endpoints| (port, HealthCheck { service, endpoints }));
+    served.gateway.control.health.update(checks.into_iter().collect());
+}
+
+/// Asks at a health check port until the answer, or that there is none, is as
+/// expected.
+fn wait_health(port: u16, what: &str, is_it: impl Fn(Option<&str>) -> bool) -> String {
+    let start = Instant::now();
+    loop {
+        let answer = TcpStream::connect(("127.0.0.1", port)).ok().map(|stream| {
+            Served::http_at(stream, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        });
+        if is_it(answer.as_deref()) {
+            return answer.unwrap_or_default();
+        }
+        assert!(start.elapsed() < ANSWER_MAX, "not in time: {what}: {answer:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has_status(answer: Option<&str>, status: &str) -> bool {
+    answer.is_some_and(|answer| answer.starts_with(&format!("HTTP/1.1 {status} ")))
+}
+
+#[test]
+fn a_health_check_port_is_open_while_its_service_is_there() {
+    let served = Served::start();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    served.gateway.workers[0].counters.tables_version.set(1);
+    health_check(&served, port, Some(3));
+    let good = wait_health(port, "200", |answer| has_status(answer, "200"));
+    assert!(good.contains("\r\nx-load-balancing-endpoint-weight: 3\r\n"), "{good}");
+    let (_, body) = good.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    let expected = serde_json::json!({
+        "service": {"namespace": "shop", "name": "web"},
+        "localEndpoints": 3, "serviceProxyHealthy": true,
+    });
+    assert_eq!(body, expected);
+    health_check(&served, port, Some(0));
+    let none = wait_health(port, "no endpoints", |answer| has_status(answer, "503"));
+    assert!(none.contains("\"localEndpoints\":0") && none.contains("Healthy\":true"), "{none}");
+    health_check(&served, port, Some(1));
+    wait_health(port, "200 again", |answer| has_status(answer, "200"));
+    served.gateway.drain();
+    let draining = wait_health(port, "draining", |answer| has_status(answer, "503"));
+    assert!(draining.contains("\"serviceProxyHealthy\":false"), "{draining}");
+    health_check(&served, port, None);
+    wait_health(port, "closed", |answer| answer.is_none());
+}
+
+#[test]
+fn a_health_check_port_that_somebody_has_is_told_and_tried_again() {
+    let served = Served::start();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    health_check(&served, port, Some(1));
+    let refused = || served.gateway.control.health.refused();
+    let start = Instant::now();
+    while refused().is_empty() {
+        assert!(start.elapsed() < ANSWER_MAX);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let why = &refused()[&port];
+    assert!(why.starts_with(&format!("cannot listen at 127.0.0.1:{port}: ")), "{why}");
+    drop(taken);
+    wait_health(port, "served", |answer| has_status(answer, "503"));
+    while !refused().is_empty() {
+        assert!(start.elapsed() < ANSWER_MAX);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -2,11 +2,11 @@
 
 use super::world::{World, config, facts};
 use super::*;
-use crate::cluster::{Cluster, Service};
+use crate::cluster::{AddressKind, Cluster, Service};
 use crate::diagnostic::Severity;
 use crate::driver::{ServiceLabel, ServiceNames};
 use ipnet::IpNet;
-use sluice_tables::{Family, V6};
+use sluice_tables::{BackendSet, Family, Frontend, V6, ZoneId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that tables say, without the numbers.
@@ -14,9 +14,13 @@ pub(super) fn say(compiler: &Compiler, tables: &Tables) -> BTreeSet<String> {
     let mut said = BTreeSet::new();
     say_family::<V4>(compiler, tables, &mut said);
     say_family::<V6>(compiler, tables, &mut said);
-    for vtep in tables.vteps.iter().flatten() {
-        said.insert(format!("{vtep:?}"));
+    for (id, vtep) in (0..).zip(tables.vteps.iter()) {
+        let Some(vtep) = vtep else { continue };
+        let zone = zone(compiler, tables.zone_of(Some(sluice_tables::VtepId(id))));
+        said.insert(format!("{vtep:?} in {zone}"));
     }
+    said.insert(format!("the gateway in {}", zone(compiler, tables.zone)));
+    said.insert(format!("{:?}", compiler.health_checks()));
     for id in 0..200 {
         let state = tables.backends.get(id);
         if state != BackendState::Gone {
@@ -29,20 +33,38 @@ pub(super) fn say(compiler: &Compiler, tables: &Tables) -> BTreeSet<String> {
     said
 }
 
+fn zone(compiler: &Compiler, id: ZoneId) -> String {
+    let mut zones = compiler.zones.ids.iter();
+    zones.find(|(_, other)| **other == id).map_or("-".to_owned(), |(name, _)| name.to_string())
+}
+
+fn say_set<F: Family>(compiler: &Compiler, service: ServiceId, set: &BackendSet<F>) -> String {
+    let backends = set.backends().iter().map(|b| {
+        let key = compiler.backend_of(b.id).unwrap();
+        assert_eq!((key.addr, key.l4_port), (F::to_ip(b.addr), b.l4_port));
+        assert_eq!(key.service, service);
+        (b.addr, b.l4_port, b.weight)
+    });
+    format!("{:?}", backends.collect::<Vec<_>>())
+}
+
 fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeSet<String>) {
     let half = F::of(tables);
     for (key, frontend) in half.frontends.iter() {
         let port = compiler.port_of(frontend.service).unwrap();
-        let backends = frontend.backends.backends().iter();
-        let backends: Vec<_> = backends
-            .map(|b| {
-                let key = compiler.backend_of(b.id).unwrap();
-                assert_eq!((key.addr, key.l4_port), (F::to_ip(b.addr), b.l4_port));
-                assert_eq!(key.service, frontend.service);
-                (b.addr, b.l4_port)
-            })
-            .collect();
-        said.insert(format!("{key:?} {port:?} {backends:?}"));
+        let set = |set| say_set(compiler, frontend.service, set);
+        let rules = frontend.rules.as_ref().map(|rules| {
+            let locality = &rules.locality;
+            let nodes = locality.by_node.iter().map(|(id, of)| {
+                let node = tables.vtep(*id).expect("a node with a tunnel").name.to_string();
+                (node, set(of))
+            });
+            let zones = locality.by_zone.iter().map(|(id, of)| (zone(compiler, *id), set(of)));
+            let places = (nodes.collect::<BTreeMap<_, _>>(), zones.collect::<BTreeMap<_, _>>());
+            (&rules.sources, rules.affinity_ms, rules.balance, locality.node_only, places)
+        });
+        let backends = set(&frontend.backends);
+        said.insert(format!("{key:?} {port:?} {backends} {rules:?}"));
     }
     said.extend(half.vips.iter().map(|vip| format!("{vip:?}")));
     let vtep = |id: sluice_tables::VtepId| tables.vtep(id).unwrap().name.clone();
@@ -62,9 +84,32 @@ fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeS
     }
 }
 
+/// Groups of Services that have lost an address that is a VIP still.
+pub(super) type Former = BTreeMap<IpAddr, BTreeSet<usize>>;
+
 /// What must have changed between two versions, and whether it has.
-pub(super) fn check_epochs(compiler: &Compiler, old: &Tables, new: &Tables, is_reset: bool) {
+pub(super) fn check_epochs(
+    compiler: &Compiler,
+    old: &Tables,
+    new: &Tables,
+    former: &mut Former,
+    is_reset: bool,
+) {
     let mut groups = BTreeSet::new();
+    keep_former::<V4>(old, new, former);
+    keep_former::<V6>(old, new, former);
+    former.retain(|addr, lost| {
+        let is_vip = match addr {
+            IpAddr::V4(addr) => new.v4.vips.get(&addr.octets()).is_some(),
+            IpAddr::V6(addr) => new.v6.vips.get(&addr.octets()).is_some(),
+        };
+        if !is_vip {
+            groups.append(lost);
+        }
+        is_vip
+    });
+    groups.extend(tightened::<V4>(old, new));
+    groups.extend(tightened::<V6>(old, new));
     groups.extend(removed::<V4>(old, new));
     groups.extend(removed::<V6>(old, new));
     for id in 0..200 {
@@ -127,6 +172,17 @@ fn has_moved_node<F: Family>(old: &Tables, new: &Tables) -> bool {
     F::of(old).nodes_by_addr.iter().any(|(addr, id)| now.get(addr) != Some(id))
 }
 
+/// Keeps who has lost which address.
+fn keep_former<F: Family>(old: &Tables, new: &Tables, former: &mut Former) {
+    for (key, frontend) in F::of(old).frontends.iter() {
+        let now = F::of(new).frontends.get(key);
+        if now.is_none_or(|now| now.service != frontend.service) {
+            let group = Tables::service_group(frontend.service);
+            former.entry(F::to_ip(key.addr)).or_default().insert(group);
+        }
+    }
+}
+
 /// Groups of Services that have lost a frontend.
 fn removed<F: Family>(old: &Tables, new: &Tables) -> BTreeSet<usize> {
     let gone = F::of(old).frontends.iter().filter(|(key, frontend)| {
@@ -134,6 +190,20 @@ fn removed<F: Family>(old: &Tables, new: &Tables) -> BTreeSet<usize> {
         now.is_none_or(|now| now.service != frontend.service)
     });
     gone.map(|(_, frontend)| Tables::service_group(frontend.service)).collect()
+}
+
+/// Groups of Services of which not everybody may be a client any more.
+fn tightened<F: Family>(old: &Tables, new: &Tables) -> BTreeSet<usize> {
+    let sources = |frontend: &Frontend<F>| frontend.rules.as_ref()?.sources.clone();
+    let tight = F::of(new).frontends.iter().filter(|(key, frontend)| {
+        let before = F::of(old).frontends.get(key);
+        before.is_some_and(|before| {
+            before.service == frontend.service
+                && sources(frontend).is_some()
+                && sources(frontend) != sources(before)
+        })
+    });
+    tight.map(|(_, frontend)| Tables::service_group(frontend.service)).collect()
 }
 
 fn has_new_vip<F: Family>(old: &Tables, new: &Tables) -> bool {
@@ -235,8 +305,17 @@ impl Held {
                 let service = held.services.get(name)?;
                 let has_port =
                     service.ports.iter().any(|p| (p.port, p.protocol.number()) == (key.1, key.2));
-                let mut vips = service.vips().filter(|(addr, _)| has_port && *addr == key.0);
-                vips.next()
+                let mut nodes = service.node_ports();
+                let is_node_port =
+                    nodes.any(|(port, number)| (number, port.protocol.number()) == (key.1, key.2));
+                let [v4, v6] = service.families;
+                let has_family = if key.0.is_ipv4() { v4 } else { v6 };
+                if is_node_port && has_family && world.compiler.statics.node_ports.contains(&key.0)
+                {
+                    return Some(AddressKind::NodePort);
+                }
+                let mut vips = service.addresses.iter().filter(|a| has_port && a.addr == key.0);
+                vips.next().map(|address| address.kind)
             };
             if claims(self) == claims(&new) {
                 assert_eq!(new.owners.get(key), Some(name), "{key:?}");

@@ -3,7 +3,8 @@
 //! something keeps it.
 
 use super::checks::{
-    Held, check_addresses, check_epochs, check_names, from_nothing, is_without_conflict, say,
+    Former, Held, check_addresses, check_epochs, check_names, from_nothing, is_without_conflict,
+    say,
 };
 use super::world::{World, config, facts};
 use super::*;
@@ -23,6 +24,8 @@ enum Op {
         headless: bool,
         selects: bool,
         created: bool,
+        /// See [`asks`].
+        asked: u16,
     },
     Slice {
         name: u8,
@@ -30,6 +33,9 @@ enum Op {
         v6: bool,
         named: bool,
         endpoints: Vec<(u8, u8)>,
+        /// Endpoints with hints, and the weight, see [`weigh`].
+        hinted: u8,
+        weight: u8,
     },
     Pod {
         name: u8,
@@ -39,6 +45,7 @@ enum Op {
         ready: bool,
         ended: bool,
         terminating: bool,
+        weight: u8,
     },
     Node {
         name: u8,
@@ -46,6 +53,7 @@ enum Op {
         vtep: u8,
         has_mac: bool,
         created: bool,
+        zone: u8,
     },
     Delete {
         kind: u8,
@@ -59,29 +67,35 @@ fn op() -> impl Strategy<Value = Op> {
     let ports = proptest::collection::vec((0u8..3, 0u8..3), 1..3);
     let endpoints = proptest::collection::vec((0u8..8, 0u8..3), 0..5);
     prop_oneof![
-        4 => (0u8..4, vips, ports, 0u8..8, any::<[bool; 2]>()).prop_map(
-            |(name, vips, ports, headless, [selects, created])| {
-                Op::Service { name, vips, ports, headless: headless == 0, selects, created }
+        4 => (0u8..4, vips, ports, 0u8..8, any::<[bool; 2]>(), any::<u16>()).prop_map(
+            |(name, vips, ports, headless, [selects, created], asked)| {
+                Op::Service { name, vips, ports, headless: headless == 0, selects, created, asked }
             }
         ),
-        4 => (0u8..5, 0u8..4, any::<bool>(), any::<bool>(), endpoints).prop_map(
-            |(name, service, v6, named, endpoints)| Op::Slice { name, service, v6, named, endpoints }
-        ),
-        4 => (0u8..5, 0u8..2, 0u8..4, 0..PODS.len() as u8, any::<[bool; 3]>()).prop_map(
-            |(name, app, node, ip, [ready, ended, terminating])| {
-                Op::Pod { name, app, node, ip, ready, ended: ended && terminating, terminating }
+        4 => (0u8..5, 0u8..4, any::<[bool; 2]>(), endpoints, any::<u8>(), 0u8..6).prop_map(
+            |(name, service, [v6, named], endpoints, hinted, weight)| {
+                Op::Slice { name, service, v6, named, endpoints, hinted, weight }
             }
         ),
-        2 => (0u8..4, 0..CIDRS.len() as u8, 0..VTEPS.len() as u8, any::<[bool; 2]>())
-            .prop_map(|(name, cidr, vtep, [has_mac, created])| Op::Node { name, cidr, vtep, has_mac, created }),
+        4 => (0u8..5, 0u8..2, 0u8..4, 0..PODS.len() as u8, any::<[bool; 3]>(), 0u8..6).prop_map(
+            |(name, app, node, ip, [ready, ended, terminating], weight)| {
+                let ended = ended && terminating;
+                Op::Pod { name, app, node, ip, ready, ended, terminating, weight }
+            }
+        ),
+        2 => (0u8..4, 0..CIDRS.len() as u8, 0..VTEPS.len() as u8, any::<[bool; 2]>(), 0u8..3)
+            .prop_map(|(name, cidr, vtep, [has_mac, created], zone)| {
+                Op::Node { name, cidr, vtep, has_mac, created, zone }
+            }),
         3 => (0u8..4, 0u8..5).prop_map(|(kind, name)| Op::Delete { kind, name }),
         1 => Just(Op::Reset),
     ]
 }
 
 /// Two ClusterIPs, two load balancer addresses, one of ours, one of the SNAT
-/// pool; addresses that pods or tunnels may have; a next hop.
-const VIPS: [&str; 10] = [
+/// pool; addresses that pods or tunnels may have; a next hop; one that may be
+/// external, too.
+const VIPS: [&str; 11] = [
     "10.96.0.1",
     "fd00:10:96::1",
     "198.51.100.1",
@@ -92,6 +106,7 @@ const VIPS: [&str; 10] = [
     "172.16.0.1",
     "10.10.0.2",
     "192.0.2.254",
+    "203.0.113.129",
 ];
 const CIDRS: [&str; 7] = [
     "10.244.1.0/24",
@@ -123,9 +138,50 @@ const PODS: [&str; 8] = [
     "10.10.0.2",
 ];
 
+/// What a Service asks for, a few bits each.
+fn asks(object: &mut serde_json::Value, asked: u16) {
+    let bits = |at: u32| usize::from(asked >> at) & 3;
+    let spec = &mut object["spec"];
+    if bits(0) == 0 {
+        spec["sessionAffinity"] = json!("ClientIP");
+    }
+    spec["internalTrafficPolicy"] = json!(["Cluster", "Cluster", "Cluster", "Local"][bits(2)]);
+    if bits(4) > 0 {
+        let ranges = [json!([]), json!(["192.0.2.0/24"]), json!(["::/0"]), json!(["x"])];
+        spec["loadBalancerSourceRanges"] = ranges[bits(4)].clone();
+    }
+    match bits(6) {
+        0 => spec["trafficDistribution"] = json!("PreferSameNode"),
+        1 => spec["trafficDistribution"] = json!("PreferClose"),
+        _ => {}
+    }
+    spec["externalIPs"] =
+        [json!([]), json!(["203.0.113.129"]), json!([]), json!(["2001:db8:200::1"])][bits(8)]
+            .clone();
+    for (i, port) in spec["ports"].as_array_mut().unwrap().iter_mut().enumerate() {
+        if bits(10) > 0 {
+            port["nodePort"] = json!(30_000 + bits(10) + i);
+        }
+    }
+    spec["externalTrafficPolicy"] = json!("Local");
+    spec["healthCheckNodePort"] = json!([0, 31_001, 31_002, 0][bits(12)]);
+    let balance = ["consistent", "least-connections", "random-of-two", "x"][bits(14)];
+    object["metadata"]["annotations"] = json!({"sluice.dev/load-balancing": balance});
+    if asked.is_multiple_of(13) {
+        object["metadata"]["labels"] = json!({"service.kubernetes.io/service-proxy-name": "x"});
+    }
+}
+
+/// Adds the annotation of a weight, or one that is none, or nothing.
+fn weigh(object: &mut serde_json::Value, weight: u8) {
+    if let Some(text) = ["0", "7", "x"].get(usize::from(weight)) {
+        object["metadata"]["annotations"] = json!({"sluice.dev/weight": text});
+    }
+}
+
 fn apply(world: &mut World, op: &Op) {
     match op {
-        Op::Service { name, vips, ports, headless, selects, created } => {
+        Op::Service { name, vips, ports, headless, selects, created, asked } => {
             let (cluster, balancer): (Vec<u8>, Vec<u8>) = vips.iter().partition(|v| **v < 2);
             let ips = |list: Vec<u8>| list.into_iter().map(|v| VIPS[usize::from(v)]);
             let ports: BTreeSet<_> = ports.iter().collect();
@@ -152,9 +208,10 @@ fn apply(world: &mut World, op: &Op) {
                 let at = format!("2026-01-01T00:00:{:02}Z", 10 - name);
                 object["metadata"]["creationTimestamp"] = json!(at);
             }
+            asks(&mut object, *asked);
             world.apply(Kind::Service, object);
         }
-        Op::Slice { name, service, v6, named, endpoints } => {
+        Op::Slice { name, service, v6, named, endpoints, hinted, weight } => {
             let endpoints: Vec<_> = endpoints
                 .iter()
                 .map(|(ip, state)| {
@@ -170,23 +227,30 @@ fn apply(world: &mut World, op: &Op) {
                         (7, true) => VIPS[3].to_owned(),
                         _ => addr,
                     };
-                    json!({"addresses": [addr], "conditions": {
-                        "ready": *state == 0, "serving": *state == 1, "terminating": *state == 1}})
+                    let mut endpoint = json!({"addresses": [addr], "conditions": {
+                        "ready": *state == 0, "serving": *state == 1, "terminating": *state == 1},
+                        "nodeName": format!("x{}", ip % 4),
+                        "targetRef": {"kind": "Pod", "name": format!("x{}", ip % 5)}});
+                    if hinted >> ip & 1 == 1 {
+                        endpoint["hints"] = json!({
+                            "forNodes": [{"name": format!("x{}", ip % 3)}],
+                            "forZones": [{"name": format!("z{}", ip % 2)}]});
+                    }
+                    endpoint
                 })
                 .collect();
             let port = if *named { "p0" } else { "p1" };
-            world.apply(
-                Kind::EndpointSlice,
-                json!({
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                    "metadata": {"name": format!("x{name}"),
-                                 "labels": {"kubernetes.io/service-name": format!("x{service}")}},
-                    "addressType": if *v6 { "IPv6" } else { "IPv4" },
-                    "ports": [{"name": port, "port": 8080}], "endpoints": endpoints,
-                }),
-            );
+            let mut object = json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": format!("x{name}"),
+                             "labels": {"kubernetes.io/service-name": format!("x{service}")}},
+                "addressType": if *v6 { "IPv6" } else { "IPv4" },
+                "ports": [{"name": port, "port": 8080}], "endpoints": endpoints,
+            });
+            weigh(&mut object, *weight);
+            world.apply(Kind::EndpointSlice, object);
         }
-        Op::Pod { name, app, node, ip, ready, ended, terminating } => {
+        Op::Pod { name, app, node, ip, ready, ended, terminating, weight } => {
             let ready = if *ready { "True" } else { "False" };
             let mut object = json!({
                 "apiVersion": "v1", "kind": "Pod",
@@ -203,9 +267,10 @@ fn apply(world: &mut World, op: &Op) {
             if *terminating {
                 object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
+            weigh(&mut object, *weight);
             world.apply(Kind::Pod, object);
         }
-        Op::Node { name, cidr, vtep, has_mac, created } => {
+        Op::Node { name, cidr, vtep, has_mac, created, zone } => {
             let mut annotations = json!({"sluice.dev/vtep-address": VTEPS[usize::from(*vtep)]});
             if *has_mac {
                 annotations["sluice.dev/vtep-mac"] = json!("0a:00:00:00:00:01");
@@ -218,6 +283,10 @@ fn apply(world: &mut World, op: &Op) {
             if *created {
                 let at = format!("2026-01-01T00:00:{:02}Z", 10 - name);
                 object["metadata"]["creationTimestamp"] = json!(at);
+            }
+            if *zone > 0 {
+                let zone = format!("z{}", zone - 1);
+                object["metadata"]["labels"] = json!({"topology.kubernetes.io/zone": zone});
             }
             world.apply(Kind::Node, object);
         }
@@ -244,6 +313,7 @@ proptest! {
         let mut world = World::default();
         let mut last = world.compile().expect("the static part");
         let names = ServiceNames::default();
+        let mut former = Former::default();
         for ops in &batches {
             let held = Held::of(&world);
             ops.iter().for_each(|op| apply(&mut world, op));
@@ -261,7 +331,7 @@ proptest! {
                 names.update(&world.compiler);
                 check_names(&world, &names);
                 let is_reset = ops.iter().any(|op| matches!(op, Op::Reset));
-                check_epochs(&world.compiler, &last, &next, is_reset);
+                check_epochs(&world.compiler, &last, &next, &mut former, is_reset);
                 last = next;
             }
         }

@@ -1,7 +1,7 @@
 //! A cluster made by hand, and its compiler.
 
 use super::*;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Policy};
 use crate::object::Kind;
 use serde_json::{Value, json};
 
@@ -23,8 +23,10 @@ pub(super) struct World {
 
 impl Default for World {
     fn default() -> Self {
+        let mut cluster = Cluster::default();
+        cluster.set_policy(Policy::of(&config().services));
         World {
-            cluster: Cluster::default(),
+            cluster,
             compiler: Compiler::new(&config(), &facts(), 0).unwrap(),
             now: Duration::ZERO,
             live: 0,
