@@ -18,7 +18,7 @@ mod subject;
 
 use crate::cluster::{self, Cluster};
 use crate::cpu;
-use crate::site::Family;
+use crate::site::{Family, UPLINK};
 use crate::tsc::{Rate, ticks};
 use anyhow::{Result, ensure};
 use generator::Generator;
@@ -168,13 +168,17 @@ impl Trial<'_> {
         }
         let (time, parts) = self.options.capacity;
         let part = time / parts.max(1);
+        let so_far = || (counters.busy_ns.get(), counters.ports[UPLINK].rx_packets.get());
         let before = Worked::now(counters);
         let mut slices = Vec::new();
         for _ in 0..parts.max(1) {
-            let (begun, syns) = (ticks(), Worked::now(counters).syns);
+            let (busy, syns) = so_far();
             self.generator.flood_for(part)?;
-            let (took, syns) = (ticks() - begun, Worked::now(counters).syns - syns);
-            slices.push(self.rate.nanos(took) / syns.max(1) as f64);
+            let (busy, syns) = (so_far().0 - busy, so_far().1 - syns);
+            // None at all: the worker was not given its core.
+            if syns > 0 {
+                slices.push(busy as f64 / syns as f64);
+            }
         }
         let worked = Worked::now(counters) - before;
         self.idle(DRAIN)?;

@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         honest_rate: args.honest_rate,
         pods_answer: !args.silent_pods,
         warm_up: Duration::from_secs(3),
-        capacity: (Duration::from_secs(5), 50),
+        capacity: (Duration::from_secs(5), 250),
         phase: Duration::from_secs(args.seconds),
         patience: Duration::from_secs(args.patience),
         loads: args.percent.iter().map(|percent| Offer::OfCapacity(percent / 100.0)).collect(),

@@ -116,7 +116,10 @@ impl Generator {
                     self.send_flood()?;
                 }
             }
-            flood.catch_up(now);
+            // All of them: whoever could be late would find the ring emptied.
+            for schedule in [&mut flood, &mut data, &mut honest] {
+                schedule.catch_up(now);
+            }
             for _ in 0..TURN {
                 let first = flood.next().min(data.next()).min(honest.next());
                 if first.min(self.honest.next()) > now as f64 {

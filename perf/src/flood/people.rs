@@ -148,3 +148,35 @@ impl Pods {
         self.snat.contains(&addr) && (min..=max).contains(&port)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_found_again() {
+        for family in [Family::V4, Family::V6] {
+            for kind in Kind::ALL {
+                for number in [0, 1, 999, ESTABLISHED_MAX - 1] {
+                    let connection = Connection { kind, number };
+                    assert_eq!(Connection::of_isn(connection.client_isn()), connection);
+                    let client = connection.client(family);
+                    let found = Connection::of_client(family, client);
+                    let is_established = kind == Kind::Established;
+                    assert_eq!(found, is_established.then_some(connection), "{client:x?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_comes_from_everywhere_and_from_nobody_here() {
+        let first_octets: std::collections::BTreeSet<u128> =
+            (0..100_000).map(|n| random_source(Family::V4, n).0 >> 24).collect();
+        assert!(first_octets.into_iter().eq(11..100));
+        let sources: std::collections::HashSet<(u128, u16)> =
+            (0..100_000).map(|n| random_source(Family::V6, n)).collect();
+        assert_eq!(sources.len(), 100_000);
+        assert!(sources.iter().all(|(addr, port)| addr >> 112 == 0x2a00 && *port != 0));
+    }
+}
