@@ -36,6 +36,8 @@ const OPEN_ROUNDS: usize = 20;
 const OPEN_FOR: Duration = Duration::from_millis(250);
 /// Time in which the flood must have filled the table.
 const FILL_MAX: Duration = Duration::from_secs(60);
+/// A part of the time in which fewer SYNs were taken tells nothing.
+const SLICE_MIN: u64 = 4096;
 /// Time for what is on its way to arrive.
 const DRAIN: Duration = Duration::from_millis(50);
 
@@ -175,14 +177,18 @@ impl Trial<'_> {
             let (busy, syns) = so_far();
             self.generator.flood_for(part)?;
             let (busy, syns) = (so_far().0 - busy, so_far().1 - syns);
-            // None at all: the worker was not given its core.
-            if syns > 0 {
+            // With fewer the worker was not given its core, or is in the middle
+            // of a turn that is not counted yet.
+            if syns >= SLICE_MIN {
                 slices.push(busy as f64 / syns as f64);
             }
         }
         let worked = Worked::now(counters) - before;
         self.idle(DRAIN)?;
-        Capacity::new(slices, worked)
+        if slices.is_empty() {
+            slices.push(worked.busy_ns as f64 / worked.syns.max(1) as f64);
+        }
+        Ok(Capacity::new(slices, worked))
     }
 
     fn phase(&mut self, counters: &WorkerCounters, offer: Offer, capacity: f64) -> Result<Phase> {

@@ -24,6 +24,9 @@ struct Args {
     /// capacity.
     #[arg(long, value_delimiter = ',', default_values_t = [80.0, 200.0])]
     percent: Vec<f64>,
+    /// More phases, with these rates of the flood in SYNs a second.
+    #[arg(long, value_delimiter = ',')]
+    rates: Vec<f64>,
     /// Seconds of each phase.
     #[arg(long, default_value_t = 24)]
     seconds: u64,
@@ -62,6 +65,8 @@ fn main() -> Result<()> {
         Version::V4 => Family::V4,
         Version::V6 => Family::V6,
     };
+    let shares = args.percent.iter().map(|percent| Offer::OfCapacity(percent / 100.0));
+    let rates = args.rates.iter().map(|&rate| Offer::Rate(rate));
     let outcome = flood::run(&Options {
         family,
         cpus: Some([args.cpu, args.generator_cpu]),
@@ -74,7 +79,7 @@ fn main() -> Result<()> {
         capacity: (Duration::from_secs(5), 250),
         phase: Duration::from_secs(args.seconds),
         patience: Duration::from_secs(args.patience),
-        loads: args.percent.iter().map(|percent| Offer::OfCapacity(percent / 100.0)).collect(),
+        loads: shares.chain(rates).collect(),
     })?;
     print!("{}", outcome.text());
     if let Some(path) = &args.json {
