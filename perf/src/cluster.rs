@@ -8,7 +8,10 @@ use sluice_tables::{
 use std::net::IpAddr;
 use std::sync::Arc;
 
-const UDP: u8 = 17;
+/// TCP's number.
+pub const TCP: u8 = 6;
+/// UDP's number.
+pub const UDP: u8 = 17;
 
 /// How large a cluster is.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +24,14 @@ pub struct Cluster {
     pub backends: u32,
     /// Nodes, over which the endpoints are spread evenly.
     pub nodes: u32,
+    /// The IP protocol of every Service.
+    pub protocol: u8,
 }
 
 impl Cluster {
-    /// 10 endpoints a Service on 100 nodes.
+    /// 10 endpoints a Service on 100 nodes, over UDP.
     pub fn new(family: Family, services: u32) -> Self {
-        Cluster { family, services, backends: 10, nodes: 100 }
+        Cluster { family, services, backends: 10, nodes: 100, protocol: UDP }
     }
 
     /// The node and the address of an endpoint, by its number in the cluster.
@@ -106,7 +111,7 @@ impl Cluster {
         for service in 0..self.services {
             let vip = self.addr::<F>(Who::Vip(service))?;
             half.vips.insert(vip, Vip { announce: false });
-            let key = FrontendKey { addr: vip, l4_port: SERVICE_PORT, protocol: UDP };
+            let key = FrontendKey { addr: vip, l4_port: SERVICE_PORT, protocol: self.protocol };
             half.frontends.insert(key, self.frontend(service, self.backends)?);
         }
         let cluster = PortId(site::CLUSTER as u8);
@@ -186,7 +191,7 @@ impl Cluster {
         count: u32,
     ) -> Result<()> {
         let addr = self.addr::<F>(Who::Vip(service))?;
-        let key = FrontendKey { addr, l4_port: SERVICE_PORT, protocol: UDP };
+        let key = FrontendKey { addr, l4_port: SERVICE_PORT, protocol: self.protocol };
         half.frontends.insert(key, self.frontend(service, count)?);
         Ok(())
     }

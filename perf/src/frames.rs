@@ -15,6 +15,62 @@ pub struct Udp {
     pub id: u32,
 }
 
+/// One TCP segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp<'a> {
+    /// Source.
+    pub src: (IpAddr, u16),
+    /// Destination.
+    pub dst: (IpAddr, u16),
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledged up to here.
+    pub ack: u32,
+    /// Control bits (RFC 9293 section 3.1).
+    pub flags: u8,
+    /// Bytes that may come.
+    pub window: u16,
+    /// The maximum segment size option, the only option.
+    pub mss: Option<u16>,
+    /// Its data.
+    pub payload: &'a [u8],
+}
+
+impl Tcp<'_> {
+    fn header_len(&self) -> usize {
+        if self.mss.is_some() { 24 } else { 20 }
+    }
+}
+
+/// Both ends of a VXLAN tunnel, the sender first.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunnel {
+    /// On the underlay.
+    pub macs: [[u8; 6]; 2],
+    /// On the underlay.
+    pub addrs: [IpAddr; 2],
+    /// In the overlay.
+    pub inner_macs: [[u8; 6]; 2],
+}
+
+impl Tunnel {
+    /// From a node to the gateway.
+    pub fn from_node(family: Family, node: u32) -> Self {
+        Tunnel {
+            macs: [site::node_mac(node), PORT_MACS[site::CLUSTER]],
+            addrs: [Who::Node(node).addr(family), Who::GatewayCluster.addr(family)],
+            inner_macs: [site::vtep_mac(node), site::OVERLAY_MAC],
+        }
+    }
+
+    /// From the gateway to a node.
+    pub fn to_node(family: Family, node: u32) -> Self {
+        let Tunnel { macs, addrs, inner_macs } = Tunnel::from_node(family, node);
+        let ([a, b], [c, d], [e, f]) = (macs, addrs, inner_macs);
+        Tunnel { macs: [b, a], addrs: [d, c], inner_macs: [f, e] }
+    }
+}
+
 /// Writes frames one after the other into a buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -33,22 +89,51 @@ impl Builder {
     /// A pod's packet as its node sends it: in VXLAN.
     pub fn tunneled(&mut self, family: Family, node: u32, udp: &Udp) -> &[u8] {
         self.bytes.clear();
-        self.ethernet(PORT_MACS[site::CLUSTER], site::node_mac(node), family.ethertype());
-        let (src, dst) = (Who::Node(node).addr(family), Who::GatewayCluster.addr(family));
-        let inner_len = 14 + family.header_len() + 8 + family.payload_len();
-        self.ip(family, src, dst, 17, 8 + 8 + inner_len);
+        let tunnel = Tunnel::from_node(family, node);
+        let ip_len = family.header_len() + 8 + family.payload_len();
+        let udp_at = self.tunnel(family, &tunnel, 49_152 | udp.src.1 ^ udp.dst.1, ip_len);
+        self.ip_udp(family, udp);
+        self.tunnel_checksum(family, &tunnel, udp_at);
+        &self.bytes
+    }
+
+    /// A TCP segment between two MACs, the sender's first.
+    pub fn plain_tcp(&mut self, family: Family, macs: [[u8; 6]; 2], tcp: &Tcp<'_>) -> &[u8] {
+        self.bytes.clear();
+        self.ethernet(macs[1], macs[0], family.ethertype());
+        self.ip_tcp(family, tcp);
+        &self.bytes
+    }
+
+    /// A TCP segment in VXLAN.
+    pub fn tunneled_tcp(&mut self, family: Family, tunnel: &Tunnel, tcp: &Tcp<'_>) -> &[u8] {
+        self.bytes.clear();
+        let ip_len = family.header_len() + tcp.header_len() + tcp.payload.len();
+        let udp_at = self.tunnel(family, tunnel, 49_152 | tcp.src.1 ^ tcp.dst.1, ip_len);
+        self.ip_tcp(family, tcp);
+        self.tunnel_checksum(family, tunnel, udp_at);
+        &self.bytes
+    }
+
+    /// Everything in front of an IP packet of `ip_len` bytes in a tunnel. Returns
+    /// the offset of the UDP header.
+    fn tunnel(&mut self, family: Family, tunnel: &Tunnel, entropy: u16, ip_len: usize) -> usize {
+        let udp_len = 8 + 8 + 14 + ip_len;
+        self.ethernet(tunnel.macs[1], tunnel.macs[0], family.ethertype());
+        self.ip(family, tunnel.addrs[0], tunnel.addrs[1], 17, udp_len);
         let udp_at = self.bytes.len();
-        let entropy = 49_152 | udp.src.1 ^ udp.dst.1;
-        self.udp_header(entropy, VXLAN_PORT, 8 + 8 + inner_len);
+        self.udp_header(entropy, VXLAN_PORT, udp_len);
         self.bytes.extend_from_slice(&[8, 0, 0, 0]);
         self.bytes.extend_from_slice(&(VNI << 8).to_be_bytes());
-        self.ethernet(site::OVERLAY_MAC, site::vtep_mac(node), family.ethertype());
-        self.ip_udp(family, udp);
-        // Over IPv4 none is needed (RFC 7348 section 5), over IPv6 it is.
+        self.ethernet(tunnel.inner_macs[1], tunnel.inner_macs[0], family.ethertype());
+        udp_at
+    }
+
+    /// Over IPv4 none is needed (RFC 7348 section 5), over IPv6 it is.
+    fn tunnel_checksum(&mut self, family: Family, tunnel: &Tunnel, udp_at: usize) {
         if family == Family::V6 {
-            self.l4_checksum(udp_at, 6, src, dst, 17);
+            self.l4_checksum(udp_at, 6, tunnel.addrs[0], tunnel.addrs[1], 17);
         }
-        &self.bytes
     }
 
     /// An answer to the gateway on a port's link by which its sender makes its
@@ -154,6 +239,26 @@ impl Builder {
         payload[..4].copy_from_slice(&udp.id.to_be_bytes());
         self.bytes.extend_from_slice(&payload[..family.payload_len()]);
         self.l4_checksum(at, 6, udp.src.0, udp.dst.0, 17);
+    }
+
+    fn ip_tcp(&mut self, family: Family, tcp: &Tcp<'_>) {
+        let header_len = tcp.header_len();
+        self.ip(family, tcp.src.0, tcp.dst.0, 6, header_len + tcp.payload.len());
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&tcp.src.1.to_be_bytes());
+        self.bytes.extend_from_slice(&tcp.dst.1.to_be_bytes());
+        self.bytes.extend_from_slice(&tcp.seq.to_be_bytes());
+        self.bytes.extend_from_slice(&tcp.ack.to_be_bytes());
+        self.bytes.extend_from_slice(&[(header_len as u8 / 4) << 4, tcp.flags]);
+        self.bytes.extend_from_slice(&tcp.window.to_be_bytes());
+        // Checksum, urgent pointer.
+        self.bytes.extend_from_slice(&[0; 4]);
+        if let Some(mss) = tcp.mss {
+            self.bytes.extend_from_slice(&[2, 4]);
+            self.bytes.extend_from_slice(&mss.to_be_bytes());
+        }
+        self.bytes.extend_from_slice(tcp.payload);
+        self.l4_checksum(at, 16, tcp.src.0, tcp.dst.0, 6);
     }
 
     /// Fills in the transport checksum at `offset` of the header at `at`, over

@@ -15,9 +15,9 @@ use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
 use std::sync::Arc;
 
 /// Services with counters of their own, as the appliance sets it by default.
-const SERVICES_COUNTED: usize = 1024;
+pub(crate) const SERVICES_COUNTED: usize = 1024;
 /// Messages in a ring between two workers.
-const MESH_RING_LEN: usize = 1024;
+pub(crate) const MESH_RING_LEN: usize = 1024;
 /// Frames that workers may need for packets of their own.
 const SPARE_FRAMES: usize = 1024;
 
@@ -207,15 +207,7 @@ impl Gateway {
     /// What does not.
     pub fn check_balance(&self) -> Result<()> {
         for (number, seat) in self.seats.iter().enumerate() {
-            let counters = &seat.counters;
-            let ports = || counters.ports.iter();
-            let rx: u64 = ports().map(|port| port.rx_packets.get()).sum();
-            let tx: u64 = ports().map(|port| port.tx_packets.get()).sum();
-            let came = rx + counters.originated.get() + counters.handed_in.get();
-            let dropped: u64 = counters.drops.iter().map(|count| count.get()).sum();
-            let went = tx + dropped + counters.consumed.get() + counters.handed_out.get();
-            let held = counters.held.get();
-            ensure!(came == went + held, "worker {number}: {came} came, {went} went, {held} wait");
+            check_balance(&seat.counters).with_context(|| format!("worker {number}"))?;
         }
         Ok(())
     }
@@ -236,6 +228,22 @@ impl Gateway {
     }
 }
 
+/// Checks that a worker's counters add up.
+///
+/// # Errors
+/// When they do not.
+pub fn check_balance(counters: &WorkerCounters) -> Result<()> {
+    let ports = || counters.ports.iter();
+    let rx: u64 = ports().map(|port| port.rx_packets.get()).sum();
+    let tx: u64 = ports().map(|port| port.tx_packets.get()).sum();
+    let came = rx + counters.originated.get() + counters.handed_in.get();
+    let dropped: u64 = counters.drops.iter().map(|count| count.get()).sum();
+    let went = tx + dropped + counters.consumed.get() + counters.handed_out.get();
+    let held = counters.held.get();
+    ensure!(came == went + held, "{came} came, {went} went, {held} wait");
+    Ok(())
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         for seat in &mut self.seats {
@@ -245,7 +253,8 @@ impl Drop for Gateway {
     }
 }
 
-fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptions {
+/// What a worker of such a gateway is told.
+pub(crate) fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptions {
     let mut timeouts = Timeouts::default();
     timeouts.set(State::UdpStream, options.udp_timeout_ms);
     WorkerOptions {

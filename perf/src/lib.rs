@@ -24,6 +24,11 @@ pub mod traffic;
 
 /// The cases that are measured.
 pub mod cases;
+/// A SYN flood, and what it leaves to others.
+pub mod flood;
+/// How backends share, and what moves when they change.
+pub mod shares;
+
 /// Threads on cores.
 pub mod cpu;
 /// Raw packet sockets: what arrives on a device.

@@ -1,0 +1,179 @@
+use super::generator::Generator;
+use super::report::Memory;
+use super::ring::{RING_LEN, RingPeer, RingPort};
+use crate::cluster::Cluster;
+use crate::cpu;
+use crate::frames::Builder;
+use crate::gateway::{
+    GatewayOptions, MESH_RING_LEN, SERVICES_COUNTED, check_balance, worker_options,
+};
+use crate::site::{CLUSTER, ROUTER_MAC, UPLINK, Who, node_mac};
+use crate::tsc::Rate;
+use anyhow::{Context, Result, anyhow, ensure};
+use sluice_fastpath::flow::{State, Timeouts};
+use sluice_fastpath::idle::{Idle, IdleMode};
+use sluice_fastpath::{Nanos, Worker, WorkerCounters, mesh};
+use sluice_io::{FrameCache, Port, RxBurst, Umem};
+use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Frames: every ring full, and as many again in caches and hands.
+const FRAMES: usize = 8 * RING_LEN;
+/// Frames that each side keeps for itself.
+const CACHED: usize = 1024;
+
+/// The shipped worker, its tables live, its neighbors known.
+pub struct Subject {
+    worker: Worker,
+    counters: Arc<WorkerCounters>,
+    control: ControlEnd,
+    umem: Umem,
+    memory: Memory,
+    now: Nanos,
+}
+
+impl Subject {
+    /// A worker that may own `flows_max` flows; the far ends of its ports, and
+    /// frames for whoever is there.
+    ///
+    /// # Errors
+    /// When memory or descriptors are short, or a neighbor stays unknown.
+    pub fn start(cluster: Cluster, flows_max: usize) -> Result<(Self, [RingPeer; 2], FrameCache)> {
+        let (umem, mut cache) = frames()?;
+        let (overlay_port, overlay) = RingPort::new(CLUSTER);
+        let (uplink_port, uplink) = RingPort::new(UPLINK);
+        let ports: Vec<Box<dyn Port>> = vec![Box::new(overlay_port), Box::new(uplink_port)];
+        let (control, end) = mailbox().context("mailbox")?;
+        let mesh = mesh(&[control.waker()], MESH_RING_LEN).pop().context("mesh")?;
+        let counters = Arc::new(WorkerCounters::new(ports.len(), SERVICES_COUNTED));
+        let udp_timeout_ms = Timeouts::default().of(State::UdpStream);
+        let options = GatewayOptions { cluster, workers: 1, flows_max, frames: 0, udp_timeout_ms };
+        let options = worker_options(0, &options);
+        let mut memory = Memory::before()?;
+        let own = FrameCache::new(&umem, CACHED);
+        let worker = Worker::new(options, ports, own, end, mesh, counters.clone());
+        let flows = worker.flows();
+        memory.tables = [flows.v4.memory_bytes(), flows.v6.memory_bytes()];
+        let now = Nanos(Nanos::SECOND);
+        let mut subject = Subject { worker, counters, control, umem, memory, now };
+        let mut peers = [overlay, uplink];
+        subject.greet(&cluster, &mut peers, &mut cache)?;
+        Ok((subject, peers, cache))
+    }
+
+    fn greet(
+        &mut self,
+        cluster: &Cluster,
+        peers: &mut [RingPeer; 2],
+        cache: &mut FrameCache,
+    ) -> Result<()> {
+        let tables = Arc::new(cluster.tables(1)?);
+        let sent = self.control.send(ToWorker::Tables(tables));
+        ensure!(sent.is_ok(), "the worker's mailbox is full");
+        self.worker.poll(self.now);
+        let mut builder = Builder::default();
+        let nodes = (0..cluster.nodes).map(|node| (CLUSTER, Who::Node(node), node_mac(node)));
+        for (port, who, mac) in nodes.chain([(UPLINK, Who::Router, ROUTER_MAC)]) {
+            let mut frame = cache.alloc().context("no frame left")?;
+            ensure!(frame.fill(builder.hello(cluster.family, port, mac, who)), "too long");
+            peers[port].to_port.push(frame).map_err(|_| anyhow!("the ring is full"))?;
+            self.worker.poll(self.now);
+        }
+        peers.iter_mut().for_each(|peer| peer.close(cache));
+        let (heard, all) = (self.counters.consumed.get(), u64::from(cluster.nodes) + 1);
+        ensure!(heard == all, "{heard} of {all} neighbors were heard");
+        Ok(())
+    }
+
+    /// What its tables take.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    /// Runs the worker on a thread of its own while `f` runs on this one, then
+    /// checks that every packet is accounted for and every frame comes back.
+    ///
+    /// # Errors
+    /// What `f` returns, or what does not add up.
+    pub fn with_worker<T>(
+        self,
+        cpu: Option<usize>,
+        f: impl FnOnce(&WorkerCounters) -> Result<T>,
+    ) -> Result<T> {
+        let Subject { mut worker, counters, mut control, umem, now, .. } = self;
+        let outcome = std::thread::scope(|scope| {
+            let running = scope.spawn(move || -> Result<()> {
+                if let Some(cpu) = cpu {
+                    cpu::pin(cpu)?;
+                }
+                let started = Instant::now();
+                let clock = || now + started.elapsed();
+                worker.run(clock, Idle::new(IdleMode::BusyPoll));
+                Ok(())
+            });
+            let outcome = f(&counters);
+            while control.send(ToWorker::Stop).is_err() && !running.is_finished() {
+                while control.receive().is_some() {}
+            }
+            running.join().unwrap_or_else(|_| Err(anyhow!("the worker has panicked")))?;
+            outcome
+        })?;
+        check_balance(&counters)?;
+        let missing = umem.chunks() as usize - umem.free_chunks();
+        ensure!(missing == 0, "{missing} frames are lost");
+        Ok(outcome)
+    }
+}
+
+/// Frames, every page of them touched.
+fn frames() -> Result<(Umem, FrameCache)> {
+    let umem = Umem::new(FRAMES)?;
+    let mut cache = FrameCache::new(&umem, CACHED);
+    let mut held = Vec::with_capacity(FRAMES);
+    while let Some(mut frame) = cache.alloc() {
+        ensure!(frame.fill(&[0; 128]), "a frame is too short");
+        held.push(frame);
+    }
+    held.into_iter().for_each(|frame| cache.free(frame));
+    Ok((umem, cache))
+}
+
+/// SYNs a second that the generator can offer, to a thread that frees them.
+///
+/// # Errors
+/// When memory is short.
+pub fn offer_max(
+    cluster: Cluster,
+    cpus: Option<[usize; 2]>,
+    rate: Rate,
+    time: Duration,
+) -> Result<f64> {
+    let (umem, cache) = frames()?;
+    let (overlay_port, overlay) = RingPort::new(CLUSTER);
+    let (mut port, uplink) = RingPort::new(UPLINK);
+    let mut generator = Generator::new(cluster, [overlay, uplink], cache, 0, false, rate);
+    let stop = AtomicBool::new(false);
+    let sink = || -> Result<()> {
+        if let Some([worker, _]) = cpus {
+            cpu::pin(worker)?;
+        }
+        let (mut cache, mut burst) = (FrameCache::new(&umem, CACHED), RxBurst::new());
+        while !stop.load(Ordering::Relaxed) {
+            port.rx(&mut cache, &mut burst);
+            burst.drain(..).for_each(|frame| cache.free(frame));
+        }
+        port.close(&mut cache);
+        Ok(())
+    };
+    let offered = std::thread::scope(|scope| {
+        let sink = scope.spawn(sink);
+        let offered = generator.flood_for(time);
+        stop.store(true, Ordering::Relaxed);
+        sink.join().unwrap_or_else(|_| Err(anyhow!("the sink has panicked")))?;
+        offered
+    })?;
+    drop(overlay_port);
+    Ok(offered as f64 / time.as_secs_f64())
+}

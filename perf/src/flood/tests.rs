@@ -1,0 +1,40 @@
+use super::*;
+
+/// A trial of a moment, at rates that any machine can keep up with for the most
+/// part: what is asserted does not depend on how fast it is. That every byte is
+/// right, that established flows stay where they are, and that packets and frames
+/// add up, is checked by the trial itself.
+fn trial(family: Family) -> Outcome {
+    let moment = Duration::from_millis(150);
+    run(&Options {
+        family,
+        cpus: None,
+        flows_max: 1 << 15,
+        established: 50,
+        established_rate: 20.0,
+        honest_rate: 200.0,
+        pods_answer: true,
+        warm_up: moment,
+        capacity: (moment, 3),
+        phase: 3 * moment,
+        patience: moment,
+        loads: vec![Offer::Rate(5_000.0)],
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_flood_comes_and_goes() {
+    for family in [Family::V4, Family::V6] {
+        let outcome = trial(family);
+        assert!(outcome.capacity.worked.syns > 0, "{outcome:?}");
+        let phase = &outcome.phases[0];
+        assert!(phase.data > 0 && phase.kept() > 0.0, "{outcome:?}");
+        assert!(phase.connects.failed < phase.connects.begun, "{outcome:?}");
+        // The table was full: flood gave way to flood, nobody else did.
+        assert!(outcome.memory.flows <= 1 << 15, "{outcome:?}");
+        let removed = outcome.capacity.worked.removed + phase.worked.removed;
+        assert!(removed > 0, "{outcome:?}");
+        assert!(outcome.text().contains("ns/SYN"), "{}", outcome.text());
+    }
+}
