@@ -111,14 +111,15 @@ impl Change<'_> {
         // Without an address of this family there is nothing to choose from.
         let endpoints = wanted.filter(|_| !fronts.is_empty()).map(|w| &w.endpoints);
         self.members(service, half, endpoints);
-        let refs = rules::rotation::<F>(&half.members);
+        let max = wanted.map_or(0, |wanted| wanted.endpoints_max);
+        let refs = rules::rotation::<F>(&half.members, max);
         if half.rotation.backends() != &*refs {
             half.rotation = Arc::new(BackendSet::new(refs));
         }
         half.rules = if fronts.is_empty() {
             Rules::default()
         } else {
-            let endpoints = Endpoints { members: &half.members, rotation: &half.rotation };
+            let endpoints = Endpoints { members: &half.members, rotation: &half.rotation, max };
             rules::make::<F>(self.asked, &endpoints, self.places, &half.rules)
         };
         let protocol = self.protocol.number();

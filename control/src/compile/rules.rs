@@ -98,6 +98,8 @@ pub(super) struct Places<'a> {
 pub(super) struct Endpoints<'a, F: Family> {
     pub(super) members: &'a BTreeMap<(F::Addr, u16), Member>,
     pub(super) rotation: &'a Arc<BackendSet<F>>,
+    /// The most endpoints of one set.
+    pub(super) max: usize,
 }
 
 /// The rules of one family of one port. What is as before is shared with `old`.
@@ -182,7 +184,11 @@ fn by_node<F: Family>(
         nodes.entry(*vtep).or_default().insert(*key, member.clone());
     }
     let sets = nodes.into_iter().filter_map(|(vtep, members)| {
-        let set = share(rotation::<F>(&members), endpoints.rotation, old.by_node.get(&vtep));
+        let set = share(
+            rotation::<F>(&members, endpoints.max),
+            endpoints.rotation,
+            old.by_node.get(&vtep),
+        );
         (!set.backends().is_empty()).then_some((vtep, set))
     });
     Locality { by_node: sets.collect(), by_zone: HashMap::new(), node_only: true }
@@ -207,7 +213,14 @@ fn by_hints<F: Family>(
             }
         }
         let sets = nodes.into_iter().map(|(vtep, members)| {
-            (vtep, share(refs::<F>(members), endpoints.rotation, old.by_node.get(&vtep)))
+            (
+                vtep,
+                share(
+                    refs::<F>(members, endpoints.max),
+                    endpoints.rotation,
+                    old.by_node.get(&vtep),
+                ),
+            )
         });
         locality.by_node = sets.collect();
     }
@@ -220,7 +233,14 @@ fn by_hints<F: Family>(
             }
         }
         let sets = zones.into_iter().map(|(zone, members)| {
-            (zone, share(refs::<F>(members), endpoints.rotation, old.by_zone.get(&zone)))
+            (
+                zone,
+                share(
+                    refs::<F>(members, endpoints.max),
+                    endpoints.rotation,
+                    old.by_zone.get(&zone),
+                ),
+            )
         });
         locality.by_zone = sets.collect();
     }
@@ -238,28 +258,28 @@ fn share<F: Family>(
     same.cloned().unwrap_or_else(|| Arc::new(BackendSet::new(refs)))
 }
 
-/// The endpoints in rotation: the ready ones; if there are none, those that
-/// terminate and still serve (KEP-1669).
+/// The endpoints in rotation, so many at most: the ready ones; if there are none,
+/// those that terminate and still serve (KEP-1669).
 pub(super) fn rotation<F: Family>(
     members: &BTreeMap<(F::Addr, u16), Member>,
+    max: usize,
 ) -> Vec<BackendRef<F>> {
     let of = |wanted: BackendState| {
         let members = members.iter().filter(|(_, member)| member.state == wanted);
-        refs::<F>(members.map(|(key, member)| (*key, member)).collect())
+        refs::<F>(members.map(|(key, member)| (*key, member)).collect(), max)
     };
     let ready = of(BackendState::Ready);
     if ready.is_empty() { of(BackendState::Draining) } else { ready }
 }
 
 /// Those that get new connections: all that have a weight, else all alike.
-fn refs<F: Family>(mut members: Vec<((F::Addr, u16), &Member)>) -> Vec<BackendRef<F>> {
+fn refs<F: Family>(mut members: Vec<((F::Addr, u16), &Member)>, max: usize) -> Vec<BackendRef<F>> {
     if members.iter().any(|(_, member)| member.weight > 0) {
         members.retain(|(_, member)| member.weight > 0);
     }
     // A hint that is given twice is one.
     members.dedup_by_key(|(key, _)| *key);
-    let members = members.into_iter().take(BackendSet::<F>::BACKENDS_MAX);
-    let refs = members.map(|((addr, l4_port), member)| BackendRef {
+    let refs = members.into_iter().take(max).map(|((addr, l4_port), member)| BackendRef {
         id: member.id,
         addr,
         l4_port,

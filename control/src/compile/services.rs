@@ -8,9 +8,14 @@ use super::{Compiler, PortKey, Subject, node_ports, vips};
 use crate::cluster::{AddressKind, Cluster, Endpoint, NodePort, Protocol, Service};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
+use sluice_tables::service::COMPARED_MAX;
 use sluice_tables::{BackendSet, ServiceId, Tables, V4, V6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+/// Ports of one Service that may have any number of endpoints: more than
+/// [`COMPARED_MAX`] take a table of 200 kB at least.
+const TABLES_MAX: usize = 1024;
 
 /// Most findings about one Service; the rest is counted.
 const FINDINGS_MAX: usize = 100;
@@ -44,6 +49,8 @@ pub(super) struct Wanted {
     /// The addresses and ports that it is reached by, and what they are.
     pub(super) fronts: Vec<(IpAddr, u16, AddressKind)>,
     pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
+    /// The most of them in rotation, of each family.
+    pub(super) endpoints_max: usize,
 }
 
 impl Compiler {
@@ -143,12 +150,14 @@ impl Compiler {
                 refused.insert((key, Finding::error(path, message).expected("a pod's address")));
                 false
             });
-            if endpoints.len() > BackendSet::<V4>::BACKENDS_MAX {
-                let message = format!(
-                    "has {} endpoints; {} of them are used",
-                    endpoints.len(),
-                    BackendSet::<V4>::BACKENDS_MAX
-                );
+            let endpoints_max = match wanted.len() {
+                0..TABLES_MAX => BackendSet::<V4>::BACKENDS_MAX,
+                _ => COMPARED_MAX,
+            };
+            let v4 = endpoints.keys().filter(|(addr, _)| addr.is_ipv4()).count();
+            let most = v4.max(endpoints.len() - v4);
+            if most > endpoints_max {
+                let message = format!("has {most} endpoints; {endpoints_max} of them are used");
                 own.push(Finding::warning(format!("spec.ports[{}]", port.index), message));
             }
             let vips = vips::of_port(cluster, name, &vips, port, &mut own);
@@ -157,7 +166,10 @@ impl Compiler {
             let nodes = nodes.into_iter().map(|(addr, port)| (addr, port, AddressKind::NodePort));
             let fronts: Vec<_> = vips.chain(nodes).collect();
             if !fronts.is_empty() {
-                wanted.insert((port.port, port.protocol), Wanted { fronts, endpoints });
+                wanted.insert(
+                    (port.port, port.protocol),
+                    Wanted { fronts, endpoints, endpoints_max },
+                );
             }
         }
         findings.extend(own.into_iter().map(|f| (name.key(Kind::Service), f)));

@@ -1,11 +1,12 @@
 use crate::mutate::Random;
 use sluice_config::Config;
-use sluice_control::cluster::Cluster;
+use sluice_control::cluster::{Cluster, Policy};
 use sluice_control::compile::Compiler;
 use sluice_control::object::{Key, Kind, Object, Origin};
 use sluice_control::source::Event;
 use sluice_control::source::manifests::decode_text;
 use sluice_control::{Diagnostic, PortFacts};
+use sluice_tables::{Family, Frontend, ZoneId};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ overlay:
   vxlan: {vni: 1, port: cluster, addresses: [10.0.0.254, \"fd00::fe\"]}
 snat: {addresses: [10.1.255.0/30, \"fd01:0:0:ff::/126\"]}
 cluster: {pod_cidrs: [10.1.0.0/16, \"fd01::/48\"], service_cidrs: [10.96.0.0/16, \"fd96::/112\"]}
+services: {external_ips: [198.51.100.0/24, \"2001:db8:100::/64\"]}
 source: {manifests: {path: ./manifests}}
 ";
 
@@ -124,8 +126,10 @@ struct World {
 impl Default for World {
     fn default() -> Self {
         let facts = [0, 1].map(|port| PortFacts { mac: [2, 0, 0, 0, 0, port], mtu: 1500 });
+        let mut cluster = Cluster::default();
+        cluster.set_policy(Policy::of(&gateway().services));
         match Compiler::new(gateway(), &facts, 0) {
-            Ok(compiler) => World { cluster: Cluster::default(), compiler },
+            Ok(compiler) => World { cluster, compiler },
             Err(error) => panic!("{error}"),
         }
     }
@@ -140,16 +144,10 @@ impl World {
     /// What clients can reach, in order.
     fn programmed(&self) -> Vec<String> {
         let tables = self.compiler.tables();
-        let v4 = tables
-            .v4
-            .frontends
-            .iter()
-            .map(|(key, frontend)| format!("{key:?} {}", frontend.backends.backends().len()));
-        let v6 = tables
-            .v6
-            .frontends
-            .iter()
-            .map(|(key, frontend)| format!("{key:?} {}", frontend.backends.backends().len()));
+        let v4 =
+            tables.v4.frontends.iter().map(|(key, frontend)| format!("{key:?} {}", said(frontend)));
+        let v6 =
+            tables.v6.frontends.iter().map(|(key, frontend)| format!("{key:?} {}", said(frontend)));
         let vips = tables.v4.vips.iter().map(|vip| format!("{vip:?}"));
         let vips = vips.chain(tables.v6.vips.iter().map(|vip| format!("{vip:?}")));
         let mut all: Vec<_> = v4.chain(v6).chain(vips).collect();
@@ -174,7 +172,21 @@ impl World {
         assert_eq!(self.cluster.claimed_len(), 0, "addresses are still claimed");
         let tables = self.compiler.tables();
         assert!(tables.vteps.iter().all(Option::is_none), "a tunnel is left");
+        assert!(tables.zones.iter().all(|zone| *zone == ZoneId::NONE), "a zone is left");
+        assert!(self.compiler.health_checks().is_empty(), "somebody may still ask");
         assert!(tables.v4.vteps_by_addr.is_empty() && tables.v6.vteps_by_addr.is_empty());
         assert!(tables.v4.nodes_by_addr.is_empty() && tables.v6.nodes_by_addr.is_empty());
     }
+}
+
+/// Endpoints of a frontend, and those of its rules.
+fn said<F: Family>(frontend: &Frontend<F>) -> String {
+    let rules = frontend.rules.as_ref().map(|rules| {
+        let locality = &rules.locality;
+        let sets = locality.by_node.values().chain(locality.by_zone.values());
+        let mut sizes: Vec<_> = sets.map(|set| set.backends().len()).collect();
+        sizes.sort_unstable();
+        (&rules.sources, rules.affinity_ms, rules.balance, locality.node_only, sizes)
+    });
+    format!("{} {rules:?}", frontend.backends.backends().len())
 }

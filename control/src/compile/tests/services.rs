@@ -267,3 +267,31 @@ fn who_had_an_address_looks_again_when_it_goes() {
     let fourth = world.compile().unwrap();
     assert_eq!(third.service_epochs[of_a], fourth.service_epochs[of_a], "it was said once");
 }
+
+#[test]
+fn many_ports_with_many_endpoints_are_bounded() {
+    let ports: Vec<_> =
+        (1..=1100).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
+    let endpoints: Vec<_> =
+        (1..=20).map(|last| json!({"addresses": [format!("10.244.1.{last}")]})).collect();
+    let mut world = World::default();
+    world.apply(
+        Kind::Service,
+        json!({"metadata": {"name": "a"}, "spec": {"clusterIP": CLUSTER[0], "ports": ports}}),
+    );
+    world.apply(
+        Kind::EndpointSlice,
+        json!({"metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "a"}},
+               "addressType": "IPv4", "ports": ports, "endpoints": endpoints}),
+    );
+    let tables = world.compile().unwrap();
+    let in_rotation = |port| {
+        let frontend = tables.v4.frontends.get(&key([10, 96, 0, 1], port)).unwrap();
+        frontend.backends.backends().len()
+    };
+    assert_eq!((in_rotation(1), in_rotation(1024)), (20, 20));
+    assert_eq!((in_rotation(1025), in_rotation(1100)), (16, 16));
+    let said: Vec<_> = world.compiler.findings().map(|(_, f)| (&*f.path, &*f.message)).collect();
+    assert_eq!(said.len(), 76);
+    assert_eq!(said[0], ("spec.ports[1024]", "has 20 endpoints; 16 of them are used"));
+}

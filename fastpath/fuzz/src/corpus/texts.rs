@@ -118,6 +118,57 @@ metadata: {name: other-0, labels: {app: other}}
 spec: {nodeName: node-2, containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}
 status: {phase: Running, podIPs: [{ip: 10.1.1.9}], conditions: [{type: Ready, status: \"True\"}]}
 ";
+    const SERVICES: &str = "\
+apiVersion: v1
+kind: Node
+metadata:
+  name: node-1
+  annotations: {sluice.dev/vtep-mac: \"02:00:00:00:00:11\"}
+  labels: {topology.kubernetes.io/zone: a}
+spec: {podCIDRs: [10.1.0.0/24, \"fd01::/64\"]}
+status:
+  addresses: [{type: InternalIP, address: 10.0.0.11}, {type: InternalIP, address: \"fd00::11\"}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: all, annotations: {sluice.dev/load-balancing: random-of-two}}
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.96.0.10, \"fd96::10\"]
+  externalIPs: [198.51.100.7, \"2001:db8:100::7\"]
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}
+  internalTrafficPolicy: Local
+  loadBalancerSourceRanges: [192.0.2.0/24, \"2001:db8::/32\"]
+  ports:
+  - {name: http, port: 80, nodePort: 30080}
+  - {name: s, port: 2905, protocol: SCTP, nodePort: 30080}
+status:
+  loadBalancer: {ingress: [{ip: 192.0.2.100}, {ip: \"2001:db8:c0::100\"}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: all-4
+  labels: {kubernetes.io/service-name: all}
+  annotations: {sluice.dev/weight: \"5\"}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: s, port: 2905, protocol: SCTP}]
+endpoints:
+- {addresses: [10.1.0.7], nodeName: node-1, zone: a, hints: {forNodes: [{name: node-1}], forZones: [{name: a}]}}
+- {addresses: [10.1.0.8], nodeName: node-1, zone: a, hints: {forZones: [{name: a}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: close, labels: {service.kubernetes.io/service-proxy-name: other}}
+spec: {clusterIP: 10.96.0.11, selector: {app: a}, trafficDistribution: PreferSameNode, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-0, labels: {app: a}, annotations: {sluice.dev/weight: \"0\"}}
+spec: {nodeName: node-1, containers: [{name: c}]}
+status: {phase: Running, podIPs: [{ip: 10.1.0.9}], conditions: [{type: Ready, status: \"True\"}]}
+";
     const WRONG: &str = "\
 apiVersion: v1
 kind: Service
@@ -140,6 +191,7 @@ spec:
         ("manifests", "json", text(JSON)),
         ("manifests", "broken", text(BROKEN)),
         ("manifests", "dual-stack", text(DUAL_STACK)),
+        ("manifests", "services", text(SERVICES)),
         ("manifests", "wrong", text(WRONG)),
     ]
 }
