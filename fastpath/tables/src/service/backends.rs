@@ -13,7 +13,7 @@ pub const COMPARED_MAX: usize = 16;
 /// their order or ids, so that gateways agree and a change of one moves no flows
 /// but its own: rendezvous hashing over slots, see `ranking`. A share is within
 /// some percent of fair: the deviation is below the square root of the backends
-/// divided by 316 (100,003 slots; up to 1,000 backends).
+/// divided by 316 (100,003 slots; up to 2,000 backends).
 #[derive(Clone, Debug)]
 pub struct BackendSet<F: Family> {
     backends: Box<[BackendRef<F>]>,

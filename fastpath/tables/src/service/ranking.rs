@@ -10,9 +10,9 @@
 
 use crate::hash::fold;
 
-/// Slots for up to so many backends, primes: at least 100 slots a backend. Few
+/// Slots for up to so many backends, primes: at least 50 slots a backend. Few
 /// sizes, since every choice changes where one ends.
-const SIZES: [(usize, u32); 2] = [(1_000, 100_003), (10_000, 1_000_003)];
+const SIZES: [(usize, u32); 2] = [(2_000, 100_003), (10_000, 1_000_003)];
 
 /// How many slots there are for a number of backends.
 pub(super) fn slots(backends: usize) -> u32 {
