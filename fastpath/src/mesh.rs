@@ -89,8 +89,6 @@ impl MeshEnd {
     /// # Errors
     /// The packet, when the ring is full or there is no such worker.
     #[inline]
-    // The packet comes back whole, to be dropped by whoever has it.
-    #[allow(clippy::result_large_err)]
     pub fn send(&mut self, worker: usize, packet: Handed) -> Result<(), Handed> {
         let Some(Some(ring)) = self.to.get_mut(worker) else { return Err(packet) };
         let pushed = ring.push(packet).map_err(|PushError::Full(packet)| packet);

@@ -1,5 +1,5 @@
 use crate::flow::Key;
-use crate::wire::ip::{Ip, IpInfo};
+use crate::wire::ip::{Ip, IpHeader};
 use sluice_io::{Frame, PortId};
 use sluice_tables::VtepId;
 
@@ -45,7 +45,7 @@ pub struct Packet<F: Ip> {
     /// The frame.
     pub frame: Frame,
     /// The header, parsed.
-    pub ip: IpInfo<F>,
+    pub ip: IpHeader,
     /// What identifies its flow.
     pub key: Key<F>,
     /// Hash of the key.

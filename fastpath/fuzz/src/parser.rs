@@ -36,7 +36,7 @@ fn packet(data: &[u8]) {
 }
 
 fn check<F: Ip>(ip: &IpInfo<F>, data: &[u8], theirs: Option<&Option<LaxSlicedPacket<'_>>>) {
-    let (len, l4) = (usize::from(ip.len), usize::from(ip.l4_offset));
+    let (len, l4) = (usize::from(ip.header.len), usize::from(ip.header.l4_offset));
     assert!(len <= data.len(), "a packet beyond its frame");
     assert!(F::HEADER_LEN <= l4 && l4 <= len, "a transport header beyond its packet");
     let Some(theirs) = theirs else { return };
@@ -53,7 +53,7 @@ fn check<F: Ip>(ip: &IpInfo<F>, data: &[u8], theirs: Option<&Option<LaxSlicedPac
         _ => panic!("etherparse sees no IP header"),
     };
     assert_eq!((F::to_ip(ip.src), F::to_ip(ip.dst)), (src, dst));
-    if ip.fragment != Fragment::Whole {
+    if ip.header.fragment != Fragment::Whole {
         return;
     }
     let ports = match &theirs.transport {
@@ -63,7 +63,7 @@ fn check<F: Ip>(ip: &IpInfo<F>, data: &[u8], theirs: Option<&Option<LaxSlicedPac
     };
     // etherparse walks extension headers that are no extensions here (AH), and
     // finds ports behind them.
-    if matches!(ip.protocol, 6 | 17) {
-        assert_eq!((ip.l4.src_port, ip.l4.dst_port), ports);
+    if matches!(ip.header.protocol, 6 | 17) {
+        assert_eq!((ip.header.l4.src_port, ip.header.l4.dst_port), ports);
     }
 }

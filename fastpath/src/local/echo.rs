@@ -104,7 +104,7 @@ mod tests {
             crate::flow::Key { src: ip.src, dst: ip.dst, src_port: 0, dst_port: 0, protocol: 1 };
         Packet {
             frame,
-            ip,
+            ip: ip.header,
             key,
             hash: 0,
             ingress: Ingress::port(PortId(0)),

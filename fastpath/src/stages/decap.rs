@@ -19,7 +19,7 @@ const UDP_LEN: usize = 8;
 #[inline]
 pub fn is_tunnel<F: Ip>(tables: &Tables, port: &PortLocal, ip: &IpInfo<F>) -> bool {
     let Some(vxlan) = &tables.local.vxlan else { return false };
-    let is_vxlan = ip.l4.dst_port == vxlan.udp_port || ip.fragment != Fragment::Whole;
+    let is_vxlan = ip.header.l4.dst_port == vxlan.udp_port || ip.header.fragment != Fragment::Whole;
     is_vxlan && vxlan.port == port.id
 }
 
@@ -34,8 +34,10 @@ pub fn decap<F: Ip>(
     arrivals: &mut Arrivals,
 ) {
     match open(tables, &mut frame, outer) {
-        Ok((vtep, ethernet::IPV4)) => inner::<V4>(core, flows, frame, vtep, outer.tos, arrivals),
-        Ok((vtep, _)) => inner::<V6>(core, flows, frame, vtep, outer.tos, arrivals),
+        Ok((vtep, ethernet::IPV4)) => {
+            inner::<V4>(core, flows, frame, vtep, outer.header.tos, arrivals)
+        }
+        Ok((vtep, _)) => inner::<V6>(core, flows, frame, vtep, outer.header.tos, arrivals),
         Err(reason) => dropped(core, frame, reason),
     }
 }
@@ -49,10 +51,10 @@ fn open<F: Ip>(
     outer: &IpInfo<F>,
 ) -> Result<(VtepId, u16), DropReason> {
     let Some(local) = &tables.local.vxlan else { return Err(DropReason::LocalPortUnused) };
-    if outer.fragment != Fragment::Whole {
+    if outer.header.fragment != Fragment::Whole {
         return Err(DropReason::TunnelFragment);
     }
-    let udp = usize::from(outer.l4_offset);
+    let udp = usize::from(outer.header.l4_offset);
     let end = udp + usize::from(crate::wire::be16(frame.data(), udp + 4));
     frame.truncate(end);
     if !frame.pull_head(udp + UDP_LEN) {
@@ -88,12 +90,12 @@ fn inner<F: ArrivedFamily>(
         Ok(ip) => ip,
         Err(reason) => return dropped(core, frame, reason),
     };
-    frame.truncate(usize::from(ip.len));
+    frame.truncate(usize::from(ip.header.len));
     if outer_tos & 3 != 0 {
-        match combine_ecn(ip.tos, outer_tos) {
-            Some(tos) if tos != ip.tos => {
+        match combine_ecn(ip.header.tos, outer_tos) {
+            Some(tos) if tos != ip.header.tos => {
                 F::set_tos(frame.data_mut(), tos);
-                ip.tos = tos;
+                ip.header.tos = tos;
             }
             Some(_) => {}
             None => return dropped(core, frame, DropReason::EcnNotCapable),

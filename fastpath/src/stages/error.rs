@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::packet::{Ingress, Packet};
 use crate::stages::{output, route};
 use crate::time::Nanos;
-use crate::wire::ip::{Fragment, Ip, IpInfo};
+use crate::wire::ip::{Fragment, Ip, IpHeader};
 use crate::wire::l4::{self, Kind, flags};
 use crate::wire::{be32, checksum, put16};
 use sluice_io::Frame;
@@ -138,7 +138,7 @@ fn host_unreachable_of<F: Ip>(core: &mut Core, frame: &Frame) {
         return;
     }
     let (icmp_type, code) = if F::IS_V4 { (3, 1) } else { (1, 3) };
-    let about = About { ip: &ip, ingress: None, bytes: frame.data() };
+    let about = About::<F> { src: ip.src, ip: &ip.header, ingress: None, bytes: frame.data() };
     icmp(core, &tables, &about, Message { icmp_type, code, word: 0 }, None);
 }
 
@@ -158,7 +158,8 @@ pub fn refuse<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
 
 /// What an ICMP error is about.
 struct About<'a, F: Ip> {
-    ip: &'a IpInfo<F>,
+    src: F::Addr,
+    ip: &'a IpHeader,
     /// Where it came from, if that is known.
     ingress: Option<Ingress>,
     bytes: &'a [u8],
@@ -166,7 +167,8 @@ struct About<'a, F: Ip> {
 
 impl<'a, F: Ip> About<'a, F> {
     fn of(packet: &'a Packet<F>) -> Self {
-        About { ip: &packet.ip, ingress: Some(packet.ingress), bytes: packet.frame.data() }
+        let (src, ip, bytes) = (packet.key.src, &packet.ip, packet.frame.data());
+        About { src, ip, ingress: Some(packet.ingress), bytes }
     }
 }
 
@@ -178,7 +180,7 @@ fn icmp<F: Ip>(
     message: Message,
     from: Option<F::Addr>,
 ) {
-    let (ip, sender) = (about.ip, about.ip.src);
+    let (ip, sender) = (about.ip, about.src);
     let about_error = ip.l4.kind == Kind::IcmpError;
     if about_error || ip.fragment == Fragment::Later || !may_answer::<F>(core, &sender) {
         return;
@@ -258,7 +260,7 @@ fn may_answer<F: Ip>(core: &mut Core, sender: &F::Addr) -> bool {
 
 /// The gateway's address where the packet came in (RFC 1812 section 4.3.2.4).
 fn own_address<F: Ip>(core: &mut Core, tables: &Tables, about: &About<'_, F>) -> Option<F::Addr> {
-    let sender = &about.ip.src;
+    let sender = &about.src;
     if let Some(port) = about.ingress.and_then(Ingress::as_port) {
         let own = route::port_address::<F>(tables, port, sender);
         if own.is_some() {

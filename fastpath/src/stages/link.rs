@@ -101,8 +101,8 @@ pub fn nd<F: Ip>(
     else {
         return Some(frame);
     };
-    let message = frame.data().get(usize::from(ip.l4_offset)..).unwrap_or_default();
-    match nd::parse(message, ip.ttl, &src, &dst) {
+    let message = frame.data().get(usize::from(ip.header.l4_offset)..).unwrap_or_default();
+    match nd::parse(message, ip.header.ttl, &src, &dst) {
         Ok(Some(message)) if message.solicitation => {
             solicited(core, tables, port, frame, &message, src);
         }

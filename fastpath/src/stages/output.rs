@@ -154,11 +154,11 @@ fn originate_of<F: Ip>(core: &mut Core, tables: &Tables, frame: Frame) {
     match route::find::<F>(core, tables, &ip.dst) {
         Ok(way) => {
             let mtu = core.adjacencies.row(way).map_or(0, |row| row.mtu);
-            if ip.len > mtu {
+            if ip.header.len > mtu {
                 return core.drop(frame, DropReason::TooBig);
             }
             let entropy = sluice_tables::hash::endpoint(0, ip.dst.as_ref(), 0);
-            core.transmit(frame, way, ip.tos, entropy);
+            core.transmit(frame, way, ip.header.tos, entropy);
         }
         Err(reason) => core.drop(frame, reason),
     }

@@ -91,22 +91,22 @@ fn ip<F: ArrivedFamily>(
         Err(reason) => return dropped(core, frame, reason),
     };
     // What follows the packet is Ethernet padding.
-    frame.truncate(usize::from(ip.len));
+    frame.truncate(usize::from(ip.header.len));
     if F::vtep_address(&tables.local) == Some(ip.dst)
-        && ip.protocol == l4::UDP
+        && ip.header.protocol == l4::UDP
         && !multicast
         && decap::is_tunnel(tables, port, &ip)
     {
         return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
     }
-    if ip.protocol == F::ICMP
+    if ip.header.protocol == F::ICMP
         && !multicast
         && F::vtep_address(&tables.local) == Some(ip.dst)
         && underlay::too_big(core, tables, port, frame.data(), &ip)
     {
         return core.consume(frame);
     }
-    if !F::IS_V4 && ip.protocol == F::ICMP && ip.fragment == Fragment::Whole {
+    if !F::IS_V4 && ip.header.protocol == F::ICMP && ip.header.fragment == Fragment::Whole {
         match link::nd::<F>(core, tables, port, frame, &ip) {
             Some(returned) => frame = returned,
             None => return,
@@ -131,16 +131,16 @@ pub(super) fn arrived<F: ArrivedFamily>(
     let key = Key {
         src: ip.src,
         dst: ip.dst,
-        src_port: ip.l4.src_port,
-        dst_port: ip.l4.dst_port,
-        protocol: ip.protocol,
+        src_port: ip.header.l4.src_port,
+        dst_port: ip.header.l4.dst_port,
+        protocol: ip.header.protocol,
     };
     let table = F::table(flows);
     let hash = table.hash(&key);
     table.prefetch_bucket(hash);
     F::list(arrivals).push(Packet {
         frame,
-        ip,
+        ip: ip.header,
         key,
         hash,
         ingress,

@@ -66,12 +66,12 @@ fn apply(core: &mut Core, tables: &Tables, vtep: sluice_tables::VtepId) {
 /// older than RFC 1191, and teaches nothing.
 fn read<F: Ip>(tables: &Tables, port: &PortLocal, data: &[u8], ip: &IpInfo<F>) -> Option<PathNews> {
     let vxlan = tables.local.vxlan.as_ref()?;
-    let is_error = ip.l4.kind == Kind::IcmpError && ip.fragment == Fragment::Whole;
+    let is_error = ip.header.l4.kind == Kind::IcmpError && ip.header.fragment == Fragment::Whole;
     if !is_error || port.id != vxlan.port || F::is_martian_source(&ip.src) {
         return None;
     }
     sanity::source_belongs::<F>(tables, crate::packet::Ingress::port(port.id), &ip.src).ok()?;
-    let message = data.get(usize::from(ip.l4_offset)..)?;
+    let message = data.get(usize::from(ip.header.l4_offset)..)?;
     let mtu = match (F::IS_V4, message.first_chunk::<2>()?) {
         (true, [3, 4]) => be16(message, 6),
         (false, [2, _]) => be32(message, 4).min(u16::MAX.into()) as u16,

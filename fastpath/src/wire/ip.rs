@@ -14,13 +14,21 @@ pub enum Fragment {
     Later,
 }
 
-/// What stages need of an IP header and of the transport header behind it.
+/// What stages need of an IP packet's headers.
 #[derive(Clone, Copy, Debug)]
 pub struct IpInfo<F: Family> {
     /// Source address.
     pub src: F::Addr,
     /// Destination address.
     pub dst: F::Addr,
+    /// Everything else.
+    pub header: IpHeader,
+}
+
+/// What stages need of an IP header beside its addresses, and of the transport
+/// header behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct IpHeader {
     /// Protocol of the transport header (after IPv6 extensions).
     pub protocol: u8,
     /// Offset of the transport header from the IP header, in bytes.

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791, RFC 1812 section 5.2).
 
-use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
+use super::ip::{Fragment, Ip, IpHeader, IpInfo, Piece, Quoted};
 use super::{be16, checksum, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::{Family, Local, PortLocal, V4};
@@ -58,14 +58,16 @@ impl Ip for V4 {
         Ok(IpInfo {
             src: [header[12], header[13], header[14], header[15]],
             dst: [header[16], header[17], header[18], header[19]],
-            protocol,
-            l4_offset: header_len as u16,
-            len: len as u16,
-            ttl: header[8],
-            tos: header[1],
-            fragment,
-            dont_fragment: flags & DF != 0,
-            l4,
+            header: IpHeader {
+                protocol,
+                l4_offset: header_len as u16,
+                len: len as u16,
+                ttl: header[8],
+                tos: header[1],
+                fragment,
+                dont_fragment: flags & DF != 0,
+                l4,
+            },
         })
     }
 

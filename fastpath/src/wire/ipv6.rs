@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200).
 
-use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
+use super::ip::{Fragment, Ip, IpHeader, IpInfo, Piece, Quoted};
 use super::{be16, be32, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::hash::fold;
@@ -47,14 +47,16 @@ impl Ip for V6 {
         Ok(IpInfo {
             src,
             dst,
-            protocol: chain.protocol,
-            l4_offset: chain.offset as u16,
-            len: len as u16,
-            ttl: header[7],
-            tos: header[0] << 4 | header[1] >> 4,
-            fragment: chain.fragment,
-            dont_fragment: true,
-            l4,
+            header: IpHeader {
+                protocol: chain.protocol,
+                l4_offset: chain.offset as u16,
+                len: len as u16,
+                ttl: header[7],
+                tos: header[0] << 4 | header[1] >> 4,
+                fragment: chain.fragment,
+                dont_fragment: true,
+                l4,
+            },
         })
     }
 
