@@ -150,22 +150,50 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
     let table = F::flows(flows);
+    let mut has_fragments = false;
     for packet in packets.iter_mut() {
         packet.candidate = table.suggest(packet.hash);
-        if packet.candidate == NO_ENTRY && core.syn_gate.is_closed() {
-            prefetch(core.syn_gate.line(packet.hash));
-        }
         if packet.ingress.vtep().is_none() {
             packet.frame.prefetch_headroom();
         }
+        has_fragments |= packet.ip.fragment != Fragment::Whole;
+    }
+    if core.syn_gate.is_closed() {
+        prefetch_gate(core, packets);
+    }
+    if has_fragments {
+        return forward_mixed(core, table, tables, packets, handed);
     }
     for mut packet in packets.drain(..) {
-        if packet.ip.fragment != Fragment::Whole {
-            run_fragment(core, table, tables, packet, handed);
-            continue;
-        }
         let (Ok(verdict) | Err(verdict)) = judge(core, table, tables, &mut packet, handed);
         carry_out(core, packet, verdict);
+    }
+}
+
+/// Asks the processor to load what the closed gate knows of new packets.
+#[cold]
+fn prefetch_gate<F: Ip>(core: &Core, packets: &[Packet<F>]) {
+    for packet in packets.iter().filter(|packet| packet.candidate == NO_ENTRY) {
+        prefetch(core.syn_gate.line(packet.hash));
+    }
+}
+
+/// [`forward`] for packets some of which are fragments.
+#[cold]
+fn forward_mixed<F: FragmentFamily>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    packets: &mut ArrayVec<Packet<F>, BURST>,
+    handed: bool,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    for packet in packets.drain(..) {
+        match packet.ip.fragment {
+            Fragment::Whole => judge_one(core, table, tables, packet, handed),
+            _ => run_fragment(core, table, tables, packet, handed),
+        }
     }
 }
 
@@ -206,7 +234,7 @@ fn run_fragment<F: FragmentFamily>(
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
     if packet.datagram.is_some() || !fragment::may_be_translated(tables, &packet) {
-        return judge_fragment(core, table, tables, packet, handed);
+        return judge_one(core, table, tables, packet, handed);
     }
     if !handed && core.mesh.workers() > 1 {
         let owner = fragment::owner(tables, &packet);
@@ -215,14 +243,15 @@ fn run_fragment<F: FragmentFamily>(
         }
     }
     let Some((first, mut behind)) = fragment::admit(core, table, tables, packet) else { return };
-    judge_fragment(core, table, tables, first, false);
+    judge_one(core, table, tables, first, false);
     while let Some(packet) = fragment::next(core, table, &mut behind) {
-        judge_fragment(core, table, tables, packet, false);
+        judge_one(core, table, tables, packet, false);
     }
 }
 
-/// Judges a fragment and carries the verdict out.
-fn judge_fragment<F: FragmentFamily>(
+/// Judges a packet, a fragment or one beside fragments, and carries the verdict
+/// out.
+fn judge_one<F: FragmentFamily>(
     core: &mut Core,
     table: &mut FlowTable<F>,
     tables: &Tables,

@@ -40,16 +40,17 @@ impl Ingress {
 }
 
 /// An IP packet on its journey: the frame's data begins with its IP header.
+///
+/// The key comes first: when a packet is moved, in steps of 16 bytes, its
+/// addresses are then moved as a whole. The processor makes a load wait that
+/// takes parts of two stores which are still under way.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Packet<F: Ip> {
-    /// The frame.
-    pub frame: Frame,
-    /// The header, parsed.
-    pub ip: IpHeader,
     /// What identifies its flow.
     pub key: Key<F>,
-    /// Hash of the key.
-    pub hash: u64,
+    /// The header, parsed.
+    pub ip: IpHeader,
     /// Where it came from.
     pub ingress: Ingress,
     /// The flow entry that its bucket suggests; found while the entry is being
@@ -58,6 +59,10 @@ pub struct Packet<F: Ip> {
     /// Of a fragment whose datagram's first one has told the ports: the
     /// identification that it gets where its source is replaced.
     pub datagram: Option<u32>,
+    /// Hash of the key.
+    pub hash: u64,
+    /// The frame.
+    pub frame: Frame,
 }
 
 impl<F: Ip> Packet<F> {
