@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::read::{Fields, Reader, Reported, integer, seconds};
+use crate::read::{Fields, Reader, Reported, boolean, integer, seconds};
 use crate::schema::{Default, Key, Section};
 
 /// The connection table.
@@ -10,6 +10,8 @@ use crate::schema::{Default, Key, Section};
 pub struct Flows {
     /// Most flows over all workers.
     pub max: u32,
+    /// Whether SYNs are let in at their second try only, in a flood of them.
+    pub syn_gate: bool,
     /// Most flows of one source and of one Service.
     pub limits: FlowLimits,
     /// How long an idle flow is kept.
@@ -84,6 +86,13 @@ pub(crate) static SECTION: Section = Section {
             kind: "integer, 1024 to 67108864",
             default: Default::Value("1048576"),
             meaning: "most flows over all workers",
+        },
+        Key {
+            name: "syn_gate",
+            kind: "boolean",
+            default: Default::Value("true"),
+            meaning: "let SYNs in at their second try only, while more come than can be taken \
+                      and a sixteenth of a worker's flows is half open",
         },
         Key {
             name: "limits",
@@ -166,9 +175,15 @@ impl Flows {
     pub(crate) fn read(reader: &mut Reader<'_>, root: &Fields<'_>) -> Result<Self, Reported> {
         let fields = root.section(reader, "flows", &SECTION)?;
         let max = fields.defaulted(reader, "max", integer(1024..=FLOWS_MAX));
+        let syn_gate = fields.defaulted(reader, "syn_gate", boolean);
         let timeouts = FlowTimeouts::read(reader, &fields);
         let limits = FlowLimits::read(reader, &fields, max.as_ref().map_or(FLOWS_MAX, |m| m.value));
-        Ok(Self { max: max?.value, limits: limits?, timeouts: timeouts? })
+        Ok(Self {
+            max: max?.value,
+            syn_gate: syn_gate?.value,
+            limits: limits?,
+            timeouts: timeouts?,
+        })
     }
 }
 

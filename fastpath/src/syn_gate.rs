@@ -9,16 +9,20 @@
 use crate::time::Nanos;
 use sluice_tables::hash::fold;
 
-/// SYNs remembered, about: a byte each, touched only in a flood.
-const SLOTS: usize = 1 << 25;
+/// SYNs in a bucket, which is a cache line.
+const WAYS: usize = 32;
+/// Buckets: 32 MiB, touched only in a flood. At 4 million SYNs a second a SYN is
+/// remembered for four seconds.
+const BUCKETS: usize = 1 << 19;
 /// Nanoseconds of a unit of time, as a shift: 0.54 s.
 const UNIT_SHIFT: u32 = 29;
-/// Units until they are counted from 1 again: what was noted two minutes before
-/// looks new then, which lets one SYN in.
-const UNITS: u16 = 255;
-/// A SYN is a retransmission if it was noted so many units ago: at the second
-/// try of a client, half a second to two seconds later.
-const AGES: std::ops::RangeInclusive<u16> = 1..=3;
+/// Units until they are counted from 0 again. What was noted so long ago looks
+/// new, which lets a SYN in that has the same mark: one of 4,096.
+const UNITS: u64 = 1 << STAMP_BITS;
+const STAMP_BITS: u32 = 4;
+/// A SYN is a retransmission if it was noted so many units ago. Clients wait 1, 2
+/// and 4 s from one try to the next.
+const AGES: std::ops::RangeInclusive<u16> = 1..=8;
 /// Turns in a row that found a full burst: a backlog of milliseconds, and no
 /// mere burst of packets.
 const FULL_TURNS: u32 = 256;
@@ -26,27 +30,42 @@ const FULL_TURNS: u32 = 256;
 /// again at once.
 const CLOSED_NS: u64 = 10 * Nanos::SECOND;
 
+/// SYNs that were noted: twelve bits of the hash, and when.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket([u16; WAYS]);
+
 /// The gate of one worker. It is open unless there is a flood.
 pub struct SynGate {
-    /// When each slot was written, in units from 1 to [`UNITS`]; 0: never. It
-    /// comes from the system as zero pages and takes memory as it is written.
-    stamps: Box<[u8]>,
+    /// It comes from the system as zero pages and takes memory as it is written.
+    buckets: Box<[Bucket]>,
     seed: u64,
+    may_close: bool,
     full_turns: u32,
     closed: bool,
     until: Nanos,
-    unit: u8,
+    /// The time in units, modulo [`UNITS`].
+    unit: u16,
 }
 
 impl SynGate {
-    /// An open gate; `seed` keys the choice of slots.
-    pub fn new(seed: u64) -> Self {
-        SynGate::with_slots(SLOTS, seed)
+    /// An open gate, which closes if it `may_close`; `seed` keys the choice of
+    /// buckets.
+    pub fn new(may_close: bool, seed: u64) -> Self {
+        SynGate { may_close, ..SynGate::with_buckets(BUCKETS, seed) }
     }
 
-    fn with_slots(slots: usize, seed: u64) -> Self {
-        let stamps = vec![0; slots].into();
-        SynGate { stamps, seed, full_turns: 0, closed: false, until: Nanos(0), unit: 1 }
+    fn with_buckets(buckets: usize, seed: u64) -> Self {
+        let buckets = vec![Bucket([0; WAYS]); buckets].into();
+        SynGate {
+            buckets,
+            seed,
+            may_close: true,
+            full_turns: 0,
+            closed: false,
+            until: Nanos(0),
+            unit: 0,
+        }
     }
 
     /// True while there is a flood.
@@ -66,36 +85,55 @@ impl SynGate {
     }
 
     fn look(&mut self, many_half_open: bool, now: Nanos) {
-        if self.full_turns >= FULL_TURNS && many_half_open {
+        if self.may_close && self.full_turns >= FULL_TURNS && many_half_open {
             self.closed = true;
             self.until = Nanos(now.0 + CLOSED_NS);
         } else if now >= self.until {
             self.closed = false;
         }
-        self.unit = ((now.0 >> UNIT_SHIFT) % u64::from(UNITS)) as u8 + 1;
+        self.unit = ((now.0 >> UNIT_SHIFT) % UNITS) as u16;
     }
 
-    /// Whether a SYN with this hash may go on, at the closed gate.
+    /// Whether a SYN with this hash may go on, at the closed gate. One that may not
+    /// is noted, in the place of the oldest.
     pub fn admits(&mut self, hash: u64) -> bool {
-        let slot = self.slot(hash);
-        let stamp = &mut self.stamps[slot];
-        let age = (u16::from(self.unit) + UNITS - u16::from(*stamp)) % UNITS;
-        if *stamp != 0 && AGES.contains(&age) {
-            return true;
+        let mark = (self.mix(hash) >> (64 - (16 - STAMP_BITS)) << STAMP_BITS) as u16;
+        let (unit, at) = (self.unit, self.bucket(hash));
+        let age = |entry: u16| unit.wrapping_sub(entry) % UNITS as u16;
+        let Bucket(entries) = &mut self.buckets[at];
+        let (mut oldest, mut is_new) = (0, true);
+        for way in 0..WAYS {
+            let entry = entries[way];
+            if entry & !(UNITS as u16 - 1) == mark && entry != 0 {
+                if AGES.contains(&age(entry)) {
+                    return true;
+                }
+                is_new &= age(entry) != 0;
+            }
+            if entries[oldest] != 0 && (entry == 0 || age(entry) > age(entries[oldest])) {
+                oldest = way;
+            }
         }
-        *stamp = self.unit;
+        if is_new {
+            entries[oldest] = mark | unit;
+        }
         false
     }
 
-    /// The byte that [`SynGate::admits`] looks at, to be prefetched.
+    /// The bucket that [`SynGate::admits`] looks at, to be prefetched.
     #[inline]
     pub fn line(&self, hash: u64) -> *const u8 {
-        std::ptr::from_ref(&self.stamps[self.slot(hash)])
+        std::ptr::from_ref(&self.buckets[self.bucket(hash)]).cast()
     }
 
     #[inline]
-    fn slot(&self, hash: u64) -> usize {
-        fold(hash ^ self.seed, MIX) as usize & (self.stamps.len() - 1)
+    fn bucket(&self, hash: u64) -> usize {
+        self.mix(hash) as usize & (self.buckets.len() - 1)
+    }
+
+    #[inline]
+    fn mix(&self, hash: u64) -> u64 {
+        fold(hash ^ self.seed, MIX)
     }
 }
 
@@ -108,7 +146,7 @@ mod tests {
     const UNIT: u64 = 1 << UNIT_SHIFT;
 
     fn closed(now: u64) -> SynGate {
-        let mut gate = SynGate::with_slots(1 << 16, 7);
+        let mut gate = SynGate::with_buckets(1 << 10, 7);
         for _ in 0..FULL_TURNS {
             gate.turn(true, true, Nanos(now));
         }
@@ -118,7 +156,7 @@ mod tests {
 
     #[test]
     fn only_a_backlog_of_half_open_connections_closes_it() {
-        let mut gate = SynGate::with_slots(1, 7);
+        let mut gate = SynGate::with_buckets(1, 7);
         for turn in 0..FULL_TURNS * 3 {
             gate.turn(turn % FULL_TURNS != 0, true, Nanos(1));
         }
@@ -142,8 +180,8 @@ mod tests {
     #[test]
     fn a_retransmission_is_admitted_and_what_comes_too_soon_or_too_late_is_not() {
         // Also where the count of units wraps.
-        for start in [0, UNIT * 254, UNIT * 255 * 3 - 1] {
-            for (after, admitted) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
+        for start in [0, UNIT * 15, UNIT * 16 * 3 - 1] {
+            for (after, admitted) in [(0, false), (1, true), (2, true), (8, true), (9, false)] {
                 let mut gate = closed(start);
                 assert!(!gate.admits(99));
                 gate.turn(false, true, Nanos(start + after * UNIT));
@@ -151,5 +189,23 @@ mod tests {
                 assert!(!gate.admits(100));
             }
         }
+    }
+
+    #[test]
+    fn the_oldest_give_way_and_few_are_mistaken() {
+        let mut gate = closed(0);
+        let flood = |gate: &mut SynGate, from: u64| {
+            (from..from + 20_000).filter(|n| gate.admits(fold(*n, MIX))).count()
+        };
+        assert_eq!(flood(&mut gate, 0), 0, "all of one unit");
+        gate.turn(false, true, Nanos(UNIT));
+        // 20,000 fit beside as many of before; 32 in 4,096 are mistaken.
+        assert!(flood(&mut gate, 100_000) < 400);
+        let known = |gate: &mut SynGate, from: u64| {
+            (from..from + 1_000).filter(|n| gate.admits(fold(*n, MIX))).count()
+        };
+        gate.turn(false, true, Nanos(2 * UNIT));
+        assert!(known(&mut gate, 119_000) > 900, "the youngest");
+        assert!(known(&mut gate, 0) < 500, "the oldest");
     }
 }

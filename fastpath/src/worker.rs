@@ -48,6 +48,8 @@ pub struct WorkerOptions {
     pub limits: FlowLimits,
     /// Neighbors.
     pub neighbors: NeighborOptions,
+    /// Whether it lets SYNs in at their second try only, in a flood of them.
+    pub syn_gate: bool,
     /// Clients whose endpoints it remembers, for Services with session affinity.
     pub affinities_max: usize,
     /// Fragments of what is translated.
@@ -130,7 +132,7 @@ impl Worker {
             neighbor_epoch: 0,
             fragments: Fragments::new(&options.fragments, options.seed, options.id, workers),
             mesh,
-            syn_gate: SynGate::new(options.seed),
+            syn_gate: SynGate::new(options.syn_gate, options.seed),
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
             local: LocalServices::new(),

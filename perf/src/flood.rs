@@ -24,7 +24,7 @@ use anyhow::{Result, ensure};
 use generator::Generator;
 use load::{Flood, Load};
 pub use people::ESTABLISHED_MAX;
-use report::{Capacity, Memory, Outcome, Phase, Waits, Worked};
+use report::{Capacity, Outcome, Phase, Waits, Worked};
 use sluice_fastpath::WorkerCounters;
 use std::time::{Duration, Instant};
 use subject::Subject;
@@ -59,6 +59,8 @@ pub struct Options {
     pub honest_rate: f64,
     /// Pods answer SYNs of the flood.
     pub pods_answer: bool,
+    /// The gate against floods may close (not while the capacity is measured).
+    pub syn_gate: bool,
     /// Time of the flood before anything is measured: this long, and again until
     /// the table is full.
     pub warm_up: Duration,
@@ -94,48 +96,62 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let family = options.family;
     let cluster = Cluster { protocol: cluster::TCP, ..Cluster::new(family, 1) };
     let offer_max = subject::offer_max(cluster, options.cpus, rate, SELF_TEST)?;
-    let (subject, peers, cache) = Subject::start(cluster, options.flows_max)?;
+    // What a worker can take is measured without the gate: with it, it takes none.
+    let (subject, trial) = Trial::new(options, cluster, rate, false)?;
     let memory = subject.memory();
-    let answer = options.pods_answer;
-    let generator = Generator::new(cluster, peers, cache, options.established, answer, rate);
-    let cpu = options.cpus.map(|[worker, _]| worker);
-    let trial = Trial { options, rate, generator, offer_max, memory };
-    subject.with_worker(cpu, |counters| trial.run(counters))
+    let (capacity, memory) = trial.run(subject, |trial, counters| {
+        let capacity = trial.capacity(counters)?;
+        let mut memory = memory.clone();
+        memory.grown(counters.flows.iter().map(|flows| flows.get()).sum())?;
+        Ok((capacity, memory))
+    })?;
+    let (subject, trial) = Trial::new(options, cluster, rate, options.syn_gate)?;
+    let phases = trial.run(subject, |trial, counters| {
+        let loads = options.loads.iter();
+        loads.map(|&offer| trial.phase(counters, offer, capacity.syns_per_second)).collect()
+    })?;
+    Ok(Outcome {
+        cpu: cpu::model(),
+        family: family.label(),
+        pods_answer: options.pods_answer,
+        tsc_ghz: rate.ghz(),
+        offer_max,
+        capacity,
+        phases,
+        memory,
+    })
 }
 
 struct Trial<'a> {
     options: &'a Options,
     rate: Rate,
     generator: Generator,
-    offer_max: f64,
-    memory: Memory,
 }
 
-impl Trial<'_> {
-    fn run(mut self, counters: &WorkerCounters) -> Result<Outcome> {
-        let outcome = self.measure(counters);
-        self.generator.close();
-        outcome
+impl<'a> Trial<'a> {
+    fn new(
+        options: &'a Options,
+        cluster: Cluster,
+        rate: Rate,
+        syn_gate: bool,
+    ) -> Result<(Subject, Self)> {
+        let (subject, peers, cache) = Subject::start(cluster, options.flows_max, syn_gate)?;
+        let answer = options.pods_answer;
+        let generator = Generator::new(cluster, peers, cache, options.established, answer, rate);
+        Ok((subject, Trial { options, rate, generator }))
     }
 
-    fn measure(&mut self, counters: &WorkerCounters) -> Result<Outcome> {
-        self.open_flows()?;
-        let capacity = self.capacity(counters)?;
-        let mut memory = self.memory.clone();
-        memory.grown(counters.flows.iter().map(|flows| flows.get()).sum())?;
-        let mut phases = Vec::new();
-        for &offer in &self.options.loads {
-            phases.push(self.phase(counters, offer, capacity.syns_per_second)?);
-        }
-        Ok(Outcome {
-            cpu: cpu::model(),
-            family: self.options.family.label(),
-            pods_answer: self.options.pods_answer,
-            tsc_ghz: self.rate.ghz(),
-            offer_max: self.offer_max,
-            capacity,
-            phases,
-            memory,
+    /// Opens the established flows and measures.
+    fn run<T>(
+        mut self,
+        subject: Subject,
+        measure: impl FnOnce(&mut Self, &WorkerCounters) -> Result<T>,
+    ) -> Result<T> {
+        let cpu = self.options.cpus.map(|[worker, _]| worker);
+        subject.with_worker(cpu, |counters| {
+            let outcome = self.open_flows().and_then(|()| measure(&mut self, counters));
+            self.generator.close();
+            outcome
         })
     }
 

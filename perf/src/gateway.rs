@@ -264,6 +264,7 @@ pub(crate) fn worker_options(id: usize, options: &GatewayOptions) -> WorkerOptio
         limits: FlowLimits::default(),
         // Neighbors are not what is measured: none grows old.
         neighbors: NeighborOptions { reachable_ns: u64::MAX, ..NeighborOptions::default() },
+        syn_gate: true,
         affinities_max: 65_536,
         fragments: FragmentOptions::default(),
         errors_per_second: 1000,

@@ -57,6 +57,7 @@ pub fn worker(config: &Config, id: usize, seed: u64) -> WorkerOptions {
             reachable_ns: nanos(neighbors.reachable),
             probes_max: neighbors.retries as u8,
         },
+        syn_gate: config.flows.syn_gate,
         affinities_max: AFFINITIES_MAX,
         fragments: FragmentOptions {
             datagrams_max: config.fragments.max as usize,

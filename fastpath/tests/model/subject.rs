@@ -78,6 +78,7 @@ impl Subject {
                 }),
                 fragments: FragmentOptions::default(),
                 neighbors: NeighborOptions { queue_len: 512, ..NeighborOptions::default() },
+                syn_gate: true,
                 affinities_max: 1_024,
                 errors_per_second: 1_000_000,
                 seed: 0x5eed,

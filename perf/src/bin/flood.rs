@@ -45,6 +45,9 @@ struct Args {
     /// Pods do not answer SYNs of the flood.
     #[arg(long)]
     silent_pods: bool,
+    /// The gate against floods stays open
+    #[arg(long)]
+    no_gate: bool,
     /// Flows that the worker may own.
     #[arg(long, default_value_t = 1 << 20)]
     flows_max: usize,
@@ -75,6 +78,7 @@ fn main() -> Result<()> {
         established_rate: args.established_rate,
         honest_rate: args.honest_rate,
         pods_answer: !args.silent_pods,
+        syn_gate: !args.no_gate,
         warm_up: Duration::from_secs(3),
         capacity: (Duration::from_secs(5), 250),
         phase: Duration::from_secs(args.seconds),

@@ -12,7 +12,7 @@ use crate::tsc::Rate;
 use anyhow::{Context, Result, anyhow, ensure};
 use sluice_fastpath::flow::{State, Timeouts};
 use sluice_fastpath::idle::{Idle, IdleMode};
-use sluice_fastpath::{Nanos, Worker, WorkerCounters, mesh};
+use sluice_fastpath::{Nanos, Worker, WorkerCounters, WorkerOptions, mesh};
 use sluice_io::{FrameCache, Port, RxBurst, Umem};
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
 use std::sync::Arc;
@@ -35,12 +35,17 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A worker that may own `flows_max` flows; the far ends of its ports, and
+    /// A worker that may own `flows_max` flows, with the gate against floods or
+    /// without; the far ends of its ports, and
     /// frames for whoever is there.
     ///
     /// # Errors
     /// When memory or descriptors are short, or a neighbor stays unknown.
-    pub fn start(cluster: Cluster, flows_max: usize) -> Result<(Self, [RingPeer; 2], FrameCache)> {
+    pub fn start(
+        cluster: Cluster,
+        flows_max: usize,
+        syn_gate: bool,
+    ) -> Result<(Self, [RingPeer; 2], FrameCache)> {
         let (umem, mut cache) = frames()?;
         let (overlay_port, overlay) = RingPort::new(CLUSTER);
         let (uplink_port, uplink) = RingPort::new(UPLINK);
@@ -50,7 +55,7 @@ impl Subject {
         let counters = Arc::new(WorkerCounters::new(ports.len(), SERVICES_COUNTED));
         let udp_timeout_ms = Timeouts::default().of(State::UdpStream);
         let options = GatewayOptions { cluster, workers: 1, flows_max, frames: 0, udp_timeout_ms };
-        let options = worker_options(0, &options);
+        let options = WorkerOptions { syn_gate, ..worker_options(0, &options) };
         let mut memory = Memory::before()?;
         let own = FrameCache::new(&umem, CACHED);
         let worker = Worker::new(options, ports, own, end, mesh, counters.clone());

@@ -14,6 +14,7 @@ fn trial(family: Family) -> Outcome {
         established_rate: 20.0,
         honest_rate: 200.0,
         pods_answer: true,
+        syn_gate: true,
         warm_up: moment,
         capacity: (moment, 3),
         phase: 3 * moment,

@@ -95,6 +95,7 @@ impl Gateway {
                 timeouts: Timeouts::default(),
                 limits: FlowLimits::default(),
                 neighbors,
+                syn_gate: true,
                 affinities_max: 64,
                 fragments: FragmentOptions {
                     datagrams_max: sizes.neighbors,

@@ -148,6 +148,7 @@ impl Gateway {
                 timeouts: options.timeouts.clone(),
                 limits: options.limits,
                 neighbors: options.neighbors.clone(),
+                syn_gate: true,
                 affinities_max: options.affinities_max,
                 fragments: options.fragments.clone(),
                 errors_per_second: options.errors_per_second,
