@@ -14,7 +14,7 @@ use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
 use crate::stages::{
-    conntrack, establish, fragment, icmp, output, route, sanity, service, snat, steer,
+    balance, conntrack, establish, fragment, icmp, output, route, sanity, service, snat, steer,
 };
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
@@ -65,8 +65,9 @@ fn judge<F: Ip>(
     if core.syn_gate.is_closed() && is_syn(packet) && !core.syn_gate.admits(packet.hash) {
         return Err(DropReason::SynGated.into());
     }
-    let source = table.source(&packet.key.src);
+    let source = table.source(&packet.key.src, packet.ingress.vtep().is_some());
     let target = service::resolve(core, table, tables, packet)?;
+    sanity::tunnel_belongs(tables, packet, (&target.addr, target.l4_port))?;
     route::take_hop(core, tables, packet)?;
     if !tracked {
         let way = route::choose(core, tables, packet, &target.addr)?;
@@ -78,6 +79,9 @@ fn judge<F: Ip>(
     let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
     let decision = Decision { target, way, replies, admitted };
     let number = establish::create(core, table, tables, packet, &decision)?;
+    if target.affinity_ms != 0 {
+        balance::remember(core, &packet.key.src, &target);
+    }
     Ok(conntrack::forward(core, table, tables, packet, number))
 }
 

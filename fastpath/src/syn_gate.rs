@@ -74,18 +74,18 @@ impl SynGate {
         self.closed
     }
 
-    /// Notes whether a turn found a full burst, and whether many flows are half
-    /// open. Both together are a flood.
+    /// Notes whether a turn found a full burst, and whether many handshakes are not
+    /// over. Both together are a flood.
     #[inline]
-    pub fn turn(&mut self, is_full: bool, many_half_open: bool, now: Nanos) {
+    pub fn turn(&mut self, is_full: bool, many_syns: bool, now: Nanos) {
         self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
         if self.closed || self.full_turns >= FULL_TURNS {
-            self.look(many_half_open, now);
+            self.look(many_syns, now);
         }
     }
 
-    fn look(&mut self, many_half_open: bool, now: Nanos) {
-        if self.may_close && self.full_turns >= FULL_TURNS && many_half_open {
+    fn look(&mut self, many_syns: bool, now: Nanos) {
+        if self.may_close && self.full_turns >= FULL_TURNS && many_syns {
             self.closed = true;
             self.until = Nanos(now.0 + CLOSED_NS);
         } else if now >= self.until {

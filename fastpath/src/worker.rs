@@ -169,8 +169,8 @@ impl Worker {
             work += received;
         }
         let Flows { v4, v6 } = &self.flows;
-        let many_half_open = v4.has_many_half_open() || v6.has_many_half_open();
-        self.core.syn_gate.turn(is_full, many_half_open, now);
+        let many_syns = v4.has_many_syns() || v6.has_many_syns();
+        self.core.syn_gate.turn(is_full, many_syns, now);
         work += self.hear_news(&tables) + self.hear_of_visits();
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);

@@ -37,8 +37,8 @@ const COUNTERS: [OfWorker; 11] = [
         &counters.revalidated
     }),
     (
-        "sluice_tcp_resets_ignored_total",
-        "TCP resets outside of their receiver's window: passed on, but the flow stays.",
+        "sluice_resets_ignored_total",
+        "Ends of connections that their receivers do not believe: passed on, the flow stays.",
         |counters| &counters.resets_ignored,
     ),
     ("sluice_worker_loops_total", "Turns of the worker's loop.", |counters| &counters.loops),

@@ -128,6 +128,17 @@ impl<F: Ip> Entry<F> {
         (self.new_src_port, self.new_dst_port) != (self.key.src_port, self.key.dst_port)
     }
 
+    /// The verification tag of SCTP packets of this direction, if it is known.
+    pub fn tag(&self) -> Option<u32> {
+        (self.bits & Self::ACKED != 0).then_some(self.ack)
+    }
+
+    /// Notes the verification tag of SCTP packets of this direction.
+    pub fn note_tag(&mut self, tag: u32) {
+        self.ack = tag;
+        self.bits |= Self::ACKED;
+    }
+
     /// Notes what a TCP segment of this direction acknowledges.
     #[inline]
     pub fn note_ack(&mut self, ack: u32) {

@@ -176,6 +176,12 @@ impl State {
         matches!(self, State::TimeWait | State::Close | State::LastAck)
     }
 
+    /// True for TCP whose handshake is not over.
+    #[inline]
+    pub fn is_handshake(self) -> bool {
+        matches!(self, State::SynSent | State::SynRecv)
+    }
+
     /// True for a connection whose handshake is not over.
     pub fn is_half_open(self) -> bool {
         matches!(self, State::SynSent | State::SynRecv | State::SctpInit | State::SctpCookie)

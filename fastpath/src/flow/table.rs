@@ -97,7 +97,8 @@ pub struct FlowTable<F: Ip> {
     hand: usize,
     timeouts: Timeouts,
     snat_ports: u64,
-    half_open: usize,
+    /// TCP connections whose handshake is not over.
+    syns: usize,
     given_up: u64,
 }
 
@@ -146,7 +147,7 @@ impl<F: Ip> FlowTable<F> {
             hand: 0,
             timeouts,
             snat_ports: 0,
-            half_open: 0,
+            syns: 0,
             given_up: 0,
         }
     }
@@ -166,10 +167,11 @@ impl<F: Ip> FlowTable<F> {
         self.snat_ports
     }
 
-    /// True when a sixteenth of the table is half open.
+    /// True when a sixteenth of the table are TCP connections whose handshake is not
+    /// over.
     #[inline]
-    pub fn has_many_half_open(&self) -> bool {
-        self.half_open >= self.flows_max.div_ceil(16)
+    pub fn has_many_syns(&self) -> bool {
+        self.syns >= self.flows_max.div_ceil(16)
     }
 
     /// Flows given up for new ones since this was last asked.
@@ -347,7 +349,7 @@ impl<F: Ip> FlowTable<F> {
         let source = &mut self.sources[aside.admitted.class()];
         source.flows += 1;
         source.half_open += 1;
-        self.half_open += 1;
+        self.syns += usize::from(original.state == State::SynSent);
         self.entries[flow as usize] = [original, reply];
         self.asides[flow as usize] = aside;
         self.len += 1;
@@ -380,7 +382,7 @@ impl<F: Ip> FlowTable<F> {
         let source = &mut self.sources[aside.admitted.class()];
         source.flows -= 1;
         source.half_open -= half_open;
-        self.half_open -= half_open as usize;
+        self.syns -= usize::from(entries[0].state.is_handshake());
         for entry in entries {
             entry.state = State::Free;
         }
@@ -392,6 +394,8 @@ impl<F: Ip> FlowTable<F> {
     pub fn set_state(&mut self, entry: u32, state: State, fins: u8, now_ms: u32) {
         let flow = entry / 2;
         let before = self.entries[flow as usize][0].state;
+        self.syns += usize::from(state.is_handshake());
+        self.syns -= usize::from(before.is_handshake());
         for entry in &mut self.entries[flow as usize] {
             entry.state = state;
             entry.bits = entry.bits & !Entry::<F>::FINS | fins;

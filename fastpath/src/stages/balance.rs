@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::flow::FlowTable;
 use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::service::Target;
 use crate::wire::ip::Ip;
 use sluice_tables::{
     BackendRef, BackendSet, Balance, Frontend, FrontendRules, Locality, Tables, hash,
@@ -57,7 +58,7 @@ fn by_rules<F: Ip>(
 ) -> Result<BackendRef<F>, DropReason> {
     let key = &packet.key;
     let near = nearest(tables, packet, frontend, &rules.locality)?;
-    let Some(timeout_ms) = rules.affinity_ms else {
+    if rules.affinity_ms.is_none() {
         let hash = hash::connection(
             key.src.as_ref(),
             key.src_port,
@@ -66,28 +67,34 @@ fn by_rules<F: Ip>(
             key.protocol,
         );
         return balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend);
-    };
+    }
     let client = Client::new(frontend.service, F::to_ip(key.src));
     let known = core.affinities.find(&client, core.now).and_then(|visit| {
         let (addr, l4_port) = visit.endpoint();
         near.find(&F::from_ip(addr)?, l4_port).copied()
     });
-    let chosen = match known {
-        Some(backend) => backend,
+    match known {
+        Some(backend) => Ok(backend),
         None => {
             // By the client alone, so that workers agree before they are told.
             let hash = hash::connection(key.src.as_ref(), 0, &[], 0, 0);
-            balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend)?
+            balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend)
         }
-    };
-    let endpoint = (F::to_ip(chosen.addr), chosen.l4_port);
-    let (news, forgets) = core.affinities.remember(client, endpoint, core.now, timeout_ms);
+    }
+}
+
+/// Remembers where the client of a flow that has begun went, for a Service with
+/// session affinity, and tells the other workers.
+#[cold]
+pub fn remember<F: Ip>(core: &mut Core, client: &F::Addr, target: &Target<F>) {
+    let client = Client::new(target.service, F::to_ip(*client));
+    let endpoint = (F::to_ip(target.addr), target.l4_port);
+    let (news, forgets) = core.affinities.remember(client, endpoint, core.now, target.affinity_ms);
     core.counters.affinities_forgotten.add(u64::from(forgets));
     if let Some(visit) = news {
         let lost = core.mesh.tell_of_visit(visit);
         core.counters.affinity_news_lost.add(lost);
     }
-    Ok(chosen)
 }
 
 /// The endpoints that are nearest to a client.
@@ -115,6 +122,8 @@ fn balance<F: Ip>(
     hash: u64,
 ) -> Option<BackendRef<F>> {
     match how {
+        // Without counts nobody could be told to have fewer.
+        _ if !is_counted(table, set) => set.choose(hash).copied(),
         Balance::Consistent => set.choose(hash).copied(),
         Balance::LeastConnections => {
             let all = set.backends();
@@ -128,6 +137,13 @@ fn balance<F: Ip>(
             one.into_iter().chain(two).min_by_key(|backend| load(table, backend)).copied()
         }
     }
+}
+
+/// True when the flows of all endpoints are counted one by one: numbers are
+/// bounded, and the largest one tells for all that are looked at.
+fn is_counted<F: Ip>(table: &FlowTable<F>, set: &BackendSet<F>) -> bool {
+    let looked_at = set.backends().iter().take(LOOKED_AT_MAX);
+    looked_at.map(|backend| backend.id).max().is_none_or(|id| table.loads().backend(id).is_some())
 }
 
 /// Flows of an endpoint in proportion to its weight, the new one included.

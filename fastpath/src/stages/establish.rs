@@ -9,7 +9,7 @@ use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
-use crate::stages::{conntrack, tcp};
+use crate::stages::{conntrack, sctp, tcp};
 use crate::wire::ip::Ip;
 use sluice_tables::Tables;
 
@@ -69,7 +69,8 @@ pub fn create<F: Ip>(
         original.bits |= Entry::<F>::TRANSLATED;
     }
     (original.ip_delta, original.l4_delta) = conntrack::deltas(&original);
-    let reply = reply_of(&original);
+    let mut reply = reply_of(&original);
+    sctp::begin(packet, &mut original, &mut reply);
     let aside =
         Aside { backend: target.backend, handshake: tcp::begin(packet), admitted: *admitted };
     let hashes = [packet.hash, replies.hash];

@@ -8,7 +8,7 @@ pub mod receive;
 pub mod underlay;
 
 /// Which endpoint, where a Service asks for more than a hash.
-mod balance;
+pub mod balance;
 /// Known flows: replay of what was decided for them.
 pub mod conntrack;
 /// New flows.

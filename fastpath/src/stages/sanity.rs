@@ -26,7 +26,7 @@ pub fn check<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReaso
     if key.src == key.dst {
         return Err(DropReason::Martian);
     }
-    tunnel_belongs(tables, packet)
+    Ok(())
 }
 
 /// True for the network and broadcast addresses of a port's subnets.
@@ -36,13 +36,21 @@ pub fn is_edge<F: Ip>(port: &PortLocal, addr: &F::Addr) -> bool {
         .any(|(own, len)| in_prefix::<F>(addr, own, *len) && F::is_subnet_edge(addr, *len))
 }
 
-/// Judges VXLAN that the gateway would route to a node: nodes believe what comes
-/// in it, so it may come from nodes alone.
-fn tunnel_belongs<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Result<(), DropReason> {
+/// Judges VXLAN that the gateway would send to a node, routed or as a Service's
+/// endpoint: nodes believe what comes in it, so it may come from nodes alone.
+///
+/// # Errors
+/// `ForeignTunnel`.
+#[inline]
+pub fn tunnel_belongs<F: Ip>(
+    tables: &Tables,
+    packet: &Packet<F>,
+    (dst, dst_port): (&F::Addr, u16),
+) -> Result<(), DropReason> {
     let Some(vxlan) = &tables.local.vxlan else { return Ok(()) };
     let (key, vteps) = (&packet.key, &F::of(tables).vteps_by_addr);
     let is_tunnel =
-        key.protocol == l4::UDP && key.dst_port == vxlan.udp_port && vteps.contains_key(&key.dst);
+        key.protocol == l4::UDP && dst_port == vxlan.udp_port && vteps.contains_key(dst);
     match is_tunnel && !vteps.contains_key(&key.src) {
         true => Err(DropReason::ForeignTunnel),
         false => Ok(()),

@@ -18,8 +18,9 @@ use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId,
 enum Destination<F: Ip> {
     /// Somebody else's: routed as it is.
     Elsewhere,
-    /// A Service: translated to this endpoint.
-    Backend(ServiceId, BackendRef<F>),
+    /// A Service: translated to this endpoint; and the milliseconds of its session
+    /// affinity.
+    Backend(ServiceId, BackendRef<F>, u32),
     /// The gateway itself answers: an echo request to it or to a VIP.
     Here,
     /// Refused towards the sender, and dropped.
@@ -39,6 +40,9 @@ pub struct Target<F: Ip> {
     pub addr: F::Addr,
     /// The port, or what a tuple has in its place.
     pub l4_port: u16,
+    /// Milliseconds for which the client stays with the endpoint; 0: no longer than
+    /// the flow.
+    pub affinity_ms: u32,
 }
 
 impl<F: Ip> Target<F> {
@@ -67,13 +71,13 @@ pub fn resolve<F: Ip>(
         return Err(Verdict::Drop(DropReason::BadSctpChecksum));
     }
     let reason = match destination {
-        Destination::Backend(service, BackendRef { id, addr, l4_port, .. }) => {
-            return Ok(Target { service, backend: id, addr, l4_port });
+        Destination::Backend(service, BackendRef { id, addr, l4_port, .. }, affinity_ms) => {
+            return Ok(Target { service, backend: id, addr, l4_port, affinity_ms });
         }
         Destination::Elsewhere => {
             let (addr, l4_port) = (packet.key.dst, packet.key.dst_port);
             let (service, backend) = (ServiceId::NONE, BackendId::NONE);
-            return Ok(Target { service, backend, addr, l4_port });
+            return Ok(Target { service, backend, addr, l4_port, affinity_ms: 0 });
         }
         Destination::Here => return Err(Verdict::Local),
         Destination::Refused(reason) => reason,
@@ -125,7 +129,10 @@ fn find<F: Ip>(
             return Destination::Refused(DropReason::NoConnection);
         }
         return match balance::choose(core, table, tables, packet, frontend) {
-            Ok(backend) => Destination::Backend(frontend.service, backend),
+            Ok(backend) => {
+                let affinity_ms = frontend.rules.as_ref().and_then(|rules| rules.affinity_ms);
+                Destination::Backend(frontend.service, backend, affinity_ms.unwrap_or(0))
+            }
             Err(DropReason::NoBackend) => Destination::Refused(DropReason::NoBackend),
             Err(reason) => Destination::Dropped(reason),
         };

@@ -19,13 +19,14 @@ const SCAN: u32 = 1024;
 /// in so many are its own.
 const OWNER_TRIES: usize = 256;
 
-/// Whether a client's address is replaced on the way to a server. Pods always
-/// are: their node would send the reply straight back to them. So is everyone
-/// on the way to a server that is no pod: nothing routes its replies here.
-fn is_needed<F: Ip>(tables: &Tables, client: &F::Addr, server: &F::Addr) -> bool {
+/// Whether a client's address is replaced on the way to a server. Those of the
+/// cluster always are, pods and nodes: a node would send the reply straight back
+/// to them. So is everyone on the way to a server that is no pod: nothing routes
+/// its replies here.
+fn is_needed<F: Ip>(tables: &Tables, packet: &Packet<F>, server: &F::Addr) -> bool {
     let family = F::of(tables);
     family.snat.mode == NatMode::Snat
-        || family.pod_node(client).is_some()
+        || packet.ingress.vtep().is_some()
         || family.pod_node(server).is_none()
 }
 
@@ -64,7 +65,7 @@ pub fn propose<F: Ip>(
 ) -> Result<Proposal<F>, DropReason> {
     let key = &packet.key;
     let server = (target.addr, target.l4_port);
-    if target.is_backend() && is_needed::<F>(tables, &key.src, &target.addr) {
+    if target.is_backend() && is_needed(tables, packet, &target.addr) {
         return draw(core, table, tables, server, key.protocol);
     }
     let own = proposal(table, None, server, (key.src, key.src_port), key.protocol);

@@ -2,7 +2,7 @@
 //! 9293 section 3.10.7, RFC 5961, and Linux's `nf_conntrack_proto_tcp`).
 
 use crate::core::Core;
-use crate::flow::state::next_tcp;
+use crate::flow::state::{fin, next_tcp};
 use crate::flow::{Direction, Entry, FlowTable, Handshake, State};
 use crate::packet::Packet;
 use crate::wire::ip::Ip;
@@ -39,6 +39,15 @@ pub fn follow<F: Ip>(
     } else if state == State::Close && !table.handshake(number).is_reset_by(side) {
         // What was on its way to the side that has reset. That side alone can
         // show that it has not.
+        return true;
+    }
+    let own_fin = if is_client { fin::CLIENT } else { fin::SERVER };
+    if bits & (flags::FIN | flags::RST) == flags::FIN
+        && fins & own_fin == 0
+        && !is_in_window(table, tcp::end(segment), number)
+    {
+        // Nobody ends a connection whose numbers he does not know.
+        core.counters.resets_ignored.add(1);
         return true;
     }
     if is_syn && is_client {
@@ -79,9 +88,16 @@ fn counts<F: Ip>(table: &FlowTable<F>, segment: &[u8], bits: u8, number: u32) ->
             return refuses;
         }
     }
-    let receiver = &table.both(number)[side.opposite() as usize];
-    let ahead = tcp::sequence(segment).wrapping_sub(receiver.ack);
-    receiver.bits & Entry::<F>::ACKED == 0 || ahead <= handshake.window_max(side.opposite())
+    is_in_window(table, tcp::sequence(segment), number)
+}
+
+/// True for a sequence number in its receiver's window, as far as that is known.
+fn is_in_window<F: Ip>(table: &FlowTable<F>, sequence: u32, number: u32) -> bool {
+    let other = FlowTable::<F>::direction(number).opposite();
+    let receiver = &table.both(number)[other as usize];
+    let ahead = sequence.wrapping_sub(receiver.ack);
+    let window_max = table.handshake(number).window_max(other);
+    receiver.bits & Entry::<F>::ACKED == 0 || ahead <= window_max
 }
 
 /// What the packet that begins a flow says of its handshake.

@@ -1,7 +1,7 @@
 //! SCTP (RFC 9260): the common header, and chunks as far as flows care.
 
-use super::be16;
 use super::ip::Fragment;
+use super::{be16, be32};
 use crate::reason::DropReason;
 
 /// Bytes of the common header: ports, verification tag, checksum.
@@ -40,6 +40,18 @@ pub mod chunk_type {
 /// The T bit of ABORT and SHUTDOWN COMPLETE: the tag is the sender's own, turned
 /// round (RFC 9260 section 8.5.1).
 pub const T_BIT: u8 = 1;
+
+/// The verification tag of a packet that was parsed.
+pub fn tag(packet: &[u8]) -> u32 {
+    be32(packet, 4)
+}
+
+/// The tag that INIT or INIT ACK asks for (RFC 9260 section 3.3.2); 0, which none
+/// may be, where it is cut off.
+pub fn initiate_tag(packet: &[u8]) -> u32 {
+    const AT: usize = HEADER_LEN + CHUNK_HEADER_LEN;
+    packet.get(AT..AT + 4).map_or(0, |_| be32(packet, AT))
+}
 
 /// What a packet says of its association: of its chunks, the one that tells
 /// most, the last variant most of all.

@@ -16,6 +16,12 @@ pub fn sequence(segment: &[u8]) -> u32 {
     be32(segment, 4)
 }
 
+/// The sequence number behind a segment's data: its FIN's.
+pub fn end(segment: &[u8]) -> u32 {
+    let header_len = segment.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+    sequence(segment).wrapping_add(segment.len().saturating_sub(header_len) as u32)
+}
+
 /// The acknowledgment number of a segment.
 #[inline]
 pub fn acknowledgment(segment: &[u8]) -> u32 {

@@ -52,6 +52,10 @@ pub struct SctpTrack {
     closing: bool,
     /// Aborted, or shut down.
     closed: bool,
+    /// By side: the tag of what it sends.
+    tags: [Option<u32>; 2],
+    /// The tag of an INIT on the tuple of an association that there is.
+    again: Option<u32>,
 }
 
 impl Track {
@@ -71,6 +75,12 @@ impl Track {
                 opening: if packet.chunk == 1 { 0 } else { 2 },
                 closing: [7, 8].contains(&packet.chunk),
                 closed: [6, 14].contains(&packet.chunk),
+                tags: match packet.chunk {
+                    1 => [None, Some(packet.tags.1)],
+                    6 | 7 | 8 | 14 => [None, None],
+                    _ => [Some(packet.tags.0), None],
+                },
+                again: None,
             }),
             Kind::Udp => Track::Udp { answered: false },
             Kind::EchoRequest | Kind::EchoReply => Track::Icmp,
@@ -88,7 +98,7 @@ impl Track {
     pub fn follow(&mut self, packet: &Packet, side: usize) -> Heard {
         match self {
             Track::Tcp(tcp) => return tcp.follow(packet, side),
-            Track::Sctp(sctp) => sctp.follow(packet.chunk, side),
+            Track::Sctp(sctp) => return sctp.follow(packet, side),
             Track::Udp { answered } => *answered |= side == 1,
             Track::Icmp | Track::Generic => {}
         }
@@ -139,14 +149,55 @@ impl Track {
 }
 
 impl SctpTrack {
-    fn follow(&mut self, chunk: u8, side: usize) {
+    fn follow(&mut self, packet: &Packet, side: usize) -> Heard {
+        let (chunk, (tag, gives)) = (packet.chunk, packet.tags);
+        match chunk {
+            // Only while it begins does it say anything of tags.
+            1 => {
+                match (side, self.label()) {
+                    (0, "sctp_init") => self.tags[1] = Some(gives),
+                    (0, _) => self.again = Some(gives),
+                    _ => {}
+                }
+                return Heard::Nothing;
+            }
+            6 if side == 1 && self.again == Some(tag) => {
+                self.hear(chunk, side);
+                return Heard::Nothing;
+            }
+            2 => {
+                let answers = side == 1 && self.label() == "sctp_init" && self.tags[1] == Some(tag);
+                if answers {
+                    self.tags[0] = Some(gives);
+                }
+                return Heard::Nothing;
+            }
+            _ => {}
+        }
+        let ends = [6, 7, 8, 14].contains(&chunk);
+        let is_turned = [6, 14].contains(&chunk) && self.tags[1 - side] == Some(tag);
+        match self.tags[side] {
+            Some(known) if known != tag && !is_turned => return Heard::ResetIgnored,
+            None if !ends => self.tags[side] = Some(tag),
+            _ => {}
+        }
+        self.hear(chunk, side);
+        Heard::Nothing
+    }
+
+    fn hear(&mut self, chunk: u8, side: usize) {
         let (is_heartbeat, is_data) = ([4, 5].contains(&chunk), chunk == 0);
         if [6, 14].contains(&chunk) {
             self.closed = true;
         } else if self.closed {
             // Whoever goes on did not believe the end.
             if is_heartbeat || is_data {
-                *self = SctpTrack { opening: 2, ..SctpTrack::default() };
+                *self = SctpTrack {
+                    opening: 2,
+                    tags: self.tags,
+                    again: self.again,
+                    ..SctpTrack::default()
+                };
             }
         } else if self.opening < 2 {
             if chunk == 10 {
@@ -189,10 +240,15 @@ impl TcpTrack {
         if side == 1 && self.label() == "syn_sent" {
             return refuses;
         }
+        refuses || self.in_window(seq, side)
+    }
+
+    /// Whether a number of a side's is in the other one's window, as far as that
+    /// is known.
+    fn in_window(&self, number: u32, side: usize) -> bool {
         let receiver = 1 - side;
         let scale = self.scale.map_or(14, |scales| scales[receiver]);
-        let in_window = |acked| ahead(acked, seq) <= 65_535 << scale;
-        refuses || self.acked[receiver].is_none_or(in_window)
+        self.acked[receiver].is_none_or(|acked| ahead(acked, number) <= 65_535 << scale)
     }
 
     fn follow(&mut self, packet: &Packet, side: usize) -> Heard {
@@ -206,6 +262,13 @@ impl TcpTrack {
         }
         if self.reset_by == Some(1 - side) {
             return Heard::Nothing;
+        }
+        let (seq, _) = packet.numbers;
+        if flags & FIN != 0
+            && !self.fin[side]
+            && !self.in_window(seq.wrapping_add(packet.payload), side)
+        {
+            return Heard::ResetIgnored;
         }
         let was_reset = self.reset_by.is_some();
         if flags & SYN != 0 {

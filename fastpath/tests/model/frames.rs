@@ -210,7 +210,9 @@ fn segment(tuple: &Tuple, l4: &L4, shape: &Shape) -> (u8, Vec<u8>) {
             if !alone && !payload.is_empty() {
                 chunks.insert(payload.len() % 2, (0, 3, payload));
             }
-            let mut segment = wire::sctp(tuple.src_port, tuple.dst_port, 0x0102_0304, &chunks);
+            // Nearly always the tag that INIT gives.
+            let tag = if shape.numbers.0.is_multiple_of(7) { 9 } else { 0x0102_0304 };
+            let mut segment = wire::sctp(tuple.src_port, tuple.dst_port, tag, &chunks);
             segment[8] ^= u8::from(!checksum);
             (SCTP, segment)
         }

@@ -55,6 +55,11 @@ pub struct Packet {
     pub chunk: u8,
     /// Of a TCP segment: sequence and acknowledgment number, window scale.
     pub numbers: (u32, u32),
+    /// Bytes of its data.
+    pub payload: u32,
+    /// Of SCTP: the verification tag, and the tag that an INIT or its answer
+    /// gives.
+    pub tags: (u32, u32),
     pub scale: Option<u8>,
     /// Its place in its datagram, if it is a fragment.
     pub piece: Option<Piece>,
@@ -135,6 +140,8 @@ pub fn v4(data: &[u8]) -> Result<Packet, DropReason> {
         flags: 0,
         chunk: 0,
         numbers: (0, 0),
+        payload: 0,
+        tags: (0, 0),
         scale: None,
         piece: (part != Part::Whole).then(|| {
             let start = usize::from(flags & 0x1fff) * 8;
@@ -251,6 +258,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
         flags: 0,
         chunk: 0,
         numbers: (0, 0),
+        payload: 0,
+        tags: (0, 0),
         scale: None,
         piece: piece.filter(|_| part != Part::Whole),
         told: false,
@@ -313,6 +322,7 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
             }
             let number = |at| u32::from(be16(data, at)) << 16 | u32::from(be16(data, at + 2));
             packet.numbers = (number(4), number(8));
+            packet.payload = (data.len() - header_len) as u32;
             // RFC 7323 section 2.3: more than 14 is 14.
             packet.scale = tcp_option(data, 3, 3).map(|at| data[at].min(14));
             packet.kind = Kind::Tcp;
@@ -337,6 +347,10 @@ fn transport(packet: &mut Packet, data: &[u8], offset: u16) -> Result<(), DropRe
                 return Err(DropReason::BadL4Header);
             }
             packet.kind = Kind::Sctp;
+            let word = |at: usize| {
+                data.get(at..at + 4).map_or(0, |w| u32::from_be_bytes([w[0], w[1], w[2], w[3]]))
+            };
+            packet.tags = (word(4), word(16));
             packet.chunk = most_telling(&chunks(&data[12..], whole)?)?;
         }
         protocol if protocol == if v4 { 1 } else { 58 } => {

@@ -27,8 +27,8 @@ pub(super) fn sources() -> Box<[SourceLoad; SOURCES]> {
     zeroed.try_into().unwrap_or_else(|_| Box::new([SourceLoad::default(); SOURCES]))
 }
 
-/// The class of a source. An IPv6 source is a /64: its owner has all addresses
-/// in it.
+/// The class of a source. An IPv6 source outside of the cluster is a /64: its
+/// owner has all addresses in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source(u16);
 
@@ -51,12 +51,14 @@ impl Admitted {
 }
 
 impl<F: Ip> FlowTable<F> {
-    /// The class of a source, whose count the processor is asked to load.
+    /// The class of a source, whose count the processor is asked to load. Of the
+    /// cluster's own each is one, since a /64 is a node's pods.
     #[inline]
-    pub fn source(&self, src: &F::Addr) -> Source {
+    pub fn source(&self, src: &F::Addr, is_of_cluster: bool) -> Source {
         const NETWORK_LEN: usize = 8;
         let addr = src.as_ref();
-        let source = Source(endpoint(self.seed, &addr[..addr.len().min(NETWORK_LEN)], 0) as u16);
+        let len = if is_of_cluster { addr.len() } else { addr.len().min(NETWORK_LEN) };
+        let source = Source(endpoint(self.seed, &addr[..len], 0) as u16);
         self.prefetch_source(source);
         source
     }
@@ -119,7 +121,6 @@ impl<F: Ip> FlowTable<F> {
         let service = original.service;
         let class = self.asides[flow as usize].admitted.class();
         self.sources[class].half_open -= 1;
-        self.half_open -= 1;
         self.loads.of_service(service).half_open.down(1);
     }
 

@@ -16,7 +16,7 @@ fn begin(
 ) -> Result<u32, DropReason> {
     let key = Key { src: client, dst: [10, 96, 0, 1], src_port, dst_port: 80, protocol: 17 };
     let service = ServiceId(service);
-    let source = table.source(&key.src);
+    let source = table.source(&key.src, false);
     let admitted = table.admit(source, service, 0)?;
     let bits = Entry::<V4>::SNAT;
     let original = Entry { key, state: State::UdpNew, service, bits, ..Entry::free() };
