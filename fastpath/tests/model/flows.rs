@@ -3,6 +3,7 @@
 
 use super::parse::{Kind, Packet, Tuple};
 use super::wire::{ACK, FIN, RST, SYN};
+use super::world::family as family_of;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -360,6 +361,8 @@ pub struct Flows {
     by_tuple: BTreeMap<Tuple, (u64, usize)>,
     list: BTreeMap<u64, Flow>,
     next: u64,
+    /// The most that there were at a time, by family.
+    most: [usize; 2],
 }
 
 impl Flows {
@@ -382,8 +385,16 @@ impl Flows {
         for side in [1, 0] {
             self.by_tuple.insert(flow.tuples[side], (id, side));
         }
+        let family = family_of(&flow.tuples[0].src);
         self.list.insert(id, flow);
+        let now = self.list.values().filter(|other| family_of(&other.tuples[0].src) == family);
+        self.most[family] = self.most[family].max(now.count());
         id
+    }
+
+    /// The most flows of a family that there were at a time.
+    pub fn most(&self, family: usize) -> usize {
+        self.most[family]
     }
 
     pub fn remove(&mut self, id: u64) {
