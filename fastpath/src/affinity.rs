@@ -38,6 +38,8 @@ pub struct Visit {
     /// The endpoint's address, mapped.
     endpoint: [u8; 16],
     l4_port: u16,
+    /// When it went there.
+    at: Nanos,
     /// When it is forgotten; in the past for what is not used.
     until: Nanos,
     /// When the other workers are to be told again.
@@ -48,6 +50,7 @@ const NOBODY: Visit = Visit {
     client: Client { service: ServiceId::NONE, addr: [0; 16] },
     endpoint: [0; 16],
     l4_port: 0,
+    at: Nanos(0),
     until: Nanos(0),
     tell: Nanos(0),
 };
@@ -110,13 +113,17 @@ impl Affinities {
             client,
             endpoint: mapped(endpoint.0),
             l4_port: endpoint.1,
+            at: now,
             until: Nanos(now.0 + timeout),
             tell: Nanos(now.0 + timeout / 16),
         };
         let (slot, was_known) = self.slot(&client);
+        // Told in a time that was longer: others may have heard of shorter ones
+        // since, and forget it before they are told again.
         let is_told = was_known
             && slot.until > now
             && slot.tell > now
+            && slot.tell <= visit.tell
             && (slot.endpoint, slot.l4_port) == (visit.endpoint, visit.l4_port);
         if is_told {
             visit.tell = slot.tell;
@@ -130,7 +137,9 @@ impl Affinities {
     /// client was forgotten for it before its time.
     pub fn learn(&mut self, visit: Visit, now: Nanos) -> bool {
         let (slot, was_known) = self.slot(&visit.client);
-        if was_known && slot.until >= visit.until {
+        // The last one counts, not the one that is remembered longest: the time
+        // may have been longer before.
+        if was_known && slot.at >= visit.at {
             return false;
         }
         let forgets = !was_known && slot.until > now;
@@ -207,6 +216,24 @@ mod tests {
         assert!(!two.learn(new, at(2)));
         assert!(!two.learn(old, at(3)));
         assert_eq!(two.find(&client(1), at(11)).map(|v| v.endpoint()), Some(OTHER));
+    }
+
+    #[test]
+    fn a_shorter_time_counts_for_all_from_the_next_visit_on() {
+        let (mut one, mut two) = (Affinities::new(64, 7), Affinities::new(64, 8));
+        let long = one.remember(client(1), POD, at(1), 10_000_000).0.unwrap();
+        two.learn(long, at(1));
+        // It went the same way, and is told of all the same.
+        let short = one.remember(client(1), POD, at(2), 10_000).0.unwrap();
+        two.learn(short, at(2));
+        assert!(two.find(&client(1), at(11)).is_some());
+        assert!(two.find(&client(1), at(12)).is_none());
+        // It went elsewhere, and two knows that, however long it knew the rest.
+        let third = one.remember(client(1), POD, at(13), 10_000_000).0.unwrap();
+        two.learn(third, at(13));
+        let other = one.remember(client(1), OTHER, at(14), 10_000).0.unwrap();
+        two.learn(other, at(14));
+        assert_eq!(two.find(&client(1), at(15)).map(|v| v.endpoint()), Some(OTHER));
     }
 
     #[test]

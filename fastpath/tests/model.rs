@@ -1,7 +1,7 @@
 //! Random operations against a naive oracle: the same verdict and the same
 //! bytes for every packet, and no packet or frame lost after any step.
 //!
-//! `SLUICE_MODEL_OPS` sets the operations of each run (default 16,000),
+//! `SLUICE_MODEL_OPS` sets the operations of each run (default 24,000),
 //! `SLUICE_MODEL_SEED` the seed of the first run and `SLUICE_MODEL_RUNS` the
 //! runs of each variant, each with a seed of its own. A failure is shrunk to
 //! the operations that it needs and printed with its seed.
@@ -9,6 +9,8 @@
 mod model {
     /// The operations.
     pub mod ops;
+    /// What a gateway should do.
+    pub mod oracle;
     /// Subject and oracle side by side.
     pub mod run;
     /// Runs, and the shortest one that fails.
@@ -26,13 +28,14 @@ mod model {
     mod hosts;
     mod judge;
     mod link;
-    mod oracle;
     mod parse;
     mod random;
+    mod services;
     mod subject;
     mod wire;
 }
 
+use model::oracle::Event;
 use model::run::Met;
 use model::shrink::check;
 use model::world::{Limits, Variant};
@@ -48,7 +51,7 @@ const PLAIN: Variant = Variant {
 };
 
 /// Operations of a run, unless told otherwise.
-const OPS: u64 = 16_000;
+const OPS: u64 = 24_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {
@@ -100,6 +103,8 @@ const ALWAYS_MET: &[DropReason] = {
         VipPortUnused,
         LocalPortUnused,
         KernelAddress,
+        SourceNotAllowed,
+        NoLocalEndpoint,
         NoSnatFlow,
         TtlExceeded,
         NoRoute,
@@ -107,6 +112,29 @@ const ALWAYS_MET: &[DropReason] = {
         TooBig,
         TunnelUnreachable,
         NeighborUnreachable,
+    ]
+};
+
+/// Events that every long run meets.
+const ALWAYS_EVENTS: &[Event] = {
+    use Event::*;
+    &[
+        NodePort,
+        PortBesideNodePort,
+        NodePortFragment,
+        NodePortError,
+        NodePortOutlived,
+        NodePortEnded,
+        SourceEnded,
+        NearNode,
+        NearZoneOfNode,
+        NearZoneOfGateway,
+        AffinityKept,
+        AffinityMoved,
+        AffinityOver,
+        Weighted,
+        LeastConnections,
+        RandomOfTwo,
     ]
 };
 
@@ -122,6 +150,11 @@ fn runs(variant: Variant, also: &[DropReason]) {
         for reason in ALWAYS_MET.iter().chain(also) {
             assert!(met.reasons.contains(reason), "no packet was dropped for {reason:?}");
         }
+        for event in ALWAYS_EVENTS {
+            assert!(met.events.contains(event), "{event:?} has not come");
+        }
+        let other = met.events.contains(&Event::AffinityOfOtherWorker);
+        assert_eq!(other, variant.workers > 1, "one worker's client at another");
         assert!(met.revalidated > 0, "no flow was judged again");
         assert!(met.resets_ignored > 0, "no reset lay outside of a window");
         assert!(met.restarts > 0, "no handshake began again");

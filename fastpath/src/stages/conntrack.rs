@@ -213,6 +213,10 @@ fn revalidate<F: Ip>(
             return Revalidated::Drop(reason);
         }
     };
+    // Before it counts as an answer.
+    if sctp::is_corrupt(table.entry(number), packet) {
+        return Revalidated::Drop(DropReason::BadSctpChecksum);
+    }
     let epoch = core.epoch(tables);
     let mut service_epoch = tables.service_epoch(service);
     if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {

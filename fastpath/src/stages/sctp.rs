@@ -12,6 +12,14 @@ use crate::wire::ip::Ip;
 use crate::wire::l4::Kind;
 use crate::wire::sctp::{self, Chunk};
 
+/// True for a packet that arrived corrupt and would leave with a checksum that is
+/// right.
+pub fn is_corrupt<F: Ip>(entry: &Entry<F>, packet: &Packet<F>) -> bool {
+    matches!(packet.ip.l4.kind, Kind::Sctp(_))
+        && entry.changes_ports()
+        && !crc32c::is_right(packet.l4())
+}
+
 /// Follows an association, by the chunk that says most of it. The flow has ended
 /// when the packet begins a new one on the tuple of one that is over.
 ///
@@ -29,8 +37,7 @@ pub fn follow<F: Ip>(
 ) -> Revalidated {
     let entry = table.entry(number);
     let from_client = FlowTable::<F>::direction(number) == Direction::Original;
-    // What arrived corrupt must not leave with a checksum that is right.
-    if entry.changes_ports() && !crc32c::is_right(packet.l4()) {
+    if is_corrupt(entry, packet) {
         return Revalidated::Drop(DropReason::BadSctpChecksum);
     }
     let is_over = matches!(entry.state, State::SctpClosed | State::SctpShutdown);

@@ -63,11 +63,8 @@ pub fn resolve<F: Ip>(
     packet: &Packet<F>,
 ) -> Result<Target<F>, Verdict> {
     let destination = find(core, table, tables, packet);
-    // Neither translated nor answered: nobody may have sent it like this.
-    if matches!(packet.ip.l4.kind, Kind::Sctp(_))
-        && matches!(destination, Destination::Backend(..) | Destination::Refused(_))
-        && !crc32c::is_right(packet.l4())
-    {
+    // Not answered: nobody may have sent it like this.
+    if matches!(destination, Destination::Refused(_)) && is_corrupt(packet) {
         return Err(Verdict::Drop(DropReason::BadSctpChecksum));
     }
     let reason = match destination {
@@ -95,6 +92,11 @@ fn is_stray<F: Ip>(packet: &Packet<F>) -> bool {
         Kind::Sctp(chunk) => chunk != Chunk::Init,
         _ => false,
     }
+}
+
+/// SCTP whose checksum is wrong.
+fn is_corrupt<F: Ip>(packet: &Packet<F>) -> bool {
+    matches!(packet.ip.l4.kind, Kind::Sctp(_)) && !crc32c::is_right(packet.l4())
 }
 
 /// True for an address at which Services are reached: a VIP, or one of the
@@ -127,6 +129,10 @@ fn find<F: Ip>(
         }
         if is_stray(packet) {
             return Destination::Refused(DropReason::NoConnection);
+        }
+        // Not translated either, and a client that has not come is not remembered.
+        if is_corrupt(packet) {
+            return Destination::Dropped(DropReason::BadSctpChecksum);
         }
         return match balance::choose(core, table, tables, packet, frontend) {
             Ok(backend) => {

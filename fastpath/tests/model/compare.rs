@@ -2,7 +2,7 @@
 //! counters, all of them, after every step.
 
 use super::hosts::Hosts;
-use super::oracle::{Content, Emit, Oracle, Outcome, hex};
+use super::oracle::{Content, Emit, Event, Oracle, Outcome, hex};
 use super::parse;
 use super::subject::Subject;
 use super::wire;
@@ -36,6 +36,7 @@ pub struct Ledger {
     pub other_ports: u64,
     /// Half-open flows that gave way to new ones.
     pub gave_way: u64,
+    pub events: BTreeSet<Event>,
     dropped: BTreeMap<DropReason, u64>,
     neighbor_drops: u64,
     /// What should leave, or waits to, by port and next hop.
@@ -123,6 +124,7 @@ impl Ledger {
         self.restarts += outcome.restarts;
         self.other_ports += outcome.other_ports;
         self.gave_way += outcome.gave_way;
+        self.events.extend(outcome.events);
         for reason in outcome.drops {
             *self.dropped.entry(reason).or_default() += 1;
         }
@@ -162,18 +164,25 @@ impl Ledger {
             return Ok(());
         }
         let plain = gone.iter().filter_map(|emit| match &emit.content {
-            Content::Ip { packet, tunnel: None, .. } => oracle.host_unreachable(packet),
+            Content::Ip { packet, tunnel: None, renumbered, .. } => Some((packet, *renumbered)),
             _ => None,
         });
-        let mut errors: Vec<_> = plain.collect();
+        let mut lost: Vec<_> = plain.collect();
         for (port, frame, why) in sent {
             let Ok(link) = parse::link(frame) else { return Err(why) };
             let hop = hosts.by_mac(port, &link.dst);
-            let at = errors.iter().position(|error| {
-                (error.port, Some(error.next_hop)) == (port, hop)
-                    && fits(&oracle.world, error, link.dst, frame).is_some()
+            let at = lost.iter().position(|(packet, renumbered)| {
+                let error = if *renumbered {
+                    oracle.host_unreachable(&with_id_of_quote(packet, frame))
+                } else {
+                    oracle.host_unreachable(packet)
+                };
+                error.is_some_and(|error| {
+                    (error.port, Some(error.next_hop)) == (port, hop)
+                        && fits(&oracle.world, &error, link.dst, frame).is_some()
+                })
             });
-            errors.remove(at.ok_or(why)?);
+            lost.remove(at.ok_or(why)?);
             self.originated += 1;
         }
         Ok(())
@@ -288,6 +297,11 @@ impl Ledger {
         Ok(gone)
     }
 
+    /// How many packets should have been dropped for a reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(&reason).copied().unwrap_or(0)
+    }
+
     /// The reasons that packets were dropped for.
     pub fn reasons(&self) -> BTreeSet<DropReason> {
         let by_neighbor = BY_NEIGHBOR.iter().filter(|_| self.neighbor_drops > 0);
@@ -300,8 +314,7 @@ impl Ledger {
             if is == should { Ok(()) } else { Err(format!("{what}: {is} instead of {should}")) }
         };
         for reason in DropReason::ALL.iter().filter(|reason| !BY_NEIGHBOR.contains(reason)) {
-            let should = self.dropped.get(reason).copied().unwrap_or(0);
-            check(reason.label(), subject.dropped(*reason), should)?;
+            check(reason.label(), subject.dropped(*reason), self.dropped(*reason))?;
         }
         let by_neighbor = BY_NEIGHBOR.iter().map(|reason| subject.dropped(*reason)).sum();
         check("dropped for neighbors", by_neighbor, self.neighbor_drops)?;
@@ -315,6 +328,10 @@ impl Ledger {
         let originated = subject.count(|counters| counters.originated.get());
         check("originated", originated, self.originated + self.asked)?;
         check("errors limited", subject.count(|counters| counters.errors_limited.get()), 0)?;
+        let forgotten = subject.count(|counters| counters.affinities_forgotten.get());
+        check("affinities forgotten", forgotten, 0)?;
+        let lost = subject.count(|counters| counters.affinity_news_lost.get());
+        check("news of affinities lost", lost, 0)?;
         let ignored = subject.count(|counters| counters.resets_ignored.get());
         check("resets ignored", ignored, self.resets_ignored)?;
         let waiting = self.queues.values().map(Queue::len).sum::<usize>();
@@ -365,6 +382,21 @@ fn with_id_of(emit: &Emit, frame: &[u8]) -> Option<Emit> {
     let id = frame.get(at + place.start..at + place.end)?;
     wire::set_id(packet, id.iter().fold(0, |id, byte| id << 8 | u32::from(*byte)));
     Some(emit)
+}
+
+/// A packet with the identification that an error in a frame quotes.
+fn with_id_of_quote(packet: &[u8], frame: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let quoted = packet.len().min(if packet[0] >> 4 == 4 { 548 } else { 1184 });
+    let at = frame.len().checked_sub(quoted);
+    let id = wire::id_place(&packet).zip(at).and_then(|(place, at)| {
+        let id = frame.get(at + place.start..at + place.end)?;
+        Some(id.iter().fold(0, |id, byte| id << 8 | u32::from(*byte)))
+    });
+    if let Some(id) = id {
+        wire::set_id(&mut packet, id);
+    }
+    packet
 }
 
 /// Makes representations of checksums alike that mean the same or nothing.

@@ -1,13 +1,18 @@
 //! From the [`World`] to the subject's tables, by hand.
 
 use super::parse::Tuple;
-use super::world::{Backend, Health, Own, Target, World, octets};
+use super::world::{self, Backend, Health, Own, Rules, Target, World, ZONES, octets};
 use sluice_tables::{
-    BackendId, BackendRef, BackendSet, BackendState, Family, FamilyTables, Frontend, FrontendKey,
-    Local, LocalAddress, NatMode, OwnerMap, PortId, PortLocal, RouteTarget, Routes, ServiceId,
-    SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan, hash,
+    BackendId, BackendRef, BackendSet, BackendState, Balance, Family, FamilyTables, Frontend,
+    FrontendKey, FrontendRules, Local, LocalAddress, Locality, NatMode, OwnerMap, PortId,
+    PortLocal, RouteTarget, Routes, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep,
+    VtepId, Vxlan, ZoneId, hash,
 };
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Tables that say what the world says.
@@ -28,6 +33,10 @@ pub fn compile(world: &World) -> Arc<Tables> {
         })
     });
     tables.vteps = Arc::new(vteps.collect());
+    // Nodes beyond the end have no zone.
+    let zoned = world.nodes.iter().rposition(|node| node.zone != 0).map_or(0, |last| last + 1);
+    tables.zones = Arc::new(world.nodes[..zoned].iter().map(|node| zone(node.zone)).collect());
+    tables.zone = zone(world.zone);
     for (id, health) in world.health.iter().enumerate() {
         let state = match health {
             Health::Gone => BackendState::Gone,
@@ -80,15 +89,15 @@ fn family_tables<F: Family>(world: &World) -> FamilyTables<F> {
     }
     for ((vip, port, protocol), frontend) in &world.frontends {
         let Some(addr) = F::from_ip(*vip) else { continue };
-        let backends = world.rotation(frontend).into_iter().filter_map(|backend| {
-            let addr = F::from_ip(backend.address)?;
-            Some(BackendRef { id: BackendId(backend.id), addr, l4_port: backend.port, weight: 1 })
-        });
-        let backends = Arc::new(BackendSet::new(backends.collect()));
+        let rotation = world.rotation(frontend);
+        let rules = rules(world, &frontend.rules, &rotation);
+        let frontend = Frontend {
+            service: ServiceId(frontend.service),
+            backends: set(&rotation),
+            rules: rules.map(Arc::new),
+        };
         let key = FrontendKey { addr, l4_port: *port, protocol: *protocol };
-        tables
-            .frontends
-            .insert(key, Frontend { service: ServiceId(frontend.service), backends, rules: None });
+        tables.frontends.insert(key, frontend);
     }
     let own = world.own.iter().filter_map(|(address, own)| {
         let own = match own {
@@ -126,6 +135,66 @@ fn family_tables<F: Family>(world: &World) -> FamilyTables<F> {
     tables
 }
 
+thread_local! {
+    /// Sets that were made, by their endpoints: some of them cost a table.
+    static SETS: RefCell<HashMap<Vec<Backend>, Rc<dyn Any>>> = RefCell::default();
+}
+
+fn set<F: Family>(backends: &[Backend]) -> Arc<BackendSet<F>> {
+    SETS.with_borrow_mut(|sets| {
+        if sets.len() > 200 {
+            sets.clear();
+        }
+        let made = sets.entry(backends.to_vec()).or_insert_with(|| Rc::new(new_set::<F>(backends)));
+        let made = made.downcast_ref::<Arc<BackendSet<F>>>().cloned();
+        // Of the other family if it is empty.
+        made.unwrap_or_else(|| new_set(backends))
+    })
+}
+
+fn new_set<F: Family>(backends: &[Backend]) -> Arc<BackendSet<F>> {
+    let refs = backends.iter().filter_map(|backend| {
+        let Backend { id, address, port: l4_port, weight } = *backend;
+        Some(BackendRef { id: BackendId(id), addr: F::from_ip(address)?, l4_port, weight })
+    });
+    Arc::new(BackendSet::new(refs.collect()))
+}
+
+fn zone(zone: u16) -> ZoneId {
+    if zone == 0 { ZoneId::NONE } else { ZoneId(zone) }
+}
+
+/// What a port asks for, if it is anything.
+fn rules<F: Family>(world: &World, rules: &Rules, all: &[Backend]) -> Option<FrontendRules<F>> {
+    let Rules { sources, affinity_ms, balance, locality } = rules;
+    let any = sources.is_some() || rules.vary() || *locality != world::Locality::default();
+    let ranges = |prefixes: &Vec<(IpAddr, u8)>| {
+        let of_family = prefixes.iter().filter_map(|(ip, len)| Some((F::from_ip(*ip)?, *len)));
+        Arc::new(SourceRanges::new(of_family))
+    };
+    let filled = |near: Vec<Backend>| (!near.is_empty()).then(|| set(&near));
+    let nodes = (0..world.nodes.len()).filter(|_| locality.by_node);
+    let zones = (1..=ZONES).filter(|_| locality.by_zone);
+    any.then(|| FrontendRules {
+        sources: sources.as_ref().map(ranges),
+        affinity_ms: *affinity_ms,
+        balance: match balance {
+            world::Balance::Consistent => Balance::Consistent,
+            world::Balance::LeastConnections => Balance::LeastConnections,
+            world::Balance::RandomOfTwo => Balance::RandomOfTwo,
+        },
+        locality: Locality {
+            by_node: nodes
+                .filter_map(|node| Some((VtepId(node as u32), filled(world.on_node(all, node))?)))
+                .collect(),
+            by_zone: zones
+                .filter_map(|number| Some((zone(number), filled(world.in_zone(all, number))?)))
+                .collect(),
+            node_only: locality.node_only,
+        },
+    })
+}
+
 /// The worker that owns the flow of a tuple: which one has a slot is part of the
 /// tables.
 pub fn owner(world: &World, tuple: &Tuple) -> usize {
@@ -136,7 +205,8 @@ pub fn owner(world: &World, tuple: &Tuple) -> usize {
     }
     let is_pod = |address| world.pod_node(address).is_some();
     let (from_pod, to_pod) = (is_pod(&tuple.src), is_pod(&tuple.dst));
-    if world.vips.contains_key(&tuple.dst) || (to_pod && !from_pod) {
+    let is_ours = world.vips.contains_key(&tuple.dst) || world.own.contains_key(&tuple.dst);
+    if is_ours || (to_pod && !from_pod) {
         owners.of_endpoint(&src, tuple.src_port)
     } else if from_pod && !to_pod {
         owners.of_endpoint(&dst, tuple.dst_port)
@@ -149,23 +219,31 @@ fn owners(world: &World) -> OwnerMap {
     OwnerMap::even(world.workers).with_seed(99)
 }
 
-/// The endpoint that a connection gets: the choice is part of the tables, and
-/// the same on every gateway.
-pub fn choose(rotation: &[Backend], tuple: &Tuple) -> Backend {
-    match tuple.dst {
-        IpAddr::V4(_) => choose_of::<V4>(rotation, tuple),
-        IpAddr::V6(_) => choose_of::<V6>(rotation, tuple),
-    }
+/// What an endpoint is chosen by.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// A connection.
+    Connection(&'a Tuple),
+    /// Its client's address alone.
+    Client(&'a Tuple),
 }
 
-fn choose_of<F: Family>(rotation: &[Backend], tuple: &Tuple) -> Backend {
-    let refs = rotation.iter().filter_map(|backend| {
-        let addr = F::from_ip(backend.address)?;
-        Some(BackendRef::<F> { id: BackendId(backend.id), addr, l4_port: backend.port, weight: 1 })
-    });
-    let (src, dst) = (octets(&tuple.src), octets(&tuple.dst));
-    let hash = hash::connection(&src, tuple.src_port, &dst, tuple.dst_port, tuple.protocol);
-    let set = BackendSet::new(refs.collect());
-    let chosen = set.choose(hash).expect("an endpoint is in rotation").id.0;
-    *rotation.iter().find(|backend| backend.id == chosen).expect("it is one of them")
+/// The endpoint that a connection gets, of some: the choice is part of the
+/// tables, and the same on every gateway.
+pub fn choose(backends: &[Backend], by: By<'_>) -> Backend {
+    let hash = match by {
+        By::Connection(tuple) => {
+            let (src, dst) = (octets(&tuple.src), octets(&tuple.dst));
+            hash::connection(&src, tuple.src_port, &dst, tuple.dst_port, tuple.protocol)
+        }
+        By::Client(tuple) => hash::connection(&octets(&tuple.src), 0, &[], 0, 0),
+    };
+    let v4 = backends.first().is_some_and(|backend| backend.address.is_ipv4());
+    let chosen = if v4 {
+        set::<V4>(backends).choose(hash).map(|chosen| chosen.id.0)
+    } else {
+        set::<V6>(backends).choose(hash).map(|chosen| chosen.id.0)
+    };
+    let is_it = |backend: &&Backend| Some(backend.id) == chosen;
+    *backends.iter().find(is_it).expect("an endpoint is in rotation")
 }

@@ -3,7 +3,7 @@
 use super::compile;
 use super::flows::Translation;
 use super::judge::is_served;
-use super::oracle::{Choices, Ingress, Oracle};
+use super::oracle::{Choices, Event, Ingress, Oracle};
 use super::parse::{Packet, Tuple};
 use super::wire::{self, be16};
 use super::world::{TCP, UDP, octets};
@@ -29,7 +29,13 @@ impl Oracle {
             return false;
         }
         match self.translated(data, packet, ingress, &about, found) {
-            Ok((data, way)) => self.emit_in_pieces(data, way, true, None),
+            Ok((data, way)) => {
+                let original = found.map(|(id, _)| self.flows.get(id).tuples[0].dst);
+                if original.is_some_and(|dst| self.world.is_port_address(&dst)) {
+                    self.met(Event::NodePortError);
+                }
+                self.emit_in_pieces(data, way, true, None);
+            }
             Err(reason) => self.drop(reason),
         }
         true

@@ -3,6 +3,7 @@
 
 use super::parse::{Kind, Packet, Tuple};
 use super::wire::{ACK, FIN, RST, SYN};
+use super::world::family as family_of;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -348,10 +349,12 @@ impl Translation {
     }
 }
 
-/// What flows of an address are counted by: itself, or its /64.
-pub fn source_of(address: &IpAddr) -> Vec<u8> {
+/// What flows of an address are counted by: itself, or its /64, unless it is the
+/// cluster's own.
+pub fn source_of(address: &IpAddr, by_tunnel: bool) -> Vec<u8> {
     match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) if by_tunnel => v6.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets()[..8].to_vec(),
     }
 }
@@ -364,6 +367,8 @@ pub struct Flow {
     pub track: Track,
     pub service: Option<u32>,
     pub backend: Option<u32>,
+    /// What its limits are counted by: see [`source_of`].
+    pub source: Vec<u8>,
     /// The worker that has it.
     pub worker: usize,
     /// A packet of the server was looked at.
@@ -383,11 +388,6 @@ impl Flow {
         let opening = ["syn_sent", "syn_recv", "sctp_init", "sctp_cookie"];
         let opens = opening.contains(&self.track.label());
         self.half_open &= !self.answered || opens;
-    }
-
-    /// What its limits are counted by: the client's address, or its /64.
-    pub fn source(&self) -> Vec<u8> {
-        source_of(&self.tuples[0].src)
     }
 
     /// What a packet of a direction becomes: what the other one expects.
@@ -423,6 +423,8 @@ pub struct Flows {
     by_tuple: BTreeMap<Tuple, (u64, usize)>,
     list: BTreeMap<u64, Flow>,
     next: u64,
+    /// The most that there were at a time, by family.
+    most: [usize; 2],
 }
 
 impl Flows {
@@ -445,8 +447,16 @@ impl Flows {
         for side in [1, 0] {
             self.by_tuple.insert(flow.tuples[side], (id, side));
         }
+        let family = family_of(&flow.tuples[0].src);
         self.list.insert(id, flow);
+        let now = self.list.values().filter(|other| family_of(&other.tuples[0].src) == family);
+        self.most[family] = self.most[family].max(now.count());
         id
+    }
+
+    /// The most flows of a family that there were at a time.
+    pub fn most(&self, family: usize) -> usize {
+        self.most[family]
     }
 
     pub fn remove(&mut self, id: u64) {

@@ -2,21 +2,13 @@
 
 use super::compile;
 use super::flows::{Flow, Heard, Track, Translation, source_of};
-use super::oracle::{Choices, Content, Ingress, Oracle, Way};
+use super::oracle::{Choices, Content, Event, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
+use super::services::Destination;
 use super::wire::{self, ACK, SYN};
-use super::world::{Backend, Health, Own, SCTP, TCP, UDP, World, family, octets};
+use super::world::{Backend, Health, SCTP, TCP, UDP, World, family, octets};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
-
-/// What a destination is.
-enum Destination {
-    Elsewhere,
-    Service { service: u32, rotation: Vec<Backend> },
-    Here,
-    Refused(DropReason),
-    Dropped(DropReason),
-}
 
 impl Oracle {
     /// Judges an IP packet.
@@ -65,7 +57,10 @@ impl Oracle {
         side: usize,
     ) -> bool {
         let flow = self.flows.get(id);
-        if !is_served(&self.world, &flow.tuples, flow.backend, flow.worker) {
+        let tuples = flow.tuples;
+        let is_served = is_served(&self.world, &tuples, flow.backend, flow.worker);
+        self.met_by(&tuples[0], packet, is_served);
+        if !is_served {
             self.end(id);
             return false;
         }
@@ -120,9 +115,29 @@ impl Oracle {
         true
     }
 
+    /// Notes what is special about a packet of a flow that goes on or ends.
+    fn met_by(&mut self, original: &Tuple, packet: &Packet, goes_on: bool) {
+        let Tuple { src, dst, dst_port, protocol, .. } = *original;
+        let frontend = self.world.frontends.get(&(dst, dst_port, protocol));
+        let is_foreign = frontend.is_some_and(|frontend| !frontend.rules.allow(&src));
+        let is_gone = frontend.is_none();
+        if is_foreign && !goes_on {
+            self.met(Event::SourceEnded);
+        }
+        if !self.world.is_port_address(&dst) {
+            return;
+        }
+        match (is_gone, goes_on) {
+            (true, true) => self.met(Event::NodePortOutlived),
+            (true, false) => self.met(Event::NodePortEnded),
+            (false, true) if packet.part == Part::Later => self.met(Event::NodePortFragment),
+            _ => {}
+        }
+    }
+
     fn end(&mut self, id: u64) {
         let flow = self.flows.get(id);
-        self.ended.insert((flow.tuples, flow.worker));
+        self.ended.insert((flow.tuples, flow.worker), flow.backend);
         self.flows.remove(id);
     }
 
@@ -220,9 +235,9 @@ impl Oracle {
         if self.translate_error(&data, packet, ingress, choices) {
             return;
         }
-        let destination = self.destination(packet);
+        let destination = self.destination(&data, packet, ingress, choices);
         if packet.kind == Kind::Sctp
-            && matches!(destination, Destination::Service { .. } | Destination::Refused(_))
+            && matches!(destination, Destination::Refused(_))
             && !wire::has_right_crc(&data[packet.l4..])
         {
             return self.drop(DropReason::BadSctpChecksum);
@@ -234,13 +249,7 @@ impl Oracle {
                 return self.drop(reason);
             }
             Destination::Here => return self.answer_echo(&data, packet),
-            Destination::Service { .. }
-                if [Kind::Tcp, Kind::Sctp].contains(&packet.kind) && !begins(packet) =>
-            {
-                self.refuse(&data, packet, ingress);
-                return self.drop(DropReason::NoConnection);
-            }
-            Destination::Service { service, rotation } => Some((service, rotation)),
+            Destination::Service(service, candidates) => Some((service, candidates)),
             Destination::Elsewhere => None,
         };
         if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
@@ -264,22 +273,22 @@ impl Oracle {
         let tuple = packet.tuple;
         let worker = compile::owner(&self.world, &tuple);
         let to_service = service.as_ref().map(|(service, _)| *service);
-        if let Err(reason) = self.admit(&tuple.src, to_service, choices) {
+        let source = source_of(&tuple.src, matches!(ingress, Ingress::Node(_)));
+        if let Err(reason) = self.admit((&tuple.src, &source), to_service, choices) {
             return self.drop(reason);
         }
         // What the subject chose, if it made a flow.
         let got = choices.translation(&tuple, worker);
         let mut to = Translation::none(&tuple);
-        let mut backend = None;
-        if let Some((_, rotation)) = &service {
-            let choice = compile::choose(rotation, &tuple);
-            if let Some(got) =
-                got.filter(|got| (got.dst, got.dst_port) != (choice.address, choice.port))
-            {
-                return self.complain(format!("{tuple:?} became {got:?} instead of {choice:?}"));
-            }
+        let mut chosen = None;
+        if let Some((_, candidates)) = &service {
+            let of = (packet, ingress);
+            let Some(choice) = self.chosen(of, candidates, got.as_ref(), choices) else {
+                let why = format!("{tuple:?} became {got:?} instead of one of {candidates:?}");
+                return self.complain(why);
+            };
             (to.dst, to.dst_port) = (choice.address, choice.port);
-            backend = Some(choice.id);
+            chosen = Some(choice);
         }
         let way = match self.way(&to.dst) {
             Ok(way) => way,
@@ -292,11 +301,7 @@ impl Oracle {
             return self.drop(reason);
         }
         let pool = self.world.pools[family(&tuple.src)].clone();
-        // Replies must come back here, and only a pod's node sends those to an
-        // outside client our way.
-        let returns =
-            self.world.pod_node(&tuple.src).is_none() && self.world.pod_node(&to.dst).is_some();
-        let snat = service.is_some() && !(pool.preserve && returns);
+        let snat = service.is_some() && self.is_masked(ingress, &to.dst);
         if snat {
             let Some(got) = got else {
                 if self.free_ports(&to, tuple.protocol) {
@@ -340,28 +345,34 @@ impl Oracle {
             tuples: [tuple, reply],
             track: Track::begin(packet),
             service: to_service,
-            backend,
+            backend: chosen.map(|choice| choice.id),
+            source,
             worker,
             answered: false,
             half_open: true,
             seen_ms: [None, None],
             changed_ms: self.now_ms,
         });
+        if let Some(choice) = chosen {
+            self.remember(&tuple, &choice, worker);
+        }
         self.out.touched.insert(id);
+        if self.world.is_port_address(&tuple.dst) {
+            self.met(Event::NodePort);
+        }
         self.forward(data, packet, ingress, way, (id, 0));
     }
 
     /// Whether another flow of a source to a Service may begin.
     fn admit(
         &mut self,
-        src: &IpAddr,
+        (src, source): (&IpAddr, &[u8]),
         service: Option<u32>,
         choices: &dyn Choices,
     ) -> Result<(), DropReason> {
         let Some(limits) = self.world.limits else { return Ok(()) };
-        let source = source_of(src);
         let of_source: Vec<_> =
-            self.flows.iter().filter(|(_, flow)| flow.source() == source).collect();
+            self.flows.iter().filter(|(_, flow)| flow.source == source).collect();
         let half_open = |flows: &[(u64, &Flow)]| {
             flows.iter().filter(|(_, flow)| flow.half_open).map(|(id, _)| *id).collect::<Vec<_>>()
         };
@@ -388,7 +399,8 @@ impl Oracle {
                 self.out.gave_way += 1;
                 Ok(())
             }
-            None if self.flows.len() <= 16 => {
+            // It looks at 16 places, of those that were ever used.
+            None if self.flows.most(family(src)) <= 16 => {
                 self.complain(format!("no flow of Service {service:?} gave way"));
                 Ok(())
             }
@@ -408,7 +420,7 @@ impl Oracle {
     }
 
     /// Whether a pool has a port left towards a server.
-    fn free_ports(&self, to: &Translation, protocol: u8) -> bool {
+    pub(super) fn free_ports(&self, to: &Translation, protocol: u8) -> bool {
         let pool = &self.world.pools[family(&to.dst)];
         pool.addresses.iter().any(|address| {
             (pool.port_min..=pool.port_max).any(|port| {
@@ -438,39 +450,6 @@ impl Oracle {
         // Parts of packets have no checksum that could be judged.
         let is_sound = translate(&mut data, packet, &same) && packet.part == Part::Whole;
         self.emit_in_pieces(data, way, is_sound, None);
-    }
-
-    fn destination(&self, packet: &Packet) -> Destination {
-        let tuple = &packet.tuple;
-        let is_port = matches!(packet.kind, Kind::Tcp | Kind::Udp | Kind::Sctp);
-        let frontend = self.world.frontends.get(&(tuple.dst, tuple.dst_port, tuple.protocol));
-        if let Some(frontend) = frontend.filter(|_| is_port) {
-            let rotation = self.world.rotation(frontend);
-            if rotation.is_empty() {
-                return Destination::Refused(DropReason::NoBackend);
-            }
-            return Destination::Service { service: frontend.service, rotation };
-        }
-        let here = |unused| match packet.kind {
-            Kind::EchoRequest => Destination::Here,
-            Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
-            Kind::Tcp | Kind::Udp | Kind::Sctp => Destination::Refused(unused),
-            _ => Destination::Dropped(unused),
-        };
-        if self.world.vips.contains_key(&tuple.dst) {
-            return here(DropReason::VipPortUnused);
-        }
-        match self.world.own.get(&tuple.dst) {
-            None => Destination::Elsewhere,
-            Some(Own::Port(_)) => here(DropReason::LocalPortUnused),
-            Some(Own::Kernel(_)) => Destination::Dropped(DropReason::KernelAddress),
-            Some(Own::Snat) => match packet.kind {
-                Kind::EchoRequest => Destination::Here,
-                Kind::IcmpError => Destination::Dropped(DropReason::IcmpErrorNoFlow),
-                Kind::Tcp | Kind::Sctp => Destination::Refused(DropReason::NoConnection),
-                _ => Destination::Dropped(DropReason::NoSnatFlow),
-            },
-        }
     }
 
     /// Whether a source may come from where it came.
@@ -523,26 +502,32 @@ impl Oracle {
 }
 
 /// Whether a flow of a worker may go on: its destination is what it was, its
-/// endpoint serves, and both directions are still that worker's.
+/// client may connect to that, its endpoint serves, and both directions are still
+/// that worker's.
 pub(super) fn is_served(
     world: &World,
     tuples: &[Tuple; 2],
     backend: Option<u32>,
     worker: usize,
 ) -> bool {
-    let is_vip = world.vips.contains_key(&tuples[0].dst);
+    let Tuple { src, dst, dst_port, protocol, .. } = tuples[0];
+    let is_vip = world.is_service_address(&dst);
+    let frontend = world.frontends.get(&(dst, dst_port, protocol));
+    if frontend.is_some_and(|frontend| !frontend.rules.allow(&src)) {
+        return false;
+    }
     let serves = match backend.map(|backend| world.health[backend as usize]) {
         None => !is_vip,
         Some(Health::Ready | Health::Draining) => is_vip,
         // TCP and SCTP stay while the endpoint is known.
-        Some(Health::NotReady) => is_vip && tuples[0].protocol != UDP,
+        Some(Health::NotReady) => is_vip && protocol != UDP,
         Some(Health::Gone) => false,
     };
     serves && tuples.iter().all(|tuple| compile::owner(world, tuple) == worker)
 }
 
 /// True for what begins a connection: a SYN, an INIT.
-fn begins(packet: &Packet) -> bool {
+pub(super) fn begins(packet: &Packet) -> bool {
     match packet.kind {
         Kind::Tcp => packet.flags & (SYN | ACK) == SYN,
         Kind::Sctp => packet.chunk == 1,
@@ -551,7 +536,7 @@ fn begins(packet: &Packet) -> bool {
 }
 
 /// The tuple that a reply to a translated packet has.
-fn reply_tuple(to: &Translation, protocol: u8) -> Tuple {
+pub(super) fn reply_tuple(to: &Translation, protocol: u8) -> Tuple {
     Tuple { src: to.dst, dst: to.src, src_port: to.dst_port, dst_port: to.src_port, protocol }
 }
 

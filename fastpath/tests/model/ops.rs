@@ -23,6 +23,8 @@ pub enum Op {
     Reopen { queue: u8, flow: u16, number: u32, off: u32, scales: [Option<u8>; 2] },
     /// The client of a flow, from the same port, to a port of a VIP.
     Again { queue: u8, flow: u16, frontend: u8 },
+    /// The client of a Service's flow, from another port, to the same Service.
+    Return { queue: u8, flow: u16, src_port: u16 },
     /// An ICMP error about a flow, on the way of one of its sides.
     Error { queue: u8, flow: u16, side: u8, form: u8, shape: Shape },
     /// A packet of a flow in fragments, each by another queue: `form` says in which
@@ -250,6 +252,45 @@ pub enum Change {
     },
     PolicyEpoch,
     RouteEpoch,
+    AddNodePort {
+        v6: bool,
+        place: u8,
+    },
+    /// Its Service's endpoints stay where it has a VIP.
+    RemoveNodePort {
+        number: u8,
+        endpoints_stay: bool,
+    },
+    /// Who may connect to a port: one of some lists.
+    Sources {
+        frontend: u8,
+        list: u8,
+    },
+    /// For how long a client goes where it went; 0 for no affinity.
+    Affinity {
+        frontend: u8,
+        ms: u32,
+    },
+    /// By hash, least connections, random of two.
+    Balance {
+        frontend: u8,
+        how: u8,
+    },
+    /// By bits: nodes, zones, nodes only.
+    Locality {
+        frontend: u8,
+        bits: u8,
+    },
+    /// The zone of a node or, behind those, of the gateway.
+    Zone {
+        node: u8,
+        zone: u16,
+    },
+    Weight {
+        frontend: u8,
+        backend: u8,
+        weight: u16,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -299,7 +340,12 @@ const CLIENTS: &[(Network, u8)] = &[
 ];
 
 const FRONTENDS: &[(Network, u8, u8, u16)] = &[
+    // Two of them are busy.
     (Network::Services, 10, TCP, 80),
+    (Network::Services, 10, TCP, 80),
+    (Network::Services, 10, TCP, 80),
+    (Network::Uplink, 100, TCP, 80),
+    (Network::Uplink, 100, TCP, 80),
     (Network::Services, 10, UDP, 53),
     (Network::Services, 10, SCTP, 80),
     (Network::Uplink, 100, TCP, 80),
@@ -310,6 +356,11 @@ const FRONTENDS: &[(Network, u8, u8, u16)] = &[
     (Network::Services, 11, TCP, 81),
     (SOMETIMES_VIP.0, SOMETIMES_VIP.1, TCP, 80),
     (SOMETIMES_VIP.0, SOMETIMES_VIP.1, UDP, 53),
+    (Network::Uplink, 254, TCP, 30_080),
+    (Network::Uplink, 254, UDP, 30_053),
+    (Network::Cluster, 254, TCP, 30_080),
+    (Network::Tagged, 254, UDP, 30_053),
+    (Network::Tagged, 254, SCTP, 30_080),
 ];
 
 /// Addresses of the gateway itself.
@@ -353,7 +404,12 @@ pub fn draw(random: &mut Random) -> Op {
             id: random.below(6) as u8,
             form: random.next() as u16,
         },
-        65..76 => anything(random, queue, v6),
+        65..69 => Op::Return {
+            queue,
+            flow: random.next() as u16,
+            src_port: 1024 + random.below(16) as u16,
+        },
+        69..76 => anything(random, queue, v6),
         76..79 => Op::Burst {
             queue,
             flow: random.next() as u16,
@@ -589,7 +645,7 @@ fn wait(random: &mut Random) -> Op {
 
 fn change(random: &mut Random, v6: bool) -> Change {
     let (a, b) = (random.next() as u8, random.next() as u8);
-    match random.below(27) {
+    match random.below(48) {
         0..8 => Change::Health { frontend: a, backend: b, health: random.below(4) as u8 },
         8..13 => Change::AddBackend { frontend: a, endpoint: b },
         13..15 => Change::RemoveVip { number: a, endpoints_stay: random.one_in(2) },
@@ -606,6 +662,18 @@ fn change(random: &mut Random, v6: bool) -> Change {
         ]),
         24 => Change::Preserve(!random.one_in(5)),
         25 => Change::PodRange { node: a % 4, present: !random.one_in(4) },
-        _ => random.of(&[Change::PolicyEpoch, Change::RouteEpoch]),
+        26 => random.of(&[Change::PolicyEpoch, Change::RouteEpoch]),
+        27..29 => Change::AddNodePort { v6, place: a },
+        29 => Change::RemoveNodePort { number: a, endpoints_stay: !random.one_in(3) },
+        // No list, mostly.
+        30..34 => Change::Sources { frontend: a, list: if random.one_in(2) { b } else { 0 } },
+        34..39 => {
+            let ms = random.of(&[0, 2_000, 60_000, 60_000, 10_800_000]);
+            Change::Affinity { frontend: a, ms }
+        }
+        39..42 => Change::Balance { frontend: a, how: b },
+        42..45 => Change::Locality { frontend: a, bits: random.of(&[0, 0, 1, 2, 2, 3, 5]) },
+        45 => Change::Zone { node: a, zone: random.below(3) as u16 },
+        _ => Change::Weight { frontend: a, backend: b, weight: random.of(&[1, 2, 7, 100]) },
     }
 }

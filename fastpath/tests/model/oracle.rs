@@ -5,6 +5,7 @@
 use super::flows::{Flow, Flows, ServiceCount, Translation};
 use super::fragments::Datagrams;
 use super::parse::{self, Packet, Part, Tuple};
+use super::services::Visits;
 use super::wire::{self, Tunnel};
 use super::world::{Mac, Target, UDP, World, family};
 use sluice_fastpath::DropReason;
@@ -93,6 +94,41 @@ pub struct Outcome {
     pub emits: Vec<Emit>,
     /// Tuples whose flow was created or used.
     pub touched: BTreeSet<u64>,
+    pub events: BTreeSet<Event>,
+}
+
+/// Something that a long run must meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// A flow to a node port.
+    NodePort,
+    /// Another port of an address that has node ports is asked for.
+    PortBesideNodePort,
+    /// A later fragment of such a flow, an ICMP error about one.
+    NodePortFragment,
+    NodePortError,
+    /// A packet of such a flow goes on, or ends it, when the node port is gone.
+    NodePortOutlived,
+    NodePortEnded,
+    /// A flow ends since its client is no longer allowed.
+    SourceEnded,
+    /// A client gets endpoints of its own node, of its node's zone, of the
+    /// gateway's zone, and not all.
+    NearNode,
+    NearZoneOfNode,
+    NearZoneOfGateway,
+    /// A client goes where it went, which it would not by itself; as this worker
+    /// knows, as another has told it.
+    AffinityKept,
+    AffinityOfOtherWorker,
+    /// A client goes elsewhere, since the endpoint has gone or the time is over.
+    AffinityMoved,
+    AffinityOver,
+    /// Weights change what is chosen.
+    Weighted,
+    /// Not all have the fewest flows.
+    LeastConnections,
+    RandomOfTwo,
 }
 
 /// What the oracle must ask the subject: its random choices, and which
@@ -109,6 +145,12 @@ pub trait Choices {
     /// The same, of a flow that is translated.
     fn lingers_translated(&self, tuple: &Tuple, worker: usize) -> bool;
 
+    /// How many flows of an endpoint have ended that a worker still has.
+    fn lingering(&self, backend: u32, worker: usize) -> u64;
+
+    /// How many packets the subject dropped for a reason just now.
+    fn dropped(&self, reason: DropReason) -> u64;
+
     /// Whether the subject has a flow.
     fn has(&self, flow: &Flow) -> bool;
 
@@ -116,8 +158,8 @@ pub trait Choices {
     fn knew(&self, port: u8, address: &IpAddr) -> bool;
 }
 
-/// Tuples of flows that ended, and their workers.
-pub type Ended = BTreeSet<([Tuple; 2], usize)>;
+/// Endpoints of flows that ended, by the flows' tuples and workers.
+pub type Ended = BTreeMap<([Tuple; 2], usize), Option<u32>>;
 
 /// The oracle.
 pub struct Oracle {
@@ -130,6 +172,7 @@ pub struct Oracle {
     pub ended: Ended,
     /// Fragments that wait, and what is known of their datagrams.
     pub datagrams: Datagrams,
+    pub visits: Visits,
     /// Something that no oracle expects of the subject's choices.
     pub complaint: Option<String>,
 }
@@ -144,12 +187,17 @@ impl Oracle {
             out: Outcome::default(),
             ended: Ended::new(),
             datagrams: Datagrams::default(),
+            visits: Visits::new(),
             complaint: None,
         }
     }
 
     pub(super) fn drop(&mut self, reason: DropReason) {
         self.out.drops.push(reason);
+    }
+
+    pub(super) fn met(&mut self, event: Event) {
+        self.out.events.insert(event);
     }
 
     pub(super) fn complain(&mut self, complaint: String) {

@@ -7,11 +7,14 @@ use super::frames::{self, answer};
 use super::hosts::Hosts;
 use super::judge::is_served;
 use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
-use super::oracle::{Choices, Ended, Oracle};
+use super::oracle::{Choices, Ended, Event, Oracle};
 use super::parse::Tuple;
 use super::subject::{FlowView, Subject};
 use super::wire::{ACK, SYN};
-use super::world::{Health, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host, router};
+use super::world::{
+    Balance, Health, Locality, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host,
+    router,
+};
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
 use std::collections::BTreeSet;
@@ -43,6 +46,7 @@ struct View<'a> {
     /// The worker whose queue a frame came by.
     worker: usize,
     ghosts: &'a Ended,
+    ledger: &'a Ledger,
 }
 
 impl View<'_> {
@@ -50,7 +54,7 @@ impl View<'_> {
     fn ghost(&self, tuple: &Tuple, worker: usize) -> Option<FlowView> {
         let views = self.subject.flow(tuple).into_iter().map(|(view, _)| view);
         let mut there = views.filter(|view| view.worker == worker);
-        there.find(|view| self.ghosts.contains(&(view.tuples, worker)))
+        there.find(|view| self.ghosts.contains_key(&(view.tuples, worker)))
     }
 }
 
@@ -75,6 +79,17 @@ impl Choices for View<'_> {
         self.ghost(tuple, worker).is_some_and(|ghost| ghost.service.is_some())
     }
 
+    fn lingering(&self, backend: u32, worker: usize) -> u64 {
+        let of_backend = self.ghosts.iter().filter(|(_, ended)| **ended == Some(backend));
+        let there = of_backend
+            .filter(|((tuples, at), _)| *at == worker && self.ghost(&tuples[0], worker).is_some());
+        there.count() as u64
+    }
+
+    fn dropped(&self, reason: DropReason) -> u64 {
+        self.subject.dropped(reason) - self.ledger.dropped(reason)
+    }
+
     fn has(&self, flow: &Flow) -> bool {
         has(self.subject, flow)
     }
@@ -93,7 +108,7 @@ impl Run {
             hosts: Hosts::new(),
             ledger: Ledger::default(),
             known: BTreeSet::new(),
-            ghosts: BTreeSet::new(),
+            ghosts: Ended::new(),
             steps: 0,
         };
         run.publish()?;
@@ -124,6 +139,7 @@ impl Run {
                 self.reopen(*queue, *flow, (*number, *off), *scales)
             }
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
+            Op::Return { queue, flow, src_port } => self.come_back(*queue, *flow, *src_port),
             Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
                 None => Ok(()),
@@ -210,14 +226,28 @@ impl Run {
             .collect();
         let at = usize::from(frontend) % keys.len().max(1);
         let Some(&&(dst, dst_port, protocol)) = keys.get(at) else { return Ok(()) };
-        let src_port = client.src_port;
+        self.connect(queue, &Tuple { dst, dst_port, protocol, ..client })
+    }
+
+    /// A connection from another port of the client of some Service's flow.
+    fn come_back(&mut self, queue: u8, flow: u16, src_port: u16) -> Result<(), String> {
+        let flows = self.oracle.flows.iter().map(|(_, flow)| flow);
+        let of_services: Vec<_> = flows.filter(|flow| flow.service.is_some()).collect();
+        let at = usize::from(flow) % of_services.len().max(1);
+        let Some(flow) = of_services.get(at) else { return Ok(()) };
+        let tuple = Tuple { src_port, ..flow.tuples[0] };
+        self.connect(queue, &tuple)
+    }
+
+    /// A connection begins.
+    fn connect(&mut self, queue: u8, tuple: &Tuple) -> Result<(), String> {
+        let Tuple { src_port, dst_port, protocol, .. } = *tuple;
         let l4 = match protocol {
             TCP => L4::Tcp { src_port, dst_port, flags: SYN },
             SCTP => L4::Sctp { src_port, dst_port, chunk: 1, checksum: true },
             _ => L4::Udp { src_port, dst_port, checksum: true },
         };
-        let tuple = Tuple { src: client.src, dst, src_port, dst_port, protocol };
-        self.send(queue, &tuple, &l4, &Shape::PLAIN, 1)
+        self.send(queue, tuple, &l4, &Shape::PLAIN, 1)
     }
 
     fn send(
@@ -229,9 +259,15 @@ impl Run {
         count: u8,
     ) -> Result<(), String> {
         let worker = usize::from(queue) % self.subject.workers();
+        let frontends = &self.oracle.world.frontends;
+        let frontend = frontends.get(&(tuple.dst, tuple.dst_port, tuple.protocol));
+        // What becomes of a packet must tell which endpoint was chosen for it: not
+        // by the length of packets that its way carries, nor with others after it.
+        let varies = frontend.is_some_and(|frontend| frontend.rules.vary());
+        let payload_max = if varies { 64 } else { u16::MAX };
         let frames: Vec<_> = (0..count)
             .map(|number| {
-                let payload = shape.payload + u16::from(number);
+                let payload = (shape.payload + u16::from(number)).min(payload_max);
                 let shape = Shape { payload, ..*shape };
                 let (port, frame) = frames::packet(&self.oracle.world, tuple, l4, &shape);
                 (worker, port, frame)
@@ -239,6 +275,9 @@ impl Run {
             // What is longer the port does not receive.
             .filter(|(_, _, frame)| frame.len() <= CHUNK_LEN - HEADROOM)
             .collect();
+        if varies {
+            return frames.chunks(1).try_for_each(|frame| self.step(frame));
+        }
         self.step(&frames)
     }
 
@@ -321,7 +360,7 @@ impl Run {
     /// Whether a flow that ended, and that some worker still has, may go on in
     /// the world as it is.
     fn revives_ghosts(&self) -> bool {
-        self.ghosts.iter().any(|(tuples, worker)| {
+        self.ghosts.keys().any(|(tuples, worker)| {
             let views = self.subject.flow(&tuples[0]);
             let mut kept = views.iter().map(|(view, _)| view);
             kept.any(|view| {
@@ -423,6 +462,51 @@ impl Run {
                     pool.preserve = preserve;
                 }
             }
+            Change::AddNodePort { v6, place } => world.add_node_port(v6, place),
+            Change::RemoveNodePort { number, endpoints_stay } => {
+                let keys = world.node_ports();
+                if let Some(key) = keys.get(usize::from(number) % keys.len().max(1)) {
+                    world.remove_frontend(*key, endpoints_stay);
+                }
+            }
+            Change::Sources { frontend, list } => {
+                if let Some(key) = key(frontend) {
+                    world.set_sources(key, sources(key.0.is_ipv6(), list));
+                }
+            }
+            Change::Affinity { frontend, ms } => {
+                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
+                {
+                    frontend.rules.affinity_ms = (ms > 0).then_some(ms);
+                }
+            }
+            Change::Balance { frontend, how } => {
+                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
+                {
+                    let all =
+                        [Balance::Consistent, Balance::LeastConnections, Balance::RandomOfTwo];
+                    frontend.rules.balance = all[usize::from(how) % all.len()];
+                }
+            }
+            Change::Locality { frontend, bits } => {
+                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
+                {
+                    let [by_node, by_zone, node_only] = [1, 2, 4].map(|bit| bits & bit != 0);
+                    frontend.rules.locality = Locality { by_node, by_zone, node_only };
+                }
+            }
+            Change::Zone { node, zone } => {
+                let count = world.nodes.len();
+                match world.nodes.get_mut(usize::from(node) % (count + 1)) {
+                    Some(node) => node.zone = zone,
+                    None => world.zone = zone,
+                }
+            }
+            Change::Weight { frontend, backend, weight } => {
+                if let Some(key) = key(frontend) {
+                    world.set_weight(key, backend.into(), weight);
+                }
+            }
             Change::PolicyEpoch => world.policy_epoch += 1,
             Change::RouteEpoch => world.route_epoch += 1,
         }
@@ -457,8 +541,13 @@ impl Run {
         }
         let sent = self.settle(frames.len() as u64)?;
         for (worker, port, frame) in frames {
-            let (subject, known, ghosts) = (&self.subject, &self.known, &self.ghosts);
-            let view = View { subject, known, ghosts, worker: *worker };
+            let view = View {
+                subject: &self.subject,
+                known: &self.known,
+                worker: *worker,
+                ghosts: &self.ghosts,
+                ledger: &self.ledger,
+            };
             self.oracle.receive(*port, frame, &view);
         }
         if let Some(complaint) = self.oracle.complaint.take() {
@@ -576,7 +665,7 @@ impl Run {
     pub fn check_flows(&mut self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for view in self.subject.flows() {
-            if self.ghosts.contains(&(view.tuples, view.worker)) {
+            if self.ghosts.contains_key(&(view.tuples, view.worker)) {
                 continue;
             }
             let ours = self.oracle.flows.find(&view.tuples[0]);
@@ -603,9 +692,11 @@ impl Run {
         let handed = self.subject.count(|counters| counters.handed_out.get());
         let revalidated = self.subject.count(|counters| counters.revalidated.get());
         let resets_ignored = self.subject.count(|counters| counters.resets_ignored.get());
-        let Ledger { restarts, other_ports, gave_way, .. } = self.ledger;
+        let reasons = self.ledger.reasons();
+        let Ledger { restarts, other_ports, gave_way, events, .. } = self.ledger;
         let met = Met {
-            reasons: self.ledger.reasons(),
+            reasons,
+            events,
             handed,
             revalidated,
             resets_ignored,
@@ -615,6 +706,21 @@ impl Run {
         };
         self.subject.close()?;
         Ok(met)
+    }
+}
+
+/// Who may connect: everyone, or one of some lists.
+fn sources(v6: bool, list: u8) -> Option<Vec<(IpAddr, u8)>> {
+    let (all, net, one) = if v6 { (0, 64, 128) } else { (0, 24, 32) };
+    let of = |network, last, len| (host(v6, network, last), len);
+    match list % 7 {
+        1 => Some(vec![of(Network::Uplink, 10, one), of(Network::Internet, 0, net)]),
+        2 => Some(vec![of(Network::Uplink, 77, net), of(Network::Pods(0), 0, net)]),
+        3 => Some(vec![of(Network::Tagged, 10, one - 1), of(Network::Internet, 5, one)]),
+        4 => Some(vec![of(Network::Internet, 4, one - 1), of(Network::Pods(1), 5, one)]),
+        5 => Some(Vec::new()),
+        6 => Some(vec![of(Network::Uplink, 0, all)]),
+        _ => None,
     }
 }
 
@@ -628,6 +734,7 @@ fn has(subject: &Subject, flow: &Flow) -> bool {
 #[derive(Debug, Default)]
 pub struct Met {
     pub reasons: BTreeSet<DropReason>,
+    pub events: BTreeSet<Event>,
     /// Packets handed from worker to worker.
     pub handed: u64,
     /// Flows judged again.
@@ -645,6 +752,7 @@ pub struct Met {
 impl Met {
     pub fn add(&mut self, other: Met) {
         self.reasons.extend(other.reasons);
+        self.events.extend(other.events);
         self.handed += other.handed;
         self.revalidated += other.revalidated;
         self.resets_ignored += other.resets_ignored;

@@ -25,6 +25,8 @@ pub struct Node {
     pub v4: Option<IpAddr>,
     pub v6: Option<IpAddr>,
     pub mac: Mac,
+    /// 0 for none.
+    pub zone: u16,
 }
 
 /// The overlay.
@@ -57,19 +59,68 @@ pub enum Health {
 }
 
 /// An endpoint of a Service port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
     pub id: u32,
     pub address: IpAddr,
     pub port: u16,
+    pub weight: u16,
 }
 
-/// One port of one VIP.
+/// One port of one VIP, or a node port.
 #[derive(Clone, Debug)]
 pub struct Frontend {
     pub service: u32,
     /// All endpoints; those in rotation are picked by their health.
     pub backends: Vec<Backend>,
+    pub rules: Rules,
+}
+
+/// What a Service port asks for beyond its endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Who may connect, by address and length of prefixes; `None`: everyone.
+    pub sources: Option<Vec<(IpAddr, u8)>>,
+    /// How long a client goes where it went.
+    pub affinity_ms: Option<u32>,
+    pub balance: Balance,
+    pub locality: Locality,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    #[default]
+    Consistent,
+    LeastConnections,
+    RandomOfTwo,
+}
+
+/// Who is nearer to some endpoints than to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// Clients on a node have its endpoints, if it has any.
+    pub by_node: bool,
+    /// Others have those of their zone, if it has any.
+    pub by_zone: bool,
+    /// Others have none.
+    pub node_only: bool,
+}
+
+impl Rules {
+    /// Whether a client may connect.
+    pub fn allow(&self, client: &IpAddr) -> bool {
+        let in_any = |ranges: &Vec<(IpAddr, u8)>| {
+            ranges.iter().any(|(prefix, len)| contains(prefix, *len, client))
+        };
+        self.sources.as_ref().is_none_or(in_any)
+    }
+
+    /// Whether an endpoint is chosen by more than the addresses and ports of a
+    /// connection.
+    pub fn vary(&self) -> bool {
+        self.affinity_ms.is_some() || self.balance != Balance::Consistent
+    }
 }
 
 /// The addresses that stand in for clients, of one family.
@@ -97,13 +148,15 @@ pub struct World {
     pub interfaces: Vec<Interface>,
     pub overlay: Overlay,
     pub nodes: Vec<Node>,
+    /// The gateway's own; 0 for none.
+    pub zone: u16,
     pub routes: Vec<(IpAddr, u8, Target)>,
     pub own: BTreeMap<IpAddr, Own>,
     /// By [`family`].
     pub pools: [Pool; 2],
     /// VIPs, and whether they are announced.
     pub vips: BTreeMap<IpAddr, bool>,
-    /// By VIP, port and protocol.
+    /// By address (a VIP or one of the gateway's ports), port and protocol.
     pub frontends: BTreeMap<(IpAddr, u16, u8), Frontend>,
     /// Service ports ever made: the next one's id.
     pub services: u32,
@@ -146,6 +199,26 @@ pub const TAGGED: u8 = 2;
 
 /// Pods and other backends that a Service may have, by family.
 pub const BACKENDS: usize = 24;
+
+/// Zones are numbered from 1 up to this.
+pub const ZONES: u16 = 2;
+
+/// Node ports that there may be: address, protocol, port.
+pub const NODE_PORTS: &[((Network, u8), u8, u16)] = &[
+    ((Network::Uplink, 254), TCP, 30_080),
+    ((Network::Uplink, 254), UDP, 30_053),
+    ((Network::Cluster, 254), TCP, 30_080),
+    ((Network::Tagged, 254), UDP, 30_053),
+    ((Network::Tagged, 254), SCTP, 30_080),
+];
+
+/// The node whose pod has an address, whatever routes say.
+fn home(address: &IpAddr) -> Option<usize> {
+    let v6 = address.is_ipv6();
+    (0..4)
+        .find(|node| contains(&host(v6, Network::Pods(*node), 0), prefix_len(v6), address))
+        .map(usize::from)
+}
 
 /// 0 for IPv4, 1 for IPv6.
 pub fn family(address: &IpAddr) -> usize {
@@ -255,6 +328,8 @@ impl World {
             v4: underlay(false, n),
             v6: underlay(true, n),
             mac: [2, 0, 0, 1, 0, n],
+            // 1, 2, none, 1
+            zone: u16::from(n % 3),
         };
         let mut world = World {
             limits: variant.limits,
@@ -269,6 +344,7 @@ impl World {
                 v6: underlay(true, 254),
             },
             nodes: (0..4).map(|n| node(n + 10)).collect(),
+            zone: 1,
             routes: Vec::new(),
             own,
             pools,
@@ -325,6 +401,15 @@ impl World {
             self.add_frontend(host(v6, Network::Uplink, 100), 443, TCP, &many);
             self.add_frontend(host(v6, Network::Services, 11), 80, TCP, &[]);
             self.add_frontend(host(v6, Network::Services, 11), 81, TCP, &[23]);
+            // A busy one asks for more.
+            let busy = self.frontends.get_mut(&(host(v6, Network::Uplink, 100), 80, TCP));
+            if let Some(Frontend { rules, .. }) = busy {
+                rules.affinity_ms = Some(60_000);
+                rules.balance = Balance::LeastConnections;
+            }
+            for (place, _) in NODE_PORTS.iter().enumerate() {
+                self.add_node_port(v6, place as u8);
+            }
         }
     }
 
@@ -338,10 +423,26 @@ impl World {
     pub fn add_frontend(&mut self, vip: IpAddr, port: u16, protocol: u8, endpoints: &[u8]) {
         let service = self.services;
         self.services += 1;
-        self.frontends.insert((vip, port, protocol), Frontend { service, backends: Vec::new() });
+        let frontend = Frontend { service, backends: Vec::new(), rules: Rules::default() };
+        self.frontends.insert((vip, port, protocol), frontend);
         for &endpoint in endpoints {
             self.add_backend((vip, port, protocol), endpoint);
         }
+    }
+
+    /// Adds one of [`NODE_PORTS`], unless it is there.
+    pub fn add_node_port(&mut self, v6: bool, place: u8) {
+        let ((network, last), protocol, port) = NODE_PORTS[usize::from(place) % NODE_PORTS.len()];
+        let address = host(v6, network, last);
+        if !self.frontends.contains_key(&(address, port, protocol)) {
+            self.add_frontend(address, port, protocol, &[0, 1, 6, place % 20]);
+        }
+    }
+
+    /// The node ports that there are.
+    pub fn node_ports(&self) -> Vec<(IpAddr, u16, u8)> {
+        let keys = self.frontends.keys().filter(|key| self.is_port_address(&key.0));
+        keys.copied().collect()
     }
 
     /// Adds an endpoint to a port of a VIP, ready; its number is new.
@@ -355,9 +456,26 @@ impl World {
         for backend in old {
             self.health[backend.id as usize] = Health::Gone;
         }
-        frontend.backends.push(Backend { id, address, port: 8000 + key.1 });
+        let port = 8000 + key.1 % 1000;
+        frontend.backends.push(Backend { id, address, port, weight: 1 });
         let group = frontend.service as usize % SERVICE_EPOCHS;
         self.service_epochs[group] += 1;
+    }
+
+    /// Gives an endpoint another weight.
+    pub fn set_weight(&mut self, key: (IpAddr, u16, u8), index: usize, weight: u16) {
+        let Some(frontend) = self.frontends.get_mut(&key) else { return };
+        let count = frontend.backends.len().max(1);
+        if let Some(backend) = frontend.backends.get_mut(index % count) {
+            backend.weight = weight;
+        }
+    }
+
+    /// Says who may connect; flows of others end.
+    pub fn set_sources(&mut self, key: (IpAddr, u16, u8), sources: Option<Vec<(IpAddr, u8)>>) {
+        let Some(frontend) = self.frontends.get_mut(&key) else { return };
+        frontend.rules.sources = sources;
+        self.service_epochs[frontend.service as usize % SERVICE_EPOCHS] += 1;
     }
 
     /// The address of an endpoint by number: a pod, but for the last.
@@ -390,12 +508,17 @@ impl World {
         self.vips.remove(&address);
         let gone: Vec<_> = self.frontends.keys().filter(|key| key.0 == address).copied().collect();
         for key in gone {
-            let Some(frontend) = self.frontends.remove(&key) else { continue };
-            for backend in frontend.backends.iter().filter(|_| !endpoints_stay) {
-                self.health[backend.id as usize] = Health::Gone;
-            }
-            self.service_epochs[frontend.service as usize % SERVICE_EPOCHS] += 1;
+            self.remove_frontend(key, endpoints_stay);
         }
+    }
+
+    /// Removes a port, with its endpoints or without.
+    pub fn remove_frontend(&mut self, key: (IpAddr, u16, u8), endpoints_stay: bool) {
+        let Some(frontend) = self.frontends.remove(&key) else { return };
+        for backend in frontend.backends.iter().filter(|_| !endpoints_stay) {
+            self.health[backend.id as usize] = Health::Gone;
+        }
+        self.service_epochs[frontend.service as usize % SERVICE_EPOCHS] += 1;
     }
 
     /// A node has its pods' range, or not.
@@ -418,6 +541,29 @@ impl World {
         };
         let ready = with(Health::Ready);
         if ready.is_empty() { with(Health::Draining) } else { ready }
+    }
+
+    /// Those of some endpoints that are on a node.
+    pub fn on_node(&self, backends: &[Backend], node: usize) -> Vec<Backend> {
+        let backends = backends.iter().copied();
+        backends.filter(|backend| home(&backend.address) == Some(node)).collect()
+    }
+
+    /// Those of some endpoints that are on nodes of a zone.
+    pub fn in_zone(&self, backends: &[Backend], zone: u16) -> Vec<Backend> {
+        let zone_of = |backend: &Backend| home(&backend.address).map(|node| self.nodes[node].zone);
+        let backends = backends.iter().copied();
+        backends.filter(|backend| zone != 0 && zone_of(backend) == Some(zone)).collect()
+    }
+
+    /// Whether an address is that of one of the gateway's ports.
+    pub fn is_port_address(&self, address: &IpAddr) -> bool {
+        matches!(self.own.get(address), Some(Own::Port(_)))
+    }
+
+    /// Whether Services are reached at an address.
+    pub fn is_service_address(&self, address: &IpAddr) -> bool {
+        self.vips.contains_key(address) || self.is_port_address(address)
     }
 
     /// The target of the longest prefix that contains an address.
