@@ -35,6 +35,8 @@ mod order;
 mod parity;
 /// MTUs, hops, large transfers.
 mod path;
+/// SCTP between stacks that speak it.
+mod sctp;
 /// Services, reached and refused.
 mod services;
 /// What is shown, and what doctor finds.
