@@ -39,6 +39,8 @@ mod path;
 mod sctp;
 /// Services, reached and refused.
 mod services;
+/// SNAT ports that run out.
+mod snat_ports;
 /// What is shown, and what doctor finds.
 mod views;
 /// Two workers on two queues.
