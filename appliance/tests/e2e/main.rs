@@ -21,6 +21,8 @@ mod changes;
 mod draining;
 /// ICMP errors and fragments of translated flows.
 mod errors;
+/// `externalTrafficPolicy: Local`, where clients are kept.
+mod external_local;
 /// Fragments and ICMP errors, through kernels.
 mod fragments;
 /// Ports where somebody asks about a Service.
