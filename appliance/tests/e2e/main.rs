@@ -29,6 +29,8 @@ mod fragments;
 mod health_checks;
 /// Starts, stops and kills.
 mod lifecycle;
+/// Endpoints on the client's node.
+mod near;
 /// Neighbors that Linux speaks for.
 mod neighbors;
 /// Order within a flow.
