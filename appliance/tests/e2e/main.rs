@@ -21,12 +21,16 @@ mod changes;
 mod draining;
 /// ICMP errors and fragments of translated flows.
 mod errors;
+/// `externalTrafficPolicy: Local`, where clients are kept.
+mod external_local;
 /// Fragments and ICMP errors, through kernels.
 mod fragments;
 /// Ports where somebody asks about a Service.
 mod health_checks;
 /// Starts, stops and kills.
 mod lifecycle;
+/// Endpoints on the client's node.
+mod near;
 /// Neighbors that Linux speaks for.
 mod neighbors;
 /// Order within a flow.
@@ -35,8 +39,12 @@ mod order;
 mod parity;
 /// MTUs, hops, large transfers.
 mod path;
+/// SCTP between stacks that speak it.
+mod sctp;
 /// Services, reached and refused.
 mod services;
+/// SNAT ports that run out.
+mod snat_ports;
 /// What is shown, and what doctor finds.
 mod views;
 /// Two workers on two queues.

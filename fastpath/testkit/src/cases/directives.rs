@@ -131,8 +131,10 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
             let prefixes = prefixes.iter().map(|text| text.trim_end_matches(',').parse());
             rules_mut(key, topology)?.sources = Some(prefixes.collect::<Result<_, _>>()?);
         }
-        ["policy", key, policy @ ("local" | "cluster")] => {
-            rules_mut(key, topology)?.is_local = *policy == "local";
+        ["policy", key, policy @ ("local" | "prefer-node" | "cluster")] => {
+            let rules = rules_mut(key, topology)?;
+            rules.is_local = *policy == "local";
+            rules.prefers_node = *policy == "prefer-node";
         }
         ["balance", key, how] => {
             rules_mut(key, topology)?.balance = match *how {

@@ -187,7 +187,8 @@ impl Compiler {
         endpoints: &[Endpoint],
     ) -> FrontendRules<F> {
         let mut locality = Locality { node_only: rules.is_local, ..Locality::default() };
-        for (id, node) in topology.nodes.iter().enumerate().filter(|_| rules.is_local) {
+        let by_node = rules.is_local || rules.prefers_node;
+        for (id, node) in topology.nodes.iter().enumerate().filter(|_| by_node) {
             let is_there = |endpoint: &&Endpoint| {
                 node.iter().flat_map(|node| &node.pods).any(|net| net.contains(endpoint.0))
             };

@@ -103,6 +103,8 @@ pub struct Rules {
     pub balance: Balance,
     /// A client has the endpoints of its own node, or none.
     pub is_local: bool,
+    /// A client has the endpoints of its own node while there are any.
+    pub prefers_node: bool,
     /// Endpoints for the clients of a zone.
     pub zones: BTreeMap<String, Vec<Endpoint>>,
 }
