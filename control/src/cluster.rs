@@ -26,10 +26,12 @@ pub mod slice;
 pub mod endpoints;
 
 mod annotations;
+mod excess;
 mod labels;
 
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
+pub use excess::ENDPOINTS_MAX;
 pub use node::Node;
 pub use node_ports::{NodePort, NodePorts};
 pub use pod::Pod;

@@ -198,6 +198,7 @@ impl Compiler {
         if self.nodes.take_moved() {
             services.extend(self.local.iter().cloned());
         }
+        services.extend(self.at_other_nodes(&next));
         let services = self.compile_services(cluster, services, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &next);
         if !epochs.is_changed() {

@@ -1,11 +1,13 @@
 use super::Cluster;
 use super::address;
+use super::excess::{Addresses, ENDPOINTS_MAX};
 use super::labels;
-use super::service::{Distribution, Protocol, Service, TargetPort};
+use super::pod::Pod;
+use super::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use super::slice::{Hints, Slice, SliceEndpoint};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,6 +30,15 @@ impl EndpointState {
             (false, true, true) => EndpointState::Draining,
             _ => EndpointState::NotReady,
         }
+    }
+
+    fn of_slice(endpoint: &SliceEndpoint) -> Self {
+        Self::of(endpoint.ready, endpoint.serving, endpoint.terminating)
+    }
+
+    fn of_pod(service: &Service, pod: &Pod) -> Self {
+        let ready = service.publish_not_ready || (pod.is_ready && !pod.is_terminating);
+        Self::of(ready, pod.is_ready, pod.is_terminating)
     }
 }
 
@@ -75,13 +86,24 @@ pub struct Endpoint {
 /// The endpoints of a Service.
 #[derive(Debug, Default)]
 pub struct ServiceEndpoints {
-    /// For each of [`Service::ports`], by address and port.
+    /// For each of [`Service::ports`], by address and port; [`ENDPOINTS_MAX`]
+    /// together at most.
     pub ports: Vec<BTreeMap<(IpAddr, u16), Endpoint>>,
     /// What is wrong with the Service's ports.
     pub findings: Vec<Finding>,
 }
 
 impl ServiceEndpoints {
+    /// Chooses the addresses that are used, and says so if they are not all.
+    fn choose(&mut self, service: &Service, addresses: &Addresses) -> Option<HashSet<IpAddr>> {
+        let chosen = addresses.choose()?;
+        let (ports, all, used) = (service.ports.len(), addresses.len(), chosen.len());
+        let message = format!("has {all} endpoints for {ports} ports; {used} of them are used");
+        let expected = format!("at most {ENDPOINTS_MAX} endpoints over all ports");
+        self.findings.push(Finding::warning("spec.ports", message).expected(expected));
+        Some(chosen)
+    }
+
     fn add(&mut self, port: usize, addr: IpAddr, l4_port: u16, endpoint: Endpoint) {
         // The same endpoint in two slices, as while one replaces the other:
         // the better news counts.
@@ -107,22 +129,28 @@ impl Cluster {
     }
 
     fn collect_slices(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
-        let mut has_endpoints = false;
         let mut is_known = vec![false; service.ports.len()];
-        for (slice_name, slice) in self.slices_of(name).filter(|(_, s)| s.is_used(&self.policy)) {
-            has_endpoints |= !slice.endpoints.is_empty();
-            let numbers: HashMap<(&str, Protocol), u16> =
-                slice.ports.iter().rev().map(number).collect();
-            let weights = slice.endpoints.iter().map(|e| self.weight(name, service, slice, e));
-            let weights: Vec<u16> = weights.collect();
+        let used = self.slices_of(name).filter(|(_, slice)| slice.is_used(&self.policy));
+        let slices: Vec<SliceShare<'_>> = used
+            .map(|(slice_name, slice)| {
+                let weighed = slice.endpoints.iter();
+                let weighed = weighed.map(|e| (e, self.weight(name, service, slice, e)));
+                SliceShare { name: slice_name, slice, endpoints: weighed.collect() }
+            })
+            .collect();
+        let has_endpoints = slices.iter().any(|share| !share.endpoints.is_empty());
+        let chosen = choose_of_slices(service, &slices, result);
+        let is_chosen = |addr| chosen.as_ref().is_none_or(|chosen| chosen.contains(&addr));
+        for SliceShare { name: slice_name, slice, mut endpoints } in slices {
+            endpoints.retain(|(endpoint, _)| is_chosen(endpoint.addr));
+            let numbers = numbers(slice);
             for (i, port) in service.ports.iter().enumerate() {
                 let number = numbers.get(&(port.name.as_str(), port.protocol));
                 let Some(&number) = number else { continue };
                 is_known[i] = true;
-                for (endpoint, weight) in slice.endpoints.iter().zip(&weights) {
-                    let SliceEndpoint { ready, serving, terminating, .. } = *endpoint;
+                for (endpoint, weight) in &endpoints {
                     let endpoint_of = Endpoint {
-                        state: EndpointState::of(ready, serving, terminating),
+                        state: EndpointState::of_slice(endpoint),
                         pod: endpoint.pod.clone(),
                         node: endpoint.node.clone(),
                         zone: endpoint.zone.clone(),
@@ -161,27 +189,21 @@ impl Cluster {
     fn collect_pods(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
         let mut has_pods = false;
         let mut is_known = vec![false; service.ports.len()];
-        for (pod_name, pod) in self.selected(&name.namespace, &service.selector) {
-            let ready = service.publish_not_ready || (pod.is_ready && !pod.is_terminating);
-            let state = EndpointState::of(ready, pod.is_ready, pod.is_terminating);
+        let pods: Vec<_> = self.selected(&name.namespace, &service.selector).collect();
+        let chosen = choose_of_pods(service, &pods, result);
+        let is_chosen = |addr: &IpAddr| chosen.as_ref().is_none_or(|chosen| chosen.contains(addr));
+        for (pod_name, pod) in pods {
+            let state = EndpointState::of_pod(service, pod);
             has_pods |= !pod.ips.is_empty();
             let node = pod.node.as_ref().and_then(|node| self.nodes.get(node));
             let zone = node.and_then(|node| node.zone.clone());
             let hints = hints(service, pod.node.as_ref(), zone.as_ref());
+            let ips: Vec<_> = used_ips(service, pod).filter(|(_, ip)| is_chosen(ip)).collect();
             for (i, port) in service.ports.iter().enumerate() {
-                let number = match &port.target {
-                    TargetPort::Number(number) => Some(*number),
-                    TargetPort::Name(name) => pod
-                        .ports
-                        .iter()
-                        .find(|(n, protocol, _)| n == name && *protocol == port.protocol)
-                        .map(|port| port.2),
-                };
+                let number = target(port, pod);
                 let Some(number) = number else { continue };
                 is_known[i] = true;
-                for (family, wanted) in ["IPv4", "IPv6"].into_iter().zip(service.families) {
-                    let ip = pod.ips.iter().find(|(_, ip)| address::family(*ip) == family);
-                    let Some((path, ip)) = ip.filter(|_| wanted) else { continue };
+                for (path, ip) in &ips {
                     let endpoint = Endpoint {
                         state,
                         pod: Some(pod_name.name.clone()),
@@ -189,7 +211,7 @@ impl Cluster {
                         zone: zone.clone(),
                         hints: hints.clone(),
                         weight: pod.weight.unwrap_or(1),
-                        from: EndpointFrom::Pod(pod_name.clone(), path.clone()),
+                        from: EndpointFrom::Pod(pod_name.clone(), (*path).clone()),
                     };
                     result.add(i, *ip, number, endpoint);
                 }
@@ -208,6 +230,83 @@ impl Cluster {
             result.findings.push(Finding::error(path, message).expected(expected));
         }
     }
+}
+
+/// What a slice has for a Service.
+struct SliceShare<'a> {
+    name: &'a Name,
+    slice: &'a Slice,
+    /// With their weights.
+    endpoints: Vec<(&'a SliceEndpoint, u16)>,
+}
+
+/// The addresses that are used of slices; `None`: all.
+fn choose_of_slices(
+    service: &Service,
+    slices: &[SliceShare<'_>],
+    result: &mut ServiceEndpoints,
+) -> Option<HashSet<IpAddr>> {
+    let endpoints: usize = slices.iter().map(|share| share.endpoints.len()).sum();
+    if endpoints.saturating_mul(service.ports.len()) <= ENDPOINTS_MAX {
+        return None;
+    }
+    let mut addresses = Addresses::default();
+    for SliceShare { slice, endpoints, .. } in slices {
+        let numbers = numbers(slice);
+        let is_there = |port: &&ServicePort| numbers.contains_key(&(&*port.name, port.protocol));
+        let ports = service.ports.iter().filter(is_there).count();
+        for (endpoint, weight) in endpoints {
+            addresses.add(endpoint.addr, EndpointState::of_slice(endpoint), *weight, ports);
+        }
+    }
+    result.choose(service, &addresses)
+}
+
+/// The addresses that are used of pods; `None`: all.
+fn choose_of_pods(
+    service: &Service,
+    pods: &[(&Name, &Arc<Pod>)],
+    result: &mut ServiceEndpoints,
+) -> Option<HashSet<IpAddr>> {
+    // One of each family.
+    let endpoints = pods.len().saturating_mul(2);
+    if endpoints.saturating_mul(service.ports.len()) <= ENDPOINTS_MAX {
+        return None;
+    }
+    let mut addresses = Addresses::default();
+    for (_, pod) in pods {
+        let ports = service.ports.iter().filter(|port| target(port, pod).is_some()).count();
+        let state = EndpointState::of_pod(service, pod);
+        for (_, ip) in used_ips(service, pod) {
+            addresses.add(*ip, state, pod.weight.unwrap_or(1), ports);
+        }
+    }
+    result.choose(service, &addresses)
+}
+
+/// The port of a pod that a Service's port leads to.
+fn target(port: &ServicePort, pod: &Pod) -> Option<u16> {
+    match &port.target {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Name(name) => {
+            let mut ports = pod.ports.iter();
+            ports.find(|(n, protocol, _)| n == name && *protocol == port.protocol).map(|p| p.2)
+        }
+    }
+}
+
+/// The addresses of a pod that are a Service's endpoints, and where they are
+/// written: the first of each family that it wants.
+fn used_ips<'a>(service: &Service, pod: &'a Pod) -> impl Iterator<Item = &'a (Arc<str>, IpAddr)> {
+    let families = ["IPv4", "IPv6"].into_iter().zip(service.families);
+    families
+        .filter(|(_, wanted)| *wanted)
+        .filter_map(|(family, _)| pod.ips.iter().find(|(_, ip)| address::family(*ip) == family))
+}
+
+/// The ports of a slice by name; the first of a name counts.
+fn numbers(slice: &Slice) -> HashMap<(&str, Protocol), u16> {
+    slice.ports.iter().rev().map(number).collect()
 }
 
 fn number((name, protocol, number): &(String, Protocol, u16)) -> ((&str, Protocol), u16) {

@@ -9,9 +9,10 @@ use crate::cluster::{AddressKind, Cluster, Endpoint, NodePort, Protocol, Service
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
 use sluice_tables::service::COMPARED_MAX;
-use sluice_tables::{BackendSet, ServiceId, Tables, V4, V6};
+use sluice_tables::{BackendSet, Family, ServiceId, Tables, V4, V6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Ports of one Service that may have any number of endpoints: more than
 /// [`COMPARED_MAX`] take a table of 200 kB at least.
@@ -72,16 +73,14 @@ impl Compiler {
         // Who has an address decides whether it can be an endpoint.
         for addr in addresses {
             self.put_vip(cluster, addr, next, epochs);
-            let first = (addr, Name::new("", ""));
-            let with_target = self.targets.range(first..).take_while(|(a, _)| *a == addr);
-            names.extend(with_target.map(|(_, name)| name.clone()));
+            names.extend(self.with_target(addr));
         }
         for name in &names {
             let mut findings = Vec::new();
             let mut targets = BTreeSet::new();
             let service = cluster.service(name);
             let wanted = service.map_or_else(BTreeMap::new, |service| {
-                self.wanted(cluster, name, service, &mut targets, &mut findings)
+                self.wanted(cluster, name, service, next, &mut targets, &mut findings)
             });
             let mut claims = service.iter().flat_map(|service| service.vips());
             if claims.any(|(addr, _)| self.taken.by_node(addr).is_some()) {
@@ -100,6 +99,21 @@ impl Compiler {
         names
     }
 
+    /// The Services that have an endpoint of an address.
+    fn with_target(&self, addr: IpAddr) -> impl Iterator<Item = Name> {
+        let first = (addr, Name::new("", ""));
+        let targets = self.targets.range(first..).take_while(move |(a, _)| *a == addr);
+        targets.map(|(_, name)| name.clone())
+    }
+
+    /// The Services that have an endpoint at an address that is a node's in one
+    /// of the tables only.
+    pub(super) fn at_other_nodes(&self, next: &Tables) -> BTreeSet<Name> {
+        let v4 = other_nodes::<V4>(&self.tables, next);
+        let addresses = v4.into_iter().chain(other_nodes::<V6>(&self.tables, next));
+        addresses.flat_map(|addr| self.with_target(addr)).collect()
+    }
+
     /// Keeps which Services have an endpoint of an address.
     fn set_targets(&mut self, name: &Name, targets: &BTreeSet<IpAddr>) {
         if let Some(before) = self.services.get(name) {
@@ -112,9 +126,23 @@ impl Compiler {
 
     /// Whose an address is that no endpoint can have therefore; in words.
     /// Kubernetes refuses ClusterIPs there, too.
-    fn refuse_endpoint(&self, cluster: &Cluster, addr: IpAddr) -> Option<String> {
+    ///
+    /// Nor is it where a node takes tunnel packets: those of outside clients
+    /// would come with the gateway's address. The node's kernel listens at all
+    /// of its addresses.
+    fn refuse_endpoint(
+        &self,
+        cluster: &Cluster,
+        (addr, l4_port): (IpAddr, u16),
+        protocol: Protocol,
+        next: &Tables,
+    ) -> Option<String> {
         if let Some(local) = self.statics.own(addr) {
             return Some(self.statics.describe(local));
+        }
+        let udp_port = self.statics.vxlan().map(|vxlan| vxlan.udp_port);
+        if protocol == Protocol::Udp && udp_port == Some(l4_port) && is_node(next, addr) {
+            return Some(format!("a node's address, and UDP port {l4_port} is for its tunnel"));
         }
         let service = cluster.share(addr).filter(|_| self.vips.contains(&addr))?.holder()?;
         Some(format!("an address of Service {service}"))
@@ -125,6 +153,7 @@ impl Compiler {
         cluster: &Cluster,
         name: &Name,
         service: &Service,
+        next: &Tables,
         targets: &mut BTreeSet<IpAddr>,
         findings: &mut Vec<(Key, Finding)>,
     ) -> BTreeMap<(u16, Protocol), Wanted> {
@@ -142,9 +171,10 @@ impl Compiler {
         let mut refused = BTreeSet::new();
         let mut wanted = BTreeMap::new();
         for (port, mut endpoints) in service.ports.iter().zip(endpoints.ports) {
-            endpoints.retain(|(addr, _), endpoint| {
+            endpoints.retain(|at @ (addr, _), endpoint| {
                 targets.insert(*addr);
-                let Some(what) = self.refuse_endpoint(cluster, *addr) else { return true };
+                let what = self.refuse_endpoint(cluster, *at, port.protocol, next);
+                let Some(what) = what else { return true };
                 let (key, path) = endpoint.from.place();
                 let message = format!("{addr} is {what}; this endpoint is left out");
                 refused.insert((key, Finding::error(path, message).expected("a pod's address")));
@@ -267,6 +297,25 @@ impl Compiler {
             self.services.insert(name.clone(), programmed);
         }
     }
+}
+
+/// Whether an address is that of a node that has a tunnel.
+fn is_node(tables: &Tables, addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => tables.v4.nodes_by_addr.contains_key(&addr.octets()),
+        IpAddr::V6(addr) => tables.v6.nodes_by_addr.contains_key(&addr.octets()),
+    }
+}
+
+/// The addresses that are a node's in one of the tables only.
+fn other_nodes<F: Family>(old: &Tables, new: &Tables) -> Vec<IpAddr> {
+    let (old, new) = (&F::of(old).nodes_by_addr, &F::of(new).nodes_by_addr);
+    if Arc::ptr_eq(old, new) {
+        return Vec::new();
+    }
+    let gone = old.keys().filter(|addr| !new.contains_key(*addr));
+    let come = new.keys().filter(|addr| !old.contains_key(*addr));
+    gone.chain(come).map(|addr| F::to_ip(*addr)).collect()
 }
 
 /// Leaves the first findings about a Service and counts the others.

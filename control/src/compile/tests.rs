@@ -5,6 +5,7 @@ use sluice_tables::{
 use std::time::Instant;
 
 mod checks;
+mod excess;
 mod incumbents;
 mod own_addresses;
 mod random;

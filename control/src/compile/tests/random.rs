@@ -304,8 +304,6 @@ fn apply(world: &mut World, op: &Op) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn step_by_step_is_as_from_nothing(
         batches in proptest::collection::vec(proptest::collection::vec(op(), 1..4), 1..30)

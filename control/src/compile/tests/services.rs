@@ -136,6 +136,41 @@ fn a_node_that_moves_takes_its_endpoints_with_it() {
 }
 
 #[test]
+fn a_node_that_comes_later_is_no_endpoint_for_its_tunnel() {
+    let mut world = World::default();
+    apply(&mut world, &[("ports", json!([{"port": 53, "protocol": "UDP"}]))]);
+    for (family, addr) in [("IPv4", "10.10.0.11"), ("IPv6", "fd10::11")] {
+        let object = json!({
+            "metadata": {"name": family.to_lowercase(),
+                         "labels": {"kubernetes.io/service-name": "a"}},
+            "addressType": family, "ports": [{"port": 4789, "protocol": "UDP"}],
+            "endpoints": [{"addresses": [addr]}],
+        });
+        world.apply(Kind::EndpointSlice, object);
+    }
+    let used = |world: &mut World| {
+        world.compile();
+        let port = &world.compiler.programmed(&Name::new("default", "a")).unwrap().ports;
+        let port = &port[&(53, Protocol::Udp)];
+        let errors = world.compiler.findings().filter(|(key, _)| key.kind == Kind::EndpointSlice);
+        (port.v4.rotation.backends().len(), port.v6.rotation.backends().len(), errors.count())
+    };
+    assert_eq!(used(&mut world), (1, 1, 0));
+    let node = json!({
+        "metadata": {"name": "n1", "annotations": {"sluice.dev/vtep-mac": "0a:00:00:00:00:01"}},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.10.0.11"},
+                                 {"type": "InternalIP", "address": "fd10::11"}]},
+    });
+    world.apply(Kind::Node, node);
+    assert_eq!(used(&mut world), (0, 0, 2));
+    // Its address is another's then.
+    let mut key = Name::new("", "n1").key(Kind::Node);
+    key.namespace = "".into();
+    world.cluster.delete(&key);
+    assert_eq!(used(&mut world), (1, 1, 0));
+}
+
+#[test]
 fn what_is_as_before_is_shared() {
     let mut world = World::default();
     world.node("n1", 11, "10.244.1.0/24");
