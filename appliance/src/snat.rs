@@ -131,7 +131,7 @@ mod tests {
         for port in 0..count {
             let service = ServiceId(service);
             let key = Key { src_port: port, dst_port: 80, protocol: 6, ..Key::default() };
-            let source = table.source(&key.src);
+            let source = table.source(&key.src, false);
             let admitted = table.admit(source, service, 0).unwrap();
             let backend = BackendId(backend);
             let aside = Aside { backend, handshake: Handshake::UNSEEN, admitted };
