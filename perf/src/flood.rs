@@ -148,7 +148,8 @@ impl<'a> Trial<'a> {
         measure: impl FnOnce(&mut Self, &WorkerCounters) -> Result<T>,
     ) -> Result<T> {
         let cpu = self.options.cpus.map(|[worker, _]| worker);
-        subject.with_worker(cpu, |counters| {
+        // The generator goes inside, and its frames with it: they are counted then.
+        subject.with_worker(cpu, move |counters| {
             let outcome = self.open_flows().and_then(|()| measure(&mut self, counters));
             self.generator.close();
             outcome

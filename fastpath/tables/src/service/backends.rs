@@ -47,7 +47,7 @@ impl<F: Family> BackendSet<F> {
         if backends.len() > COMPARED_MAX {
             winners = ranking::table(&seeds, slots);
         } else {
-            let ranking = |&(seed, weight): &_| Ranking::new(seed, weight, slots);
+            let ranking = |&(seed, weight): &_| Ranking::new(seed, weight);
             rankings = seeds.iter().map(ranking).collect();
         }
         BackendSet { backends: backends.into(), slots, is_weighted, rankings, winners }
@@ -61,11 +61,11 @@ impl<F: Family> BackendSet<F> {
     /// The endpoint for a connection with this hash; `None` when there is none.
     #[inline]
     pub fn choose(&self, hash: u64) -> Option<&BackendRef<F>> {
-        // Multiply-shift instead of a division: the hash's high half, scaled.
+        // Multiply-shift instead of a division: the hash's high half, scaled. Few
+        // backends have `ranking::FEW` slots.
         let slot = ((hash >> 32) * u64::from(self.slots)) >> 32;
         if self.winners.is_empty() {
-            let winner =
-                ranking::winner(&self.rankings, slot as u32, self.slots, self.is_weighted)?;
+            let winner = ranking::winner(&self.rankings, slot as u32, self.is_weighted)?;
             return self.backends.get(winner);
         }
         self.backends.get(usize::from(self.winners[slot as usize]))

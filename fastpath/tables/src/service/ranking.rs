@@ -14,6 +14,9 @@ use crate::hash::fold;
 /// sizes, since every choice changes where one ends.
 const SIZES: [(usize, u32); 2] = [(2_000, 100_003), (10_000, 1_000_003)];
 
+/// How many there are for as few backends as are compared one by one.
+pub(super) const FEW: u32 = SIZES[0].1;
+
 /// How many slots there are for a number of backends.
 pub(super) fn slots(backends: usize) -> u32 {
     let fits = SIZES.iter().find(|(backends_max, _)| backends <= *backends_max);
@@ -32,22 +35,27 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// The ranking of a backend with this hash and weight (at least 1) of a
-    /// prime number of slots.
-    pub(super) fn new(seed: u64, weight: u16, slots: u32) -> Self {
-        let (offset, skip) = sequence(seed, slots);
-        let factor = inverse(skip, slots);
-        let minus_offset = u64::from(slots - offset);
-        let term = (minus_offset * u64::from(factor) % u64::from(slots)) as u32;
-        Ranking { factor, term, pace: 1.0 / f32::from(weight.max(1)) }
+    /// The ranking of a backend with this hash and weight of [`FEW`] slots.
+    pub(super) fn new(seed: u64, weight: u16) -> Self {
+        let (offset, skip) = sequence(seed, FEW);
+        let factor = inverse(skip, FEW);
+        let minus_offset = u64::from(FEW - offset);
+        let term = (minus_offset * u64::from(factor) % u64::from(FEW)) as u32;
+        Ranking { factor, term, pace: pace(weight) }
     }
 
-    /// The rank of a slot, 0 for the one that it likes best.
+    /// The rank of a slot of [`FEW`], 0 for the one that it likes best.
     #[inline]
-    fn rank(&self, slot: u32, slots: u32) -> u32 {
-        ((u64::from(slot) * u64::from(self.factor) + u64::from(self.term)) % u64::from(slots))
-            as u32
+    fn rank(&self, slot: u32) -> u32 {
+        let sum = u64::from(slot) * u64::from(self.factor) + u64::from(self.term);
+        // By a constant: no division.
+        (sum % u64::from(FEW)) as u32
     }
+}
+
+/// One by the weight, which is at least 1.
+fn pace(weight: u16) -> f32 {
+    1.0 / f32::from(weight.max(1))
 }
 
 /// The first slot of a backend's sequence, and the step to the next.
@@ -80,15 +88,15 @@ fn arrival(rank: u32, pace: f32, slots: u32) -> f64 {
     -left.ln() * f64::from(pace)
 }
 
-/// The index of the ranking that wins a slot; the first one of equals.
+/// The index of the ranking that wins a slot of [`FEW`]; the first one of equals.
 #[inline]
-pub(super) fn winner(rankings: &[Ranking], slot: u32, slots: u32, weighted: bool) -> Option<usize> {
+pub(super) fn winner(rankings: &[Ranking], slot: u32, weighted: bool) -> Option<usize> {
     if weighted {
-        let time = |ranking: &Ranking| arrival(ranking.rank(slot, slots), ranking.pace, slots);
+        let time = |ranking: &Ranking| arrival(ranking.rank(slot), ranking.pace, FEW);
         let times = rankings.iter().map(time).enumerate();
         return times.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i);
     }
-    let ranks = rankings.iter().map(|ranking| ranking.rank(slot, slots)).enumerate();
+    let ranks = rankings.iter().map(|ranking| ranking.rank(slot)).enumerate();
     ranks.min_by_key(|&(_, rank)| rank).map(|(i, _)| i)
 }
 
@@ -151,7 +159,7 @@ fn weighted_table(backends: &[(u64, u16)], slots: u32) -> Box<[u16]> {
     let mut walkers: Vec<_> = backends
         .iter()
         .map(|(seed, weight)| {
-            let pace = Ranking::new(*seed, *weight, slots).pace;
+            let pace = pace(*weight);
             (Walker::new(*seed, slots), pace, 0u32, arrival(0, pace, slots))
         })
         .collect();
@@ -181,16 +189,15 @@ mod tests {
 
     #[test]
     fn the_table_says_what_comparing_ranks_says() {
-        let slots = slots(16);
         for weights in [vec![1; 16], vec![7; 5], (1..=16).collect(), vec![1, 100, 1]] {
             let backends: Vec<(u64, u16)> =
                 weights.iter().zip(1u64..).map(|(w, i)| (fold(i, !i), *w)).collect();
             let rankings: Vec<Ranking> =
-                backends.iter().map(|(seed, weight)| Ranking::new(*seed, *weight, slots)).collect();
+                backends.iter().map(|(seed, weight)| Ranking::new(*seed, *weight)).collect();
             let is_weighted = weights.iter().any(|weight| *weight != weights[0]);
-            let table = table(&backends, slots);
-            for slot in 0..slots {
-                let winner = winner(&rankings, slot, slots, is_weighted);
+            let table = table(&backends, FEW);
+            for slot in 0..FEW {
+                let winner = winner(&rankings, slot, is_weighted);
                 assert_eq!(winner, Some(usize::from(table[slot as usize])), "slot {slot}");
             }
         }
@@ -198,11 +205,10 @@ mod tests {
 
     #[test]
     fn ranks_are_a_permutation() {
-        let slots = slots(1);
-        let ranking = Ranking::new(12_345, 1, slots);
-        let mut seen = vec![false; slots as usize];
-        for slot in 0..slots {
-            seen[ranking.rank(slot, slots) as usize] = true;
+        let ranking = Ranking::new(12_345, 1);
+        let mut seen = vec![false; FEW as usize];
+        for slot in 0..FEW {
+            seen[ranking.rank(slot) as usize] = true;
         }
         assert!(seen.into_iter().all(|seen| seen));
     }
