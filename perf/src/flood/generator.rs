@@ -331,7 +331,8 @@ impl Generator {
         let family = self.cluster.family;
         let connection = match step {
             Step::Open => Connection::of_isn(segment.ack.wrapping_sub(1)),
-            Step::Ack => Connection::of_client(family, segment.dst).context("nobody's ACK")?,
+            Step::Ack => Connection::of_client(family, segment.dst)
+                .with_context(|| format!("nobody's ACK: {segment:x?}"))?,
             Step::Data | Step::Reset => bail!("no pod has sent {step:?}: {segment:x?}"),
         };
         let Connection { kind, number } = connection;

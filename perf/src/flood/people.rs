@@ -72,9 +72,11 @@ impl Connection {
 
     /// The established connection of a client's end, if there can be one.
     pub fn of_client(family: Family, client: (u128, u16)) -> Option<Self> {
-        let first = Connection { kind: Kind::Established, number: 0 }.client(family).0;
-        let number = u32::try_from(client.0.checked_sub(first)?).ok()?;
-        (number < ESTABLISHED_MAX).then_some(Connection { kind: Kind::Established, number })
+        let of = |number| Connection { kind: Kind::Established, number };
+        let [first, second] = [0, 1].map(|number| of(number).client(family).0);
+        let number = client.0.checked_sub(first)? / (second - first);
+        let number = u32::try_from(number).ok().filter(|number| *number < ESTABLISHED_MAX)?;
+        (of(number).client(family) == client).then_some(of(number))
     }
 
     /// The client's end.
