@@ -30,15 +30,15 @@ const FULL_TURNS: u32 = 256;
 /// again at once.
 const CLOSED_NS: u64 = 10 * Nanos::SECOND;
 
-/// SYNs that were noted: twelve bits of the hash, and when.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Bucket([u16; WAYS]);
-
 /// The gate of one worker. It is open unless there is a flood.
 pub struct SynGate {
-    /// It comes from the system as zero pages and takes memory as it is written.
-    buckets: Box<[Bucket]>,
+    /// SYNs that were noted: twelve bits of the hash, and when. Plain numbers, which
+    /// come from the system as zero pages and take memory as they are written.
+    notes: Box<[u16]>,
+    /// Where the first bucket begins, at a cache line.
+    first: usize,
+    /// Buckets, less one.
+    mask: usize,
     seed: u64,
     may_close: bool,
     full_turns: u32,
@@ -56,9 +56,13 @@ impl SynGate {
     }
 
     fn with_buckets(buckets: usize, seed: u64) -> Self {
-        let buckets = vec![Bucket([0; WAYS]); buckets].into();
+        const LINE: usize = 64;
+        let notes: Box<[u16]> = vec![0; (buckets + 1) * WAYS].into();
+        let first = notes.as_ptr().align_offset(LINE).min(WAYS);
         SynGate {
-            buckets,
+            notes,
+            first,
+            mask: buckets - 1,
             seed,
             may_close: true,
             full_turns: 0,
@@ -98,9 +102,10 @@ impl SynGate {
     /// is noted, in the place of the oldest.
     pub fn admits(&mut self, hash: u64) -> bool {
         let mark = (self.mix(hash) >> (64 - (16 - STAMP_BITS)) << STAMP_BITS) as u16;
-        let (unit, at) = (self.unit, self.bucket(hash));
+        let unit = self.unit;
+        let at = self.bucket(hash);
         let age = |entry: u16| unit.wrapping_sub(entry) % UNITS as u16;
-        let Bucket(entries) = &mut self.buckets[at];
+        let entries = &mut self.notes[at..at + WAYS];
         let (mut oldest, mut is_new) = (0, true);
         for way in 0..WAYS {
             let entry = entries[way];
@@ -123,12 +128,13 @@ impl SynGate {
     /// The bucket that [`SynGate::admits`] looks at, to be prefetched.
     #[inline]
     pub fn line(&self, hash: u64) -> *const u8 {
-        std::ptr::from_ref(&self.buckets[self.bucket(hash)]).cast()
+        std::ptr::from_ref(&self.notes[self.bucket(hash)]).cast()
     }
 
+    /// Where the bucket of a hash begins.
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
-        self.mix(hash) as usize & (self.buckets.len() - 1)
+        self.first + (self.mix(hash) as usize & self.mask) * WAYS
     }
 
     #[inline]
