@@ -75,7 +75,7 @@ pub use crate::read::closest;
 pub use crate::routes::Route;
 pub use crate::services::Services;
 pub use crate::snat::{L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode};
-pub use crate::source::{Manifests, Source};
+pub use crate::source::{Kubernetes, Manifests, Snapshot, Source};
 pub use crate::workers::{Idle, IdleMode, WORKERS_MAX, Workers};
 
 /// Largest configuration file in bytes.

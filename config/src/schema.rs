@@ -68,6 +68,8 @@ pub static SECTIONS: &[&Section] = &[
     &crate::services::SECTION,
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
+    &crate::source::KUBERNETES,
+    &crate::source::SNAPSHOT,
     &crate::flows::SECTION,
     &crate::flows::LIMITS,
     &crate::flows::TIMEOUTS,

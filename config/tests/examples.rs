@@ -63,7 +63,7 @@ fn the_minimal_example_has_the_documented_defaults() {
     assert_eq!(pool[15], Ipv4Addr::new(10, 244, 255, 15));
     assert_eq!(config.snat.addresses_v6().count(), 0);
 
-    let Source::Manifests(manifests) = &config.source;
+    let Source::Manifests(manifests) = &config.source else { panic!("another source") };
     let expected = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/./manifests");
     assert_eq!(manifests.path, expected);
 
@@ -160,8 +160,19 @@ fn the_only_port_announces_vips_although_it_is_the_overlays() {
     assert_eq!((port.vlan, port.announce_vips), (Some(100), true));
     assert_eq!(port.kernel_addresses, [IpAddr::from([10, 10, 0, 1])]);
     assert_eq!(config.workers.idle.mode, IdleMode::Sleep);
-    let Source::Manifests(manifests) = &config.source;
+    let Source::Manifests(manifests) = &config.source else { panic!("another source") };
     assert_eq!(manifests.path, Path::new("/etc/sluice/manifests"));
     let vias: Vec<bool> = config.routes.iter().map(|route| route.via.is_some()).collect();
     assert_eq!(vias, [true, false]);
+}
+
+#[test]
+fn the_kubernetes_example_reaches_the_api_by_an_address_of_its_own() {
+    let config = example("kubernetes.yaml");
+    let Source::Kubernetes(kubernetes) = &config.source else { panic!("another source") };
+    assert_eq!((&kubernetes.kubeconfig, &kubernetes.context), (&None, &None));
+    assert_eq!(kubernetes.server.as_deref(), Some("https://10.10.0.2:6443"));
+    let snapshot = kubernetes.snapshot.as_ref().expect("snapshot");
+    assert_eq!(snapshot.path, Path::new("/var/lib/sluice/snapshot"));
+    assert_eq!(snapshot.max_age, Duration::from_secs(3600));
 }

@@ -50,7 +50,12 @@ fn with(section: &str, line: &str) -> String {
     let mut text = String::new();
     let port = if section == "ports[]" { format!(", {line}") } else { String::new() };
     text.push_str(&format!("ports: [{{name: a, device: b, addresses: [192.0.2.1/24]{port}}}]\n"));
-    text.push_str("source: {manifests: {path: m}}\n");
+    text.push_str(&match section {
+        "source.kubernetes.snapshot" => {
+            format!("source: {{kubernetes: {{snapshot: {{path: s, {line}}}}}}}\n")
+        }
+        _ => "source: {manifests: {path: m}}\n".to_owned(),
+    });
     let vxlan = if section == "overlay.vxlan" { format!(", {line}") } else { String::new() };
     text.push_str(&format!(
         "overlay: {{vxlan: {{vni: 1, port: a, addresses: [192.0.2.1]{vxlan}}}}}\n"
@@ -61,7 +66,9 @@ fn with(section: &str, line: &str) -> String {
         _ => String::new(),
     };
     text.push_str(&format!("snat: {{addresses: [10.0.0.0/28]{snat}}}\n"));
-    if matches!(section, "ports[]" | "overlay.vxlan" | "snat" | "snat.ports" | "") {
+    if matches!(section, "ports[]" | "overlay.vxlan" | "snat" | "snat.ports" | "")
+        || section.starts_with("source.")
+    {
         return text;
     }
     let mut parts = section.rsplit('.');
@@ -83,9 +90,12 @@ fn config(text: &str) -> Config {
 
 #[test]
 fn a_default_written_out_changes_nothing() {
-    let base = config(&with("", ""));
     let mut checked = 0;
     for section in schema::SECTIONS {
+        let base = match section.path {
+            path if path.starts_with("source.") => config(&with(path, "")),
+            _ => config(&with("", "")),
+        };
         for key in section.keys {
             if let Default::Value(text) = key.default {
                 let written = with(section.path, &format!("{}: {text}", key.name));
