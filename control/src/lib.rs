@@ -18,6 +18,9 @@ pub use sluice_objects as object;
 /// What Kubernetes itself would refuse.
 pub mod validate;
 
+/// The API server of a cluster.
+pub mod kubernetes;
+
 /// Where objects come from.
 pub mod source;
 

@@ -1,0 +1,9 @@
+//! The API server of a Kubernetes cluster: how it is reached.
+
+/// From a kubeconfig or a service account to a client.
+pub mod access;
+/// A client whose credentials may change on disk.
+pub mod client;
+
+pub use access::{Access, AccessError};
+pub use client::Connection;
