@@ -78,7 +78,9 @@ pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
 pub use crate::read::closest;
 pub use crate::routes::Route;
 pub use crate::services::Services;
-pub use crate::snat::{L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode};
+pub use crate::snat::{
+    L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode, addresses_of,
+};
 pub use crate::source::{Kubernetes, Manifests, Snapshot, Source};
 pub use crate::workers::{Idle, IdleMode, WORKERS_MAX, Workers};
 
@@ -196,6 +198,11 @@ impl Config {
     /// If `index` comes from another `Config` that has more ports.
     pub fn port(&self, index: PortIndex) -> &Port {
         &self.ports[index.0]
+    }
+
+    /// Whose overlay it is; without one it does not matter.
+    pub fn overlay_mode(&self) -> OverlayMode {
+        self.overlay.as_ref().map_or(OverlayMode::default(), |overlay| overlay.vxlan.mode)
     }
 
     /// Whether IPv6 packets of pods or clients are expected: an IPv6 prefix among the SNAT

@@ -1,6 +1,6 @@
 //! `snat`: the addresses and ports that hide a client, so that replies come back.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -35,25 +35,27 @@ impl Snat {
     pub fn addresses_v4(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.addresses
             .iter()
-            .filter_map(|net| match net {
-                IpNet::V4(net) => Some(u32::from(net.network())..=u32::from(net.broadcast())),
-                IpNet::V6(_) => None,
-            })
-            .flatten()
-            .map(Ipv4Addr::from)
+            .flat_map(|net| addresses_of(*net))
+            .filter_map(|addr| if let IpAddr::V4(addr) = addr { Some(addr) } else { None })
     }
 
     /// The IPv6 pool, address by address.
     pub fn addresses_v6(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.addresses
             .iter()
-            .filter_map(|net| match net {
-                IpNet::V4(_) => None,
-                IpNet::V6(net) => Some(u128::from(net.network())..=u128::from(net.broadcast())),
-            })
-            .flatten()
-            .map(Ipv6Addr::from)
+            .flat_map(|net| addresses_of(*net))
+            .filter_map(|addr| if let IpAddr::V6(addr) = addr { Some(addr) } else { None })
     }
+}
+
+/// Every address of a prefix, its first and last as well.
+pub fn addresses_of(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let (v4, v6) = match net {
+        IpNet::V4(net) => (Some(u32::from(net.network())..=u32::from(net.broadcast())), None),
+        IpNet::V6(net) => (None, Some(u128::from(net.network())..=u128::from(net.broadcast()))),
+    };
+    let v4 = v4.into_iter().flatten().map(|bits| Ipv4Addr::from(bits).into());
+    v4.chain(v6.into_iter().flatten().map(|bits| Ipv6Addr::from(bits).into()))
 }
 
 /// Whether the client's address is translated.

@@ -43,6 +43,8 @@ pub fn decode(kind: Kind, value: &Value) -> Result<Object, Broken> {
         Kind::Service => typed(value, kind, Object::Service),
         Kind::EndpointSlice => typed(value, kind, Object::EndpointSlice),
         Kind::Pod => typed(value, kind, Object::Pod),
+        Kind::IpamBlock => typed(value, kind, Object::IpamBlock),
+        Kind::IpPool => typed(value, kind, Object::IpPool),
     }
 }
 
