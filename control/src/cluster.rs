@@ -77,6 +77,7 @@ pub struct Cluster {
     pools: BTreeSet<Arc<str>>,
     namespaces: BTreeSet<Arc<str>>,
     overlay: OverlayMode,
+    network_policies: BTreeSet<Name>,
     labels: LabelIndex,
     policy: Policy,
     claims: Claims,
@@ -139,6 +140,12 @@ impl Cluster {
                 let is_read = self.overlay == OverlayMode::Calico;
                 findings.extend(is_read.then(|| calico::pool_findings(pool)).flatten());
             }
+            Object::NetworkPolicy(_) => {
+                self.network_policies.insert(key.to_name());
+                let message = "is not enforced: Sluice has no network policy yet";
+                let finding = Finding::warning("spec", message);
+                findings.push(finding.expected("another policy engine in the cluster"));
+            }
         }
         match origin {
             Some(origin) => drop(self.origins.insert(key.clone(), origin)),
@@ -162,6 +169,7 @@ impl Cluster {
             Kind::Pod => self.set_pod(&key.to_name(), None),
             Kind::IpamBlock => self.set_block(&key.name, None),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
+            Kind::NetworkPolicy => drop(self.network_policies.remove(&key.to_name())),
         }
         self.origins.remove(key);
         self.findings.set(key.clone(), Vec::new());
@@ -337,6 +345,7 @@ impl Cluster {
             Kind::Pod => self.pods.len(),
             Kind::IpamBlock => self.blocks.len(),
             Kind::IpPool => self.pools.len(),
+            Kind::NetworkPolicy => self.network_policies.len(),
         }
     }
 

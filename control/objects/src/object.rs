@@ -2,6 +2,7 @@ use crate::calico::{IpPool, IpamBlock};
 use crate::places::Places;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;
 use std::sync::Arc;
@@ -23,11 +24,13 @@ pub enum Kind {
     IpamBlock,
     /// Calico's IPPool.
     IpPool,
+    /// `networking.k8s.io/v1` NetworkPolicy.
+    NetworkPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
@@ -35,7 +38,13 @@ impl Kind {
         Kind::Pod,
         Kind::IpamBlock,
         Kind::IpPool,
+        Kind::NetworkPolicy,
     ];
+
+    /// Whether it is Calico's: a cluster without Calico does not have it.
+    pub fn is_calico(self) -> bool {
+        matches!(self, Kind::IpamBlock | Kind::IpPool)
+    }
 
     /// The name as in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -47,6 +56,7 @@ impl Kind {
             Kind::Pod => "Pod",
             Kind::IpamBlock => "IPAMBlock",
             Kind::IpPool => "IPPool",
+            Kind::NetworkPolicy => "NetworkPolicy",
         }
     }
 
@@ -60,13 +70,14 @@ impl Kind {
         match self {
             Kind::EndpointSlice => &["discovery.k8s.io/v1"],
             Kind::IpamBlock | Kind::IpPool => &["crd.projectcalico.org/v1", "projectcalico.org/v3"],
+            Kind::NetworkPolicy => &["networking.k8s.io/v1"],
             _ => &["v1"],
         }
     }
 
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node | Kind::IpamBlock | Kind::IpPool)
+        !matches!(self, Kind::Namespace | Kind::Node) && !self.is_calico()
     }
 }
 
@@ -154,6 +165,8 @@ pub enum Object {
     IpamBlock(Box<IpamBlock>),
     /// A pool of Calico's.
     IpPool(Box<IpPool>),
+    /// A NetworkPolicy.
+    NetworkPolicy(Box<NetworkPolicy>),
 }
 
 impl Object {
@@ -167,6 +180,7 @@ impl Object {
             Object::Pod(_) => Kind::Pod,
             Object::IpamBlock(_) => Kind::IpamBlock,
             Object::IpPool(_) => Kind::IpPool,
+            Object::NetworkPolicy(_) => Kind::NetworkPolicy,
         }
     }
 
@@ -180,6 +194,21 @@ impl Object {
             Object::Pod(object) => &object.metadata,
             Object::IpamBlock(object) => &object.metadata,
             Object::IpPool(object) => &object.metadata,
+            Object::NetworkPolicy(object) => &object.metadata,
+        }
+    }
+
+    /// Its metadata, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Object::Namespace(object) => &mut object.metadata,
+            Object::Node(object) => &mut object.metadata,
+            Object::Service(object) => &mut object.metadata,
+            Object::EndpointSlice(object) => &mut object.metadata,
+            Object::Pod(object) => &mut object.metadata,
+            Object::NetworkPolicy(object) => &mut object.metadata,
+            Object::IpamBlock(object) => &mut object.metadata,
+            Object::IpPool(object) => &mut object.metadata,
         }
     }
 

@@ -133,6 +133,7 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         Object::Pod(object) => to_value(object),
         // Little of them is read; what else there is, their own API knows.
         Object::IpamBlock(_) | Object::IpPool(_) => return Vec::new(),
+        Object::NetworkPolicy(object) => to_value(object),
     };
     let mut found = Vec::new();
     compare(value, &kept, &mut Vec::new(), &mut found);
