@@ -1,0 +1,2 @@
+/// The gateway's own Node.
+pub mod node;
