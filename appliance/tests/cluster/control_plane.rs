@@ -1,114 +1,68 @@
-use crate::lab::succeeded;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use crate::lab::{ControlPlane, eventually, succeeded};
 
-/// A real control plane without nodes; it goes when this does, on failure too.
-pub struct ControlPlane {
-    name: String,
-    pub kubeconfig: PathBuf,
+/// A watch of Services from a revision, for a second.
+fn watch_from(cluster: &ControlPlane, revision: &str) -> String {
+    let path = format!("/api/v1/services?watch=1&timeoutSeconds=1&resourceVersion={revision}");
+    let output = cluster.try_kubectl(&["get", "--raw", &path]);
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-impl ControlPlane {
-    /// Brings one up on loopback. `None`, with a word about it, without the
-    /// privilege or without Go to build it.
-    pub fn up(flags: &[&str]) -> Option<ControlPlane> {
-        let flags = flags.iter().flat_map(|flag| ["--apiserver-flag", flag]);
-        Self::with(&flags.collect::<Vec<_>>())
-    }
+/// It keeps what it was told over a kill of its API server, on the same port;
+/// and what etcd has forgotten is gone.
+#[test]
+fn an_api_server_that_was_killed_comes_back() {
+    let cluster = ControlPlane::up(&[]);
+    let revision = cluster.kubectl(&[
+        "get",
+        "service",
+        "kubernetes",
+        "-o",
+        "jsonpath={.metadata.resourceVersion}",
+    ]);
+    cluster.kubectl(&["create", "service", "clusterip", "kept", "--tcp=80"]);
+    assert!(watch_from(&cluster, &revision).contains("kept"));
 
-    fn with(options: &[&str]) -> Option<ControlPlane> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // Before it is up: one that is half up goes as well.
-        let mut cluster = ControlPlane { name, kubeconfig: PathBuf::new() };
-        cluster.script(&["up"], options);
-        let env = cluster.script(&["env"], &[]);
-        let line = env.lines().find_map(|line| line.trim_start_matches("export ").strip_prefix("KUBECONFIG="));
-        cluster.kubeconfig = line.expect("KUBECONFIG").trim_matches(['\'', '"']).into();
-        Some(cluster)
-    }
+    cluster.stop_apiserver();
+    assert!(!cluster.try_kubectl(&["get", "services"]).status.success());
 
-    fn script(&self, command: &[&str], options: &[&str]) -> String {
-        succeeded(&self.output(command, options), &format!("cluster {command:?} {options:?}"))
-    }
-
-    fn output(&self, command: &[&str], options: &[&str]) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster");
-        let mut run = Command::new(script);
-        run.args(["--name", &self.name]).args(command).args(options);
-        run.output().expect("scripts/cluster runs")
-    }
-
-    /// Where the API server listens.
-    pub fn address(&self) -> SocketAddr {
-        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
-        let server = text.lines().find_map(|line| line.trim().strip_prefix("server: https://"));
-        server.expect("a server").parse().unwrap()
-    }
-
-    /// `kubectl` as administrator; returns what it printed. It must succeed.
-    pub fn kubectl(&self, arguments: &[&str]) -> String {
-        self.script(&["kubectl"], arguments)
-    }
-
-    /// Writes objects, given as YAML or JSON.
-    pub fn apply(&self, objects: &str) {
-        succeeded(&self.try_apply(objects), "kubectl apply");
-    }
-
-    /// The same, until the API server takes them.
-    pub fn apply_until_taken(&self, objects: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.try_apply(objects).status.success() {
-            assert!(Instant::now() < deadline, "never taken: {objects}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn try_apply(&self, objects: &str) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster");
-        let mut run = Command::new(script);
-        run.args(["--name", &self.name, "kubectl", "apply", "--server-side", "-f", "-"]);
-        let mut run = run
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("scripts/cluster runs");
-        run.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
-        run.wait_with_output().unwrap()
-    }
-
-    /// A kubeconfig of a service account, next to the administrator's.
-    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
-        let text = self.script(&["kubeconfig"], &[&format!("{namespace}/{account}")]);
-        let path = self.kubeconfig.with_file_name(format!("kubeconfig-{namespace}-{account}"));
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// Makes etcd forget old revisions.
-    pub fn compact(&self) {
-        self.script(&["compact"], &[]);
-    }
-
-    /// Kills the API server and starts it again.
-    pub fn restart_apiserver(&self) {
-        self.script(&["stop"], &["apiserver"]);
-        self.script(&["start"], &["apiserver"]);
-    }
+    cluster.start_apiserver();
+    cluster.compact();
+    assert!(cluster.kubectl(&["get", "services"]).contains("kept"));
+    let answer = watch_from(&cluster, &revision);
+    assert!(answer.contains("too old resource version"), "{answer}");
 }
 
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let down = self.output(&["down"], &[]);
-        // A second panic would hide the first.
-        if !down.status.success() {
-            eprintln!("scripts/cluster down: {}", String::from_utf8_lossy(&down.stderr));
-        }
-    }
+/// A service account may what it was given, and no more.
+#[test]
+fn a_service_account_has_its_own_rights() {
+    let cluster = ControlPlane::up(&[]);
+    cluster.apply(
+        "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: reader, namespace: kube-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules: [{apiGroups: [''], resources: [services], verbs: [list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}
+subjects: [{kind: ServiceAccount, name: reader, namespace: kube-system}]
+",
+    );
+    let file = cluster.folder.join("reader.kubeconfig");
+    cluster.kubeconfig_of("kube-system", "reader", &file);
+    // The last flag of its kind is the one that counts.
+    let flag = format!("--kubeconfig={}", file.display());
+    let get = |what: &str| cluster.try_kubectl(&[&flag, "get", what]);
+    // Rights take effect when the API server has seen them.
+    let listed =
+        eventually("the right to list", || Some(get("services")).filter(|o| o.status.success()));
+    assert!(succeeded(&listed, "services").contains("kubernetes"));
+    let refused = String::from_utf8(get("nodes").stderr).unwrap();
+    assert!(refused.contains("forbidden") && refused.contains("kube-system:reader"), "{refused}");
 }

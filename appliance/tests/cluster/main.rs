@@ -1,9 +1,13 @@
-//! Against a real Kubernetes control plane (`scripts/cluster`).
+//! End to end on a real Kubernetes (`scripts/cluster`). Needs Go for its
+//! programs; with real nodes also root.
 
-#[path = "../e2e/lab.rs"]
-mod lab;
+use sluice_testlab as lab;
 
+/// The control plane itself: what the other tests stand on.
 mod control_plane;
-mod proxy;
+
+/// The source against a real API server.
 mod source;
+
+mod proxy;
 mod watched;

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long [`Watched::until`] waits.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The source, and what is in force by it.
 pub struct Watched {
@@ -64,7 +64,10 @@ impl Watched {
     pub fn comes(&mut self, limit: Duration, mut f: impl FnMut(&Watched) -> bool) -> bool {
         let deadline = Instant::now() + limit;
         while !f(self) {
-            match self.events.recv_deadline(deadline.min(Instant::now() + Duration::from_millis(100))) {
+            match self
+                .events
+                .recv_deadline(deadline.min(Instant::now() + Duration::from_millis(100)))
+            {
                 Ok(batch) => self.take(batch),
                 Err(_) if Instant::now() >= deadline => return false,
                 Err(_) => {}
