@@ -56,6 +56,7 @@ pub(crate) static SECTION: Section = Section {
             default: Default::Words("required with the default `mode`"),
             meaning: "source address translation",
         },
+        section("node", "the gateway as a Node of the cluster"),
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
         Key {
@@ -114,6 +115,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
     let services = RawServices::read(reader, &root);
     let source = Source::read(reader, &root);
+    let own_node = crate::node::Node::read(reader, &root, &source);
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -151,6 +153,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         overlay,
         routes: routes?,
         snat: snat.build()?,
+        node: own_node?,
         cluster: cluster.build(),
         services: services?.build(),
         source: source?,

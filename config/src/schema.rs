@@ -64,6 +64,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::routes::SECTION,
     &crate::snat::SECTION,
     &crate::snat::PORTS,
+    &crate::node::SECTION,
     &crate::cluster::SECTION,
     &crate::services::SECTION,
     &crate::source::SECTION,

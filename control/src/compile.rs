@@ -1,6 +1,7 @@
 use crate::cluster::{Changes, Cluster, Protocol};
 use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Name};
+use ipnet::IpNet;
 use sluice_config::Config;
 use sluice_tables::{BackendId, OwnerMap, ServiceId, Tables, VtepId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ mod health;
 mod local;
 mod node_ports;
 mod nodes;
+mod pool;
 mod rules;
 mod services;
 mod settle;
@@ -77,6 +79,8 @@ pub struct Compiler {
     zones: Zones,
     strays: Strays,
     taken: Taken,
+    /// The SNAT pool, where it is the gateway's own node that has it.
+    pool: Vec<IpNet>,
     /// The addresses of Services in the tables, in order.
     vips: BTreeSet<IpAddr>,
     /// Addresses that Services have lost and that are VIPs still, and the groups
@@ -107,6 +111,7 @@ pub struct Compiler {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Nodes,
+    Pool,
     Stray(IpAddr),
     Service(Name),
 }
@@ -130,6 +135,7 @@ impl Compiler {
             zones: Zones::default(),
             strays: Strays::default(),
             taken: Taken::default(),
+            pool: Vec::new(),
             vips: BTreeSet::new(),
             former: BTreeMap::new(),
             blocked_by: BTreeMap::new(),
@@ -173,6 +179,7 @@ impl Compiler {
         now: Duration,
         live: u64,
     ) -> Option<Arc<Tables>> {
+        self.settle_pool(cluster, changes);
         let mut next = self.tables.clone();
         next.version += 1;
         self.renamed.clear();

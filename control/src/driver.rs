@@ -100,6 +100,7 @@ impl Control {
         let seed = RandomState::new().build_hasher().finish();
         let mut cluster = Cluster::default();
         cluster.set_policy(Policy::of(&config.services));
+        cluster.set_overlay(config.overlay_mode());
         Ok(Control {
             compiler: Compiler::new(&config, facts, seed)?,
             config,

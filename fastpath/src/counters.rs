@@ -1,4 +1,5 @@
 use crate::flow::Loads;
+use crate::masquerade::Masqueraded;
 use crate::reason::DropReason;
 use sluice_io::PortStats;
 use sluice_tables::ServiceId;
@@ -79,6 +80,8 @@ pub struct WorkerCounters {
     /// TCP resets that lay outside of their receiver's window: passed on, and
     /// not believed.
     pub resets_ignored: Counter,
+    /// Connections of pods that their node hides behind itself.
+    pub masqueraded: Masqueraded,
     /// 1 while SYNs are let in at their second try only (a gauge).
     pub syn_gate_closed: Counter,
     /// Version of the tables in use (a gauge).
@@ -192,6 +195,7 @@ impl WorkerCounters {
             loads: Arc::default(),
             revalidated: Counter::default(),
             resets_ignored: Counter::default(),
+            masqueraded: Masqueraded::default(),
             syn_gate_closed: Counter::default(),
             tables_version: Counter::default(),
             loops: Counter::default(),

@@ -234,7 +234,8 @@ fn new_control(
         }
         sluice_config::Source::Kubernetes(kubernetes) => {
             let access = Access::new(kubernetes, &config.cluster.service_cidrs);
-            Box::new(Kubernetes::new(kubernetes, access, clock.clone()))
+            let overlay = config.overlay_mode();
+            Box::new(Kubernetes::new(kubernetes, overlay, access, clock.clone()))
         }
     };
     Ok(Control::new(config.clone(), facts, source, ends, clock)?)

@@ -50,6 +50,9 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
     let health_checks = |config: &Config| config.services.health_check_addresses.clone();
     let checks = [
         ("node_name", old.node_name == new.node_name),
+        // Objects are read by it.
+        ("overlay.vxlan.mode", old.overlay_mode() == new.overlay_mode()),
+        ("node", old.node == new.node),
         ("ports", old.ports == new.ports),
         ("workers", old.workers == new.workers),
         ("io", old.io == new.io),

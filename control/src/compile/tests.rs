@@ -7,6 +7,7 @@ use std::time::Instant;
 mod checks;
 mod excess;
 mod incumbents;
+mod overlay;
 mod own_addresses;
 mod random;
 mod services;

@@ -9,7 +9,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 ///
 /// `rx`, `tx`, `originated`, `consumed`, `handed_in`, `handed_out`, `held`, `errors_limited`,
 /// `neighbor_news_lost`, `affinities_forgotten`, `affinity_news_lost`, `flows`, `flows_created`,
-/// `flows_removed`, `snat_ports`, `revalidated`, `resets_ignored`, and `drop.REASON` with the
+/// `flows_removed`, `snat_ports`, `revalidated`, `resets_ignored`, `masqueraded`, and `drop.REASON` with the
 /// reason's label. Both families are counted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
@@ -18,7 +18,7 @@ pub struct Counts(BTreeMap<String, u64>);
 const GAUGES: [&str; 3] = ["held", "flows", "snat_ports"];
 
 /// All names but those of drops, in the order of the journey.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "rx",
     "tx",
     "originated",
@@ -36,6 +36,7 @@ const NAMES: [&str; 17] = [
     "snat_ports",
     "revalidated",
     "resets_ignored",
+    "masqueraded",
 ];
 
 impl Counts {
@@ -63,6 +64,7 @@ impl Counts {
             both(&counters.snat_ports),
             counters.revalidated.get(),
             counters.resets_ignored.get(),
+            counters.masqueraded.flows.get(),
         ];
         for (name, value) in NAMES.into_iter().zip(values) {
             self.increase(name, value);
