@@ -47,6 +47,7 @@ struct Bench {
     compiler: Compiler,
     publisher: Publisher,
     health: HealthChecks,
+    health_version: u64,
     names: ServiceNames,
     worker: WorkerEnd,
     held: Arc<Tables>,
@@ -84,6 +85,7 @@ impl Bench {
             compiler: Compiler::new(&config, &facts(), 0)?,
             publisher: Publisher::new(vec![end]),
             health: HealthChecks::default(),
+            health_version: 0,
             names: ServiceNames::default(),
             worker,
             held: Arc::new(Tables::empty(1)),
@@ -100,7 +102,12 @@ impl Bench {
         let changes = self.cluster.take_changes();
         let live = self.publisher.live();
         let tables = self.compiler.compile(&self.cluster, &changes, self.now, live);
-        self.health.update(self.compiler.health_checks());
+        if self.health_version != self.compiler.health_version() {
+            self.health_version = self.compiler.health_version();
+            self.health.update(self.compiler.health_checks());
+        }
+        self.cluster.take_new_findings();
+        self.compiler.take_new_findings();
         if let Some(tables) = tables {
             self.publisher.publish(tables, self.now);
             self.names.update(&self.compiler);
@@ -127,6 +134,7 @@ impl Bench {
         self.swap();
         let swapped = thread_time();
         self.publisher.pump(self.now);
+        self.publisher.free();
         published - begin + (thread_time() - swapped)
     }
 }
