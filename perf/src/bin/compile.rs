@@ -10,7 +10,7 @@ use sluice_control::object::{Key, Object};
 use sluice_control::publish::Publisher;
 use sluice_control::{HealthChecks, ServiceNames};
 use sluice_perf::cpu;
-use sluice_perf::scale::config::{config, facts};
+use sluice_perf::scale::config::{NO_SOURCE, config, facts};
 use sluice_perf::scale::objects::{Size, State};
 use sluice_perf::scale::samples::Spread;
 use sluice_perf::scale::usage::{resident_mib, thread_time};
@@ -76,7 +76,7 @@ struct Report {
 
 impl Bench {
     fn new() -> Result<Self> {
-        let config = config()?;
+        let config = config(NO_SOURCE)?;
         let mut cluster = Cluster::default();
         cluster.set_policy(Policy::of(&config.services));
         let (end, worker) = mailbox()?;

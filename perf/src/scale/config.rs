@@ -4,11 +4,11 @@ use sluice_config::Config;
 use sluice_control::PortFacts;
 
 /// The configuration of a gateway with one worker at the site's addresses, both
-/// families, tunnels over IPv4.
+/// families, tunnels over IPv4; `source` is its section of that name.
 ///
 /// # Errors
 /// When it is not valid.
-pub fn config() -> Result<Config> {
+pub fn config(source: &str) -> Result<Config> {
     let link = |who: Who| {
         [Family::V4, Family::V6].map(|f| format!("\"{}/{}\"", who.addr(f), who.prefix_len(f)))
     };
@@ -30,8 +30,7 @@ snat:
 cluster:
   pod_cidrs: [10.0.0.0/9, \"2001:db8:8000::/33\"]
   service_cidrs: [172.20.0.0/16, \"2001:db8:3::/108\"]
-source:
-  manifests: {{path: ./manifests}}
+source: {source}
 ",
         link(Who::GatewayCluster).join(", "),
         link(Who::GatewayUplink).join(", "),
@@ -48,6 +47,9 @@ source:
     let loaded = sluice_config::parse("scale.yaml", &text).map_err(|errors| anyhow!("{errors}"))?;
     Ok(loaded.config)
 }
+
+/// A source that is not used.
+pub const NO_SOURCE: &str = "{manifests: {path: .}}";
 
 /// The site's SNAT addresses as prefixes: IPv6's begin at 1, and one is left out.
 fn snat() -> Vec<String> {

@@ -125,6 +125,24 @@ impl Size {
         )
     }
 
+    /// The slice after change `number` of many: an endpoint stops to be ready,
+    /// or another pod takes its place, and the next change undoes that. One
+    /// Service follows the other, in an order in which neighbors are far apart.
+    ///
+    /// # Errors
+    /// As [`Size::slice`].
+    pub fn change(&self, number: u32) -> Result<Object> {
+        let pair = number / 2;
+        let service = pair.wrapping_mul(7919) % self.services;
+        let family = if pair.is_multiple_of(2) { Family::V4 } else { Family::V6 };
+        let state = match number % 4 {
+            0 => State::NotReady,
+            2 => State::Replaced,
+            _ => State::Ready,
+        };
+        self.slice(service, family, (pair % self.endpoints, state))
+    }
+
     /// The node and the pod's number on it of an endpoint. The same endpoints
     /// as [`crate::cluster::Cluster::backend`].
     pub fn place(&self, service: u32, endpoint: u32) -> (u32, u32) {
