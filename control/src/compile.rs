@@ -99,6 +99,8 @@ pub struct Compiler {
     local: BTreeSet<Name>,
     /// Answers about Services, by the name of each.
     health: BTreeMap<Name, (u16, HealthCheck)>,
+    /// Counts the changes of `health`.
+    health_version: u64,
     service_ids: Ids<PortKey>,
     /// Numbers of Services that the last tables have given or freed.
     renamed: Vec<ServiceId>,
@@ -144,6 +146,7 @@ impl Compiler {
             targets: BTreeSet::new(),
             local: BTreeSet::new(),
             health: BTreeMap::new(),
+            health_version: 0,
             service_ids: Ids::new(quarantine),
             renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),
@@ -227,9 +230,9 @@ impl Compiler {
         self.findings.iter().map(|(_, finding)| finding)
     }
 
-    /// Counts the changes of [`Compiler::findings`].
-    pub fn findings_version(&self) -> u64 {
-        self.findings.version()
+    /// The findings that there were not when this was last called.
+    pub fn take_new_findings(&mut self) -> Vec<(Key, Finding)> {
+        self.findings.take_new().into_iter().map(|(_, finding)| finding).collect()
     }
 
     /// What is in the tables of a Service.

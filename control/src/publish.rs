@@ -33,6 +33,8 @@ pub struct Publisher {
     /// Messages that workers have sent.
     received: u64,
     dumps: Dumps,
+    /// Tables that workers no longer use: a mailbox's worth of each at most.
+    retired: Vec<Arc<Tables>>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Publisher {
             event_to_live: Histogram::default(),
             published: 0,
             received: 0,
+            retired: Vec::new(),
         }
     }
 
@@ -80,7 +83,8 @@ impl Publisher {
     }
 
     /// Takes what the workers have sent, and sends what has waited for room.
-    /// What workers have retired is freed here. Returns dumps that are done.
+    /// What workers have retired waits for [`Publisher::free`]. Returns dumps
+    /// that are done.
     pub fn pump(&mut self, now: Duration) -> Vec<Finished> {
         for (index, worker) in self.workers.iter_mut().enumerate() {
             worker.is_gone = worker.end.is_abandoned();
@@ -88,7 +92,7 @@ impl Publisher {
                 self.received += 1;
                 match message {
                     FromWorker::Live { version } => worker.live = worker.live.max(version),
-                    FromWorker::Retired(tables) => drop(tables),
+                    FromWorker::Retired(tables) => self.retired.push(tables),
                     FromWorker::Flows { next, buffer } => self.dumps.flows(index, next, buffer),
                     FromWorker::Neighbors { buffer } => self.dumps.neighbors(index, buffer),
                 }
@@ -105,6 +109,16 @@ impl Publisher {
             self.dumps.ask(index, worker.is_gone, |message| worker.end.send(message));
         }
         self.dumps.finished(now)
+    }
+
+    /// Whether there are tables that nobody uses any more.
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Frees the tables that workers have retired.
+    pub fn free(&mut self) {
+        self.retired.clear();
     }
 
     fn send(&mut self) {

@@ -96,7 +96,7 @@ pub struct Worker {
     started: Nanos,
     aged: Nanos,
     slow: Nanos,
-    turn: usize,
+    turns: usize,
     stopping: bool,
 }
 
@@ -145,7 +145,7 @@ impl Worker {
             started: Nanos::default(),
             aged: Nanos::default(),
             slow: Nanos::default(),
-            turn: 0,
+            turns: 0,
             stopping: false,
         }
     }
@@ -153,13 +153,19 @@ impl Worker {
     /// One turn of the loop, at time `now`: a burst of every port and of the
     /// other workers, timers, transmission. Returns true when there was work.
     pub fn poll(&mut self, now: Nanos) -> bool {
-        if self.turn == 0 {
+        self.turn(now, &mut || now)
+    }
+
+    /// The same; `clock` tells how long a swap of tables takes, and nothing
+    /// else.
+    fn turn(&mut self, now: Nanos, clock: &mut dyn FnMut() -> Nanos) -> bool {
+        if self.turns == 0 {
             self.started = now;
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.turns = self.turns.wrapping_add(1);
         self.core.now = now;
         self.core.now_ms = now.millis();
-        let mut work = self.read_mail();
+        let mut work = self.read_mail(clock);
         // One burst sees one world.
         let tables = Arc::clone(&self.core.tables);
         let mut is_full = false;
@@ -185,11 +191,11 @@ impl Worker {
     }
 
     /// Runs until control says stop. `clock` tells the time; it is read once a
-    /// turn.
+    /// turn, and twice more where tables are swapped.
     pub fn run(&mut self, mut clock: impl FnMut() -> Nanos, mut idle: Idle) {
         let mut now = clock();
         while !self.stopping {
-            let busy = self.poll(now);
+            let busy = self.turn(now, &mut clock);
             let after = clock();
             let counters = &self.core.counters;
             let took = after.since(now);
@@ -287,7 +293,7 @@ impl Worker {
     fn hear_news(&mut self, tables: &Tables) -> usize {
         for heard in 0..NEWS_BUDGET {
             // Each in turn: who hears much does not drown out the others.
-            let Some(news) = self.core.mesh.hear(self.turn + heard) else { return heard };
+            let Some(news) = self.core.mesh.hear(self.turns + heard) else { return heard };
             match news {
                 News::Neighbor(news) => {
                     link::note(&mut self.core, news);
@@ -302,7 +308,9 @@ impl Worker {
     fn hear_of_visits(&mut self) -> usize {
         let budget = VISITS_BUDGET * self.core.mesh.workers();
         for heard in 0..budget {
-            let Some(visit) = self.core.mesh.hear_of_visit(self.turn + heard) else { return heard };
+            let Some(visit) = self.core.mesh.hear_of_visit(self.turns + heard) else {
+                return heard;
+            };
             let forgets = self.core.affinities.learn(visit, self.core.now);
             self.core.counters.affinities_forgotten.add(u64::from(forgets));
         }
@@ -316,7 +324,7 @@ impl Worker {
         let bursts_max = self.core.ports.len() * (self.core.mesh.workers() - 1);
         let mut work = 0;
         for _ in 0..bursts_max {
-            let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turn);
+            let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turns);
             work += taken;
             if taken < BURST {
                 break;
@@ -379,11 +387,15 @@ impl Worker {
         }
     }
 
-    fn read_mail(&mut self) -> usize {
+    fn read_mail(&mut self, clock: &mut dyn FnMut() -> Nanos) -> usize {
         for read in 0..MAIL_BUDGET {
             let Some(message) = self.mailbox.receive() else { return read };
             match message {
-                ToWorker::Tables(tables) => self.take_tables(tables),
+                ToWorker::Tables(tables) => {
+                    let begin = clock();
+                    self.take_tables(tables);
+                    self.core.counters.swaps.record(clock().since(begin));
+                }
                 ToWorker::DumpFlows { cursor, buffer } => self.dump_flows(cursor, buffer),
                 ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
                 ToWorker::Stop => self.stopping = true,

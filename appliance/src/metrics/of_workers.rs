@@ -1,6 +1,6 @@
 use super::family::Families;
 use crate::gateway::Gateway;
-use sluice_fastpath::counters::Counter;
+use sluice_fastpath::counters::{Counter, SWAP_BOUNDS_NS};
 use sluice_fastpath::{DropReason, WorkerCounters};
 
 /// A counter of each worker: name, help, where it is.
@@ -137,8 +137,26 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (id, counters) in &workers {
         longest.add(&[("worker", id)], seconds(&counters.poll_longest_ns));
     }
+    swaps(&workers, families);
     by_family(&workers, families);
     handoffs(&workers, families);
+}
+
+fn swaps(workers: &[(String, &WorkerCounters)], families: &mut Families) {
+    let mut swaps = families.histogram(
+        "sluice_worker_swap_seconds",
+        "Time for which a worker's packets waited while it took over other tables.",
+    );
+    for (id, counters) in workers {
+        let swaps_of = &counters.swaps;
+        let mut count = 0;
+        let mut buckets = Vec::new();
+        for (bucket, observed) in swaps_of.counts.iter().enumerate() {
+            count += observed.get();
+            buckets.extend(SWAP_BOUNDS_NS.get(bucket).map(|&bound| (bound as f64 / 1e9, count)));
+        }
+        swaps.observe(&[("worker", id)], buckets.into_iter(), seconds(&swaps_of.sum_ns), count);
+    }
 }
 
 fn seconds(ns: &Counter) -> f64 {

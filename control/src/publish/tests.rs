@@ -91,7 +91,9 @@ fn what_is_retired_is_freed_here() {
     take(&mut workers[0], 2, &mut Vec::new());
     assert!(weak.upgrade().is_some());
     publisher.pump(T(1));
-    assert!(weak.upgrade().is_none());
+    assert!(publisher.has_retired());
+    publisher.free();
+    assert!(weak.upgrade().is_none() && !publisher.has_retired());
 }
 
 #[test]

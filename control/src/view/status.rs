@@ -62,6 +62,9 @@ pub struct ControlMetrics {
     pub version: u64,
     /// The version that every worker has reached.
     pub live_version: u64,
+    /// Processor time of each publication: what its changes took to be reduced,
+    /// compiled and sent, and old tables to be freed since the one before.
+    pub compile: Histogram,
     /// Time from the notice of an event until every worker had it.
     pub event_to_live: Histogram,
     /// Numbers in quarantine: `service`, `backend`, `vtep`.
