@@ -30,6 +30,9 @@ pub mod cluster;
 /// From the cluster to tables.
 pub mod compile;
 
+/// Which VIPs this gateway announces, and how it tells of them.
+pub mod announce;
+
 /// From tables to workers, and back.
 pub mod publish;
 

@@ -86,8 +86,7 @@ impl Access {
             None => kube::Config::incluster_env()?,
         };
         if let Some(server) = &self.config.server {
-            config.cluster_url =
-                server.parse().map_err(|_| AccessError::Server(server.clone()))?;
+            config.cluster_url = server.parse().map_err(|_| AccessError::Server(server.clone()))?;
         }
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // Who waits for an answer retries by himself.
@@ -176,8 +175,7 @@ current-context: prod
         let path = folder.path().join("kubeconfig");
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("token"), "secret").unwrap();
-        let mut config =
-            sluice_config::Kubernetes { kubeconfig: Some(path), ..Default::default() };
+        let mut config = sluice_config::Kubernetes { kubeconfig: Some(path), ..Default::default() };
         change(&mut config);
         let access = Access::new(&config, &["10.96.0.0/16".parse().unwrap()]);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -194,7 +192,10 @@ current-context: prod
         let own = with("", "");
         assert!(own.contains("10.96.0.1 is in 10.96.0.0/16 of `cluster.service_cidrs`"), "{own}");
         let context = with("current-context: prod", "current-context: dev");
-        assert!(context.contains("dev") && context.contains("contexts are: prod, bad"), "{context}");
+        assert!(
+            context.contains("dev") && context.contains("contexts are: prod, bad"),
+            "{context}"
+        );
         let cluster = with("current-context: prod", "current-context: bad");
         assert!(cluster.contains("cluster of context"), "{cluster}");
         let none = load(KUBECONFIG, |config| config.kubeconfig = Some("/nowhere".into()));
