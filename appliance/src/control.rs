@@ -1,4 +1,5 @@
 use crossbeam_channel::{Sender, bounded};
+use sluice_control::source::kubernetes::SourceHealth;
 use sluice_control::{Control, HealthChecks, Heartbeat, Request, ServiceNames};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,8 @@ pub struct ControlHandle {
     pub health: HealthChecks,
     /// When it last turned its loop.
     pub heartbeat: Heartbeat,
+    /// How the source gets on with the API server, if it has one.
+    pub source: Option<SourceHealth>,
     /// False once it has ended, for whatever reason.
     pub is_up: Arc<AtomicBool>,
 }
@@ -49,6 +52,7 @@ impl ControlHandle {
             names: control.service_names(),
             health: control.health_checks(),
             heartbeat: control.heartbeat(),
+            source: control.source_health(),
             is_up: Arc::new(AtomicBool::new(true)),
         }
     }

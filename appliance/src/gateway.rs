@@ -150,6 +150,11 @@ impl Gateway {
             }
         }
         reasons.extend(self.control.trouble());
+        let away = self.control.source.as_ref().and_then(|source| source.away());
+        if let Some((time, error)) = away {
+            let seconds = time.as_secs();
+            reasons.push(format!("the API server has been away for {seconds} s: {error}"));
+        }
         reasons
     }
 

@@ -70,6 +70,7 @@ pub struct Cluster {
     pods: BTreeMap<Name, Arc<Pod>>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     namespaces: BTreeSet<Arc<str>>,
+    network_policies: BTreeSet<Name>,
     labels: LabelIndex,
     policy: Policy,
     claims: Claims,
@@ -118,6 +119,12 @@ impl Cluster {
                 let pod = Pod::reduce(pod, &mut findings);
                 self.set_pod(&key.to_name(), Some(pod));
             }
+            Object::NetworkPolicy(_) => {
+                self.network_policies.insert(key.to_name());
+                let message = "is not enforced: Sluice has no network policy yet";
+                let finding = Finding::warning("spec", message);
+                findings.push(finding.expected("another policy engine in the cluster"));
+            }
         }
         match origin {
             Some(origin) => drop(self.origins.insert(key.clone(), origin)),
@@ -139,6 +146,7 @@ impl Cluster {
             Kind::Service => self.set_service(&key.to_name(), None),
             Kind::EndpointSlice => self.set_slice(&key.to_name(), None),
             Kind::Pod => self.set_pod(&key.to_name(), None),
+            Kind::NetworkPolicy => drop(self.network_policies.remove(&key.to_name())),
         }
         self.origins.remove(key);
         self.findings.set(key.clone(), Vec::new());
@@ -300,6 +308,7 @@ impl Cluster {
             Kind::Service => self.services.len(),
             Kind::EndpointSlice => self.slices.len(),
             Kind::Pod => self.pods.len(),
+            Kind::NetworkPolicy => self.network_policies.len(),
         }
     }
 

@@ -138,6 +138,20 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// About the source as a whole.
+    pub fn of_source(severity: Severity, message: impl Into<String>) -> Self {
+        Diagnostic {
+            severity,
+            file: None,
+            line: None,
+            column: None,
+            object: None,
+            path: String::new(),
+            message: message.into(),
+            expected: None,
+        }
+    }
+
     /// Orders by file, place, then text: a stable order for people and tests.
     pub fn order(&self, other: &Self) -> std::cmp::Ordering {
         let key = |d: &Self| (d.file.clone(), d.line, d.column, d.object.clone());

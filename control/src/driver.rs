@@ -4,6 +4,7 @@ use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::object::Kind;
 use crate::publish::Publisher;
+use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
@@ -63,6 +64,7 @@ struct SourceState {
     /// Before it runs.
     source: Option<Box<dyn Source>>,
     description: String,
+    health: Option<SourceHealth>,
     is_synced: bool,
     diagnostics: Vec<Diagnostic>,
 }
@@ -107,6 +109,7 @@ impl Control {
             publisher: Publisher::new(ends),
             source: SourceState {
                 description: source.describe(),
+                health: source.health(),
                 source: Some(source),
                 is_synced: false,
                 diagnostics: Vec::new(),
@@ -129,6 +132,11 @@ impl Control {
     /// What those are told who ask about Services, kept up to date.
     pub fn health_checks(&self) -> HealthChecks {
         self.health.clone()
+    }
+
+    /// How the source gets on with whom it asks, if it asks anybody.
+    pub fn source_health(&self) -> Option<SourceHealth> {
+        self.source.health.clone()
     }
 
     /// When it last turned its loop, kept up to date.

@@ -6,4 +6,4 @@ pub mod access;
 pub mod client;
 
 pub use access::{Access, AccessError};
-pub use client::Connection;
+pub use client::{Connection, Observer};

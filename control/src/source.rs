@@ -4,6 +4,8 @@ use crossbeam_channel::{Receiver, Sender};
 use std::convert::Infallible;
 use std::time::Duration;
 
+/// The API of a Kubernetes cluster.
+pub mod kubernetes;
 /// A folder of Kubernetes manifests.
 pub mod manifests;
 
@@ -45,6 +47,11 @@ pub struct Batch {
 pub trait Source: Send + 'static {
     /// What it reads, for people.
     fn describe(&self) -> String;
+
+    /// How it gets on with whom it asks, kept up to date, if it asks anybody.
+    fn health(&self) -> Option<kubernetes::SourceHealth> {
+        None
+    }
 
     /// Sends everything that exists, then [`Event::Synced`], then every change,
     /// until `stop` is disconnected or nobody receives.

@@ -18,7 +18,7 @@ pub fn refusals(object: &Object) -> Vec<Finding> {
     let is_label = matches!(object, Object::Service(_) | Object::Namespace(_));
     metadata(object.metadata(), is_label, &mut findings);
     match object {
-        Object::Namespace(_) => {}
+        Object::Namespace(_) | Object::NetworkPolicy(_) => {}
         Object::Node(node) => node::refusals(node, &mut findings),
         Object::Service(service) => service::refusals(service, &mut findings),
         Object::EndpointSlice(slice) => slice::refusals(slice, &mut findings),

@@ -1,6 +1,7 @@
 use crate::output;
-use sluice_config::{Loaded, Source};
+use sluice_config::{Config, Kubernetes, Loaded, Source};
 use sluice_control::Severity;
+use sluice_control::kubernetes::Access;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,7 +41,18 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
         counts[1] += 1;
         let _ = writeln!(out, "{warning}");
     }
-    let Source::Manifests(manifests) = &loaded.config.source;
+    let manifests = match &loaded.config.source {
+        Source::Manifests(manifests) => manifests,
+        Source::Kubernetes(kubernetes) => {
+            if let Err(error) = load_access(kubernetes, &loaded.config) {
+                counts[0] += 1;
+                let _ = writeln!(out, "error: {error}");
+            }
+            summary(&mut out, counts, "the cluster was not asked");
+            output::print(&out)?;
+            return Ok(if counts[0] == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    };
     for mut diagnostic in sluice_control::check(&loaded.config, &manifests.path) {
         match diagnostic.severity {
             Severity::Error => counts[0] += 1,
@@ -55,6 +67,13 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     summary(&mut out, counts, "");
     output::print(&out)?;
     Ok(if counts[0] == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads what is needed to reach the API server, and sends nothing.
+fn load_access(kubernetes: &Kubernetes, config: &Config) -> anyhow::Result<()> {
+    let access = Access::new(kubernetes, &config.cluster.service_cidrs);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(access.load()).map(drop)?)
 }
 
 fn summary(out: &mut String, [errors, warnings]: [usize; 2], note: &str) {

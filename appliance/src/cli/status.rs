@@ -6,6 +6,7 @@ use crate::admin::view::StatusView;
 use crate::admin::{Question, client};
 use crate::output;
 use sluice_control::Severity;
+use sluice_control::source::kubernetes::SourceView;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -116,13 +117,14 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         Some(at) => format!("published {} ago", duration_ms(now_unix_ms.saturating_sub(at))),
         None => "none published yet".to_owned(),
     };
+    let api = control.api.as_ref().map_or_else(String::new, api);
     let objects = control.objects.iter().map(|(kind, count)| format!("{count} {kind}"));
     let objects: Vec<String> = objects.collect();
     let source = if control.synced { "" } else { ", not read to the end yet" };
     let _ = writeln!(
         out,
         "\ntables   version {}, {age}, live on every worker: {}\n\
-         source   {}{source}\n\
+         source   {}{source}{api}\n\
          objects  {}\n\
          frames   {free} of {frames} free",
         control.versions.published,
@@ -130,6 +132,18 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         control.source,
         objects.join(", "),
     );
+}
+
+/// How the API server does, if that is worth a word.
+fn api(api: &SourceView) -> String {
+    match (api.away_s, api.snapshot_age_s) {
+        (Some(away), None) => format!(", away for {away} s"),
+        (Some(away), Some(age)) => {
+            format!(", away for {away} s; a snapshot {age} s old is in force")
+        }
+        (None, Some(age)) => format!("; a snapshot {age} s old is in force"),
+        (None, None) => String::new(),
+    }
 }
 
 fn wrong(out: &mut String, view: &StatusView) {

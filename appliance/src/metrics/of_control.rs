@@ -3,6 +3,7 @@ use crate::gateway::Gateway;
 use sluice_control::Request;
 use sluice_control::publish::Histogram;
 use sluice_control::publish::histogram::BOUNDS_US;
+use sluice_control::source::kubernetes::SourceView;
 use std::time::Duration;
 
 /// How long a scrape waits for control: less than Prometheus waits for us.
@@ -37,6 +38,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .gauge("sluice_published_version", "Version of the tables that was published last.")
         .count(&[], metrics.version);
+    if let Some(api) = &metrics.api {
+        add_api(api, families);
+    }
     let mut objects = families.gauge("sluice_objects", "Objects of the cluster, by kind.");
     for (kind, count) in &metrics.objects {
         objects.count(&[("kind", kind)], *count as u64);
@@ -59,6 +63,45 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         taken.sum_us as f64 / 1e6,
         taken.count,
     );
+}
+
+/// How the source gets on with the API server.
+fn add_api(api: &SourceView, families: &mut Families) {
+    families
+        .gauge(
+            "sluice_api_away_seconds",
+            "For how long the API server has been away; 0: it is not.",
+        )
+        .count(&[], api.away_s.unwrap_or(0));
+    families
+        .gauge(
+            "sluice_api_snapshot_age_seconds",
+            "Age of the snapshot in force until the API server has been heard; 0: none is.",
+        )
+        .count(&[], api.snapshot_age_s.unwrap_or(0));
+    families
+        .gauge("sluice_api_refused_objects", "Objects of the API that cannot be used.")
+        .count(&[], api.refused_objects as u64);
+    let mut connected = families
+        .gauge("sluice_api_connected", "1 while the API server answers for objects of the kind.");
+    for (kind, of) in &api.kinds {
+        connected.count(&[("kind", kind)], u64::from(of.connected));
+    }
+    let help = "Requests for objects of the kind that failed, and watches that broke off.";
+    let mut errors = families.counter("sluice_api_errors_total", help);
+    for (kind, of) in &api.kinds {
+        errors.count(&[("kind", kind)], of.errors);
+    }
+    let mut lists = families
+        .counter("sluice_api_lists_total", "Lists of all objects of the kind that were begun.");
+    for (kind, of) in &api.kinds {
+        lists.count(&[("kind", kind)], of.lists);
+    }
+    let mut events =
+        families.counter("sluice_api_events_total", "Objects of the kind that came, of lists too.");
+    for (kind, of) in &api.kinds {
+        events.count(&[("kind", kind)], of.events);
+    }
 }
 
 /// Buckets as Prometheus counts them: each with all below it.

@@ -7,8 +7,10 @@ use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
+use sluice_control::kubernetes::Access;
+use sluice_control::source::kubernetes::Kubernetes;
 use sluice_control::source::manifests::Manifests;
-use sluice_control::{Control, PortFacts, SystemClock};
+use sluice_control::{Control, PortFacts, Source, SystemClock};
 use sluice_fastpath::{WorkerCounters, mesh};
 use sluice_io::{AfXdp, AllMulticast, Device, FrameCache, Port, PortInfo};
 use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
@@ -226,8 +228,15 @@ fn new_control(
     ends: Vec<ControlEnd>,
 ) -> anyhow::Result<Control> {
     let clock = Arc::new(SystemClock::default());
-    let sluice_config::Source::Manifests(manifests) = &config.source;
-    let source = Box::new(Manifests::new(&manifests.path, clock.clone()));
+    let source: Box<dyn Source> = match &config.source {
+        sluice_config::Source::Manifests(manifests) => {
+            Box::new(Manifests::new(&manifests.path, clock.clone()))
+        }
+        sluice_config::Source::Kubernetes(kubernetes) => {
+            let access = Access::new(kubernetes, &config.cluster.service_cidrs);
+            Box::new(Kubernetes::new(kubernetes, access, clock.clone()))
+        }
+    };
     Ok(Control::new(config.clone(), facts, source, ends, clock)?)
 }
 

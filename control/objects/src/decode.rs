@@ -43,7 +43,31 @@ pub fn decode(kind: Kind, value: &Value) -> Result<Object, Broken> {
         Kind::Service => typed(value, kind, Object::Service),
         Kind::EndpointSlice => typed(value, kind, Object::EndpointSlice),
         Kind::Pod => typed(value, kind, Object::Pod),
+        Kind::NetworkPolicy => typed(value, kind, Object::NetworkPolicy),
     }
+}
+
+/// Decodes an object of a kind from JSON, fast where nothing is wrong with it.
+///
+/// # Errors
+/// As with [`decode`]; a text that is no JSON has one error.
+pub fn decode_text(kind: Kind, text: &str) -> Result<Object, Broken> {
+    let decoded = match kind {
+        Kind::Namespace => serde_json::from_str(text).map(Object::Namespace),
+        Kind::Node => serde_json::from_str(text).map(Object::Node),
+        Kind::Service => serde_json::from_str(text).map(Object::Service),
+        Kind::EndpointSlice => serde_json::from_str(text).map(Object::EndpointSlice),
+        Kind::Pod => serde_json::from_str(text).map(Object::Pod),
+        Kind::NetworkPolicy => serde_json::from_str(text).map(Object::NetworkPolicy),
+    };
+    decoded.or_else(|_| match serde_json::from_str(text) {
+        Ok(value) => decode(kind, &value),
+        Err(error) => {
+            let error =
+                DecodeError { path: String::new(), message: error.to_string(), expected: None };
+            Err(Broken { errors: vec![error], rest: None })
+        }
+    })
 }
 
 fn typed<T: DeserializeOwned>(
@@ -162,6 +186,17 @@ mod tests {
         let many: Vec<_> = (0..100).map(|i| json!({"port": i.to_string()})).collect();
         let service = json!({"spec": {"ports": many}});
         assert_eq!(paths(Kind::Service, &service).len(), ERRORS_MAX);
+    }
+
+    #[test]
+    fn texts_are_decoded_with_and_without_their_kind() {
+        let text = r#"{"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}"#;
+        let Ok(Object::Service(service)) = decode_text(Kind::Service, text) else { panic!() };
+        assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 80);
+        let text = text.replace("80", "\"80\"");
+        let broken = decode_text(Kind::Service, &text).unwrap_err();
+        assert_eq!(broken.errors[0].path, "spec.ports[0].port");
+        assert_eq!(decode_text(Kind::Service, "{").unwrap_err().errors.len(), 1);
     }
 
     #[test]

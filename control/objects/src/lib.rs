@@ -11,7 +11,7 @@ mod object;
 mod places;
 mod unknown;
 
-pub use decode::{Broken, DecodeError, decode};
+pub use decode::{Broken, DecodeError, decode, decode_text};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};
 pub use unknown::{UnknownKey, unknown_keys};

@@ -1,6 +1,7 @@
 use crate::places::Places;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;
 use std::sync::Arc;
@@ -18,12 +19,20 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Pod.
     Pod,
+    /// `networking.k8s.io/v1` NetworkPolicy.
+    NetworkPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 5] =
-        [Kind::Namespace, Kind::Node, Kind::Service, Kind::EndpointSlice, Kind::Pod];
+    pub const ALL: [Kind; 6] = [
+        Kind::Namespace,
+        Kind::Node,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Pod,
+        Kind::NetworkPolicy,
+    ];
 
     /// The name as in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +42,7 @@ impl Kind {
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
+            Kind::NetworkPolicy => "NetworkPolicy",
         }
     }
 
@@ -40,6 +50,7 @@ impl Kind {
     pub fn api_version(self) -> &'static str {
         match self {
             Kind::EndpointSlice => "discovery.k8s.io/v1",
+            Kind::NetworkPolicy => "networking.k8s.io/v1",
             _ => "v1",
         }
     }
@@ -130,6 +141,8 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     /// A Pod.
     Pod(Box<Pod>),
+    /// A NetworkPolicy.
+    NetworkPolicy(Box<NetworkPolicy>),
 }
 
 impl Object {
@@ -141,6 +154,7 @@ impl Object {
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
+            Object::NetworkPolicy(_) => Kind::NetworkPolicy,
         }
     }
 
@@ -152,6 +166,19 @@ impl Object {
             Object::Service(object) => &object.metadata,
             Object::EndpointSlice(object) => &object.metadata,
             Object::Pod(object) => &object.metadata,
+            Object::NetworkPolicy(object) => &object.metadata,
+        }
+    }
+
+    /// Its metadata, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Object::Namespace(object) => &mut object.metadata,
+            Object::Node(object) => &mut object.metadata,
+            Object::Service(object) => &mut object.metadata,
+            Object::EndpointSlice(object) => &mut object.metadata,
+            Object::Pod(object) => &mut object.metadata,
+            Object::NetworkPolicy(object) => &mut object.metadata,
         }
     }
 

@@ -131,6 +131,7 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         Object::Service(object) => to_value(object),
         Object::EndpointSlice(object) => to_value(object),
         Object::Pod(object) => to_value(object),
+        Object::NetworkPolicy(object) => to_value(object),
     };
     let mut found = Vec::new();
     compare(value, &kept, &mut Vec::new(), &mut found);

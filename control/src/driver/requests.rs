@@ -3,6 +3,7 @@ use crate::cluster::Policy;
 use crate::compile::{PortFacts, SetupError};
 use crate::diagnostic::Diagnostic;
 use crate::publish::{DumpId, Finished, FlowFilter};
+use crate::source::kubernetes::SourceHealth;
 use crate::view::{
     self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
     StatusView, TunnelView, VersionsView, WorkerView,
@@ -204,6 +205,7 @@ impl Control {
         StatusView {
             source: self.source.description.clone(),
             synced: self.source.is_synced,
+            api: self.source.health.as_ref().map(SourceHealth::view),
             versions: self.versions(),
             objects: self.objects(),
             diagnostics: self.diagnostics(),
@@ -219,6 +221,7 @@ impl Control {
         let kinds = ["service", "backend", "vtep"].map(str::to_owned);
         ControlMetrics {
             synced: self.source.is_synced,
+            api: self.source.health.as_ref().map(SourceHealth::view),
             objects: self.objects(),
             diagnostics,
             publications: self.publisher.published(),

@@ -14,6 +14,12 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Least time between two looks that answers of 401 bring about.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long the server may take to begin its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Told of each request: its path, and whether the server granted it.
+pub type Observer = Arc<dyn Fn(&str, bool) + Send + Sync>;
+
 /// A way to the API server that outlives its credentials: they are read again
 /// when their files change, or when the server no longer knows them. Requests
 /// that are under way end with what they began with.
@@ -27,6 +33,7 @@ struct Shared {
     current: RwLock<Result<Client, String>>,
     /// The server did not accept the credentials.
     is_refused: Arc<Notify>,
+    observer: Option<Observer>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -39,11 +46,12 @@ impl Connection {
     /// Reads the credentials, and goes on to look at them on a task of the
     /// runtime that this is called in. Bad credentials are no error here: they
     /// may get better.
-    pub async fn open(access: Access) -> Self {
+    pub async fn open(access: Access, observer: Option<Observer>) -> Self {
         let seen = access.fingerprint();
         let current = RwLock::new(client_of(&access).await.map_err(|error| error.to_string()));
         let is_refused = Arc::new(Notify::new());
-        let shared = Arc::new(Shared { access, current, is_refused: is_refused.clone() });
+        let shared = Shared { access, current, is_refused: is_refused.clone(), observer };
+        let shared = Arc::new(shared);
         let connection = Connection { shared };
         if let Some(trouble) = connection.trouble() {
             tracing::error!("{trouble}");
@@ -127,7 +135,11 @@ impl tower_service::Service<Request<Body>> for Rotating {
         };
         let connection = self.connection.clone();
         Box::pin(async move {
-            let response = client?.send(request).await?;
+            let path = request.uri().path().to_owned();
+            let response = tokio::time::timeout(ANSWER_TIMEOUT, client?.send(request)).await??;
+            if let Some(observer) = &connection.shared.observer {
+                observer(&path, response.status().is_success());
+            }
             if response.status() == StatusCode::UNAUTHORIZED {
                 connection.shared.is_refused.notify_one();
             }

@@ -1,5 +1,6 @@
 use crate::diagnostic::Diagnostic;
 use crate::publish::Histogram;
+use crate::source::kubernetes::SourceView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub struct StatusView {
     pub synced: bool,
     /// How far the tables are.
     pub versions: VersionsView,
+    /// How the source gets on with the API server, if it has one.
+    pub api: Option<SourceView>,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Everything that is wrong, by file and place.
@@ -47,6 +50,8 @@ pub struct WorkerView {
 pub struct ControlMetrics {
     /// Everything that exists has been read once.
     pub synced: bool,
+    /// How the source gets on with the API server, if it has one.
+    pub api: Option<SourceView>,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Diagnostics by severity: `error`, `warning`, `info`.

@@ -1,0 +1,173 @@
+use super::health::SourceHealth;
+use super::raw::{Raw, resource};
+use crate::object::Kind;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, unfold};
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use kube::{Api, Client};
+use std::time::Duration;
+
+/// How long a watch lasts before it is begun anew, in seconds. A connection on
+/// which nothing comes for 5 s longer is given up.
+const WATCH_S: u32 = 120;
+
+/// First and longest pause after a failure; each is varied at random.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// The first minor version of Kubernetes 1 whose servers stream lists by
+/// default (KEP-3157).
+const STREAMING_SINCE: u32 = 32;
+
+/// Events of one kind, for ever: failures are paused for, noted, and got over.
+pub fn watch(
+    kind: Kind,
+    client: Client,
+    health: SourceHealth,
+) -> BoxStream<'static, (Kind, Event<Raw>)> {
+    let watch = Watch {
+        kind,
+        client,
+        health,
+        strategy: None,
+        events: None,
+        pauses: pauses(),
+        is_listing: false,
+    };
+    unfold(watch, |mut watch| async move {
+        let event = watch.next().await;
+        Some(((watch.kind, event), watch))
+    })
+    .boxed()
+}
+
+struct Watch {
+    kind: Kind,
+    client: Client,
+    health: SourceHealth,
+    /// Known once the server has told its version.
+    strategy: Option<InitialListStrategy>,
+    events: Option<BoxStream<'static, watcher::Result<Event<Raw>>>>,
+    pauses: ExponentialBackoff,
+    /// A list has begun and is not done.
+    is_listing: bool,
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(PAUSE.0)
+        .with_max_delay(PAUSE.1)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+impl Watch {
+    async fn next(&mut self) -> Event<Raw> {
+        loop {
+            let Some(strategy) = self.strategy.clone() else {
+                self.ask_version().await;
+                continue;
+            };
+            let api = Api::<Raw>::all_with(self.client.clone(), &resource(self.kind));
+            let config = watcher::Config {
+                timeout: Some(WATCH_S),
+                initial_list_strategy: strategy,
+                ..watcher::Config::default()
+            };
+            let events = self.events.get_or_insert_with(|| watcher(api, config).boxed());
+            match events.next().await {
+                Some(Ok(Event::Init)) => {
+                    // The one before broke off: without a pause, a server that
+                    // breaks off each list would be asked without end.
+                    if std::mem::replace(&mut self.is_listing, true) {
+                        self.pause().await;
+                    }
+                    self.health.listed(self.kind);
+                    return Event::Init;
+                }
+                Some(Ok(event)) => {
+                    self.came(&event);
+                    return event;
+                }
+                Some(Err(error)) => self.failed(&error).await,
+                None => self.events = None,
+            }
+        }
+    }
+
+    fn came(&mut self, event: &Event<Raw>) {
+        if matches!(event, Event::InitDone) {
+            self.is_listing = false;
+        } else {
+            self.health.came(self.kind);
+        }
+        if !self.is_listing {
+            self.pauses = pauses();
+        }
+    }
+
+    /// Chooses how to list by the server's version.
+    async fn ask_version(&mut self) {
+        match self.client.apiserver_version().await {
+            Ok(version) => {
+                let number = |text: &str| text.trim_end_matches('+').parse::<u32>().unwrap_or(0);
+                let is_streaming =
+                    (number(&version.major), number(&version.minor)) >= (1, STREAMING_SINCE);
+                self.strategy = Some(match is_streaming {
+                    true => InitialListStrategy::StreamingList,
+                    false => InitialListStrategy::ListWatch,
+                });
+            }
+            Err(error) => {
+                self.note(&text_of(&error));
+                self.pause().await;
+            }
+        }
+    }
+
+    async fn failed(&mut self, error: &watcher::Error) {
+        if self.strategy == Some(InitialListStrategy::StreamingList) && refuses_streams(error) {
+            tracing::info!(kind = self.kind.as_str(), "the API server does not stream lists");
+            self.strategy = Some(InitialListStrategy::ListWatch);
+            self.events = None;
+            return;
+        }
+        self.note(&text_of(error));
+        self.pause().await;
+    }
+
+    fn note(&self, error: &str) {
+        tracing::debug!(kind = self.kind.as_str(), error, "the API server fails");
+        self.health.failed(self.kind, &format!("{}: {error}", self.kind.as_str()));
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
+    }
+}
+
+/// Whether a server refused `sendInitialEvents`, since its feature WatchList is
+/// off.
+fn refuses_streams(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 400 | 422)
+        }
+        _ => false,
+    }
+}
+
+/// An error with its causes, which most of them do not tell by themselves.
+fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
