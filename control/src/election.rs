@@ -58,8 +58,20 @@ mod rank;
 /// What is known of the Leases.
 mod view;
 
+/// What is asked of the API server.
+mod requests;
+/// How the Leases become known.
+mod watch;
+
+/// The thread that takes part.
+mod elector;
+/// What control and the election tell each other.
+mod seat;
+
+pub use elector::{Election, Elector};
 pub use machine::{Answer, Counts, Key, Machine, Op, Options, Output, Slot};
 pub use rank::rank;
+pub use seat::{ElectionView, Seat};
 pub use told::Told;
 pub use view::{Lease, View};
 
