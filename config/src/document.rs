@@ -1,6 +1,7 @@
 //! The file as a whole: read every section, check them against each other, build the `Config`.
 
 use crate::Config;
+use crate::announce::Announce;
 use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
@@ -58,6 +59,7 @@ pub(crate) static SECTION: Section = Section {
         },
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
+        section("announce", "which of several gateways announces which VIP"),
         Key {
             name: "source",
             kind: "section",
@@ -114,6 +116,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
     let services = RawServices::read(reader, &root);
     let source = Source::read(reader, &root);
+    let has_api = matches!(source, Ok(Source::Kubernetes(_)));
+    let announce = Announce::read(reader, &root, has_api || source.is_err());
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -153,6 +157,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         snat: snat.build()?,
         cluster: cluster.build(),
         services: services?.build(),
+        announce: announce?,
         source: source?,
         flows: flows?,
         fragments: fragments?,

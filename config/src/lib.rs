@@ -35,6 +35,8 @@ mod cluster;
 
 mod services;
 
+mod announce;
+
 mod source;
 
 mod flows;
@@ -57,6 +59,7 @@ use std::path::Path;
 
 use crate::read::Reader;
 
+pub use crate::announce::{Announce, Leases};
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
@@ -102,6 +105,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// Who announces VIPs.
+    pub announce: Announce,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

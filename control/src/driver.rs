@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod election;
 mod health;
 mod heartbeat;
 mod names;
@@ -27,6 +28,7 @@ pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
 
+use election::Announcing;
 use requests::Pending;
 
 /// Longest sleep while nothing is expected.
@@ -54,6 +56,7 @@ pub struct Control {
     names: ServiceNames,
     health: HealthChecks,
     heartbeat: Heartbeat,
+    announcing: Announcing,
     pending: Pending,
     /// The findings that have been logged, and their version.
     logged: Vec<Diagnostic>,
@@ -118,6 +121,7 @@ impl Control {
             published_unix_ms: None,
             names: ServiceNames::default(),
             health: HealthChecks::default(),
+            announcing: Announcing::default(),
             pending: Pending::default(),
             logged: Vec::new(),
             logged_version: 0,
@@ -153,6 +157,7 @@ impl Control {
         let running = self.start_source()?;
         let mut batches = running.batches.clone();
         let mut requests = requests.clone();
+        let election = self.election_bell();
         let mut wait = BUSY.0;
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
@@ -160,12 +165,15 @@ impl Control {
             let received = self.publisher.received();
             let finished = self.publisher.pump(now);
             self.answer(finished);
+            self.tell_election(now);
             wait = match (self.publisher.is_busy(), self.publisher.received() > received) {
                 (false, _) => IDLE,
                 // The next answer of a dump is as near as this one was.
                 (true, true) => BUSY.0,
                 (true, false) => (wait * 2).min(BUSY.1),
             };
+            // VIPs to be told of again are no answer to wait for.
+            wait = wait.min(self.publisher.wait(now).map_or(wait, |due| due.max(BUSY.1)));
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(batch) => {
@@ -177,6 +185,10 @@ impl Control {
                         batches = never();
                     }
                 },
+                recv(election) -> _ => {
+                    self.elected();
+                    wait = BUSY.0;
+                }
                 recv(requests) -> request => match request {
                     Ok(request) => {
                         self.request(request);
@@ -280,11 +292,14 @@ impl Control {
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
         self.log_findings();
         self.health.update(self.compiler.health_checks());
+        self.note_order();
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
+        let version = tables.version;
         self.publisher.publish(tables, event_at);
+        self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);
         true
     }
@@ -310,6 +325,7 @@ impl Control {
         let mut all = self.source.diagnostics.clone();
         all.extend(self.contextual());
         all.extend(self.health.refusals(&self.cluster));
+        all.extend(self.claims());
         all.sort_by(Diagnostic::order);
         all
     }
