@@ -1,6 +1,7 @@
 //! The file as a whole: read every section, check them against each other, build the `Config`.
 
 use crate::Config;
+use crate::announce::Announce;
 use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
@@ -59,6 +60,7 @@ pub(crate) static SECTION: Section = Section {
         section("node", "the gateway as a Node of the cluster"),
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
+        section("announce", "which of several gateways announces which VIP"),
         Key {
             name: "source",
             kind: "section",
@@ -116,6 +118,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let services = RawServices::read(reader, &root);
     let source = Source::read(reader, &root);
     let own_node = crate::node::Node::read(reader, &root, &source);
+    let has_api = matches!(source, Ok(Source::Kubernetes(_)));
+    let announce = Announce::read(reader, &root, has_api || source.is_err());
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -156,6 +160,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         node: own_node?,
         cluster: cluster.build(),
         services: services?.build(),
+        announce: announce?,
         source: source?,
         flows: flows?,
         fragments: fragments?,

@@ -37,6 +37,8 @@ mod node;
 
 mod services;
 
+mod announce;
+
 mod source;
 
 mod flows;
@@ -59,6 +61,7 @@ use std::path::Path;
 
 use crate::read::Reader;
 
+pub use crate::announce::{Announce, Leases};
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
@@ -110,6 +113,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// Who announces VIPs.
+    pub announce: Announce,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

@@ -67,6 +67,8 @@ pub static SECTIONS: &[&Section] = &[
     &crate::node::SECTION,
     &crate::cluster::SECTION,
     &crate::services::SECTION,
+    &crate::announce::SECTION,
+    &crate::announce::LEASES,
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
     &crate::source::KUBERNETES,

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod election;
 mod health;
 mod heartbeat;
 mod names;
@@ -28,8 +29,12 @@ pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
 
+use election::Announcing;
 use pace::Pace;
 use requests::Pending;
+
+/// Least pause while VIPs are to be told of again.
+const TELL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Batches that wait until they are taken, and that are taken in one turn.
 const BATCHES: usize = 16;
@@ -51,6 +56,7 @@ pub struct Control {
     health: HealthChecks,
     health_version: u64,
     heartbeat: Heartbeat,
+    announcing: Announcing,
     pending: Pending,
     /// Processor time of the changes that are not published yet.
     spent: Duration,
@@ -117,6 +123,7 @@ impl Control {
             names: ServiceNames::default(),
             health: HealthChecks::default(),
             health_version: 0,
+            announcing: Announcing::default(),
             pending: Pending::default(),
             spent: Duration::ZERO,
             compile: Histogram::default(),
@@ -153,6 +160,7 @@ impl Control {
         let mut batches = running.batches.clone();
         let mut requests = requests.clone();
         let mut pace = Pace::default();
+        let election = self.election_bell();
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
             self.heartbeat.beat(now);
@@ -166,7 +174,10 @@ impl Control {
                 // The next answer of a dump is as near as this one was.
                 pace.reset();
             }
+            self.tell_election(now);
             let wait = pace.next(self.publisher.is_busy());
+            // VIPs to be told of again are no answer to wait for.
+            let wait = wait.min(self.publisher.wait(now).map_or(wait, |due| due.max(TELL_PAUSE)));
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(batch) => {
@@ -182,6 +193,10 @@ impl Control {
                         batches = never();
                     }
                 },
+                recv(election) -> _ => {
+                    self.elected();
+                    pace.reset();
+                }
                 recv(requests) -> request => match request {
                     Ok(request) => {
                         self.request(request);
@@ -304,11 +319,14 @@ impl Control {
             self.health_version = self.compiler.health_version();
             self.health.update(self.compiler.health_checks());
         }
+        self.note_order();
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
+        let version = tables.version;
         self.publisher.publish(tables, event_at);
+        self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);
         true
     }
@@ -332,6 +350,7 @@ impl Control {
         let mut all = self.source.diagnostics.clone();
         all.extend(self.contextual());
         all.extend(self.health.refusals(&self.cluster));
+        all.extend(self.claims());
         all.sort_by(Diagnostic::order);
         all
     }

@@ -58,6 +58,10 @@ pub struct WorkerCounters {
     pub errors_limited: Counter,
     /// News of neighbors and paths that found another worker's ring full.
     pub neighbor_news_lost: Counter,
+    /// VIPs announced to everybody on a port's link, unasked.
+    pub announcements: Counter,
+    /// Claims of others to VIPs that are announced here.
+    pub vip_conflicts: Counter,
     /// Clients forgotten before their time, for want of room.
     pub affinities_forgotten: Counter,
     /// Visits of clients that found another worker's ring full.
@@ -208,6 +212,8 @@ impl WorkerCounters {
             held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
+            announcements: Counter::default(),
+            vip_conflicts: Counter::default(),
             affinities_forgotten: Counter::default(),
             affinity_news_lost: Counter::default(),
             flows: Default::default(),

@@ -6,7 +6,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 11] = [
+const COUNTERS: [OfWorker; 13] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -22,6 +22,16 @@ const COUNTERS: [OfWorker; 11] = [
         "sluice_neighbor_news_lost_total",
         "News of neighbors that found another worker's ring full.",
         |counters| &counters.neighbor_news_lost,
+    ),
+    (
+        "sluice_announcements_total",
+        "VIPs announced to everybody on a port's link, unasked: one packet each.",
+        |counters| &counters.announcements,
+    ),
+    (
+        "sluice_vip_conflicts_total",
+        "ARP and ND packets of others that claim a VIP which is announced here.",
+        |counters| &counters.vip_conflicts,
     ),
     (
         "sluice_affinities_forgotten_total",

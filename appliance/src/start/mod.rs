@@ -7,6 +7,7 @@ use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
+use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
 use sluice_control::source::manifests::Manifests;
@@ -25,6 +26,8 @@ use std::time::Instant;
 mod control;
 /// Devices of the ports: what they must be.
 pub mod devices;
+/// The election of who announces VIPs.
+mod election;
 /// From the configuration to the options of ports and workers.
 pub mod options;
 /// Threads of the workers.
@@ -111,6 +114,8 @@ struct Running {
     workers: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
     servers: Servers,
+    /// The part in the election of who announces VIPs, if there is one.
+    elector: Option<Elector>,
 }
 
 /// Why the gateway stops.
@@ -139,7 +144,11 @@ impl Running {
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
         let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
-        let control = new_control(&config, &facts, ends)?;
+        let mut control = new_control(&config, &facts, ends)?;
+        let elector = election::start(&config, &node_name(&config))?.map(|(elector, seat)| {
+            control.set_election(seat);
+            elector
+        });
         let (requests, taken) = bounded(REQUESTS_MAX);
         let handle = ControlHandle::new(requests, &control);
         let is_up = Arc::clone(&handle.is_up);
@@ -172,7 +181,7 @@ impl Running {
             admin = %config.admin.socket.display(),
             "the gateway runs"
         );
-        Ok(Running { config, gateway, workers, control, servers })
+        Ok(Running { config, gateway, workers, control, servers, elector })
     }
 
     /// Waits until it is to stop.

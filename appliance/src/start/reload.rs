@@ -59,6 +59,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         // The XDP program knows these.
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
         ("services.health_check_addresses", health_checks(old) == health_checks(new)),
+        ("announce", old.announce == new.announce),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
         ("fragments", old.fragments == new.fragments),

@@ -1,6 +1,7 @@
 //! The Kubernetes source by itself, and what it says of a cluster.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use sluice_config::OverlayMode;
 use sluice_control::kubernetes::Access;
 use sluice_control::object::Object;
 use sluice_control::source::kubernetes::{Kubernetes, SourceHealth};
@@ -43,7 +44,8 @@ impl Watched {
 
     pub fn with(config: &sluice_config::Kubernetes) -> Watched {
         let clock = Arc::new(SystemClock::default());
-        let source = Box::new(Kubernetes::new(config, Access::new(config, &[]), clock));
+        let source =
+            Box::new(Kubernetes::new(config, OverlayMode::Plain, Access::new(config, &[]), clock));
         let health = source.health().unwrap();
         let (sender, events) = bounded(16);
         let (stop, stopped) = bounded(0);

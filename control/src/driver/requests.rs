@@ -206,6 +206,7 @@ impl Control {
             source: self.source.description.clone(),
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
             versions: self.versions(),
             objects: self.objects(),
             diagnostics: self.diagnostics(),
@@ -227,6 +228,8 @@ impl Control {
         ControlMetrics {
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
+            tellings_left_out: self.publisher.telling().left_out,
             objects: self.objects(),
             diagnostics,
             publications: self.publisher.published(),
