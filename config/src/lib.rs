@@ -35,6 +35,8 @@ mod cluster;
 
 mod services;
 
+mod load_balancer;
+
 mod source;
 
 mod flows;
@@ -64,6 +66,7 @@ pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;
 pub use crate::observe::{Admin, LogFormat, LogLevel, Logging, Metrics};
 pub use crate::overlay::{
@@ -102,6 +105,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// Which Services are given addresses; `None`: none.
+    pub load_balancer: Option<LoadBalancer>,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

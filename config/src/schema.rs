@@ -66,6 +66,8 @@ pub static SECTIONS: &[&Section] = &[
     &crate::snat::PORTS,
     &crate::cluster::SECTION,
     &crate::services::SECTION,
+    &crate::load_balancer::SECTION,
+    &crate::load_balancer::POOL,
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
     &crate::source::KUBERNETES,
