@@ -33,6 +33,9 @@ pub mod compile;
 /// From tables to workers, and back.
 pub mod publish;
 
+/// What is written back into the cluster.
+pub mod status;
+
 /// Answers to requests, as plain data.
 pub mod view;
 
