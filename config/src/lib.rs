@@ -39,6 +39,8 @@ mod services;
 
 mod announce;
 
+mod load_balancer;
+
 mod source;
 
 mod flows;
@@ -69,6 +71,7 @@ pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;
 pub use crate::node::Node;
 pub use crate::observe::{Admin, LogFormat, LogLevel, Logging, Metrics};
@@ -115,6 +118,8 @@ pub struct Config {
     pub services: Services,
     /// Who announces VIPs.
     pub announce: Announce,
+    /// Which Services are given addresses; `None`: none.
+    pub load_balancer: Option<LoadBalancer>,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

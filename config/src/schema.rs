@@ -69,6 +69,8 @@ pub static SECTIONS: &[&Section] = &[
     &crate::services::SECTION,
     &crate::announce::SECTION,
     &crate::announce::LEASES,
+    &crate::load_balancer::SECTION,
+    &crate::load_balancer::POOL,
     &crate::source::SECTION,
     &crate::source::MANIFESTS,
     &crate::source::KUBERNETES,

@@ -39,6 +39,9 @@ pub mod election;
 /// From tables to workers, and back.
 pub mod publish;
 
+/// What is written back into the cluster.
+pub mod status;
+
 /// Answers to requests, as plain data.
 pub mod view;
 

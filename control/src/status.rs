@@ -1,0 +1,4 @@
+//! What is written back into the cluster.
+
+/// Who gets which address.
+pub mod allocator;
