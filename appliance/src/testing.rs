@@ -133,5 +133,6 @@ pub fn gateway(config: &Config, control: ControlHandle) -> Arc<Gateway> {
         umem: Umem::new(1024).unwrap(),
         attached: None,
         control,
+        needs_pool: config.snat.from_node.is_some(),
     }))
 }

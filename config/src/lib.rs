@@ -37,6 +37,10 @@ mod node;
 
 mod services;
 
+mod announce;
+
+mod load_balancer;
+
 mod source;
 
 mod flows;
@@ -59,6 +63,7 @@ use std::path::Path;
 
 use crate::read::Reader;
 
+pub use crate::announce::{Announce, Leases};
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
@@ -66,6 +71,7 @@ pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;
 pub use crate::node::Node;
 pub use crate::observe::{Admin, LogFormat, LogLevel, Logging, Metrics};
@@ -110,6 +116,10 @@ pub struct Config {
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// Who announces VIPs.
+    pub announce: Announce,
+    /// Which Services are given addresses; `None`: none.
+    pub load_balancer: Option<LoadBalancer>,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

@@ -330,9 +330,9 @@ impl Cluster {
         self.findings.iter()
     }
 
-    /// Counts the changes of [`Cluster::findings`].
-    pub fn findings_version(&self) -> u64 {
-        self.findings.version()
+    /// The findings that there were not when this was last called.
+    pub fn take_new_findings(&mut self) -> Vec<(Key, Finding)> {
+        self.findings.take_new()
     }
 
     /// Objects by kind.

@@ -4,6 +4,7 @@ use sluice_tables::{
 };
 use std::time::Instant;
 
+mod announce;
 mod checks;
 mod excess;
 mod incumbents;

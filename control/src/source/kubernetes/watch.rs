@@ -12,8 +12,9 @@ use std::time::Duration;
 /// which nothing comes for 5 s longer is given up.
 const WATCH_S: u32 = 120;
 
-/// First and longest pause after a failure; each is varied at random.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// First and longest pause after a failure; each is prolonged at random, to the
+/// double at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// The first minor version of Kubernetes 1 whose servers stream lists by
 /// default (KEP-3157).

@@ -1,0 +1,13 @@
+//! End to end on a real Kubernetes (`scripts/cluster`). Needs Go for its
+//! programs; with real nodes also root.
+
+use sluice_testlab as lab;
+
+/// The control plane itself: what the other tests stand on.
+mod control_plane;
+
+/// The source against a real API server.
+mod source;
+
+mod proxy;
+mod watched;
