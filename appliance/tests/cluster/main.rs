@@ -9,5 +9,15 @@ mod control_plane;
 /// The source against a real API server.
 mod source;
 
+/// The API server's bad days, with traffic.
+mod bad_days;
+/// An ordinary Deployment and Service.
+mod deployment;
+
+/// A running gateway.
+#[path = "../e2e/gateway.rs"]
+mod gateway;
+
 mod proxy;
+mod stage;
 mod watched;
