@@ -32,6 +32,7 @@ mod annotations;
 mod excess;
 mod labels;
 
+pub(crate) use annotations::PROXY_NAME;
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use excess::ENDPOINTS_MAX;
