@@ -13,6 +13,8 @@ mod source;
 mod bad_days;
 /// An ordinary Deployment and Service.
 mod deployment;
+/// What Sluice may do.
+mod rights;
 
 /// A running gateway.
 #[path = "../e2e/gateway.rs"]
