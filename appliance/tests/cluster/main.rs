@@ -9,5 +9,10 @@ mod control_plane;
 /// The source against a real API server.
 mod source;
 
+/// Who announces which VIPs.
+mod election;
+mod link;
+mod takeover;
+
 mod proxy;
 mod watched;
