@@ -16,9 +16,13 @@ mod deployment;
 /// What Sluice may do.
 mod rights;
 
+/// Who announces which VIPs.
+mod election;
 /// A running gateway.
 #[path = "../e2e/gateway.rs"]
 mod gateway;
+mod link;
+mod takeover;
 
 mod proxy;
 mod stage;

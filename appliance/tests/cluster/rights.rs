@@ -146,11 +146,13 @@ fn what_does_not_work(cluster: &ControlPlane, id: usize, kubeconfig: &Path) -> V
     )
     .unwrap();
     let facts = node::Facts::new(&config, &name).expect("something to say");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.spawn(async move {
-        let connection = Connection::open(access, None).await;
-        node::run(connection.client(), facts).await;
+    let annotating = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let run = async {
+            let connection = Connection::open(access, None).await;
+            node::run(connection.client(), facts).await;
+        };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await.map_or((), drop) });
     });
     let mut watched = Watched::with(kubernetes);
     let service = format!("Service {name}/lb");
@@ -197,7 +199,7 @@ fn what_does_not_work(cluster: &ControlPlane, id: usize, kubeconfig: &Path) -> V
     }
     drop(watched);
     drop(elector);
-    runtime.shutdown_background();
+    annotating.join().unwrap();
     wrong
 }
 
