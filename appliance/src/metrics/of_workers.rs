@@ -138,6 +138,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         longest.add(&[("worker", id)], seconds(&counters.poll_longest_ns));
     }
     by_family(&workers, families);
+    families
+        .gauge("sluice_flows_max", "Most flows that are tracked at once, over all workers.")
+        .count(&[], u64::from(gateway.flows_max));
     handoffs(&workers, families);
 }
 

@@ -157,6 +157,7 @@ impl Running {
             ports,
             workers: states,
             umem,
+            flows_max: config.flows.max,
             attached: Some(Attached::new(opened.handle, multicast)),
             control: handle,
         }));
