@@ -2,12 +2,12 @@
 //! kernels of clients, nodes and pods on all sides. Needs root; without, each
 //! test says that it is skipped.
 
+use sluice_testlab as lab;
+
 /// A running gateway.
 mod gateway;
 /// What kernels have counted.
 mod kernel;
-/// The lab, and commands in it.
-mod lab;
 
 /// The command line without a gateway.
 mod command_line;
