@@ -63,12 +63,20 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- toYaml $configs }}
 {{- end }}
 
-{{/* The overlay's modes in use, as a mapping with a key for each. */}}
-{{- define "sluice.modes" -}}
-{{- $modes := dict }}
+{{/* What of the configurations needs permissions: "calico" where Calico's objects
+are read, "annotate" where gateways write on their Nodes where their tunnels end. */}}
+{{- define "sluice.needs" -}}
+{{- $needs := dict }}
 {{- range $config := include "sluice.configs" . | fromYaml }}
 {{- $vxlan := get (get $config "overlay" | default dict) "vxlan" | default dict }}
-{{- $_ := set $modes (get $vxlan "mode" | default "plain") true }}
+{{- $mode := get $vxlan "mode" | default "plain" }}
+{{- $node := get $config "node" | default dict }}
+{{- if eq $mode "calico" }}
+{{- $_ := set $needs "calico" true }}
 {{- end }}
-{{- toYaml $modes }}
+{{- if and $vxlan (dig "annotate" true $node) }}
+{{- $_ := set $needs "annotate" true }}
+{{- end }}
+{{- end }}
+{{- toYaml $needs }}
 {{- end }}
