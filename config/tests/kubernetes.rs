@@ -72,7 +72,8 @@ fn the_pods_have_single_capabilities_and_no_privilege() {
     let added: BTreeSet<_> = strings(&context["capabilities"]["add"]).into_iter().collect();
     assert_eq!(added, ["BPF", "IPC_LOCK", "NET_ADMIN", "NET_RAW", "PERFMON"].into());
     let paths: Vec<_> = pod["volumes"].as_array().expect("volumes").iter().collect();
-    let paths: Vec<_> = paths.iter().filter_map(|volume| volume["hostPath"]["path"].as_str()).collect();
+    let paths: Vec<_> =
+        paths.iter().filter_map(|volume| volume["hostPath"]["path"].as_str()).collect();
     assert_eq!(paths, ["/var/lib/sluice"]);
 }
 

@@ -95,8 +95,9 @@ fn privileges(capabilities: u64) -> Finding {
     if missing.is_empty() {
         return Finding::ok("capabilities", "all that are needed are there");
     }
-    Finding::bad("capabilities", format!("missing: {}", missing.join(", ")))
-        .mend("sudo sluice ..., or setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep on the binary")
+    Finding::bad("capabilities", format!("missing: {}", missing.join(", "))).mend(
+        "sudo sluice ..., or setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep on the binary",
+    )
 }
 
 /// The effective capabilities of this process, a bit each.

@@ -5,3 +5,5 @@ use sluice_testlab as lab;
 
 /// The control plane itself: what the other tests stand on.
 mod control_plane;
+/// What is deployed: chart, manifests, alerts, dashboard.
+mod deployment;

@@ -8,8 +8,8 @@ const MEMLOCK: &str = "--memlock=8388608:8388608";
 
 /// The capabilities of the gateway's container, as the manifests name them.
 fn capabilities() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../config/kubernetes/manifests/sluice.yaml");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/kubernetes/manifests/sluice.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let line = text.lines().find_map(|line| line.trim().strip_prefix("add: ["));
     let names = line.expect("capabilities").trim_end_matches(']').split(", ");
@@ -26,8 +26,7 @@ fn limited<T>(capabilities: &[String], f: impl FnOnce(&[&str]) -> T) -> T {
 #[test]
 fn a_gateway_with_the_capabilities_of_the_manifests_does_everything() {
     let Some(lab) = Lab::up(&[]) else { return };
-    let gateway =
-        limited(&capabilities(), |by| Gateway::start_by(&lab, by).until_ready());
+    let gateway = limited(&capabilities(), |by| Gateway::start_by(&lab, by).until_ready());
     for family in FAMILIES {
         assert!(lab.curl("client", &family.url(family.web, "/")).starts_with("pod="));
     }
