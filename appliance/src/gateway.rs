@@ -28,6 +28,8 @@ pub struct Gateway {
     attached: Mutex<Option<Attached>>,
     /// The way to ask control.
     pub control: crate::control::ControlHandle,
+    /// Clients need a SNAT pool that its Node is yet to have.
+    pub needs_pool: bool,
     /// Where the counters of Services begin.
     pub baselines: Baselines,
     /// What `/healthz` saw last.
@@ -103,6 +105,8 @@ pub struct Parts {
     pub attached: Option<Attached>,
     /// See [`Gateway::control`].
     pub control: crate::control::ControlHandle,
+    /// See [`Gateway::needs_pool`].
+    pub needs_pool: bool,
 }
 
 impl Gateway {
@@ -118,6 +122,7 @@ impl Gateway {
             flows_max: parts.flows_max,
             attached: Mutex::new(parts.attached),
             control: parts.control,
+            needs_pool: parts.needs_pool,
             baselines: Baselines::default(),
             reloads: Reloads::default(),
             draining: AtomicBool::new(false),
@@ -146,6 +151,10 @@ impl Gateway {
                 reasons.push(format!("worker {id} is down"));
             } else if worker.counters.tables_version.get() == 0 {
                 reasons.push(format!("worker {id} has no tables yet"));
+            } else if self.needs_pool
+                && worker.counters.snat_capacity.iter().all(|capacity| capacity.get() == 0)
+            {
+                reasons.push(format!("worker {id} has no SNAT pool: the Node has no range yet"));
             }
         }
         for port in &self.ports {

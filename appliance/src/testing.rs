@@ -134,5 +134,6 @@ pub fn gateway(config: &Config, control: ControlHandle) -> Arc<Gateway> {
         flows_max: config.flows.max,
         attached: None,
         control,
+        needs_pool: config.snat.from_node.is_some(),
     }))
 }
