@@ -22,6 +22,8 @@ pub struct Gateway {
     pub workers: Vec<Arc<WorkerState>>,
     /// The memory of all frames.
     pub umem: Umem,
+    /// Most flows over all workers.
+    pub flows_max: u32,
     /// What it has taken of the devices. Given back on the way out.
     attached: Mutex<Option<Attached>>,
     /// The way to ask control.
@@ -97,6 +99,8 @@ pub struct Parts {
     pub workers: Vec<Arc<WorkerState>>,
     /// See [`Gateway::umem`].
     pub umem: Umem,
+    /// See [`Gateway::flows_max`].
+    pub flows_max: u32,
     /// The devices; `None` in tests that have none.
     pub attached: Option<Attached>,
     /// See [`Gateway::control`].
@@ -115,6 +119,7 @@ impl Gateway {
             loops: LoopWatch::new(parts.workers.len()),
             workers: parts.workers,
             umem: parts.umem,
+            flows_max: parts.flows_max,
             attached: Mutex::new(parts.attached),
             control: parts.control,
             needs_pool: parts.needs_pool,

@@ -155,6 +155,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     }
     swaps(&workers, families);
     by_family(&workers, families);
+    families
+        .gauge("sluice_flows_max", "Most flows that are tracked at once, over all workers.")
+        .count(&[], u64::from(gateway.flows_max));
     handoffs(&workers, families);
 }
 

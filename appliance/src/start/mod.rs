@@ -169,6 +169,7 @@ impl Running {
             ports,
             workers: states,
             umem,
+            flows_max: config.flows.max,
             attached: Some(Attached::new(opened.handle, multicast)),
             control: handle,
             needs_pool: config.snat.from_node.is_some(),

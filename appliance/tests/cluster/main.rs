@@ -9,6 +9,9 @@ mod control_plane;
 /// The source against a real API server.
 mod source;
 
+/// What is deployed: chart, manifests, alerts, dashboard.
+mod charts;
+
 /// The API server's bad days, with traffic.
 mod bad_days;
 /// An ordinary Deployment and Service.
