@@ -1,6 +1,7 @@
 //! The file as a whole: read every section, check them against each other, build the `Config`.
 
 use crate::Config;
+use crate::announce::Announce;
 use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
@@ -57,8 +58,10 @@ pub(crate) static SECTION: Section = Section {
             default: Default::Words("required with the default `mode`"),
             meaning: "source address translation",
         },
+        section("node", "the gateway as a Node of the cluster"),
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
+        section("announce", "which of several gateways announces which VIP"),
         Key {
             name: "load_balancer",
             kind: "section",
@@ -124,6 +127,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let services = RawServices::read(reader, &root);
     let load_balancer = RawLoadBalancer::read(reader, &root).ok().flatten();
     let source = Source::read(reader, &root);
+    let own_node = crate::node::Node::read(reader, &root, &source);
+    let has_api = matches!(source, Ok(Source::Kubernetes(_)));
+    let announce = Announce::read(reader, &root, has_api || source.is_err());
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -161,8 +167,10 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         overlay,
         routes: routes?,
         snat: snat.build()?,
+        node: own_node?,
         cluster: cluster.build(),
         services: services?.build(),
+        announce: announce?,
         load_balancer: load_balancer.map(RawLoadBalancer::build),
         source: source?,
         flows: flows?,

@@ -17,6 +17,7 @@ const MTU_DEFAULT: u16 = 1500;
 pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     let mut cluster = Cluster::default();
     cluster.set_policy(Policy::of(&config.services));
+    cluster.set_overlay(config.overlay_mode());
     let mut all = Vec::new();
     let mut source = Manifests::new(folder, Arc::new(SystemClock::default()));
     for event in source.scan() {

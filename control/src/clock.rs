@@ -1,3 +1,4 @@
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,12 @@ pub trait Clock: Debug + Send + Sync {
 
     /// The time of day.
     fn wall(&self) -> SystemTime;
+
+    /// Processor time that the calling thread has used.
+    fn processor(&self) -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
 }
 
 /// The operating system's clocks.

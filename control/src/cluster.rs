@@ -1,12 +1,15 @@
 use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Kind, Name, Object, Origin};
 use ipnet::IpNet;
+use sluice_config::OverlayMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which addresses can be an endpoint's or a VIP.
 pub mod address;
+/// Calico's blocks and pools.
+pub mod calico;
 /// Who claims a VIP.
 pub mod claims;
 /// Nodes.
@@ -42,6 +45,7 @@ pub use service::{
 };
 pub use slice::{Hints, Slice};
 
+use calico::{Block, Blocks};
 use labels::LabelIndex;
 
 /// What has changed since it was last asked.
@@ -70,7 +74,10 @@ pub struct Cluster {
     slices_by_service: BTreeMap<Name, BTreeSet<Name>>,
     pods: BTreeMap<Name, Arc<Pod>>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    blocks: Blocks,
+    pools: BTreeSet<Arc<str>>,
     namespaces: BTreeSet<Arc<str>>,
+    overlay: OverlayMode,
     network_policies: BTreeSet<Name>,
     labels: LabelIndex,
     policy: Policy,
@@ -98,6 +105,11 @@ impl Cluster {
         }
     }
 
+    /// Sets whose overlay the nodes are in. It is to be set before there are any.
+    pub fn set_overlay(&mut self, overlay: OverlayMode) {
+        self.overlay = overlay;
+    }
+
     /// Takes a new or changed object.
     pub fn apply(&mut self, object: &Object, origin: Option<Origin>) {
         let key = object.key();
@@ -105,7 +117,10 @@ impl Cluster {
         match object {
             Object::Namespace(_) => drop(self.namespaces.insert(key.name.clone())),
             Object::Node(node) => {
-                let node = Node::reduce(node, &mut findings);
+                let mut node = Node::reduce(self.overlay, node, &mut findings);
+                if self.overlay == OverlayMode::Calico {
+                    node.set_blocks(self.blocks.of_node(&key.name));
+                }
                 self.set_node(&key.name, Some(node));
             }
             Object::Service(service) => {
@@ -119,6 +134,12 @@ impl Cluster {
             Object::Pod(pod) => {
                 let pod = Pod::reduce(pod, &mut findings);
                 self.set_pod(&key.to_name(), Some(pod));
+            }
+            Object::IpamBlock(block) => self.set_block(&key.name, Some(Block::reduce(block))),
+            Object::IpPool(pool) => {
+                self.pools.insert(key.name.clone());
+                let is_read = self.overlay == OverlayMode::Calico;
+                findings.extend(is_read.then(|| calico::pool_findings(pool)).flatten());
             }
             Object::NetworkPolicy(_) => {
                 self.network_policies.insert(key.to_name());
@@ -147,6 +168,8 @@ impl Cluster {
             Kind::Service => self.set_service(&key.to_name(), None),
             Kind::EndpointSlice => self.set_slice(&key.to_name(), None),
             Kind::Pod => self.set_pod(&key.to_name(), None),
+            Kind::IpamBlock => self.set_block(&key.name, None),
+            Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::NetworkPolicy => drop(self.network_policies.remove(&key.to_name())),
         }
         self.origins.remove(key);
@@ -173,6 +196,18 @@ impl Cluster {
     fn set_node(&mut self, name: &Arc<str>, node: Option<Node>) {
         if set(&mut self.nodes, name, node).is_some() {
             self.changes.nodes = true;
+        }
+    }
+
+    fn set_block(&mut self, name: &Arc<str>, block: Option<Option<Block>>) {
+        for node in self.blocks.set(name, block) {
+            if self.overlay == OverlayMode::Calico
+                && let Some(known) = self.nodes.get(&node)
+            {
+                let mut changed = Node::clone(known);
+                changed.set_blocks(self.blocks.of_node(&node));
+                self.set_node(&node, Some(changed));
+            }
         }
     }
 
@@ -296,9 +331,9 @@ impl Cluster {
         self.findings.iter()
     }
 
-    /// Counts the changes of [`Cluster::findings`].
-    pub fn findings_version(&self) -> u64 {
-        self.findings.version()
+    /// The findings that there were not when this was last called.
+    pub fn take_new_findings(&mut self) -> Vec<(Key, Finding)> {
+        self.findings.take_new()
     }
 
     /// Objects by kind.
@@ -309,6 +344,8 @@ impl Cluster {
             Kind::Service => self.services.len(),
             Kind::EndpointSlice => self.slices.len(),
             Kind::Pod => self.pods.len(),
+            Kind::IpamBlock => self.blocks.len(),
+            Kind::IpPool => self.pools.len(),
             Kind::NetworkPolicy => self.network_policies.len(),
         }
     }

@@ -1,6 +1,6 @@
 use crate::object::{Key, Origin};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How bad a finding is.
@@ -80,38 +80,47 @@ impl Finding {
 #[derive(Clone, Debug)]
 pub struct Findings<S, T = Finding> {
     by_subject: BTreeMap<S, Vec<T>>,
-    version: u64,
+    /// The subjects that have changed since [`Findings::take_new`], and what
+    /// was found about them before.
+    before: BTreeMap<S, Vec<T>>,
 }
 
 impl<S, T> Default for Findings<S, T> {
     fn default() -> Self {
-        Findings { by_subject: BTreeMap::new(), version: 0 }
+        Findings { by_subject: BTreeMap::new(), before: BTreeMap::new() }
     }
 }
 
-impl<S: Ord, T: PartialEq> Findings<S, T> {
+impl<S: Ord + Clone, T: Ord + Clone> Findings<S, T> {
     /// Sets what was found about a subject.
     pub fn set(&mut self, subject: S, findings: Vec<T>) {
         let old = self.by_subject.get(&subject).map(Vec::as_slice).unwrap_or_default();
         if old == findings {
             return;
         }
-        self.version += 1;
-        if findings.is_empty() {
-            self.by_subject.remove(&subject);
-        } else {
-            self.by_subject.insert(subject, findings);
+        let old = match findings.is_empty() {
+            true => self.by_subject.remove(&subject),
+            false => self.by_subject.insert(subject.clone(), findings),
+        };
+        self.before.entry(subject).or_insert(old.unwrap_or_default());
+    }
+
+    /// What is found now and was not when this was last called. It looks only
+    /// at subjects that have changed.
+    pub fn take_new(&mut self) -> Vec<(S, T)> {
+        let mut new = Vec::new();
+        for (subject, before) in std::mem::take(&mut self.before) {
+            let before: BTreeSet<T> = before.into_iter().collect();
+            let now = self.by_subject.get(&subject).into_iter().flatten();
+            let is_new = now.filter(|finding| !before.contains(finding));
+            new.extend(is_new.map(|finding| (subject.clone(), finding.clone())));
         }
+        new
     }
 
     /// All findings, in the order of the subjects.
     pub fn iter(&self) -> impl Iterator<Item = (&S, &T)> {
         self.by_subject.iter().flat_map(|(subject, all)| all.iter().map(move |one| (subject, one)))
-    }
-
-    /// Counts the changes.
-    pub fn version(&self) -> u64 {
-        self.version
     }
 }
 
@@ -190,5 +199,29 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n    expected {expected}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_told_once_and_what_came_and_went_never() {
+        let mut findings: Findings<u8, &str> = Findings::default();
+        findings.set(1, vec!["a", "b"]);
+        findings.set(2, vec!["c"]);
+        assert_eq!(findings.take_new(), [(1, "a"), (1, "b"), (2, "c")]);
+        assert!(findings.take_new().is_empty());
+        findings.set(1, vec!["b", "d"]);
+        findings.set(2, vec![]);
+        findings.set(3, vec!["e"]);
+        findings.set(3, vec![]);
+        assert_eq!(findings.take_new(), [(1, "d")]);
+        // Gone in between, and back before anybody has looked.
+        findings.set(1, vec![]);
+        findings.set(1, vec!["b", "d"]);
+        assert!(findings.take_new().is_empty());
+        assert_eq!(findings.iter().count(), 2);
     }
 }

@@ -3,10 +3,10 @@ use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::object::{Key, Kind, Object};
-use crate::publish::Publisher;
+use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
-use crate::status::{Board, Facts, NoticeKind, StatusConfig};
+use crate::status::{Board, Facts, NoticeKind, StatusConfig, StatusMetrics};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -18,9 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod election;
 mod health;
 mod heartbeat;
 mod names;
+mod pace;
 mod requests;
 
 pub use health::HealthChecks;
@@ -28,15 +30,14 @@ pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
 
+use election::Announcing;
+use pace::Pace;
 use requests::Pending;
 
-/// Longest sleep while nothing is expected.
-const IDLE: Duration = Duration::from_millis(100);
+/// Least pause while VIPs are to be told of again.
+const TELL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Shortest and longest sleep while an answer of a worker is expected.
-const BUSY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(5));
-
-/// Batches that wait until they are taken.
+/// Batches that wait until they are taken, and that are taken in one turn.
 const BATCHES: usize = 16;
 
 /// The control thread: takes what the source and the requests bring, and keeps
@@ -54,11 +55,13 @@ pub struct Control {
     published_unix_ms: Option<u64>,
     names: ServiceNames,
     health: HealthChecks,
+    health_version: u64,
     heartbeat: Heartbeat,
+    announcing: Announcing,
     pending: Pending,
-    /// The findings that have been logged, and their version.
-    logged: Vec<Diagnostic>,
-    logged_version: u64,
+    /// Processor time of the changes that are not published yet.
+    spent: Duration,
+    compile: Histogram,
     /// Where to leave what is to be written back, if there is somewhere.
     board: Option<Board>,
 }
@@ -103,6 +106,7 @@ impl Control {
         let seed = RandomState::new().build_hasher().finish();
         let mut cluster = Cluster::default();
         cluster.set_policy(Policy::of(&config.services));
+        cluster.set_overlay(config.overlay_mode());
         Ok(Control {
             compiler: Compiler::new(&config, facts, seed)?,
             config,
@@ -121,9 +125,11 @@ impl Control {
             published_unix_ms: None,
             names: ServiceNames::default(),
             health: HealthChecks::default(),
+            health_version: 0,
+            announcing: Announcing::default(),
             pending: Pending::default(),
-            logged: Vec::new(),
-            logged_version: 0,
+            spent: Duration::ZERO,
+            compile: Histogram::default(),
             board: None,
         })
     }
@@ -132,6 +138,11 @@ impl Control {
     pub fn set_board(&mut self, board: Board) {
         board.configure(StatusConfig::of(&self.config));
         self.board = Some(board);
+    }
+
+    /// What is written back, in numbers, if anything is.
+    pub fn status_metrics(&self) -> Option<StatusMetrics> {
+        self.board.as_ref().map(|board| board.metrics().clone())
     }
 
     /// The names of Services by their numbers, kept up to date.
@@ -163,41 +174,55 @@ impl Control {
         let running = self.start_source()?;
         let mut batches = running.batches.clone();
         let mut requests = requests.clone();
-        let mut wait = BUSY.0;
+        let mut pace = Pace::default();
+        let election = self.election_bell();
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
             self.heartbeat.beat(now);
             let received = self.publisher.received();
             let finished = self.publisher.pump(now);
             self.answer(finished);
-            wait = match (self.publisher.is_busy(), self.publisher.received() > received) {
-                (false, _) => IDLE,
+            if self.publisher.has_retired() {
+                self.spend(|control| control.publisher.free());
+            }
+            if self.publisher.received() > received {
                 // The next answer of a dump is as near as this one was.
-                (true, true) => BUSY.0,
-                (true, false) => (wait * 2).min(BUSY.1),
-            };
+                pace.reset();
+            }
+            self.tell_election(now);
+            let wait = pace.next(self.publisher.is_busy());
+            // VIPs to be told of again are no answer to wait for.
+            let wait = wait.min(self.publisher.wait(now).map_or(wait, |due| due.max(TELL_PAUSE)));
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(batch) => {
-                        self.take(batch);
-                        batches.try_iter().for_each(|batch| self.take(batch));
+                        // What comes faster than it is taken keeps nobody else
+                        // waiting.
+                        let more = batches.try_iter().take(BATCHES);
+                        self.spend(|control| {
+                            std::iter::once(batch).chain(more).for_each(|b| control.take(b));
+                        });
                     }
                     Err(_) => {
                         self.source_ended();
                         batches = never();
                     }
                 },
+                recv(election) -> _ => {
+                    self.elected();
+                    pace.reset();
+                }
                 recv(requests) -> request => match request {
                     Ok(request) => {
                         self.request(request);
-                        wait = BUSY.0;
+                        pace.reset();
                     }
                     Err(_) => requests = never(),
                 },
                 default(wait) => {}
             }
             if self.publish() {
-                wait = BUSY.0;
+                pace.reset();
             }
         }
         drop(batches);
@@ -296,29 +321,49 @@ impl Control {
             return false;
         };
         self.event_at = None;
+        let is_published = self.spend(|control| control.compile(event_at));
+        if is_published {
+            self.compile.record(std::mem::take(&mut self.spent));
+        }
+        is_published
+    }
+
+    /// Counts the processor time of what `f` does with changes.
+    fn spend<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let begin = self.clock.processor();
+        let result = f(self);
+        self.spent += self.clock.processor().saturating_sub(begin);
+        result
+    }
+
+    fn compile(&mut self, event_at: Duration) -> bool {
         let changes: Changes = self.cluster.take_changes();
         let now = self.clock.now();
         let live = self.publisher.live();
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
         self.log_findings();
-        self.health.update(self.compiler.health_checks());
+        if self.health_version != self.compiler.health_version() {
+            self.health_version = self.compiler.health_version();
+            self.health.update(self.compiler.health_checks());
+        }
+        self.note_order();
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
+        let version = tables.version;
         self.publisher.publish(tables, event_at);
+        self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);
         true
     }
 
     /// Logs what is newly wrong with objects.
     fn log_findings(&mut self) {
-        let version = self.cluster.findings_version() + self.compiler.findings_version();
-        if version != self.logged_version {
-            self.logged_version = version;
-            let now = self.contextual();
-            self.log(&self.logged, &now);
-            self.logged = now;
+        let mut new = self.cluster.take_new_findings();
+        new.extend(self.compiler.take_new_findings());
+        for (key, finding) in new {
+            self.tell(&finding.at(&key, self.cluster.origin(&key)));
         }
     }
 
@@ -332,6 +377,7 @@ impl Control {
         let mut all = self.source.diagnostics.clone();
         all.extend(self.contextual());
         all.extend(self.health.refusals(&self.cluster));
+        all.extend(self.claims());
         all.sort_by(Diagnostic::order);
         all
     }
@@ -341,22 +387,27 @@ impl Control {
         Kind::ALL.into_iter().map(count).collect()
     }
 
-    /// Logs the diagnostics that are new, and shows errors at their objects.
+    /// Logs the diagnostics that are new.
     fn log(&self, before: &[Diagnostic], now: &[Diagnostic]) {
         let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
-        for diagnostic in now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()))
-        {
-            match diagnostic.severity {
-                Severity::Error => tracing::error!("{diagnostic}"),
-                Severity::Warning => tracing::warn!("{diagnostic}"),
-                Severity::Info => tracing::info!("{diagnostic}"),
-            }
-            let key = diagnostic.object.as_deref().and_then(Key::parse);
-            if let (Some(board), Severity::Error, Some(key)) =
-                (&self.board, diagnostic.severity, key)
-            {
-                board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
-            }
+        let new = now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()));
+        new.for_each(|diagnostic| self.tell(diagnostic));
+    }
+
+    /// Logs a diagnostic, and shows an error at its object.
+    fn tell(&self, diagnostic: &Diagnostic) {
+        log_one(diagnostic);
+        let key = diagnostic.object.as_deref().and_then(Key::parse);
+        if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
+            board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
         }
+    }
+}
+
+fn log_one(diagnostic: &Diagnostic) {
+    match diagnostic.severity {
+        Severity::Error => tracing::error!("{diagnostic}"),
+        Severity::Warning => tracing::warn!("{diagnostic}"),
+        Severity::Info => tracing::info!("{diagnostic}"),
     }
 }

@@ -30,6 +30,12 @@ pub mod cluster;
 /// From the cluster to tables.
 pub mod compile;
 
+/// Which VIPs this gateway announces, and how it tells of them.
+pub mod announce;
+
+/// Who announces which VIPs, when there are several gateways.
+pub mod election;
+
 /// From tables to workers, and back.
 pub mod publish;
 

@@ -1,4 +1,5 @@
 use crate::flow::Loads;
+use crate::masquerade::Masqueraded;
 use crate::reason::DropReason;
 use sluice_io::PortStats;
 use sluice_tables::ServiceId;
@@ -57,6 +58,10 @@ pub struct WorkerCounters {
     pub errors_limited: Counter,
     /// News of neighbors and paths that found another worker's ring full.
     pub neighbor_news_lost: Counter,
+    /// VIPs announced to everybody on a port's link, unasked.
+    pub announcements: Counter,
+    /// Claims of others to VIPs that are announced here.
+    pub vip_conflicts: Counter,
     /// Clients forgotten before their time, for want of room.
     pub affinities_forgotten: Counter,
     /// Visits of clients that found another worker's ring full.
@@ -79,10 +84,14 @@ pub struct WorkerCounters {
     /// TCP resets that lay outside of their receiver's window: passed on, and
     /// not believed.
     pub resets_ignored: Counter,
+    /// Connections of pods that their node hides behind itself.
+    pub masqueraded: Masqueraded,
     /// 1 while SYNs are let in at their second try only (a gauge).
     pub syn_gate_closed: Counter,
     /// Version of the tables in use (a gauge).
     pub tables_version: Counter,
+    /// How long it took to take over other tables.
+    pub swaps: SwapCounters,
     /// Turns of the loop.
     pub loops: Counter,
     /// Turns of the loop that found work.
@@ -151,6 +160,27 @@ impl PortStatsCounters {
     }
 }
 
+/// How long swaps of tables took: the packets of a worker wait for them.
+#[derive(Debug, Default)]
+pub struct SwapCounters {
+    /// Swaps up to each of [`SWAP_BOUNDS_NS`] and above the one before (not
+    /// cumulative); the last one has all above.
+    pub counts: [Counter; SWAP_BOUNDS_NS.len() + 1],
+    /// Nanoseconds of all of them.
+    pub sum_ns: Counter,
+}
+
+/// Upper bounds of the buckets of [`SwapCounters`], in nanoseconds.
+pub const SWAP_BOUNDS_NS: [u64; 8] = [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 1_000_000];
+
+impl SwapCounters {
+    pub(crate) fn record(&self, took_ns: u64) {
+        let bucket = SWAP_BOUNDS_NS.partition_point(|&bound| bound < took_ns);
+        self.counts[bucket].add(1);
+        self.sum_ns.add(took_ns);
+    }
+}
+
 /// Counters of one Service port.
 #[derive(Debug, Default)]
 pub struct ServiceCounters {
@@ -182,6 +212,8 @@ impl WorkerCounters {
             held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
+            announcements: Counter::default(),
+            vip_conflicts: Counter::default(),
             affinities_forgotten: Counter::default(),
             affinity_news_lost: Counter::default(),
             flows: Default::default(),
@@ -192,8 +224,10 @@ impl WorkerCounters {
             loads: Arc::default(),
             revalidated: Counter::default(),
             resets_ignored: Counter::default(),
+            masqueraded: Masqueraded::default(),
             syn_gate_closed: Counter::default(),
             tables_version: Counter::default(),
+            swaps: SwapCounters::default(),
             loops: Counter::default(),
             loops_busy: Counter::default(),
             busy_ns: Counter::default(),

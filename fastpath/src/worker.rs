@@ -19,8 +19,10 @@ use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
 use sluice_tables::{Tables, V4, V6};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+mod announce;
 mod dump;
 
 /// Messages of control taken in one turn.
@@ -93,10 +95,12 @@ pub struct Worker {
     flows: Flows,
     mailbox: WorkerEnd,
     burst: RxBurst,
+    /// VIPs to be announced, the next one last.
+    announcing: Option<Vec<IpAddr>>,
     started: Nanos,
     aged: Nanos,
     slow: Nanos,
-    turn: usize,
+    turns: usize,
     stopping: bool,
 }
 
@@ -136,16 +140,18 @@ impl Worker {
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
             local: LocalServices::new(),
+            conflicts: Default::default(),
         };
         Worker {
             core,
             flows,
             mailbox,
             burst: RxBurst::new(),
+            announcing: None,
             started: Nanos::default(),
             aged: Nanos::default(),
             slow: Nanos::default(),
-            turn: 0,
+            turns: 0,
             stopping: false,
         }
     }
@@ -153,13 +159,19 @@ impl Worker {
     /// One turn of the loop, at time `now`: a burst of every port and of the
     /// other workers, timers, transmission. Returns true when there was work.
     pub fn poll(&mut self, now: Nanos) -> bool {
-        if self.turn == 0 {
+        self.turn(now, &mut || now)
+    }
+
+    /// The same; `clock` tells how long a swap of tables takes, and nothing
+    /// else.
+    fn turn(&mut self, now: Nanos, clock: &mut dyn FnMut() -> Nanos) -> bool {
+        if self.turns == 0 {
             self.started = now;
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.turns = self.turns.wrapping_add(1);
         self.core.now = now;
         self.core.now_ms = now.millis();
-        let mut work = self.read_mail();
+        let mut work = self.read_mail(clock);
         // One burst sees one world.
         let tables = Arc::clone(&self.core.tables);
         let mut is_full = false;
@@ -185,11 +197,11 @@ impl Worker {
     }
 
     /// Runs until control says stop. `clock` tells the time; it is read once a
-    /// turn.
+    /// turn, and twice more where tables are swapped.
     pub fn run(&mut self, mut clock: impl FnMut() -> Nanos, mut idle: Idle) {
         let mut now = clock();
         while !self.stopping {
-            let busy = self.poll(now);
+            let busy = self.turn(now, &mut clock);
             let after = clock();
             let counters = &self.core.counters;
             let took = after.since(now);
@@ -287,7 +299,7 @@ impl Worker {
     fn hear_news(&mut self, tables: &Tables) -> usize {
         for heard in 0..NEWS_BUDGET {
             // Each in turn: who hears much does not drown out the others.
-            let Some(news) = self.core.mesh.hear(self.turn + heard) else { return heard };
+            let Some(news) = self.core.mesh.hear(self.turns + heard) else { return heard };
             match news {
                 News::Neighbor(news) => {
                     link::note(&mut self.core, news);
@@ -302,7 +314,9 @@ impl Worker {
     fn hear_of_visits(&mut self) -> usize {
         let budget = VISITS_BUDGET * self.core.mesh.workers();
         for heard in 0..budget {
-            let Some(visit) = self.core.mesh.hear_of_visit(self.turn + heard) else { return heard };
+            let Some(visit) = self.core.mesh.hear_of_visit(self.turns + heard) else {
+                return heard;
+            };
             let forgets = self.core.affinities.learn(visit, self.core.now);
             self.core.counters.affinities_forgotten.add(u64::from(forgets));
         }
@@ -316,7 +330,7 @@ impl Worker {
         let bursts_max = self.core.ports.len() * (self.core.mesh.workers() - 1);
         let mut work = 0;
         for _ in 0..bursts_max {
-            let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turn);
+            let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turns);
             work += taken;
             if taken < BURST {
                 break;
@@ -356,6 +370,8 @@ impl Worker {
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
             underlay::age(&mut self.core, tables);
+            self.announce(tables);
+            self.tell_conflicts();
             fragment::expire(&mut self.core);
         }
         v4.visited + v6.visited
@@ -379,13 +395,18 @@ impl Worker {
         }
     }
 
-    fn read_mail(&mut self) -> usize {
+    fn read_mail(&mut self, clock: &mut dyn FnMut() -> Nanos) -> usize {
         for read in 0..MAIL_BUDGET {
             let Some(message) = self.mailbox.receive() else { return read };
             match message {
-                ToWorker::Tables(tables) => self.take_tables(tables),
+                ToWorker::Tables(tables) => {
+                    let begin = clock();
+                    self.take_tables(tables);
+                    self.core.counters.swaps.record(clock().since(begin));
+                }
                 ToWorker::DumpFlows { cursor, buffer } => self.dump_flows(cursor, buffer),
                 ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
+                ToWorker::Announce { vips } => self.take_announcement(vips),
                 ToWorker::Stop => self.stopping = true,
             }
         }

@@ -78,14 +78,27 @@ pub fn parse(frame: &[u8], no_checksum: bool) -> Result<Parsed<'_>> {
 /// # Errors
 /// What is wrong with it.
 pub fn open_tunnel(family: Family, frame: &[u8], nodes: u32) -> Result<(u32, Parsed<'_>)> {
+    open_tunnel_over(family, family, frame, nodes)
+}
+
+/// The same where the underlay has a family of its own.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn open_tunnel_over(
+    underlay: Family,
+    family: Family,
+    frame: &[u8],
+    nodes: u32,
+) -> Result<(u32, Parsed<'_>)> {
     let outer = parse(frame, true).context("outer")?;
     let node = (0..nodes)
         .find(|&node| site::node_mac(node) == outer.dst_mac)
         .context("outer destination MAC is no node's")?;
     ensure!(outer.src_mac == site::PORT_MACS[site::CLUSTER], "outer source MAC");
-    ensure!(outer.src.0 == Who::GatewayCluster.addr(family), "outer source {}", outer.src.0);
+    ensure!(outer.src.0 == Who::GatewayCluster.addr(underlay), "outer source {}", outer.src.0);
     ensure!(outer.src.1 >= 49_152, "outer source port {}", outer.src.1);
-    ensure!(outer.dst == (Who::Node(node).addr(family), VXLAN_PORT), "outer destination");
+    ensure!(outer.dst == (Who::Node(node).addr(underlay), VXLAN_PORT), "outer destination");
     let Some((vxlan, inner)) = outer.payload.split_at_checked(8) else { bail!("no VXLAN header") };
     ensure!(vxlan[..4] == [8, 0, 0, 0], "VXLAN flags {vxlan:?}");
     ensure!(vxlan[4..] == (VNI << 8).to_be_bytes(), "VNI {vxlan:?}");

@@ -29,6 +29,9 @@ pub mod flood;
 /// How backends share, and what moves when they change.
 pub mod shares;
 
+/// A large cluster that changes, as control sees it.
+pub mod scale;
+
 /// Threads on cores.
 pub mod cpu;
 /// Raw packet sockets: what arrives on a device.

@@ -26,29 +26,9 @@ impl Families {
         self.begin(name, help, MetricType::GAUGE)
     }
 
-    /// A histogram of one series: (upper bound in seconds, observations up to
-    /// it), their sum in seconds, their number.
-    pub fn histogram(
-        &mut self,
-        name: &str,
-        help: &str,
-        buckets: impl Iterator<Item = (f64, u64)>,
-        sum: f64,
-        count: u64,
-    ) {
-        let buckets = buckets.map(|(bound, cumulative)| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_sum(sum);
-        histogram.set_sample_count(count);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        self.begin(name, help, MetricType::HISTOGRAM).family.mut_metric().push(metric);
+    /// A histogram; see [`Family::observe`].
+    pub fn histogram(&mut self, name: &str, help: &str) -> Family<'_> {
+        self.begin(name, help, MetricType::HISTOGRAM)
     }
 
     fn begin(&mut self, name: &str, help: &str, kind: MetricType) -> Family<'_> {
@@ -74,15 +54,34 @@ impl Families {
 }
 
 impl Family<'_> {
+    /// Adds a series to a histogram: (upper bound in seconds, observations up to
+    /// it), the sum of all in seconds, their number.
+    pub fn observe(
+        &mut self,
+        labels: &[(&str, &str)],
+        buckets: impl Iterator<Item = (f64, u64)>,
+        sum: f64,
+        count: u64,
+    ) -> &mut Self {
+        let buckets = buckets.map(|(bound, cumulative)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(cumulative);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_sum(sum);
+        histogram.set_sample_count(count);
+        let mut metric = metric(labels);
+        metric.set_histogram(histogram);
+        self.family.mut_metric().push(metric);
+        self
+    }
+
     /// Adds a series.
     pub fn add(&mut self, labels: &[(&str, &str)], value: f64) -> &mut Self {
-        let labels = labels.iter().map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        });
-        let mut metric = Metric::from_label(labels.collect());
+        let mut metric = metric(labels);
         if self.family.get_field_type() == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value);
@@ -102,6 +101,16 @@ impl Family<'_> {
     }
 }
 
+fn metric(labels: &[(&str, &str)]) -> Metric {
+    let labels = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    Metric::from_label(labels.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +121,8 @@ mod tests {
         families.counter("a_total", "All a.").count(&[("port", "x\"y")], 3).count(&[], 4);
         families.gauge("empty", "Not shown.");
         families.gauge("b", "B.").add(&[], 0.5);
-        families.histogram("h_seconds", "H.", [(0.1, 1), (1.0, 2)].into_iter(), 0.75, 3);
+        let buckets = [(0.1, 1), (1.0, 2)];
+        families.histogram("h_seconds", "H.").observe(&[], buckets.into_iter(), 0.75, 3);
         let text = String::from_utf8(families.encode().unwrap()).unwrap();
         assert_eq!(
             text,

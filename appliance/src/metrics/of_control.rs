@@ -1,9 +1,11 @@
 use super::family::Families;
 use crate::gateway::Gateway;
 use sluice_control::Request;
+use sluice_control::election::ElectionView;
 use sluice_control::publish::Histogram;
 use sluice_control::publish::histogram::BOUNDS_US;
 use sluice_control::source::kubernetes::SourceView;
+use sluice_control::status::{StatusMetrics, WriteResult};
 use std::time::Duration;
 
 /// How long a scrape waits for control: less than Prometheus waits for us.
@@ -19,6 +21,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .gauge("sluice_control_beat_age_seconds", "Time since control last turned its loop.")
         .add(&[], control.heartbeat.age().as_secs_f64());
+    if let Some(status) = &control.status {
+        add_status(status, families);
+    }
     if trouble.is_some() {
         return;
     }
@@ -41,6 +46,15 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     if let Some(api) = &metrics.api {
         add_api(api, families);
     }
+    if let Some(election) = &metrics.election {
+        add_election(election, families);
+    }
+    families
+        .counter(
+            "sluice_announcements_left_out_total",
+            "VIPs that were not announced unasked, or not as often, because too many waited.",
+        )
+        .count(&[], metrics.tellings_left_out);
     let mut objects = families.gauge("sluice_objects", "Objects of the cluster, by kind.");
     for (kind, count) in &metrics.objects {
         objects.count(&[("kind", kind)], *count as u64);
@@ -55,14 +69,47 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (kind, count) in &metrics.quarantined {
         quarantined.count(&[("kind", kind)], *count as u64);
     }
-    let taken = &metrics.event_to_live;
-    families.histogram(
-        "sluice_event_to_live_seconds",
-        "Time from the notice of a change until every worker had it.",
-        cumulative(taken),
-        taken.sum_us as f64 / 1e6,
-        taken.count,
-    );
+    for (name, help, taken) in [
+        (
+            "sluice_control_compile_seconds",
+            "Processor time of each publication of tables, from its changes on.",
+            &metrics.compile,
+        ),
+        (
+            "sluice_event_to_live_seconds",
+            "Time from the notice of a change until every worker had it.",
+            &metrics.event_to_live,
+        ),
+    ] {
+        let sum = taken.sum_us as f64 / 1e6;
+        families.histogram(name, help).observe(&[], cumulative(taken), sum, taken.count);
+    }
+}
+
+/// What is written back.
+fn add_status(status: &StatusMetrics, families: &mut Families) {
+    let help = "Attempts to write the status of a Service, by what became of them.";
+    let mut writes = families.counter("sluice_status_writes_total", help);
+    for result in WriteResult::ALL {
+        writes.count(&[("result", result.as_str())], status.writes(result));
+    }
+    families
+        .gauge("sluice_status_pending", "Services whose status is to be written.")
+        .count(&[], status.pending());
+    families
+        .counter("sluice_status_events_total", "Events made at objects, or counted again.")
+        .count(&[], status.events());
+    let help = "Events not made: repeated, too many of one object or of all, or refused.";
+    families
+        .counter("sluice_status_events_suppressed_total", help)
+        .count(&[], status.events_suppressed());
+    let help = "Addresses for load balancers; only where this gateway gives them.";
+    let mut pools = families.gauge("sluice_pool_addresses", help);
+    for pool in status.pools() {
+        let labels = |state| [("pool", &*pool.pool), ("family", pool.family.as_str()), state];
+        pools.add(&labels(("state", "free")), pool.free as f64);
+        pools.count(&labels(("state", "used")), pool.used);
+    }
 }
 
 /// How the source gets on with the API server.
@@ -104,6 +151,59 @@ fn add_api(api: &SourceView, families: &mut Families) {
     }
 }
 
+/// How the election of who announces VIPs stands.
+fn add_election(election: &ElectionView, families: &mut Families) {
+    for (name, help, count) in [
+        ("sluice_election_groups", "Groups of VIPs that there are.", u64::from(election.groups)),
+        (
+            "sluice_election_groups_held",
+            "Groups whose VIPs are announced here.",
+            election.held.len() as u64,
+        ),
+        (
+            "sluice_election_member",
+            "1 while this gateway's Lease is valid.",
+            u64::from(election.member),
+        ),
+        (
+            "sluice_election_leader",
+            "1 while this gateway does what only one may, such as to hand out addresses.",
+            u64::from(election.leader),
+        ),
+    ] {
+        families.gauge(name, help).count(&[], count);
+    }
+    for (name, help, count) in [
+        (
+            "sluice_election_renew_failures_total",
+            "Renewals of this gateway's Lease that failed.",
+            election.renew_failures,
+        ),
+        (
+            "sluice_election_taken_total",
+            "Groups of VIPs, and leaderships, taken over.",
+            election.taken,
+        ),
+        (
+            "sluice_election_given_total",
+            "Groups of VIPs, and leaderships, given up or lost.",
+            election.given,
+        ),
+        (
+            "sluice_election_fenced_total",
+            "Gateways found dead by this one: their Leases ended.",
+            election.fenced,
+        ),
+        (
+            "sluice_election_yielded_total",
+            "Groups given up, while the API was away, to others that announce their VIPs.",
+            election.yielded,
+        ),
+    ] {
+        families.counter(name, help).count(&[], count);
+    }
+}
+
 /// Buckets as Prometheus counts them: each with all below it.
 fn cumulative(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> {
     BOUNDS_US.iter().zip(histogram.counts).scan(0, |sum, (bound, count)| {
@@ -124,8 +224,8 @@ mod tests {
         }
         let buckets: Vec<(f64, u64)> = cumulative(&histogram).collect();
         assert_eq!(buckets.len(), BOUNDS_US.len());
-        assert_eq!(buckets[3], (0.001, 2));
-        assert_eq!(buckets[8], (0.05, 3));
+        assert_eq!(buckets[6], (0.001, 2));
+        assert_eq!(buckets[11], (0.05, 3));
         assert_eq!(buckets.last(), Some(&(5.0, 3)));
     }
 }

@@ -1,12 +1,12 @@
 use super::family::Families;
 use crate::gateway::Gateway;
-use sluice_fastpath::counters::Counter;
+use sluice_fastpath::counters::{Counter, SWAP_BOUNDS_NS};
 use sluice_fastpath::{DropReason, WorkerCounters};
 
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 11] = [
+const COUNTERS: [OfWorker; 13] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -22,6 +22,16 @@ const COUNTERS: [OfWorker; 11] = [
         "sluice_neighbor_news_lost_total",
         "News of neighbors that found another worker's ring full.",
         |counters| &counters.neighbor_news_lost,
+    ),
+    (
+        "sluice_announcements_total",
+        "VIPs announced to everybody on a port's link, unasked: one packet each.",
+        |counters| &counters.announcements,
+    ),
+    (
+        "sluice_vip_conflicts_total",
+        "ARP and ND packets of others that claim a VIP which is announced here.",
+        |counters| &counters.vip_conflicts,
     ),
     (
         "sluice_affinities_forgotten_total",
@@ -137,8 +147,26 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (id, counters) in &workers {
         longest.add(&[("worker", id)], seconds(&counters.poll_longest_ns));
     }
+    swaps(&workers, families);
     by_family(&workers, families);
     handoffs(&workers, families);
+}
+
+fn swaps(workers: &[(String, &WorkerCounters)], families: &mut Families) {
+    let mut swaps = families.histogram(
+        "sluice_worker_swap_seconds",
+        "Time for which a worker's packets waited while it took over other tables.",
+    );
+    for (id, counters) in workers {
+        let swaps_of = &counters.swaps;
+        let mut count = 0;
+        let mut buckets = Vec::new();
+        for (bucket, observed) in swaps_of.counts.iter().enumerate() {
+            count += observed.get();
+            buckets.extend(SWAP_BOUNDS_NS.get(bucket).map(|&bound| (bound as f64 / 1e9, count)));
+        }
+        swaps.observe(&[("worker", id)], buckets.into_iter(), seconds(&swaps_of.sum_ns), count);
+    }
 }
 
 fn seconds(ns: &Counter) -> f64 {

@@ -7,6 +7,7 @@ use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
+use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
 use sluice_control::source::manifests::Manifests;
@@ -25,6 +26,8 @@ use std::time::Instant;
 mod control;
 /// Devices of the ports: what they must be.
 pub mod devices;
+/// The election of who announces VIPs.
+mod election;
 /// From the configuration to the options of ports and workers.
 pub mod options;
 /// Threads of the workers.
@@ -34,6 +37,8 @@ pub mod threads;
 mod reload;
 /// The thread of metrics and admin socket.
 mod serve;
+/// The thread that writes back.
+mod status;
 /// The way out.
 mod stop;
 
@@ -111,6 +116,8 @@ struct Running {
     workers: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
     servers: Servers,
+    /// The part in the election of who announces VIPs, if there is one.
+    elector: Option<Elector>,
 }
 
 /// Why the gateway stops.
@@ -139,7 +146,12 @@ impl Running {
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
         let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
-        let control = new_control(&config, &facts, ends)?;
+        let mut control = new_control(&config, &facts, ends)?;
+        let elector = election::start(&config, &node_name(&config))?.map(|(elector, seat)| {
+            control.set_election(seat);
+            elector
+        });
+        status::start(&config, &node_name(&config), &mut control, elector.as_ref())?;
         let (requests, taken) = bounded(REQUESTS_MAX);
         let handle = ControlHandle::new(requests, &control);
         let is_up = Arc::clone(&handle.is_up);
@@ -172,7 +184,7 @@ impl Running {
             admin = %config.admin.socket.display(),
             "the gateway runs"
         );
-        Ok(Running { config, gateway, workers, control, servers })
+        Ok(Running { config, gateway, workers, control, servers, elector })
     }
 
     /// Waits until it is to stop.
@@ -234,7 +246,8 @@ fn new_control(
         }
         sluice_config::Source::Kubernetes(kubernetes) => {
             let access = Access::new(kubernetes, &config.cluster.service_cidrs);
-            Box::new(Kubernetes::new(kubernetes, access, clock.clone()))
+            let overlay = config.overlay_mode();
+            Box::new(Kubernetes::new(kubernetes, overlay, access, clock.clone()))
         }
     };
     Ok(Control::new(config.clone(), facts, source, ends, clock)?)

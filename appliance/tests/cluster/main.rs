@@ -5,3 +5,19 @@ use sluice_testlab as lab;
 
 /// The control plane itself: what the other tests stand on.
 mod control_plane;
+
+/// The source against a real API server.
+mod source;
+
+/// The API server's bad days, with traffic.
+mod bad_days;
+/// An ordinary Deployment and Service.
+mod deployment;
+
+/// A running gateway.
+#[path = "../e2e/gateway.rs"]
+mod gateway;
+
+mod proxy;
+mod stage;
+mod watched;

@@ -23,6 +23,11 @@ impl Compiler {
         self.health.values().cloned().collect()
     }
 
+    /// Counts the changes of [`Compiler::health_checks`].
+    pub fn health_version(&self) -> u64 {
+        self.health_version
+    }
+
     /// Counts the endpoints of those of these Services that are asked about; of
     /// all that are where the routes are new.
     pub(super) fn compile_health(
@@ -42,10 +47,13 @@ impl Compiler {
             match port.filter(|port| holder(*port) == Some(&name)) {
                 Some(port) => {
                     let endpoints = self.reachable(&name, next);
-                    let check = HealthCheck { service: name.clone(), endpoints };
-                    self.health.insert(name, (port, check));
+                    let check = (port, HealthCheck { service: name.clone(), endpoints });
+                    if self.health.get(&name) != Some(&check) {
+                        self.health.insert(name, check);
+                        self.health_version += 1;
+                    }
                 }
-                None => drop(self.health.remove(&name)),
+                None => self.health_version += u64::from(self.health.remove(&name).is_some()),
             }
         }
     }

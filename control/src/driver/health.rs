@@ -24,7 +24,7 @@ impl HealthChecks {
         self.with(|shared| shared.checks.clone())
     }
 
-    /// Takes the answers. To be called after each change.
+    /// Takes the answers. To be called after each change of them.
     pub fn update(&self, checks: BTreeMap<u16, HealthCheck>) {
         self.with(|shared| {
             if *shared.checks != checks {
@@ -41,6 +41,13 @@ impl HealthChecks {
     /// Why ports cannot be served.
     pub fn refused(&self) -> BTreeMap<u16, String> {
         self.with(|shared| shared.refusals.clone())
+    }
+
+    /// How many ports of Services cannot be served.
+    pub(super) fn refusals_len(&self) -> usize {
+        self.with(|shared| {
+            shared.refusals.keys().filter(|port| shared.checks.contains_key(port)).count()
+        })
     }
 
     /// Why ports cannot be served, at the Services that have them.

@@ -37,7 +37,7 @@ impl ServiceNames {
 
     /// Takes what the last tables of `compiler` have named anew. To be called
     /// for all of them.
-    pub(crate) fn update(&self, compiler: &Compiler) {
+    pub fn update(&self, compiler: &Compiler) {
         if compiler.renamed().is_empty() {
             return;
         }

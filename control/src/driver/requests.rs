@@ -1,7 +1,7 @@
 use super::Control;
 use crate::cluster::Policy;
 use crate::compile::{PortFacts, SetupError};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
 use crate::status::StatusConfig;
@@ -210,6 +210,7 @@ impl Control {
             source: self.source.description.clone(),
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
             versions: self.versions(),
             objects: self.objects(),
             diagnostics: self.diagnostics(),
@@ -219,18 +220,26 @@ impl Control {
     fn metrics(&self) -> ControlMetrics {
         let mut diagnostics: BTreeMap<String, usize> =
             ["error", "warning", "info"].map(|severity| (severity.to_owned(), 0)).into();
-        for diagnostic in self.diagnostics() {
-            *diagnostics.entry(diagnostic.severity.to_string()).or_default() += 1;
+        let alone = self.cluster.findings().map(|(_, finding)| finding);
+        let together = self.compiler.findings().map(|(_, finding)| finding);
+        let of_objects = alone.chain(together).map(|finding| finding.severity);
+        let refusals = std::iter::repeat_n(Severity::Warning, self.health.refusals_len());
+        let of_source = self.source.diagnostics.iter().map(|diagnostic| diagnostic.severity);
+        for severity in of_source.chain(of_objects).chain(refusals) {
+            *diagnostics.entry(severity.to_string()).or_default() += 1;
         }
         let kinds = ["service", "backend", "vtep"].map(str::to_owned);
         ControlMetrics {
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
+            tellings_left_out: self.publisher.telling().left_out,
             objects: self.objects(),
             diagnostics,
             publications: self.publisher.published(),
             version: self.compiler.tables().version,
             live_version: self.publisher.live(),
+            compile: self.compile.clone(),
             event_to_live: self.publisher.event_to_live().clone(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
         }

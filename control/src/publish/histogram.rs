@@ -2,9 +2,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Upper bounds of the buckets, in microseconds; a last bucket has the rest.
-pub const BOUNDS_US: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-    1_000_000, 5_000_000,
+pub const BOUNDS_US: [u64; 17] = [
+    20, 50, 100, 200, 350, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000,
+    500_000, 1_000_000, 5_000_000,
 ];
 
 /// How long something took.
@@ -37,11 +37,11 @@ mod tests {
     #[test]
     fn bounds_belong_to_the_bucket_below() {
         let mut histogram = Histogram::default();
-        for us in [0, 100, 101, 5_000_000, 5_000_001] {
+        for us in [0, 20, 21, 5_000_000, 5_000_001] {
             histogram.record(Duration::from_micros(us));
         }
         assert_eq!((histogram.counts[0], histogram.counts[1]), (2, 1));
-        assert_eq!((histogram.counts[13], histogram.counts[14]), (1, 1));
-        assert_eq!((histogram.count, histogram.sum_us), (5, 10_000_202));
+        assert_eq!((histogram.counts[16], histogram.counts[17]), (1, 1));
+        assert_eq!((histogram.count, histogram.sum_us), (5, 10_000_042));
     }
 }

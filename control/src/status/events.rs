@@ -183,7 +183,7 @@ impl Recorder {
     /// The UID of an object, without which `kubectl describe` does not find its
     /// Events. A list, since that is what Sluice may do anyway.
     async fn uid(&self, key: &Key) -> Result<Option<String>, kube::Error> {
-        let of = resource(key.kind);
+        let of = resource(key.kind, 0);
         let api: Api<DynamicObject> = match key.kind.is_namespaced() {
             true => Api::namespaced_with(self.client.clone(), &key.namespace, &of),
             false => Api::all_with(self.client.clone(), &of),

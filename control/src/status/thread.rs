@@ -200,9 +200,7 @@ impl Desk {
             // Another allocates now: what failed is not tried again.
             self.writer.cancel_all();
         }
-        if is_written
-            && let Some((kind, reason, note)) = written.desired.event(&written.before)
-        {
+        if is_written && let Some((kind, reason, note)) = written.desired.event(&written.before) {
             self.notify(Notice {
                 key: written.name.key(Kind::Service),
                 kind,

@@ -1,4 +1,5 @@
 use crate::diagnostic::Diagnostic;
+use crate::election::ElectionView;
 use crate::publish::Histogram;
 use crate::source::kubernetes::SourceView;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct StatusView {
     pub versions: VersionsView,
     /// How the source gets on with the API server, if it has one.
     pub api: Option<SourceView>,
+    /// How the election of who announces VIPs stands, if there is one.
+    pub election: Option<ElectionView>,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Everything that is wrong, by file and place.
@@ -52,6 +55,10 @@ pub struct ControlMetrics {
     pub synced: bool,
     /// How the source gets on with the API server, if it has one.
     pub api: Option<SourceView>,
+    /// How the election of who announces VIPs stands, if there is one.
+    pub election: Option<ElectionView>,
+    /// VIPs that were not announced unasked because too many waited for it.
+    pub tellings_left_out: u64,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Diagnostics by severity: `error`, `warning`, `info`.
@@ -62,6 +69,9 @@ pub struct ControlMetrics {
     pub version: u64,
     /// The version that every worker has reached.
     pub live_version: u64,
+    /// Processor time of each publication: what its changes took to be reduced,
+    /// compiled and sent, and old tables to be freed since the one before.
+    pub compile: Histogram,
     /// Time from the notice of an event until every worker had it.
     pub event_to_live: Histogram,
     /// Numbers in quarantine: `service`, `backend`, `vtep`.
