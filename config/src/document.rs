@@ -1,6 +1,7 @@
 //! The file as a whole: read every section, check them against each other, build the `Config`.
 
 use crate::Config;
+use crate::announce::Announce;
 use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
@@ -8,6 +9,7 @@ use crate::flows::Flows;
 use crate::fragments::Fragments;
 use crate::icmp::Icmp;
 use crate::io::Io;
+use crate::load_balancer::RawLoadBalancer;
 use crate::neighbors::Neighbors;
 use crate::observe::{Admin, Logging, RawMetrics};
 use crate::overlay::RawVxlan;
@@ -56,8 +58,16 @@ pub(crate) static SECTION: Section = Section {
             default: Default::Words("required with the default `mode`"),
             meaning: "source address translation",
         },
+        section("node", "the gateway as a Node of the cluster"),
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
+        section("announce", "which of several gateways announces which VIP"),
+        Key {
+            name: "load_balancer",
+            kind: "section",
+            default: Default::Words("no Service is given an address"),
+            meaning: "addresses for Services of type LoadBalancer",
+        },
         Key {
             name: "source",
             kind: "section",
@@ -87,6 +97,8 @@ pub(crate) struct Raw {
     pub snat: RawSnat,
     pub cluster: RawCluster,
     pub services: Result<RawServices, Reported>,
+    pub load_balancer: Option<RawLoadBalancer>,
+    pub source: Result<Source, Reported>,
     pub metrics: Result<RawMetrics, Reported>,
 }
 
@@ -113,7 +125,11 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let snat = RawSnat::read(reader, &root);
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
     let services = RawServices::read(reader, &root);
+    let load_balancer = RawLoadBalancer::read(reader, &root).ok().flatten();
     let source = Source::read(reader, &root);
+    let own_node = crate::node::Node::read(reader, &root, &source);
+    let has_api = matches!(source, Ok(Source::Kubernetes(_)));
+    let announce = Announce::read(reader, &root, has_api || source.is_err());
     let flows = Flows::read(reader, &root);
     let fragments = Fragments::read(reader, &root);
     let neighbors = Neighbors::read(reader, &root);
@@ -123,7 +139,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let logging = Logging::read(reader, &root);
     let drain = Drain::read(reader, &root);
 
-    let raw = Raw { ports, overlay, snat, cluster, services, metrics };
+    let raw = Raw { ports, overlay, snat, cluster, services, load_balancer, source, metrics };
     check::check(reader, &raw);
     crate::routes::check_unique(reader, &routes);
     let routes: Result<Vec<_>, Reported> = routes
@@ -133,7 +149,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         .into_iter()
         .collect();
 
-    let Raw { ports, overlay, snat, cluster, services, metrics } = raw;
+    let Raw { ports, overlay, snat, cluster, services, load_balancer, source, metrics } = raw;
     let overlay = match overlay {
         Some((vxlan, port)) => Some(vxlan.build(port?)?),
         None => None,
@@ -151,8 +167,11 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         overlay,
         routes: routes?,
         snat: snat.build()?,
+        node: own_node?,
         cluster: cluster.build(),
         services: services?.build(),
+        announce: announce?,
+        load_balancer: load_balancer.map(RawLoadBalancer::build),
         source: source?,
         flows: flows?,
         fragments: fragments?,

@@ -33,7 +33,13 @@ mod snat;
 
 mod cluster;
 
+mod node;
+
 mod services;
+
+mod announce;
+
+mod load_balancer;
 
 mod source;
 
@@ -57,6 +63,7 @@ use std::path::Path;
 
 use crate::read::Reader;
 
+pub use crate::announce::{Announce, Leases};
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
@@ -64,17 +71,22 @@ pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;
+pub use crate::node::Node;
 pub use crate::observe::{Admin, LogFormat, LogLevel, Logging, Metrics};
 pub use crate::overlay::{
-    MacAddr, MtuError, Overlay, VXLAN_OVERHEAD_V4, VXLAN_OVERHEAD_V6, VtepAddresses, Vxlan,
+    MacAddr, MtuError, Overlay, OverlayMode, VXLAN_OVERHEAD_V4, VXLAN_OVERHEAD_V6, VtepAddresses,
+    Vxlan,
 };
 pub use crate::places::Places;
 pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
 pub use crate::read::closest;
 pub use crate::routes::Route;
 pub use crate::services::Services;
-pub use crate::snat::{L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode};
+pub use crate::snat::{
+    L4PortRange, SNAT_ADDRESSES_MAX, SNAT_PORTS_MIN, Snat, SnatMode, addresses_of,
+};
 pub use crate::source::{Kubernetes, Manifests, Snapshot, Source};
 pub use crate::workers::{Idle, IdleMode, WORKERS_MAX, Workers};
 
@@ -98,10 +110,16 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Source address translation.
     pub snat: Snat,
+    /// The gateway as a Node of the cluster.
+    pub node: Node,
     /// The cluster's address ranges.
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// Who announces VIPs.
+    pub announce: Announce,
+    /// Which Services are given addresses; `None`: none.
+    pub load_balancer: Option<LoadBalancer>,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.
@@ -192,9 +210,18 @@ impl Config {
         &self.ports[index.0]
     }
 
+    /// Whose overlay it is; without one it does not matter.
+    pub fn overlay_mode(&self) -> OverlayMode {
+        self.overlay.as_ref().map_or(OverlayMode::default(), |overlay| overlay.vxlan.mode)
+    }
+
     /// Whether IPv6 packets of pods or clients are expected: an IPv6 prefix among the SNAT
-    /// addresses or the cluster's ranges.
+    /// addresses or the cluster's ranges, or tunnels that carry nothing else.
     pub fn uses_ipv6(&self) -> bool {
+        let vxlan = self.overlay.as_ref().map(|overlay| &overlay.vxlan);
+        if vxlan.is_some_and(|vxlan| vxlan.is_of_same_family() && vxlan.addresses.v6.is_some()) {
+            return true;
+        }
         let prefixes = [&self.snat.addresses, &self.cluster.pod_cidrs, &self.cluster.service_cidrs];
         prefixes.into_iter().flatten().any(|net| net.network().is_ipv6())
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ports::{MTU_MAX, MTU_MIN, PortIndex, PortName, RawPort, find_port, port_name};
 use crate::read::{
-    Fields, Located, Reader, Reported, Spot, host_address, integer, list, mac_address,
+    Fields, Located, Reader, Reported, Spot, choice, host_address, integer, list, mac_address,
 };
 use crate::schema::{Default, Key, Section};
 
@@ -24,9 +24,39 @@ pub struct Overlay {
     pub vxlan: Vxlan,
 }
 
+/// Whose VXLAN it is: how nodes make themselves known, and what carries which packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverlayMode {
+    /// Nodes say it by Sluice's annotations. One device of a node carries both families.
+    #[default]
+    Plain,
+    /// flannel's `vxlan` backend with the Kubernetes API as its store.
+    Flannel,
+    /// Calico's, with the Kubernetes API as its store.
+    Calico,
+}
+
+impl OverlayMode {
+    /// The network and the UDP port, where the overlay has usual ones.
+    fn usual(self) -> (Option<u32>, u16) {
+        match self {
+            Self::Plain => (None, 4789),
+            Self::Flannel => (Some(1), 8472),
+            Self::Calico => (Some(4096), 4789),
+        }
+    }
+
+    /// Whether each family travels over its own: nodes have a device for each.
+    fn is_of_same_family(self) -> bool {
+        self != Self::Plain
+    }
+}
+
 /// A VXLAN overlay (RFC 7348).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vxlan {
+    /// Whose it is.
+    pub mode: OverlayMode,
     /// VXLAN network identifier, 24 bits.
     pub vni: u32,
     /// UDP destination port, never zero.
@@ -119,6 +149,11 @@ impl fmt::Display for MtuError {
 impl std::error::Error for MtuError {}
 
 impl Vxlan {
+    /// Whether each family travels over its own: nodes have a device for each.
+    pub fn is_of_same_family(&self) -> bool {
+        self.mode.is_of_same_family()
+    }
+
     /// The MTU of inner packets over an underlay of `underlay_mtu` bytes: the configured one if
     /// it fits, else what the underlay leaves. `ipv6` says whether inner IPv6 packets are
     /// expected ([`Config::uses_ipv6`](crate::Config::uses_ipv6)).
@@ -167,16 +202,23 @@ pub(crate) static VXLAN: Section = Section {
     path: "overlay.vxlan",
     keys: &[
         Key {
+            name: "mode",
+            kind: "`plain`, `flannel` or `calico`",
+            default: Default::Value("plain"),
+            meaning: "whose overlay it is: where the nodes' tunnels are read and how the \
+                      gateway's is made known; with the last two each family travels over its own",
+        },
+        Key {
             name: "vni",
             kind: "integer, 0 to 16777215",
-            default: Default::Required,
+            default: Default::Words("flannel's 1, Calico's 4096; else required"),
             meaning: "VXLAN network identifier",
         },
         Key {
             name: "udp_port",
             kind: "integer, 1 to 65535",
-            default: Default::Value("4789"),
-            meaning: "UDP destination port; some CNIs use 8472",
+            default: Default::Words("4789; flannel's 8472"),
+            meaning: "UDP destination port",
         },
         Key {
             name: "port",
@@ -207,6 +249,7 @@ pub(crate) static VXLAN: Section = Section {
 
 /// The overlay as read, not yet checked against the rest of the file.
 pub(crate) struct RawVxlan {
+    mode: OverlayMode,
     vni: Result<u32, Reported>,
     udp_port: Result<u16, Reported>,
     port: Result<Located<PortName>, Reported>,
@@ -228,8 +271,20 @@ impl RawVxlan {
             return Err(overlay.report_missing(reader, "vxlan"));
         };
         let fields = Fields::open(reader, vxlan, &VXLAN)?;
-        let vni = fields.required(reader, "vni", integer(0..=0xff_ffff));
-        let udp_port = fields.defaulted(reader, "udp_port", integer(1..=u16::MAX));
+        let modes = choice(&[
+            ("plain", OverlayMode::Plain),
+            ("flannel", OverlayMode::Flannel),
+            ("calico", OverlayMode::Calico),
+        ]);
+        let mode = fields.defaulted(reader, "mode", modes)?.value;
+        let (usual_vni, usual_port) = mode.usual();
+        let vni = fields.optional(reader, "vni", integer(0..=0xff_ffff));
+        let vni = vni.and_then(|vni| {
+            let vni = vni.map(|vni| vni.value).or(usual_vni);
+            vni.ok_or_else(|| fields.report_missing(reader, "vni"))
+        });
+        let udp_port = fields.optional(reader, "udp_port", integer(1..=u16::MAX));
+        let udp_port = udp_port.map(|port| port.map_or(usual_port, |port| port.value));
         let port = fields.required(reader, "port", port_name);
         let addresses = fields.required(reader, "addresses", list(1..=2, host_address));
         let mac = fields.optional(reader, "mac", mac_address);
@@ -245,8 +300,9 @@ impl RawVxlan {
             reader.error(&second.spot, message, "at most one IPv4 and one IPv6 address");
         }
         Ok(Some(Self {
-            vni: vni.map(|vni| vni.value),
-            udp_port: udp_port.map(|port| port.value),
+            mode,
+            vni,
+            udp_port,
             port,
             addresses,
             addresses_spot,
@@ -309,6 +365,7 @@ impl RawVxlan {
         let derived = self.addresses.first().map_or(MacAddr([0; 6]), |a| derived_mac(a.value));
         Ok(Overlay {
             vxlan: Vxlan {
+                mode: self.mode,
                 vni: self.vni?,
                 udp_port: self.udp_port?,
                 port,

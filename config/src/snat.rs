@@ -1,10 +1,12 @@
 //! `snat`: the addresses and ports that hide a client, so that replies come back.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::read::{Fields, Located, Reader, Reported, choice, integer, list, pool_prefix};
+use crate::read::{
+    Fields, Located, Reader, Reported, choice, integer, list, pool_prefix, power_of_two,
+};
 use crate::schema::{Default, Key, Section};
 
 /// Most SNAT addresses of one family.
@@ -21,6 +23,9 @@ pub struct Snat {
     /// The pool as prefixes, host bits zero, none overlapping. Every address of a prefix is used,
     /// its first and last as well.
     pub addresses: Vec<IpNet>,
+    /// Instead of them: this many addresses of each family (a power of two) at the end of the
+    /// first pod range of the gateway's own node; the whole range if it has no more.
+    pub from_node: Option<u32>,
     /// The L4 ports (and ICMP identifiers) to translate to.
     pub ports: L4PortRange,
 }
@@ -30,25 +35,27 @@ impl Snat {
     pub fn addresses_v4(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.addresses
             .iter()
-            .filter_map(|net| match net {
-                IpNet::V4(net) => Some(u32::from(net.network())..=u32::from(net.broadcast())),
-                IpNet::V6(_) => None,
-            })
-            .flatten()
-            .map(Ipv4Addr::from)
+            .flat_map(|net| addresses_of(*net))
+            .filter_map(|addr| if let IpAddr::V4(addr) = addr { Some(addr) } else { None })
     }
 
     /// The IPv6 pool, address by address.
     pub fn addresses_v6(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.addresses
             .iter()
-            .filter_map(|net| match net {
-                IpNet::V4(_) => None,
-                IpNet::V6(net) => Some(u128::from(net.network())..=u128::from(net.broadcast())),
-            })
-            .flatten()
-            .map(Ipv6Addr::from)
+            .flat_map(|net| addresses_of(*net))
+            .filter_map(|addr| if let IpAddr::V6(addr) = addr { Some(addr) } else { None })
     }
+}
+
+/// Every address of a prefix, its first and last as well.
+pub fn addresses_of(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let (v4, v6) = match net {
+        IpNet::V4(net) => (Some(u32::from(net.network())..=u32::from(net.broadcast())), None),
+        IpNet::V6(net) => (None, Some(u128::from(net.network())..=u128::from(net.broadcast()))),
+    };
+    let v4 = v4.into_iter().flatten().map(|bits| Ipv4Addr::from(bits).into());
+    v4.chain(v6.into_iter().flatten().map(|bits| Ipv6Addr::from(bits).into()))
 }
 
 /// Whether the client's address is translated.
@@ -89,8 +96,16 @@ pub(crate) static SECTION: Section = Section {
         Key {
             name: "addresses",
             kind: "list of prefixes or addresses, 4096 addresses per family at most",
-            default: Default::Words("required with `mode: snat`, else none"),
+            default: Default::Words("required with `mode: snat`, unless there is `from_node`"),
             meaning: "the pool, of the gateway's pod range; every address of a prefix is used",
+        },
+        Key {
+            name: "from_node",
+            kind: "integer, a power of two, 1 to 4096 addresses",
+            default: Default::Words("none"),
+            meaning: "instead of `addresses`: so many addresses of each family at the end of the \
+                      pod range of the gateway's own node, or of its block where Calico gives \
+                      nodes blocks; Sluice is not ready before its node has one",
         },
         Key {
             name: "ports",
@@ -124,6 +139,7 @@ pub(crate) static PORTS: Section = Section {
 pub(crate) struct RawSnat {
     pub mode: Result<SnatMode, Reported>,
     pub addresses: Vec<Located<IpNet>>,
+    from_node: Option<u32>,
     ports: Result<L4PortRange, Reported>,
 }
 
@@ -133,24 +149,35 @@ impl RawSnat {
         let fields = match root.section(reader, "snat", &SECTION) {
             Ok(fields) => fields,
             Err(reported) => {
-                return Self { mode: Err(reported), addresses: Vec::new(), ports: Err(reported) };
+                let (addresses, from_node) = (Vec::new(), None);
+                return Self { mode: Err(reported), addresses, from_node, ports: Err(reported) };
             }
         };
         let modes = choice(&[("snat", SnatMode::Snat), ("preserve", SnatMode::Preserve)]);
         let mode = fields.defaulted(reader, "mode", modes).map(|mode| mode.value);
+        let most = SNAT_ADDRESSES_MAX as u32;
+        let from_node = fields.optional(reader, "from_node", power_of_two(1..=most));
+        let from_node = from_node.unwrap_or_default();
         let least = usize::from(mode == Ok(SnatMode::Snat));
         let read_addresses = list(least..=PREFIXES_MAX, pool_prefix);
         let addresses = match mode {
-            Ok(SnatMode::Snat) => fields.required(reader, "addresses", read_addresses).map(Some),
+            Ok(SnatMode::Snat) if from_node.is_none() => {
+                fields.required(reader, "addresses", read_addresses).map(Some)
+            }
             _ => fields.optional(reader, "addresses", read_addresses),
         };
         let addresses = addresses.ok().flatten();
+        if let (Some(from_node), Some(_)) = (&from_node, &addresses) {
+            let message = "`from_node` beside `addresses`";
+            reader.error(&from_node.spot, message, "one of the two");
+        }
         if let Some(addresses) = &addresses {
             check_size(reader, addresses);
         }
         Self {
             mode,
             addresses: addresses.map(|list| list.value).unwrap_or_default(),
+            from_node: from_node.map(|count| count.value),
             ports: read_ports(reader, &fields),
         }
     }
@@ -160,6 +187,7 @@ impl RawSnat {
         Ok(Snat {
             mode: self.mode?,
             addresses: self.addresses.into_iter().map(|net| net.value).collect(),
+            from_node: self.from_node,
             ports: self.ports?,
         })
     }

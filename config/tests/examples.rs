@@ -28,7 +28,14 @@ fn every_example_parses() {
         .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
         .collect();
     names.sort();
-    assert_eq!(names, ["dual-stack.yaml", "kubernetes.yaml", "minimal.yaml", "on-a-stick.yaml"]);
+    let expected = [
+        "dual-stack.yaml",
+        "kubernetes.yaml",
+        "load-balancer.yaml",
+        "minimal.yaml",
+        "on-a-stick.yaml",
+    ];
+    assert_eq!(names, expected);
     for name in names {
         example(&name);
     }

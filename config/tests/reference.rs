@@ -71,6 +71,12 @@ fn with(section: &str, line: &str) -> String {
     {
         return text;
     }
+    if section.starts_with("load_balancer") {
+        let (own, pool) = if section == "load_balancer" { (line, "") } else { ("", line) };
+        let pool = format!("{{name: p, addresses: [198.51.100.0/24], {pool}}}");
+        text.push_str(&format!("load_balancer: {{pools: [{pool}], {own}}}\n"));
+        return text;
+    }
     let mut parts = section.rsplit('.');
     let mut value = format!("{{{line}}}");
     let last = parts.next_back().expect("a section has a name");
@@ -93,7 +99,9 @@ fn a_default_written_out_changes_nothing() {
     let mut checked = 0;
     for section in schema::SECTIONS {
         let base = match section.path {
-            path if path.starts_with("source.") => config(&with(path, "")),
+            path if path.starts_with("source.") || path.starts_with("load_balancer") => {
+                config(&with(path, ""))
+            }
             _ => config(&with("", "")),
         };
         for key in section.keys {

@@ -17,13 +17,14 @@ const MTU_DEFAULT: u16 = 1500;
 pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     let mut cluster = Cluster::default();
     cluster.set_policy(Policy::of(&config.services));
+    cluster.set_overlay(config.overlay_mode());
     let mut all = Vec::new();
     let mut source = Manifests::new(folder, Arc::new(SystemClock::default()));
     for event in source.scan() {
         match event {
             Event::Applied { object, origin } => cluster.apply(&object, origin),
             Event::Diagnostics(diagnostics) => all.extend(diagnostics),
-            Event::Moved { .. } | Event::Deleted(_) | Event::Synced => {}
+            Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {}
         }
     }
     let facts = |port: &sluice_config::Port| PortFacts {

@@ -1,12 +1,15 @@
 use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Kind, Name, Object, Origin};
 use ipnet::IpNet;
+use sluice_config::OverlayMode;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which addresses can be an endpoint's or a VIP.
 pub mod address;
+/// Calico's blocks and pools.
+pub mod calico;
 /// Who claims a VIP.
 pub mod claims;
 /// Nodes.
@@ -30,6 +33,7 @@ mod excess;
 mod labels;
 mod texts;
 
+pub(crate) use annotations::PROXY_NAME;
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use excess::ENDPOINTS_MAX;
@@ -42,6 +46,7 @@ pub use service::{
 };
 pub use slice::{Hints, Slice};
 
+use calico::{Block, Blocks};
 use labels::LabelIndex;
 use texts::Texts;
 
@@ -71,7 +76,10 @@ pub struct Cluster {
     slices_by_service: BTreeMap<Name, BTreeSet<Name>>,
     pods: BTreeMap<Name, Arc<Pod>>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    blocks: Blocks,
+    pools: BTreeSet<Arc<str>>,
     namespaces: BTreeSet<Arc<str>>,
+    overlay: OverlayMode,
     network_policies: BTreeSet<Name>,
     labels: LabelIndex,
     pods_by_node: HashMap<Arc<str>, BTreeSet<Name>>,
@@ -103,6 +111,11 @@ impl Cluster {
         }
     }
 
+    /// Sets whose overlay the nodes are in. It is to be set before there are any.
+    pub fn set_overlay(&mut self, overlay: OverlayMode) {
+        self.overlay = overlay;
+    }
+
     /// Takes a new or changed object.
     pub fn apply(&mut self, object: &Object, origin: Option<Origin>) {
         let key = object.key();
@@ -110,7 +123,10 @@ impl Cluster {
         match object {
             Object::Namespace(_) => drop(self.namespaces.insert(key.name.clone())),
             Object::Node(node) => {
-                let node = Node::reduce(node, &mut findings);
+                let mut node = Node::reduce(self.overlay, node, &mut findings);
+                if self.overlay == OverlayMode::Calico {
+                    node.set_blocks(self.blocks.of_node(&key.name));
+                }
                 self.set_node(&key.name, Some(node));
             }
             Object::Service(service) => {
@@ -129,6 +145,12 @@ impl Cluster {
                 let mut pod = Pod::reduce(pod, &mut findings);
                 self.texts.share(&mut pod.node);
                 self.set_pod(&key.to_name(), Some(pod));
+            }
+            Object::IpamBlock(block) => self.set_block(&key.name, Some(Block::reduce(block))),
+            Object::IpPool(pool) => {
+                self.pools.insert(key.name.clone());
+                let is_read = self.overlay == OverlayMode::Calico;
+                findings.extend(is_read.then(|| calico::pool_findings(pool)).flatten());
             }
             Object::NetworkPolicy(_) => {
                 self.network_policies.insert(key.to_name());
@@ -157,6 +179,8 @@ impl Cluster {
             Kind::Service => self.set_service(&key.to_name(), None),
             Kind::EndpointSlice => self.set_slice(&key.to_name(), None),
             Kind::Pod => self.set_pod(&key.to_name(), None),
+            Kind::IpamBlock => self.set_block(&key.name, None),
+            Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::NetworkPolicy => drop(self.network_policies.remove(&key.to_name())),
         }
         self.origins.remove(key);
@@ -183,6 +207,18 @@ impl Cluster {
     fn set_node(&mut self, name: &Arc<str>, node: Option<Node>) {
         if set(&mut self.nodes, name, node).is_some() {
             self.changes.nodes.insert(name.clone());
+        }
+    }
+
+    fn set_block(&mut self, name: &Arc<str>, block: Option<Option<Block>>) {
+        for node in self.blocks.set(name, block) {
+            if self.overlay == OverlayMode::Calico
+                && let Some(known) = self.nodes.get(&node)
+            {
+                let mut changed = Node::clone(known);
+                changed.set_blocks(self.blocks.of_node(&node));
+                self.set_node(&node, Some(changed));
+            }
         }
     }
 
@@ -337,6 +373,8 @@ impl Cluster {
             Kind::Service => self.services.len(),
             Kind::EndpointSlice => self.slices.len(),
             Kind::Pod => self.pods.len(),
+            Kind::IpamBlock => self.blocks.len(),
+            Kind::IpPool => self.pools.len(),
             Kind::NetworkPolicy => self.network_policies.len(),
         }
     }

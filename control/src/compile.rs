@@ -1,6 +1,8 @@
+use crate::announce::Announce;
 use crate::cluster::{Changes, Cluster, Protocol};
 use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Name};
+use ipnet::IpNet;
 use sluice_config::Config;
 use sluice_tables::{BackendId, OwnerMap, ServiceId, Tables, VtepId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,7 @@ mod health;
 mod local;
 mod node_ports;
 mod nodes;
+mod pool;
 mod rules;
 mod services;
 mod settle;
@@ -77,8 +80,16 @@ pub struct Compiler {
     zones: Zones,
     strays: Strays,
     taken: Taken,
+    /// The SNAT pool, where it is the gateway's own node that has it.
+    pool: Vec<IpNet>,
     /// The addresses of Services in the tables, in order.
     vips: BTreeSet<IpAddr>,
+    /// Which of them this gateway announces, and what it is to be from the next
+    /// tables on.
+    announce: Announce,
+    announce_next: Option<Announce>,
+    /// Those that the last tables have begun to announce.
+    announced: BTreeSet<IpAddr>,
     /// Addresses that Services have lost and that are VIPs still, and the groups
     /// of those Services: at most all groups for each address.
     former: BTreeMap<IpAddr, BTreeSet<usize>>,
@@ -109,6 +120,7 @@ pub struct Compiler {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Nodes,
+    Pool,
     Stray(IpAddr),
     Service(Name),
 }
@@ -132,7 +144,11 @@ impl Compiler {
             zones: Zones::default(),
             strays: Strays::default(),
             taken: Taken::default(),
+            pool: Vec::new(),
             vips: BTreeSet::new(),
+            announce: Announce::All,
+            announce_next: None,
+            announced: BTreeSet::new(),
             former: BTreeMap::new(),
             blocked_by: BTreeMap::new(),
             blocked_by_pods: BTreeSet::new(),
@@ -176,9 +192,11 @@ impl Compiler {
         now: Duration,
         live: u64,
     ) -> Option<Arc<Tables>> {
+        self.settle_pool(cluster, changes);
         let mut next = (*self.tables).clone();
         next.version += 1;
         self.renamed.clear();
+        self.announced.clear();
         let at = Moment { now, live, version: next.version };
         let mut epochs = Epochs::default();
         let all;
@@ -197,6 +215,7 @@ impl Compiler {
         } else {
             changes
         };
+        self.compile_announce(cluster, &mut next, &mut epochs);
         let mut services = changes.services.clone();
         let change = Rerouting { is_reset, changes, rerouted: &mut rerouted };
         if self.compile_nodes(cluster, change, &mut next, &mut epochs, at) {

@@ -2,10 +2,11 @@ use crate::clock::Clock;
 use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::object::Kind;
+use crate::object::{Key, Kind, Object};
 use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
+use crate::status::{Board, Facts, NoticeKind, StatusConfig};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod election;
 mod health;
 mod heartbeat;
 mod names;
@@ -28,8 +30,12 @@ pub use heartbeat::Heartbeat;
 pub use names::{ServiceLabel, ServiceNames};
 pub use requests::Request;
 
+use election::Announcing;
 use pace::Pace;
 use requests::Pending;
+
+/// Least pause while VIPs are to be told of again.
+const TELL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Batches that wait until they are taken, and that are taken in one turn.
 const BATCHES: usize = 16;
@@ -51,10 +57,13 @@ pub struct Control {
     health: HealthChecks,
     health_version: u64,
     heartbeat: Heartbeat,
+    announcing: Announcing,
     pending: Pending,
     /// Processor time of the changes that are not published yet.
     spent: Duration,
     compile: Histogram,
+    /// Where to leave what is to be written back, if there is somewhere.
+    board: Option<Board>,
 }
 
 struct SourceState {
@@ -97,6 +106,7 @@ impl Control {
         let seed = RandomState::new().build_hasher().finish();
         let mut cluster = Cluster::default();
         cluster.set_policy(Policy::of(&config.services));
+        cluster.set_overlay(config.overlay_mode());
         Ok(Control {
             compiler: Compiler::new(&config, facts, seed)?,
             config,
@@ -116,10 +126,18 @@ impl Control {
             names: ServiceNames::default(),
             health: HealthChecks::default(),
             health_version: 0,
+            announcing: Announcing::default(),
             pending: Pending::default(),
             spent: Duration::ZERO,
             compile: Histogram::default(),
+            board: None,
         })
+    }
+
+    /// Leaves on `board` what is to be written back, from now on.
+    pub fn set_board(&mut self, board: Board) {
+        board.configure(StatusConfig::of(&self.config));
+        self.board = Some(board);
     }
 
     /// The names of Services by their numbers, kept up to date.
@@ -152,6 +170,7 @@ impl Control {
         let mut batches = running.batches.clone();
         let mut requests = requests.clone();
         let mut pace = Pace::default();
+        let election = self.election_bell();
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
             self.heartbeat.beat(now);
@@ -165,7 +184,10 @@ impl Control {
                 // The next answer of a dump is as near as this one was.
                 pace.reset();
             }
+            self.tell_election(now);
             let wait = pace.next(self.publisher.is_busy());
+            // VIPs to be told of again are no answer to wait for.
+            let wait = wait.min(self.publisher.wait(now).map_or(wait, |due| due.max(TELL_PAUSE)));
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(batch) => {
@@ -181,6 +203,10 @@ impl Control {
                         batches = never();
                     }
                 },
+                recv(election) -> _ => {
+                    self.elected();
+                    pace.reset();
+                }
                 recv(requests) -> request => match request {
                     Ok(request) => {
                         self.request(request);
@@ -228,6 +254,7 @@ impl Control {
 
     fn stop(&mut self, running: Running) {
         self.publisher.stop();
+        self.board.iter().for_each(Board::close);
         // The source sees either of them go.
         drop((running.batches, running.stop));
         if running.thread.join().is_err() {
@@ -257,17 +284,28 @@ impl Control {
         self.event_at = Some(self.event_at.map_or(batch.at, |at| at.min(batch.at)));
         for event in batch.events {
             match event {
-                Event::Applied { object, origin } => self.cluster.apply(&object, origin),
+                Event::Applied { object, origin } => {
+                    if let (Some(board), Object::Service(service)) = (&self.board, &object) {
+                        board.service(&object.key().to_name(), Facts::of(service));
+                    }
+                    self.cluster.apply(&object, origin);
+                }
                 Event::Moved { key, origin } => self.cluster.move_to(key, origin),
-                Event::Deleted(key) => self.cluster.delete(&key),
+                Event::Deleted(key) => {
+                    if let (Some(board), Kind::Service) = (&self.board, key.kind) {
+                        board.service(&key.to_name(), None);
+                    }
+                    self.cluster.delete(&key);
+                }
                 Event::Diagnostics(diagnostics) => {
-                    log(&self.source.diagnostics, &diagnostics);
+                    self.log(&self.source.diagnostics, &diagnostics);
                     self.source.diagnostics = diagnostics;
                 }
                 Event::Synced => {
                     tracing::info!(source = %self.source.description, "all objects are read");
                     self.source.is_synced = true;
                 }
+                Event::Confirmed => self.board.iter().for_each(Board::synced),
             }
         }
     }
@@ -279,8 +317,10 @@ impl Control {
         };
         self.event_at = None;
         let is_published = self.spend(|control| control.compile(event_at));
+        // What changes no table is no part of the next one's cost.
+        let spent = std::mem::take(&mut self.spent);
         if is_published {
-            self.compile.record(std::mem::take(&mut self.spent));
+            self.compile.record(spent);
         }
         is_published
     }
@@ -303,11 +343,14 @@ impl Control {
             self.health_version = self.compiler.health_version();
             self.health.update(self.compiler.health_checks());
         }
+        self.note_order();
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
+        let version = tables.version;
         self.publisher.publish(tables, event_at);
+        self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);
         true
     }
@@ -317,7 +360,7 @@ impl Control {
         let mut new = self.cluster.take_new_findings();
         new.extend(self.compiler.take_new_findings());
         for (key, finding) in new {
-            log_one(&finding.at(&key, self.cluster.origin(&key)));
+            self.log_one(&finding.at(&key, self.cluster.origin(&key)));
         }
     }
 
@@ -331,6 +374,7 @@ impl Control {
         let mut all = self.source.diagnostics.clone();
         all.extend(self.contextual());
         all.extend(self.health.refusals(&self.cluster));
+        all.extend(self.claims());
         all.sort_by(Diagnostic::order);
         all
     }
@@ -339,18 +383,24 @@ impl Control {
         let count = |kind: Kind| (kind.as_str().to_owned(), self.cluster.count(kind));
         Kind::ALL.into_iter().map(count).collect()
     }
-}
 
-/// Logs the diagnostics that are new.
-fn log(before: &[Diagnostic], now: &[Diagnostic]) {
-    let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
-    now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string())).for_each(log_one);
-}
+    /// Logs the diagnostics that are new.
+    fn log(&self, before: &[Diagnostic], now: &[Diagnostic]) {
+        let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
+        let new = now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()));
+        new.for_each(|diagnostic| self.log_one(diagnostic));
+    }
 
-fn log_one(diagnostic: &Diagnostic) {
-    match diagnostic.severity {
-        Severity::Error => tracing::error!("{diagnostic}"),
-        Severity::Warning => tracing::warn!("{diagnostic}"),
-        Severity::Info => tracing::info!("{diagnostic}"),
+    /// Logs a diagnostic, and shows an error at its object.
+    fn log_one(&self, diagnostic: &Diagnostic) {
+        match diagnostic.severity {
+            Severity::Error => tracing::error!("{diagnostic}"),
+            Severity::Warning => tracing::warn!("{diagnostic}"),
+            Severity::Info => tracing::info!("{diagnostic}"),
+        }
+        let key = diagnostic.object.as_deref().and_then(Key::parse);
+        if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
+            board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
+        }
     }
 }

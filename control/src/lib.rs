@@ -30,8 +30,17 @@ pub mod cluster;
 /// From the cluster to tables.
 pub mod compile;
 
+/// Which VIPs this gateway announces, and how it tells of them.
+pub mod announce;
+
+/// Who announces which VIPs, when there are several gateways.
+pub mod election;
+
 /// From tables to workers, and back.
 pub mod publish;
+
+/// What is written back into the cluster.
+pub mod status;
 
 /// Answers to requests, as plain data.
 pub mod view;

@@ -1,7 +1,9 @@
+use crate::announce::{Telling, TellingCounts};
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker};
-use sluice_tables::record::{FlowRecord, NeighborRecord};
+use sluice_tables::record::{Conflict, FlowRecord, NeighborRecord};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ pub use dump::{DumpId, Finished, FlowFilter};
 pub use histogram::Histogram;
 
 use dump::Dumps;
+
+/// Claims of others to VIPs kept until [`Publisher::take_conflicts`].
+const CONFLICTS_MAX: usize = 256;
 
 /// How long [`Publisher::stop`] tries, in steps of a millisecond.
 const STOP_STEPS: u32 = 1000;
@@ -35,6 +40,10 @@ pub struct Publisher {
     dumps: Dumps,
     /// Tables that workers no longer use: a mailbox's worth of each at most.
     retired: Vec<Arc<Tables>>,
+    telling: Telling,
+    /// The worker that tells of VIPs now.
+    teller: Option<usize>,
+    conflicts: Vec<Conflict>,
 }
 
 #[derive(Debug)]
@@ -71,6 +80,9 @@ impl Publisher {
             published: 0,
             received: 0,
             retired: Vec::new(),
+            telling: Telling::default(),
+            teller: None,
+            conflicts: Vec::new(),
         }
     }
 
@@ -80,6 +92,17 @@ impl Publisher {
         self.latest = Some(tables);
         self.published += 1;
         self.send();
+    }
+
+    /// Has everybody on the link told of VIPs, once the version that begins to
+    /// announce them is live.
+    pub fn announce(&mut self, version: u64, vips: impl IntoIterator<Item = IpAddr>) {
+        self.telling.begin(version, vips);
+    }
+
+    /// Claims of others to VIPs since the last call: a sample, if there were many.
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {
+        std::mem::take(&mut self.conflicts)
     }
 
     /// Takes what the workers have sent, and sends what has waited for room.
@@ -95,6 +118,15 @@ impl Publisher {
                     FromWorker::Retired(tables) => self.retired.push(tables),
                     FromWorker::Flows { next, buffer } => self.dumps.flows(index, next, buffer),
                     FromWorker::Neighbors { buffer } => self.dumps.neighbors(index, buffer),
+                    FromWorker::Announced { .. } if self.teller == Some(index) => {
+                        self.teller = None;
+                        self.telling.returned();
+                    }
+                    FromWorker::Announced { .. } => {}
+                    FromWorker::Conflict(conflict) if self.conflicts.len() < CONFLICTS_MAX => {
+                        self.conflicts.push(conflict);
+                    }
+                    FromWorker::Conflict(_) => {}
                 }
             }
         }
@@ -105,6 +137,7 @@ impl Publisher {
             tracing::debug!(version, "tables are live on every worker");
             self.event_to_live.record(now.saturating_sub(event_at));
         }
+        self.tell(now, live);
         for (index, worker) in self.workers.iter_mut().enumerate() {
             self.dumps.ask(index, worker.is_gone, |message| worker.end.send(message));
         }
@@ -119,6 +152,24 @@ impl Publisher {
     /// Frees the tables that workers have retired.
     pub fn free(&mut self) {
         self.retired.clear();
+    }
+
+    /// Sends the next list of VIPs to tell of to a worker that runs.
+    fn tell(&mut self, now: Duration, live: u64) {
+        if self.teller.is_some_and(|teller| self.workers[teller].is_gone) {
+            self.teller = None;
+            self.telling.returned();
+        }
+        let Some(teller) = self.workers.iter().position(|worker| !worker.is_gone) else { return };
+        let end = &mut self.workers[teller].end;
+        if end.has_room()
+            && let Some(vips) = self.telling.next(now, live)
+        {
+            match end.send(ToWorker::Announce { vips }) {
+                Ok(()) => self.teller = Some(teller),
+                Err(_) => self.telling.returned(),
+            }
+        }
     }
 
     fn send(&mut self) {
@@ -139,7 +190,17 @@ impl Publisher {
 
     /// True while something is expected from a worker.
     pub fn is_busy(&self) -> bool {
-        !self.waiting.is_empty() || self.dumps.is_busy()
+        !self.waiting.is_empty() || self.dumps.is_busy() || self.teller.is_some()
+    }
+
+    /// How long nothing is to be sent at least; `None`: until something comes.
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        self.telling.wait(now)
+    }
+
+    /// What has become of tellings of VIPs.
+    pub fn telling(&self) -> TellingCounts {
+        self.telling.counts()
     }
 
     /// How far each worker is.

@@ -7,6 +7,7 @@ use crate::diagnostic::Finding;
 use crate::object::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+mod calico;
 mod node;
 mod pod;
 mod service;
@@ -23,6 +24,8 @@ pub fn refusals(object: &Object) -> Vec<Finding> {
         Object::Service(service) => service::refusals(service, &mut findings),
         Object::EndpointSlice(slice) => slice::refusals(slice, &mut findings),
         Object::Pod(pod) => pod::refusals(pod, &mut findings),
+        Object::IpamBlock(block) => calico::refusals(&block.spec.cidr, &mut findings),
+        Object::IpPool(pool) => calico::refusals(&pool.spec.cidr, &mut findings),
     }
     findings
 }

@@ -102,7 +102,8 @@ impl Adjacency {
         at += UDP_LEN;
         vxlan::emit(&mut row.header[at..], local.vni);
         at += vxlan::HEADER_LEN;
-        at += ethernet::emit(&mut row.header[at..], vtep.mac, local.mac, None, inner_ethertype);
+        let mac = if F::IS_V4 { vtep.mac_v4 } else { vtep.mac_v6 };
+        at += ethernet::emit(&mut row.header[at..], mac, local.mac, None, inner_ethertype);
         let outer = usize::from(row.outer);
         let fixed = match kind {
             Kind::VxlanV6 => checksum::sum(u64::from(l4::UDP), &row.header[outer + 8..at]),

@@ -14,7 +14,11 @@ use crate::time::Nanos;
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
 use sluice_tables::Tables;
+use sluice_tables::record::Conflict;
 use std::sync::Arc;
+
+/// Claims to VIPs that wait until control listens.
+const CONFLICTS_MAX: usize = 16;
 
 /// What the stages of one worker share, the flows left out: those are borrowed
 /// beside it, one family at a time.
@@ -60,6 +64,9 @@ pub struct Core {
     pub(crate) random: Random,
     /// What ends here.
     pub local: LocalServices,
+    /// Claims of others to VIPs of ours, not told to control yet. More than fit
+    /// are only counted.
+    pub conflicts: ArrayVec<Conflict, CONFLICTS_MAX>,
 }
 
 /// A port and what is to be sent by it.

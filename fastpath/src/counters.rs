@@ -1,4 +1,5 @@
 use crate::flow::Loads;
+use crate::masquerade::Masqueraded;
 use crate::reason::DropReason;
 use sluice_io::PortStats;
 use sluice_tables::ServiceId;
@@ -57,6 +58,10 @@ pub struct WorkerCounters {
     pub errors_limited: Counter,
     /// News of neighbors and paths that found another worker's ring full.
     pub neighbor_news_lost: Counter,
+    /// VIPs announced to everybody on a port's link, unasked.
+    pub announcements: Counter,
+    /// Claims of others to VIPs that are announced here.
+    pub vip_conflicts: Counter,
     /// Clients forgotten before their time, for want of room.
     pub affinities_forgotten: Counter,
     /// Visits of clients that found another worker's ring full.
@@ -79,6 +84,8 @@ pub struct WorkerCounters {
     /// TCP resets that lay outside of their receiver's window: passed on, and
     /// not believed.
     pub resets_ignored: Counter,
+    /// Connections of pods that their node hides behind itself.
+    pub masqueraded: Masqueraded,
     /// 1 while SYNs are let in at their second try only (a gauge).
     pub syn_gate_closed: Counter,
     /// Version of the tables in use (a gauge).
@@ -205,6 +212,8 @@ impl WorkerCounters {
             held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
+            announcements: Counter::default(),
+            vip_conflicts: Counter::default(),
             affinities_forgotten: Counter::default(),
             affinity_news_lost: Counter::default(),
             flows: Default::default(),
@@ -215,6 +224,7 @@ impl WorkerCounters {
             loads: Arc::default(),
             revalidated: Counter::default(),
             resets_ignored: Counter::default(),
+            masqueraded: Masqueraded::default(),
             syn_gate_closed: Counter::default(),
             tables_version: Counter::default(),
             swaps: SwapCounters::default(),

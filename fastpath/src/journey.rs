@@ -67,6 +67,11 @@ fn judge<F: Ip>(
     }
     let source = table.source(&packet.key.src, packet.ingress.vtep().is_some());
     let target = service::resolve(core, table, tables, packet)?;
+    if target.is_backend()
+        && let Some(node) = service::masquerading_node(tables, packet)
+    {
+        core.counters.masqueraded.count(node);
+    }
     sanity::tunnel_belongs(tables, packet, (&target.addr, target.l4_port))?;
     route::take_hop(core, tables, packet)?;
     if !tracked {

@@ -30,6 +30,8 @@ pub mod flow;
 pub mod fragments;
 /// What ends at the gateway itself.
 pub mod local;
+/// Nodes that hide their pods behind themselves.
+pub mod masquerade;
 /// Neighbors on the ports' links, by ARP and ND.
 pub mod neighbor;
 /// Paths to nodes that carry less than configured.

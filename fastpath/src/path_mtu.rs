@@ -21,11 +21,12 @@ pub struct PathNews {
     pub mtu: u16,
 }
 
-/// Paths to nodes that carry less than configured: at most one each, of nodes
-/// that the tables have.
+/// Paths to nodes that carry less than configured: at most one of each family, of
+/// nodes that the tables have.
 #[derive(Debug, Default)]
 pub struct PathMtus {
-    by_vtep: HashMap<VtepId, Path>,
+    /// By node, and whether the underlay is IPv4.
+    by_vtep: HashMap<(VtepId, bool), Path>,
     /// When the first of them ends.
     soonest: Nanos,
 }
@@ -42,7 +43,8 @@ impl PathMtus {
     /// than what is known.
     pub fn learn(&mut self, news: PathNews, now: Nanos) -> bool {
         let PathNews { vtep, to, mtu } = news;
-        if let Some(known) = self.by_vtep.get(&vtep)
+        let key = (vtep, to.is_ipv4());
+        if let Some(known) = self.by_vtep.get(&key)
             && known.to == to
             && (mtu > known.mtu || mtu == known.mtu && now.since(known.heard) < REPEATED_NS)
         {
@@ -51,14 +53,14 @@ impl PathMtus {
         if self.by_vtep.is_empty() {
             self.soonest = now + BELIEVED;
         }
-        self.by_vtep.insert(vtep, Path { to, mtu, heard: now });
+        self.by_vtep.insert(key, Path { to, mtu, heard: now });
         true
     }
 
     /// What is known of the path to a node's underlay address: the largest outer
     /// IP packet, in bytes.
     pub fn get(&self, vtep: VtepId, to: IpAddr) -> Option<u16> {
-        let path = self.by_vtep.get(&vtep)?;
+        let path = self.by_vtep.get(&(vtep, to.is_ipv4()))?;
         (path.to == to).then_some(path.mtu)
     }
 
@@ -68,17 +70,17 @@ impl PathMtus {
             return None;
         }
         let is_over = |path: &Path| now >= path.heard + BELIEVED;
-        let over = self.by_vtep.iter().find(|(_, path)| is_over(path)).map(|(vtep, _)| *vtep);
+        let over = self.by_vtep.iter().find(|(_, path)| is_over(path)).map(|(key, _)| *key);
         match over {
-            Some(vtep) => {
-                self.by_vtep.remove(&vtep);
+            Some(key) => {
+                self.by_vtep.remove(&key);
             }
             None => {
                 let heard = self.by_vtep.values().map(|path| path.heard).min();
                 self.soonest = heard.unwrap_or(now) + BELIEVED;
             }
         }
-        over
+        over.map(|(vtep, _)| vtep)
     }
 }
 

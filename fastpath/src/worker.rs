@@ -19,8 +19,10 @@ use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, RxBurst};
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
 use sluice_tables::{Tables, V4, V6};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+mod announce;
 mod dump;
 
 /// Messages of control taken in one turn.
@@ -93,6 +95,8 @@ pub struct Worker {
     flows: Flows,
     mailbox: WorkerEnd,
     burst: RxBurst,
+    /// VIPs to be announced, the next one last.
+    announcing: Option<Vec<IpAddr>>,
     started: Nanos,
     aged: Nanos,
     slow: Nanos,
@@ -136,12 +140,14 @@ impl Worker {
             limiter: ErrorLimiter::new(options.errors_per_second),
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
             local: LocalServices::new(),
+            conflicts: Default::default(),
         };
         Worker {
             core,
             flows,
             mailbox,
             burst: RxBurst::new(),
+            announcing: None,
             started: Nanos::default(),
             aged: Nanos::default(),
             slow: Nanos::default(),
@@ -364,6 +370,8 @@ impl Worker {
             self.core.make_room_for_neighbors();
             self.core.age_neighbors();
             underlay::age(&mut self.core, tables);
+            self.announce(tables);
+            self.tell_conflicts();
             fragment::expire(&mut self.core);
         }
         v4.visited + v6.visited
@@ -398,6 +406,7 @@ impl Worker {
                 }
                 ToWorker::DumpFlows { cursor, buffer } => self.dump_flows(cursor, buffer),
                 ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
+                ToWorker::Announce { vips } => self.take_announcement(vips),
                 ToWorker::Stop => self.stopping = true,
             }
         }

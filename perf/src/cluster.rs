@@ -1,9 +1,9 @@
 use crate::site::{self, Family, OVERLAY_MAC, PORT_MACS, SERVICE_PORT, TARGET_PORT, VNI, Who};
 use anyhow::{Context, Result};
 use sluice_tables::{
-    BackendId, BackendRef, BackendSet, BackendState, Family as TableFamily, FamilyTables, Frontend,
-    FrontendKey, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, Routes, ServiceId,
-    SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
+    BackendId, BackendRef, BackendSet, BackendState, Carriage, Family as TableFamily, FamilyTables,
+    Frontend, FrontendKey, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, Routes,
+    ServiceId, SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -86,6 +86,7 @@ impl Cluster {
             udp_port: site::VXLAN_PORT,
             mac: OVERLAY_MAC,
             mtu: 1430,
+            carriage: Carriage::Any,
             v4: V4::from_ip(vtep),
             v6: V6::from_ip(vtep),
         };
@@ -102,7 +103,8 @@ impl Cluster {
             name: format!("node{node}").into(),
             v4: V4::from_ip(addr),
             v6: V6::from_ip(addr),
-            mac: site::vtep_mac(node),
+            mac_v4: site::vtep_mac(node),
+            mac_v6: site::vtep_mac(node),
         }
     }
 

@@ -20,7 +20,7 @@ step_start() {
   step 'Start Sluice' 'The client and the nodes are plain Linux; only the gateway is not.'
   shown gw "sluice run --config $LAB_CONFIG"
   began=$(now_ms)
-  process_start sluice gw "$SLUICE" run --config "$LAB_CONFIG"
+  process_start sluice ip netns exec "$LAB-gw" "$SLUICE" run --config "$LAB_CONFIG"
   for ((round = 0; round < 200; round++)); do
     process_alive sluice || step_failed 'Sluice ended instead of starting'
     if [[ $(in_ns gw curl -s -o /dev/null -w '%{http_code}' --max-time 1 "http://$LAB_METRICS/readyz") == 200 ]]; then

@@ -30,7 +30,7 @@ lab_use() {
   LAB=$1
   [[ $LAB =~ ^[a-z0-9][a-z0-9-]{0,30}$ ]] ||
     usage_error "lab name '$LAB': expected 1 to 31 of a-z, 0-9 and -, not starting with -"
-  LAB_DIR=$LAB_BASE/$LAB
+  LAB_DIR=$LAB_BASE/$LAB PROCESS_DIR=$LAB_BASE/$LAB
 }
 
 ns() { printf '%s-%s' "$LAB" "$1"; }

@@ -7,9 +7,9 @@ python_path() { python3 -c 'import sys; print(sys.executable)'; }
 pod_start() {
   local node=$1 name
   name=$(pod_name "$1" "$2")
-  process_start "$name.web" "$name" \
+  process_start "$name.web" ip netns exec "$LAB-$name" \
     "$LAB_PYTHON" "$SCRIPTS/lib/pod_server.py" --pod "$name" --node "node$node"
-  process_start "$name.iperf" "$name" iperf3 --server
+  process_start "$name.iperf" ip netns exec "$LAB-$name" iperf3 --server
 }
 
 # Waits until all servers of the pod listen, ten seconds at most.

@@ -1,6 +1,7 @@
 use super::family::Families;
 use crate::gateway::Gateway;
 use sluice_control::Request;
+use sluice_control::election::ElectionView;
 use sluice_control::publish::Histogram;
 use sluice_control::publish::histogram::BOUNDS_US;
 use sluice_control::source::kubernetes::SourceView;
@@ -41,6 +42,15 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     if let Some(api) = &metrics.api {
         add_api(api, families);
     }
+    if let Some(election) = &metrics.election {
+        add_election(election, families);
+    }
+    families
+        .counter(
+            "sluice_announcements_left_out_total",
+            "VIPs that were not announced unasked, or not as often, because too many waited.",
+        )
+        .count(&[], metrics.tellings_left_out);
     let mut objects = families.gauge("sluice_objects", "Objects of the cluster, by kind.");
     for (kind, count) in &metrics.objects {
         objects.count(&[("kind", kind)], *count as u64);
@@ -108,6 +118,59 @@ fn add_api(api: &SourceView, families: &mut Families) {
         families.counter("sluice_api_events_total", "Objects of the kind that came, of lists too.");
     for (kind, of) in &api.kinds {
         events.count(&[("kind", kind)], of.events);
+    }
+}
+
+/// How the election of who announces VIPs stands.
+fn add_election(election: &ElectionView, families: &mut Families) {
+    for (name, help, count) in [
+        ("sluice_election_groups", "Groups of VIPs that there are.", u64::from(election.groups)),
+        (
+            "sluice_election_groups_held",
+            "Groups whose VIPs are announced here.",
+            election.held.len() as u64,
+        ),
+        (
+            "sluice_election_member",
+            "1 while this gateway's Lease is valid.",
+            u64::from(election.member),
+        ),
+        (
+            "sluice_election_leader",
+            "1 while this gateway does what only one may, such as to hand out addresses.",
+            u64::from(election.leader),
+        ),
+    ] {
+        families.gauge(name, help).count(&[], count);
+    }
+    for (name, help, count) in [
+        (
+            "sluice_election_renew_failures_total",
+            "Renewals of this gateway's Lease that failed.",
+            election.renew_failures,
+        ),
+        (
+            "sluice_election_taken_total",
+            "Groups of VIPs, and leaderships, taken over.",
+            election.taken,
+        ),
+        (
+            "sluice_election_given_total",
+            "Groups of VIPs, and leaderships, given up or lost.",
+            election.given,
+        ),
+        (
+            "sluice_election_fenced_total",
+            "Gateways found dead by this one: their Leases ended.",
+            election.fenced,
+        ),
+        (
+            "sluice_election_yielded_total",
+            "Groups given up, while the API was away, to others that announce their VIPs.",
+            election.yielded,
+        ),
+    ] {
+        families.counter(name, help).count(&[], count);
     }
 }
 

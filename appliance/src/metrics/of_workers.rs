@@ -6,7 +6,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 11] = [
+const COUNTERS: [OfWorker; 14] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -22,6 +22,16 @@ const COUNTERS: [OfWorker; 11] = [
         "sluice_neighbor_news_lost_total",
         "News of neighbors that found another worker's ring full.",
         |counters| &counters.neighbor_news_lost,
+    ),
+    (
+        "sluice_announcements_total",
+        "VIPs announced to everybody on a port's link, unasked: one packet each.",
+        |counters| &counters.announcements,
+    ),
+    (
+        "sluice_vip_conflicts_total",
+        "ARP and ND packets of others that claim a VIP which is announced here.",
+        |counters| &counters.vip_conflicts,
     ),
     (
         "sluice_affinities_forgotten_total",
@@ -40,6 +50,12 @@ const COUNTERS: [OfWorker; 11] = [
         "sluice_resets_ignored_total",
         "Ends of connections that their receivers do not believe: passed on, the flow stays.",
         |counters| &counters.resets_ignored,
+    ),
+    (
+        "sluice_masqueraded_flows_total",
+        "Connections to Services from the tunnel address of a node: of pods that it hides, or of \
+         its host network.",
+        |counters| &counters.masqueraded.flows,
     ),
     ("sluice_worker_loops_total", "Turns of the worker's loop.", |counters| &counters.loops),
     ("sluice_worker_loops_busy_total", "Turns of the worker's loop that found work.", |counters| {
@@ -139,6 +155,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     }
     swaps(&workers, families);
     by_family(&workers, families);
+    families
+        .gauge("sluice_flows_max", "Most flows that are tracked at once, over all workers.")
+        .count(&[], u64::from(gateway.flows_max));
     handoffs(&workers, families);
 }
 

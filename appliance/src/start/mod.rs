@@ -7,6 +7,7 @@ use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
+use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
 use sluice_control::source::manifests::Manifests;
@@ -25,11 +26,15 @@ use std::time::Instant;
 mod control;
 /// Devices of the ports: what they must be.
 pub mod devices;
+/// The election of who announces VIPs.
+mod election;
 /// From the configuration to the options of ports and workers.
 pub mod options;
 /// Threads of the workers.
 pub mod threads;
 
+/// The gateway as a Node of the cluster.
+mod own_node;
 /// SIGHUP.
 mod reload;
 /// The thread of metrics and admin socket.
@@ -111,6 +116,8 @@ struct Running {
     workers: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
     servers: Servers,
+    /// The part in the election of who announces VIPs, if there is one.
+    elector: Option<Elector>,
 }
 
 /// Why the gateway stops.
@@ -126,6 +133,7 @@ impl Running {
     /// Starts everything, from what fails early and without a trace to what
     /// takes the devices.
     fn start(config: Config, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
+        let config = own_node::named(config);
         let Found { cores, devices } = found;
         let listener = metrics::http::bind(config.metrics.listen)?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
@@ -139,7 +147,11 @@ impl Running {
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
         let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
-        let control = new_control(&config, &facts, ends)?;
+        let mut control = new_control(&config, &facts, ends)?;
+        let elector = election::start(&config, &own_node::name(&config))?.map(|(elector, seat)| {
+            control.set_election(seat);
+            elector
+        });
         let (requests, taken) = bounded(REQUESTS_MAX);
         let handle = ControlHandle::new(requests, &control);
         let is_up = Arc::clone(&handle.is_up);
@@ -152,18 +164,21 @@ impl Running {
             })
             .collect();
         let gateway = Arc::new(Gateway::new(Parts {
-            node: node_name(&config),
+            node: own_node::name(&config),
             started,
             ports,
             workers: states,
             umem,
+            flows_max: config.flows.max,
             attached: Some(Attached::new(opened.handle, multicast)),
             control: handle,
+            needs_pool: config.snat.from_node.is_some(),
         }));
         let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
         let control = control::start(control, taken, is_up, events)?;
         let health_checks = config.services.health_check_addresses.clone();
         let servers = Servers::start(listener, socket, health_checks, Arc::clone(&gateway))?;
+        own_node::keep(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = gateway.node,
@@ -172,7 +187,7 @@ impl Running {
             admin = %config.admin.socket.display(),
             "the gateway runs"
         );
-        Ok(Running { config, gateway, workers, control, servers })
+        Ok(Running { config, gateway, workers, control, servers, elector })
     }
 
     /// Waits until it is to stop.
@@ -234,7 +249,8 @@ fn new_control(
         }
         sluice_config::Source::Kubernetes(kubernetes) => {
             let access = Access::new(kubernetes, &config.cluster.service_cidrs);
-            Box::new(Kubernetes::new(kubernetes, access, clock.clone()))
+            let overlay = config.overlay_mode();
+            Box::new(Kubernetes::new(kubernetes, overlay, access, clock.clone()))
         }
     };
     Ok(Control::new(config.clone(), facts, source, ends, clock)?)
@@ -307,13 +323,6 @@ fn announce(ports: &[PortState], opened: &AfXdp) {
         huge_pages = opened.handle.huge_pages(),
         "packet memory is there"
     );
-}
-
-fn node_name(config: &Config) -> String {
-    config
-        .node_name
-        .clone()
-        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// Logs what is suspicious in a configuration.

@@ -22,7 +22,7 @@ pub(super) fn reload(path: &Path, running: &Config, gateway: &Gateway) {
 fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Result<()> {
     let loaded = sluice_config::load(path)?;
     warn(&loaded);
-    let config = loaded.config;
+    let config = super::own_node::named(loaded.config);
     let fixed = fixed_changes(running, &config);
     anyhow::ensure!(fixed.is_empty(), "these need a restart of Sluice: {}", fixed.join(", "));
     let facts: Vec<PortFacts> = gateway
@@ -50,12 +50,16 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
     let health_checks = |config: &Config| config.services.health_check_addresses.clone();
     let checks = [
         ("node_name", old.node_name == new.node_name),
+        // Objects are read by it.
+        ("overlay.vxlan.mode", old.overlay_mode() == new.overlay_mode()),
+        ("node", old.node == new.node),
         ("ports", old.ports == new.ports),
         ("workers", old.workers == new.workers),
         ("io", old.io == new.io),
         // The XDP program knows these.
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
         ("services.health_check_addresses", health_checks(old) == health_checks(new)),
+        ("announce", old.announce == new.announce),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
         ("fragments", old.fragments == new.fragments),

@@ -1,4 +1,4 @@
-use super::{Event, Outcome, Running};
+use super::{Event, Outcome, Running, election};
 use crate::control::NoAnswer;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use signal_hook::consts::SIGHUP;
@@ -6,6 +6,11 @@ use sluice_control::Request;
 use sluice_io::Device;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+/// How long it may take to give the VIPs up to other gateways, on the way out in
+/// order and otherwise.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
+const FAILED_LEAVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long control may take to tell the workers to finish.
 const TELL_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -28,6 +33,8 @@ impl Running {
         let wait = self.config.drain.wait;
         let deadline = Instant::now() + wait;
         tracing::info!(seconds = wait.as_secs(), "draining; a second signal stops at once");
+        // Others announce the VIPs from now on; what still comes is served.
+        election::leave(self.elector.as_ref(), LEAVE_TIMEOUT);
         loop {
             match events.recv_deadline(deadline) {
                 Ok(Event::Signal(SIGHUP)) => {
@@ -49,8 +56,10 @@ impl Running {
     /// ports; XDP programs go; sockets close. A thread that does not finish in
     /// time is left behind.
     pub(super) fn stop(self, outcome: Outcome, events: &Receiver<Event>) -> ExitCode {
-        let Running { config, gateway, workers, control, servers } = self;
+        let Running { config, gateway, workers, control, servers, elector } = self;
         gateway.drain();
+        // Done long ago, unless something has failed.
+        election::leave(elector.as_ref(), FAILED_LEAVE_TIMEOUT);
         let deadline = Instant::now() + FINISH_TIMEOUT;
         let tell = || gateway.control.ask_within(TELL_TIMEOUT, |reply| Request::Stop { reply });
         // Control that fails over it tells them when it is asked once more.

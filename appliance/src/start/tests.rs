@@ -70,7 +70,7 @@ fn world(ports: [Box<dyn Port>; 2]) -> World {
     let servers = Servers::start(listener, socket, Vec::new(), Arc::clone(&gateway)).unwrap();
     let ports = ports.into_iter().map(|port| vec![port]).collect();
     let workers = start_workers(&config, &gateway, ports, mailboxes, &sender).unwrap();
-    let running = Running { config, gateway, workers, control, servers };
+    let running = Running { config, gateway, workers, control, servers, elector: None };
     World { running, clock, sender, events, _folder: folder }
 }
 

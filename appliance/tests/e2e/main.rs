@@ -2,12 +2,12 @@
 //! kernels of clients, nodes and pods on all sides. Needs root; without, each
 //! test says that it is skipped.
 
+use sluice_testlab as lab;
+
 /// A running gateway.
 mod gateway;
 /// What kernels have counted.
 mod kernel;
-/// The lab, and commands in it.
-mod lab;
 
 /// The command line without a gateway.
 mod command_line;
@@ -15,6 +15,8 @@ mod command_line;
 /// Services of the tests' own.
 mod balancers;
 
+/// Privileges, no more than are needed.
+mod capabilities;
 /// Pods and manifests that come and go.
 mod changes;
 /// The way out while traffic goes on.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::prefixes::overlap;
 use crate::document::Raw;
+use crate::load_balancer::RawLoadBalancer;
 use crate::ports::PortIndex;
 use crate::read::{Reader, Spot, not_a_host};
 
@@ -139,7 +140,10 @@ fn check_kernel_socket(
     let kernel = raw.ports.iter().flat_map(|port| &port.kernel_addresses);
     let shared = kernel.into_iter().any(|address| address.value == listen);
     let pool = raw.snat.addresses.iter().find(|net| net.value.contains(&listen));
-    let owner = own.get(&listen).copied().or(pool.map(|net| &net.spot));
+    let balancers = raw.load_balancer.iter().flat_map(RawLoadBalancer::ranges);
+    let range = balancers.into_iter().find(|range| range.value.contains(listen));
+    let owner = own.get(&listen).copied();
+    let owner = owner.or(pool.map(|net| &net.spot)).or(range.map(|range| &range.spot));
     if let Some(owner) = owner
         && !shared
     {

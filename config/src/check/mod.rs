@@ -2,6 +2,8 @@
 
 mod addresses;
 
+mod balancers;
+
 mod prefixes;
 
 use crate::document::Raw;
@@ -14,6 +16,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, raw: &Raw) {
     crate::ports::check_unique(reader, &raw.ports);
     addresses::check(reader, raw);
     prefixes::check(reader, raw);
+    balancers::check(reader, raw);
     check_mtu(reader, raw);
     warn_missing_family(reader, raw);
 }

@@ -37,7 +37,7 @@ fn report_overlaps(
 }
 
 /// Every address in use and where it stands: the ports', the kernel's, the tunnel endpoints'.
-fn addresses_in_use(raw: &Raw) -> impl Iterator<Item = (IpAddr, &Spot)> {
+pub(super) fn addresses_in_use(raw: &Raw) -> impl Iterator<Item = (IpAddr, &Spot)> {
     let ports = raw.ports.iter().flat_map(|port| {
         let own = port.addresses.iter().map(|address| (address.value.addr(), &address.spot));
         own.chain(port.kernel_addresses.iter().map(|address| (address.value, &address.spot)))

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::fields::{Field, Fields};
 pub(crate) use self::net::{
-    host_address, interface_address, kernel_address, listen_address, mac_address, not_a_host,
-    pool_prefix, route_prefix, socket_address,
+    address_range, host_address, interface_address, kernel_address, listen_address, mac_address,
+    not_a_host, pool_prefix, route_prefix, socket_address,
 };
 pub use self::suggest::closest;
 pub(crate) use self::values::{

@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::values::text;
 use super::{Field, Reader, Reported};
+use crate::load_balancer::AddressRange;
 use crate::overlay::MacAddr;
 
 /// Ranges that hold no unicast address of a host, and what such an address is called. The first
@@ -134,19 +135,48 @@ pub(crate) fn route_prefix(reader: &mut Reader<'_>, field: Field<'_>) -> Result<
 pub(crate) fn pool_prefix(reader: &mut Reader<'_>, field: Field<'_>) -> Result<IpNet, Reported> {
     let expected = "a unicast prefix, host bits zero, or an address, such as 10.244.255.0/28 or \
                     fd00:10:244:ff::/124";
+    text(expected, parse_pool_prefix)(reader, field)
+}
+
+fn parse_pool_prefix(text: &str) -> Result<IpNet, String> {
+    let net = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => host_bits_zero(parse_prefix(text)?)?,
+    };
+    let mut ranges = NOT_UNICAST.iter().chain([&LINK_LOCAL_V6]);
+    let forbidden = ranges.find(|(range, _)| range.contains(&net) || net.contains(range));
+    match forbidden {
+        Some((range, name)) if net.prefix_len() < range.prefix_len() => {
+            Err(format!("which holds {name}"))
+        }
+        Some((_, name)) => Err((*name).to_owned()),
+        None => Ok(net),
+    }
+}
+
+/// Reads unicast addresses: a prefix, an address, or two addresses with a `-` between them.
+pub(crate) fn address_range(
+    reader: &mut Reader<'_>,
+    field: Field<'_>,
+) -> Result<AddressRange, Reported> {
+    let expected = "a unicast prefix, host bits zero, an address, or a range of one family, such \
+                    as 203.0.113.0/24, 2001:db8:0:1::/64 or 203.0.113.10-203.0.113.20";
     let read = text(expected, |text| {
-        let net = match text.parse::<IpAddr>() {
-            Ok(address) => IpNet::from(address),
-            Err(_) => host_bits_zero(parse_prefix(text)?)?,
+        let Some((first, last)) = text.split_once('-') else {
+            return parse_pool_prefix(text).map(AddressRange::from);
         };
-        let mut ranges = NOT_UNICAST.iter().chain([&LINK_LOCAL_V6]);
-        let forbidden = ranges.find(|(range, _)| range.contains(&net) || net.contains(range));
-        match forbidden {
-            Some((range, name)) if net.prefix_len() < range.prefix_len() => {
-                Err(format!("which holds {name}"))
-            }
-            Some((_, name)) => Err((*name).to_owned()),
-            None => Ok(net),
+        let (first, last) = (parse_address(first.trim())?, parse_address(last.trim())?);
+        if first.is_ipv4() != last.is_ipv4() {
+            return Err("which has two families".to_owned());
+        }
+        if first > last {
+            return Err("which ends before it begins".to_owned());
+        }
+        let range = AddressRange { first, last };
+        let mut forbidden = NOT_UNICAST.iter().chain([&LINK_LOCAL_V6]);
+        match forbidden.find(|(net, _)| AddressRange::from(*net).overlaps(&range)) {
+            Some((_, name)) => Err(format!("which holds {name}")),
+            None => Ok(range),
         }
     });
     read(reader, field)

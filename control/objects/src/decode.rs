@@ -43,6 +43,8 @@ pub fn decode(kind: Kind, value: &Value) -> Result<Object, Broken> {
         Kind::Service => typed(value, kind, Object::Service),
         Kind::EndpointSlice => typed(value, kind, Object::EndpointSlice),
         Kind::Pod => typed(value, kind, Object::Pod),
+        Kind::IpamBlock => typed(value, kind, Object::IpamBlock),
+        Kind::IpPool => typed(value, kind, Object::IpPool),
         Kind::NetworkPolicy => typed(value, kind, Object::NetworkPolicy),
     }
 }
@@ -59,6 +61,8 @@ pub fn decode_text(kind: Kind, text: &str) -> Result<Object, Broken> {
         Kind::EndpointSlice => serde_json::from_str(text).map(Object::EndpointSlice),
         Kind::Pod => serde_json::from_str(text).map(Object::Pod),
         Kind::NetworkPolicy => serde_json::from_str(text).map(Object::NetworkPolicy),
+        Kind::IpamBlock => serde_json::from_str(text).map(Object::IpamBlock),
+        Kind::IpPool => serde_json::from_str(text).map(Object::IpPool),
     };
     decoded.or_else(|_| match serde_json::from_str(text) {
         Ok(value) => decode(kind, &value),

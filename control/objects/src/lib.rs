@@ -5,12 +5,14 @@
 //! of types of a Pod are made here once, and nowhere else.
 #![forbid(unsafe_code)]
 
+mod calico;
 mod culprit;
 mod decode;
 mod object;
 mod places;
 mod unknown;
 
+pub use calico::{IpPool, IpPoolSpec, IpamBlock, IpamBlockSpec};
 pub use decode::{Broken, DecodeError, decode, decode_text};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};

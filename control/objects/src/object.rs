@@ -1,3 +1,4 @@
+use crate::calico::{IpPool, IpamBlock};
 use crate::places::Places;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -19,20 +20,31 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Pod.
     Pod,
+    /// Calico's IPAMBlock.
+    IpamBlock,
+    /// Calico's IPPool.
+    IpPool,
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Pod,
+        Kind::IpamBlock,
+        Kind::IpPool,
         Kind::NetworkPolicy,
     ];
+
+    /// Whether it is Calico's: a cluster without Calico does not have it.
+    pub fn is_calico(self) -> bool {
+        matches!(self, Kind::IpamBlock | Kind::IpPool)
+    }
 
     /// The name as in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -42,22 +54,30 @@ impl Kind {
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
+            Kind::IpamBlock => "IPAMBlock",
+            Kind::IpPool => "IPPool",
             Kind::NetworkPolicy => "NetworkPolicy",
         }
     }
 
     /// The `apiVersion` that is understood.
     pub fn api_version(self) -> &'static str {
+        self.api_versions()[0]
+    }
+
+    /// All values of `apiVersion` that are understood, the most usual one first.
+    pub fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Kind::EndpointSlice => "discovery.k8s.io/v1",
-            Kind::NetworkPolicy => "networking.k8s.io/v1",
-            _ => "v1",
+            Kind::EndpointSlice => &["discovery.k8s.io/v1"],
+            Kind::IpamBlock | Kind::IpPool => &["crd.projectcalico.org/v1", "projectcalico.org/v3"],
+            Kind::NetworkPolicy => &["networking.k8s.io/v1"],
+            _ => &["v1"],
         }
     }
 
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node)
+        !matches!(self, Kind::Namespace | Kind::Node) && !self.is_calico()
     }
 }
 
@@ -112,6 +132,17 @@ impl Key {
         Key { kind, namespace: namespace.into(), name: name.into() }
     }
 
+    /// Reads what [`Key`] prints.
+    pub fn parse(text: &str) -> Option<Key> {
+        let (kind, name) = text.split_once(' ')?;
+        let kind = Kind::ALL.into_iter().find(|one| one.as_str() == kind)?;
+        let (namespace, name) = match kind.is_namespaced() {
+            true => name.split_once('/')?,
+            false => ("", name),
+        };
+        Some(Key { kind, namespace: namespace.into(), name: name.into() })
+    }
+
     /// The name without the kind.
     pub fn to_name(&self) -> Name {
         Name { namespace: self.namespace.clone(), name: self.name.clone() }
@@ -141,6 +172,10 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     /// A Pod.
     Pod(Box<Pod>),
+    /// A block of Calico's.
+    IpamBlock(Box<IpamBlock>),
+    /// A pool of Calico's.
+    IpPool(Box<IpPool>),
     /// A NetworkPolicy.
     NetworkPolicy(Box<NetworkPolicy>),
 }
@@ -154,6 +189,8 @@ impl Object {
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
+            Object::IpamBlock(_) => Kind::IpamBlock,
+            Object::IpPool(_) => Kind::IpPool,
             Object::NetworkPolicy(_) => Kind::NetworkPolicy,
         }
     }
@@ -166,6 +203,8 @@ impl Object {
             Object::Service(object) => &object.metadata,
             Object::EndpointSlice(object) => &object.metadata,
             Object::Pod(object) => &object.metadata,
+            Object::IpamBlock(object) => &object.metadata,
+            Object::IpPool(object) => &object.metadata,
             Object::NetworkPolicy(object) => &object.metadata,
         }
     }
@@ -179,6 +218,8 @@ impl Object {
             Object::EndpointSlice(object) => &mut object.metadata,
             Object::Pod(object) => &mut object.metadata,
             Object::NetworkPolicy(object) => &mut object.metadata,
+            Object::IpamBlock(object) => &mut object.metadata,
+            Object::IpPool(object) => &mut object.metadata,
         }
     }
 

@@ -1,9 +1,9 @@
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use sluice_config::{Config, MtuError, SnatMode};
+use sluice_config::{Config, MtuError, OverlayMode, SnatMode, VXLAN_OVERHEAD_V4};
 use sluice_tables::{
-    Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool, Tables, V4, V6,
-    Vxlan,
+    Carriage, Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool,
+    Tables, V4, V6, Vxlan,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -58,8 +58,12 @@ pub(super) struct Statics {
     v6: StaticHalf<V6>,
     /// Name of the gateway's own node, if it is told.
     pub(super) node_name: Option<String>,
+    /// Whose overlay it is.
+    pub(super) mode: OverlayMode,
+    /// How many addresses of the gateway's own node are the SNAT pool, where they are.
+    pub(super) from_node: Option<u32>,
     /// Ranges of pod addresses, as configured.
-    pod_cidrs: Vec<IpNet>,
+    pub(super) pod_cidrs: Vec<IpNet>,
     /// Ranges of ClusterIPs, as configured.
     service_cidrs: Vec<IpNet>,
     /// The subnets of the ports.
@@ -99,11 +103,20 @@ impl Statics {
             v6,
             local: Arc::new(local),
             node_name: config.node_name.clone(),
+            mode: config.overlay_mode(),
+            from_node: config.snat.from_node,
             pod_cidrs: config.cluster.pod_cidrs.clone(),
             service_cidrs: config.cluster.service_cidrs.clone(),
             subnets: subnets(config),
             next_hops: config.routes.iter().filter_map(|route| route.via).collect(),
         })
+    }
+
+    /// Sets the SNAT pool.
+    pub(super) fn set_pool(&mut self, pool: &[IpNet]) {
+        let addresses = || pool.iter().flat_map(|net| sluice_config::addresses_of(*net));
+        self.v4.set_pool(addresses().filter_map(V4::from_ip).collect());
+        self.v6.set_pool(addresses().filter_map(V6::from_ip).collect());
     }
 
     /// Puts the static part into tables. Routes are left to the nodes.
@@ -235,6 +248,15 @@ impl Statics {
 }
 
 impl<F: Family> StaticHalf<F> {
+    fn set_pool(&mut self, addresses: Vec<F::Addr>) {
+        let own = Arc::make_mut(&mut self.own);
+        own.retain(|_, own| *own != LocalAddress::Snat);
+        for addr in &addresses {
+            own.entry(*addr).or_insert(LocalAddress::Snat);
+        }
+        Arc::make_mut(&mut self.snat).addresses = addresses;
+    }
+
     /// Whether the static routes lead to an address, by the longest prefix.
     fn is_reached(&self, addr: F::Addr) -> bool {
         let nobody = self.blackholes.iter().map(|&(net, len)| (net, len, RouteTarget::Blackhole));
@@ -296,12 +318,21 @@ fn vxlan(config: &Config, facts: &[PortFacts]) -> Result<Option<Vxlan>, SetupErr
     let mtu = vxlan.inner_mtu(underlay_mtu, config.uses_ipv6()).map_err(|error| {
         SetupError::Mtu { port: port.name.to_string(), mtu: underlay_mtu, error }
     })?;
+    let (carriage, mtu) = match (vxlan.is_of_same_family(), vxlan.mtu) {
+        (false, _) => (Carriage::Any, mtu),
+        // Only what is IPv6 has the longer header: a tunnel is told its port's MTU as well.
+        (true, None) if vxlan.addresses.v4.is_some() => {
+            (Carriage::SameFamily, underlay_mtu.saturating_sub(VXLAN_OVERHEAD_V4))
+        }
+        (true, _) => (Carriage::SameFamily, mtu),
+    };
     Ok(Some(Vxlan {
         port: port_id(vxlan.port.0),
         vni: vxlan.vni,
         udp_port: vxlan.udp_port,
         mac: vxlan.mac.0,
         mtu,
+        carriage,
         v4: vxlan.addresses.v4.map(|ip| ip.octets()),
         v6: vxlan.addresses.v6.map(|ip| ip.octets()),
     }))

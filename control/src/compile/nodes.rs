@@ -146,6 +146,9 @@ impl Compiler {
                 let own = node_addresses(cluster, &vteps, &self.nodes.vteps);
                 put_nodes_of::<V4>(&own, next, epochs);
                 put_nodes_of::<V6>(&own, next, epochs);
+                let devices = tunnel_devices(cluster, &self.nodes.vteps);
+                put_devices_of::<V4>(&devices, next, epochs);
+                put_devices_of::<V6>(&devices, next, epochs);
                 break;
             }
         }
@@ -164,8 +167,11 @@ impl Compiler {
         epochs: &mut Epochs,
     ) {
         let ranges = pods.is_none().then(|| -> Ranges {
-            let ranges = self.taken.ranges();
-            ranges.map(|range| (range.net, self.nodes.vtep_of(&range.node))).collect()
+            let ranges = self.taken.ranges().map(|range| {
+                let vtep = self.nodes.vtep_of(&range.node).filter(|_| range.is_served);
+                (range.net, vtep)
+            });
+            ranges.collect()
         });
         let mut addresses: BTreeSet<IpAddr> = pods.cloned().unwrap_or_default();
         if ranges.is_some() {
@@ -190,7 +196,7 @@ pub(super) fn is_gateway(name: &str, node: &Node, statics: &Statics) -> bool {
     if let Some(gateway) = &statics.node_name {
         return gateway == name;
     }
-    let vteps = node.vteps.iter().map(|(_, addr)| addr);
+    let vteps = node.tunnel.vteps.iter().map(|(_, addr)| addr);
     vteps.chain(&node.addresses).any(|addr| statics.own(*addr).is_some())
 }
 
@@ -198,9 +204,14 @@ pub(super) fn is_gateway(name: &str, node: &Node, statics: &Statics) -> bool {
 fn vteps(cluster: &Cluster, by_addr: &BTreeMap<IpAddr, Arc<str>>) -> BTreeMap<Arc<str>, Vtep> {
     let mut vteps: BTreeMap<Arc<str>, Vtep> = BTreeMap::new();
     for (addr, name) in by_addr {
-        let Some(mac) = cluster.node(name).and_then(|node| node.vtep_mac) else { continue };
-        let vtep = vteps.entry(name.clone());
-        let vtep = vtep.or_insert_with(|| Vtep { name: name.clone(), v4: None, v6: None, mac });
+        let Some(macs) = cluster.node(name).map(|node| node.tunnel.macs) else { continue };
+        let vtep = vteps.entry(name.clone()).or_insert_with(|| Vtep {
+            name: name.clone(),
+            v4: None,
+            v6: None,
+            mac_v4: macs.v4.unwrap_or_default(),
+            mac_v6: macs.v6.unwrap_or_default(),
+        });
         match addr {
             IpAddr::V4(addr) => vtep.v4 = Some(addr.octets()),
             IpAddr::V6(addr) => vtep.v6 = Some(addr.octets()),
@@ -286,6 +297,26 @@ fn put_nodes_of<F: Family>(
         epochs.changed();
     }
     F::of_mut(next).nodes_by_addr = Arc::new(new);
+}
+
+/// The nodes by the inner addresses of their VXLAN devices; of several that name the same, the
+/// last one by name has it.
+fn tunnel_devices(cluster: &Cluster, ids: &BTreeMap<Arc<str>, VtepId>) -> BTreeMap<IpAddr, VtepId> {
+    let nodes = ids.iter().filter_map(|(name, id)| Some((cluster.node(name)?, *id)));
+    nodes.flat_map(|(node, id)| node.tunnel.devices.iter().map(move |addr| (*addr, id))).collect()
+}
+
+fn put_devices_of<F: Family>(
+    devices: &BTreeMap<IpAddr, VtepId>,
+    next: &mut Tables,
+    epochs: &mut Epochs,
+) {
+    let devices = devices.iter().filter_map(|(addr, id)| Some((F::from_ip(*addr)?, *id)));
+    let devices: HashMap<F::Addr, VtepId> = devices.collect();
+    if *F::of(next).tunnel_devices != devices {
+        F::of_mut(next).tunnel_devices = Arc::new(devices);
+        epochs.changed();
+    }
 }
 
 /// Of equal prefixes the last one counts: what is configured comes last.

@@ -4,11 +4,13 @@ use super::local::Statics;
 use super::nodes::is_gateway;
 use super::taken::{Range, Taken};
 use super::vips::InForce;
+use crate::cluster::node::Tunnel;
 use crate::cluster::{Cluster, Node};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
 use ipnet::IpNet;
-use sluice_tables::Vxlan;
+use sluice_config::OverlayMode;
+use sluice_tables::{Carriage, Vxlan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,11 +46,13 @@ impl<'a> Settling<'a> {
         nodes.sort_by_key(|(name, node)| (node.created.unwrap_or(i64::MAX), *name));
         let mut old = old.clone();
         let wants = |node: &str| {
-            let node = cluster.node(node).filter(|n| !is_gateway(node, n, statics));
-            node.filter(|node| node.vtep_mac.is_some())
+            cluster.node(node).filter(|n| !is_gateway(node, n, statics)).map(|node| &node.tunnel)
         };
         old.vteps.retain(|addr, node| {
-            wants(node).is_some_and(|node| node.vteps.iter().any(|(_, vtep)| vtep == addr))
+            wants(node).is_some_and(|tunnel| {
+                tunnel.vteps.iter().any(|(_, vtep)| vtep == addr)
+                    && is_usable(statics, tunnel, *addr)
+            })
         });
         old.retain_ranges(|range| {
             let node = cluster.node(&range.node);
@@ -83,15 +87,16 @@ impl<'a> Settling<'a> {
         }
         let mut claims = Vec::new();
         for &(name, node) in &self.nodes {
-            let has_tunnel =
-                node.vteps.iter().any(|(_, addr)| self.next.vteps.get(addr) == Some(name));
-            let is_served = has_tunnel || self.statics.node_name.as_deref() == Some(name);
+            let is_own = self.statics.node_name.as_deref() == Some(name);
             for (path, net) in &node.pod_cidrs {
+                let is_served = is_own || self.has_tunnel(name, node, Some(net));
                 let is_held = self.old.has_range(net, name);
                 claims.push((!is_served, !is_held, name, path, net));
             }
         }
-        claims.sort_by_key(|(is_unserved, is_new, ..)| (*is_unserved, *is_new));
+        // The address of a device alone keeps nobody from a whole range.
+        let is_host = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+        claims.sort_by_key(|(is_unserved, is_new, .., net)| (*is_unserved, *is_new, is_host(net)));
         for (is_unserved, is_new, name, path, net) in claims {
             self.range(name, path, *net, !is_unserved, !is_new);
         }
@@ -103,12 +108,12 @@ impl<'a> Settling<'a> {
     }
 
     fn vteps(&mut self, name: &Arc<str>, node: &Node, vxlan: &Vxlan, is_held: bool) {
-        for (path, addr) in &node.vteps {
+        for (path, addr) in &node.tunnel.vteps {
             if !is_used(vxlan, *addr) || (self.old.vteps.get(addr) == Some(name)) != is_held {
                 continue;
             }
             // A node that cannot be reached takes nothing from those that can.
-            let is_usable = node.vtep_mac.is_some();
+            let is_usable = is_usable(self.statics, &node.tunnel, *addr);
             let refusal = self.misplaced_vtep(*addr);
             let refusal = match refusal {
                 None if is_usable => self.taken_vtep(*addr, is_held),
@@ -159,23 +164,65 @@ impl<'a> Settling<'a> {
         Some(format!("{addr} is an address of Service {service}"))
     }
 
+    /// Whether a node has a tunnel that carries packets to `net`, or any.
+    fn has_tunnel(&self, name: &Arc<str>, node: &Node, net: Option<&IpNet>) -> bool {
+        let is_of_family = |addr: &IpAddr| match (net, self.statics.vxlan()) {
+            (Some(net), Some(vxlan)) if vxlan.carriage == Carriage::SameFamily => {
+                net.addr().is_ipv4() == addr.is_ipv4()
+            }
+            _ => true,
+        };
+        let mut held = node.tunnel.vteps.iter().map(|(_, addr)| addr);
+        held.any(|addr| self.next.vteps.get(addr) == Some(name) && is_of_family(addr))
+    }
+
     fn warn_of_no_tunnel(&mut self, name: &Arc<str>, node: &Node, vxlan: &Vxlan) {
-        let mut used = node.vteps.iter().filter(|(_, addr)| is_used(vxlan, *addr));
-        if node.vtep_mac.is_none() && used.any(|(_, addr)| self.misplaced_vtep(*addr).is_none()) {
+        let tunnel = &node.tunnel;
+        if tunnel.is_told {
+            return;
+        }
+        let mut others = tunnel.vnis.iter().filter(|(_, vni)| *vni != vxlan.vni);
+        if let Some((path, vni)) = others.next() {
+            let message = format!("network {vni} is another one; the node's pods are unreachable");
+            let expected = format!("{}, which is `overlay.vxlan.vni`", vxlan.vni);
+            self.find(name, Finding::error(path, message).expected(expected));
+            return;
+        }
+        let used = || tunnel.vteps.iter().filter(|(_, addr)| is_used(vxlan, *addr));
+        let mut lacking = used().filter(|(_, addr)| tunnel.macs.over(*addr).is_none());
+        let lacks_mac = lacking.any(|(_, addr)| self.misplaced_vtep(*addr).is_none());
+        let has_any = self.has_tunnel(name, node, None);
+        if !has_any && lacks_mac {
             let message = "has no tunnel MAC; its pods are unreachable";
-            let expected = "annotation `sluice.dev/vtep-mac`, or flannel's `backend-data`";
+            let expected = match self.statics.mode {
+                OverlayMode::Plain => {
+                    "annotation `sluice.dev/vtep-mac`, or flannel's `backend-data`"
+                }
+                OverlayMode::Flannel => "flannel's `backend-data` or `backend-v6-data`",
+                OverlayMode::Calico => "Calico's `VXLANTunnelMACAddr`, or none of it",
+            };
             self.find(name, Finding::warning("metadata.annotations", message).expected(expected));
-        } else if !used.any(|(_, addr)| self.next.vteps.get(addr) == Some(name)) {
+        } else if has_any {
+            let cidrs = node.pod_cidrs.iter();
+            let unserved = cidrs.filter(|(_, net)| !self.has_tunnel(name, node, Some(net)));
+            let unserved: Vec<_> = unserved.cloned().collect();
+            for (path, net) in unserved {
+                let family = if net.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+                let message =
+                    format!("the node has no tunnel over {family}; pods in {net} are unreachable");
+                self.find(
+                    name,
+                    Finding::warning(path, message).expected(source(self.statics.mode)),
+                );
+            }
+        } else {
             let families = match (vxlan.v4.is_some(), vxlan.v6.is_some()) {
                 (true, true) => "IPv4 or IPv6",
                 (true, false) => "IPv4",
                 _ => "IPv6",
             };
             let message = "has no usable tunnel address; its pods are unreachable";
-            let expected = format!(
-                "an {families} address: annotation `sluice.dev/vtep-address`, flannel's \
-                 `public-ip`, or an InternalIP"
-            );
+            let expected = format!("an {families} address: {}", source(self.statics.mode));
             self.find(name, Finding::warning("metadata.annotations", message).expected(expected));
         }
     }
@@ -227,6 +274,29 @@ impl<'a> Settling<'a> {
         self.blocked_by.insert(addr, service.clone());
         Some(format!("contains {addr}, an address of Service {service}"))
     }
+}
+
+/// Where nodes' tunnel addresses are read.
+fn source(mode: OverlayMode) -> &'static str {
+    match mode {
+        OverlayMode::Plain => {
+            "annotation `sluice.dev/vtep-address`, flannel's `public-ip`, or an InternalIP"
+        }
+        OverlayMode::Flannel => {
+            "flannel's annotations `public-ip` and `backend-data`, for IPv6 `public-ipv6` and \
+             `backend-v6-data`"
+        }
+        OverlayMode::Calico => {
+            "Calico's annotations `IPv4Address` and `IPv4VXLANTunnelAddr`, for IPv6 `IPv6Address` \
+             and `IPv6VXLANTunnelAddr`"
+        }
+    }
+}
+
+/// Whether packets can be sent to an address: it is known to which MAC, and the network is ours.
+fn is_usable(statics: &Statics, tunnel: &Tunnel, addr: IpAddr) -> bool {
+    let vni = statics.vxlan().map(|vxlan| vxlan.vni);
+    tunnel.macs.over(addr).is_some() && tunnel.vnis.iter().all(|(_, other)| Some(*other) == vni)
 }
 
 /// Whether the overlay goes over an address's family.

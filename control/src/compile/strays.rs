@@ -7,6 +7,7 @@ use super::{Compiler, Subject};
 use crate::cluster::{Changes, Cluster, Pod};
 use crate::diagnostic::Finding;
 use crate::object::{Kind, Name};
+use sluice_config::OverlayMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -133,10 +134,13 @@ impl Compiler {
                     Finding::error(&*wish.path, message)
                 }
                 None => {
+                    winner.get_or_insert_with(|| stray.clone());
+                    if self.borrows() {
+                        continue;
+                    }
                     let message = format!(
                         "{addr} is outside of the ranges of node {node}; it gets a route of its own"
                     );
-                    winner.get_or_insert_with(|| stray.clone());
                     Finding::warning(&*wish.path, message)
                 }
             };
@@ -148,6 +152,12 @@ impl Compiler {
         let is_changed = winner != old;
         self.taken.pods.extend(winner.map(|winner| (addr, winner)));
         is_changed
+    }
+
+    /// Whether nodes give their pods addresses of others' ranges: Calico does when a node's
+    /// blocks are full.
+    fn borrows(&self) -> bool {
+        self.statics.mode == OverlayMode::Calico
     }
 
     /// Whose an address is that a pod cannot have therefore; in words.
@@ -171,7 +181,7 @@ impl Compiler {
         if is_held {
             return None;
         }
-        let range = self.taken.range_of(addr);
+        let range = self.taken.range_of(addr).filter(|_| !self.borrows());
         if let Some(range) = range.filter(|range| range.is_served && range.node != stray.node) {
             return Some(format!("in {} of node {}", range.net, range.node));
         }

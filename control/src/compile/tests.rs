@@ -4,9 +4,11 @@ use sluice_tables::{
 };
 use std::time::Instant;
 
+mod announce;
 mod checks;
 mod excess;
 mod incumbents;
+mod overlay;
 mod own_addresses;
 mod random;
 mod services;

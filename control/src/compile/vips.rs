@@ -4,6 +4,7 @@ use super::Compiler;
 use super::epochs::Epochs;
 use super::local::Statics;
 use super::taken::Taken;
+use crate::announce::Announce;
 use crate::cluster::{AddressKind, Cluster, Service, ServiceAddress, ServicePort};
 use crate::diagnostic::Finding;
 use crate::object::Name;
@@ -154,7 +155,8 @@ impl Compiler {
     ) {
         let is_free = refusal(&self.statics, &self.taken, addr).is_none();
         let share = cluster.share(addr).filter(|_| is_free);
-        let vip = share.map(|share| Vip { announce: share.is_announced() });
+        let is_held = self.announce.holds(addr);
+        let vip = share.map(|share| Vip { announce: is_held && share.is_announced() });
         if vip.is_some() {
             self.vips.insert(addr);
         } else {
@@ -166,24 +168,64 @@ impl Compiler {
                 epochs.group(group);
             }
         }
+        let mut begins = false;
         if let Some(addr) = V4::from_ip(addr) {
-            put_in(&mut next.v4.vips, addr, vip, epochs);
+            begins |= put_in(&mut next.v4.vips, addr, vip, epochs);
         }
         if let Some(addr) = V6::from_ip(addr) {
-            put_in(&mut next.v6.vips, addr, vip, epochs);
+            begins |= put_in(&mut next.v6.vips, addr, vip, epochs);
+        }
+        if begins {
+            self.announced.insert(addr);
+        }
+    }
+
+    /// Sets which VIPs the gateway announces, from the next
+    /// [`Compiler::compile`] on.
+    pub fn set_announce(&mut self, announce: Announce) {
+        self.announce_next = Some(announce);
+    }
+
+    /// Whether the last tables say that a VIP is announced.
+    pub fn is_announced(&self, addr: IpAddr) -> bool {
+        let v4 = V4::from_ip(addr).and_then(|addr| self.tables.v4.vips.get(&addr));
+        let v6 = V6::from_ip(addr).and_then(|addr| self.tables.v6.vips.get(&addr));
+        v4.or(v6).is_some_and(|vip| vip.announce)
+    }
+
+    /// The VIPs that the last [`Compiler::compile`] began to announce.
+    pub fn announced(&self) -> &BTreeSet<IpAddr> {
+        &self.announced
+    }
+
+    /// Looks at the VIPs of which it has changed whether they are announced
+    /// here, and at no others.
+    pub(super) fn compile_announce(
+        &mut self,
+        cluster: &Cluster,
+        next: &mut Tables,
+        epochs: &mut Epochs,
+    ) {
+        let Some(announce) = self.announce_next.take() else { return };
+        let before = std::mem::replace(&mut self.announce, announce);
+        let differs = |vip: &&IpAddr| before.holds(**vip) != announce.holds(**vip);
+        let changed: Vec<IpAddr> = self.vips.iter().filter(differs).copied().collect();
+        for vip in changed {
+            self.put_vip(cluster, vip, next, epochs);
         }
     }
 }
 
+/// Sets what a table says of an address; true if it begins to be announced.
 fn put_in<A: Copy + Eq + std::hash::Hash>(
     vips: &mut sluice_tables::shards::ShardMap<A, Vip>,
     addr: A,
     vip: Option<Vip>,
     epochs: &mut Epochs,
-) {
+) -> bool {
     let old = vips.get(&addr).copied();
     if old == vip {
-        return;
+        return false;
     }
     match vip {
         Some(vip) => drop(vips.insert(addr, vip)),
@@ -195,4 +237,6 @@ fn put_in<A: Copy + Eq + std::hash::Hash>(
     } else {
         epochs.changed();
     }
+    let is_announced = |vip: Option<Vip>| vip.is_some_and(|vip| vip.announce);
+    is_announced(vip) && !is_announced(old)
 }

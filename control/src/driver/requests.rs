@@ -4,6 +4,7 @@ use crate::compile::{PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
+use crate::status::StatusConfig;
 use crate::view::{
     self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
     StatusView, TunnelView, VersionsView, WorkerView,
@@ -184,6 +185,9 @@ impl Control {
         }
         self.compiler.reconfigure(&config, facts)?;
         self.cluster.set_policy(Policy::of(&config.services));
+        if let Some(board) = &self.board {
+            board.configure(StatusConfig::of(&config));
+        }
         self.config = config;
         self.event_at.get_or_insert(self.clock.now());
         Ok(())
@@ -206,6 +210,7 @@ impl Control {
             source: self.source.description.clone(),
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
             versions: self.versions(),
             objects: self.objects(),
             diagnostics: self.diagnostics(),
@@ -227,6 +232,8 @@ impl Control {
         ControlMetrics {
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
+            election: self.election_view(),
+            tellings_left_out: self.publisher.telling().left_out,
             objects: self.objects(),
             diagnostics,
             publications: self.publisher.published(),

@@ -213,3 +213,45 @@ fn stop_reaches_every_worker() {
         assert!(matches!(worker.receive(), Some(ToWorker::Stop)));
     }
 }
+
+#[test]
+fn vips_are_told_of_once_all_workers_answer_for_them() {
+    let (mut publisher, mut workers) = setup(2);
+    let vip: IpAddr = "192.0.2.1".parse().unwrap();
+    publisher.publish(tables(1), T(0));
+    publisher.announce(1, [vip]);
+    take(&mut workers[0], 9, &mut Vec::new());
+    publisher.pump(T(1));
+    assert!(workers[0].receive().is_none());
+    take(&mut workers[1], 9, &mut Vec::new());
+    publisher.pump(T(2));
+    let told = |worker: &mut WorkerEnd| match worker.receive() {
+        Some(ToWorker::Announce { vips }) => {
+            assert_eq!(vips, [vip]);
+            worker.send(FromWorker::Announced { vips }).unwrap();
+            true
+        }
+        other => other.is_some(),
+    };
+    assert!(publisher.is_busy() && told(&mut workers[0]));
+    publisher.pump(T(3));
+    assert!(!publisher.is_busy());
+    assert_eq!(publisher.wait(T(3)), Some(T(999)));
+    // Another worker goes on when the first has gone.
+    drop(workers.remove(0));
+    publisher.pump(T(1002));
+    assert!(told(&mut workers[0]));
+}
+
+#[test]
+fn claims_of_others_are_kept_until_they_are_taken_and_no_more_than_a_few() {
+    let (mut publisher, mut workers) = setup(1);
+    let conflict =
+        Conflict { port: PortId(0), vip: "192.0.2.1".parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
+    for _ in 0..2 * CONFLICTS_MAX {
+        workers[0].send(FromWorker::Conflict(conflict)).unwrap();
+        publisher.pump(T(0));
+    }
+    assert_eq!(publisher.take_conflicts(), vec![conflict; CONFLICTS_MAX]);
+    assert!(publisher.take_conflicts().is_empty());
+}

@@ -6,6 +6,7 @@ use crate::object::Kind;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use futures_util::StreamExt;
 use futures_util::stream::select_all;
+use sluice_config::OverlayMode;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ mod snapshot;
 mod watch;
 
 pub use health::{SourceHealth, SourceKindView, SourceView};
+
+pub(crate) use raw::resource;
 
 use intake::Intake;
 use snapshot::{Keeper, Restored};
@@ -30,8 +33,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long the API server may fail before a snapshot is used.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The kinds that are watched.
-const KINDS: [Kind; 6] = Kind::ALL;
+/// The kinds that are watched in an overlay.
+fn kinds(overlay: OverlayMode) -> Vec<Kind> {
+    let is_there = |kind: &Kind| !kind.is_calico() || overlay == OverlayMode::Calico;
+    Kind::ALL.into_iter().filter(is_there).collect()
+}
 
 /// The API of a Kubernetes cluster: each kind is listed and watched, by
 /// streaming lists where the server has them (Kubernetes API concepts,
@@ -41,28 +47,36 @@ pub struct Kubernetes {
     access: Access,
     snapshot: Option<sluice_config::Snapshot>,
     health: SourceHealth,
+    kinds: Vec<Kind>,
     clock: Arc<dyn Clock>,
 }
 
 impl Kubernetes {
     /// By a configuration. Nothing is sent before the source runs.
-    pub fn new(config: &sluice_config::Kubernetes, access: Access, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &sluice_config::Kubernetes,
+        overlay: OverlayMode,
+        access: Access,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let kinds = kinds(overlay);
         Kubernetes {
             access,
             snapshot: config.snapshot.clone(),
-            health: SourceHealth::new(&KINDS, clock.clone()),
+            health: SourceHealth::new(&kinds, clock.clone()),
+            kinds,
             clock,
         }
     }
 
     async fn drive(self, events: &Sender<Batch>, stop: &Receiver<Infallible>) {
-        let observer = observer(self.health.clone());
+        let observer = observer(self.kinds.clone(), self.health.clone());
         let connection = Connection::open(self.access.clone(), Some(observer)).await;
         let client = connection.client();
         let watch = |kind| watch::watch(kind, client.clone(), self.health.clone());
-        let mut watches = select_all(KINDS.map(watch)).ready_chunks(CHUNK);
+        let mut watches = select_all(self.kinds.iter().copied().map(watch)).ready_chunks(CHUNK);
         let mut drive = Driving {
-            intake: Intake::new(&KINDS),
+            intake: Intake::new(&self.kinds),
             keeper: None,
             restorable: self.snapshot.clone(),
             said: Vec::new(),
@@ -143,7 +157,7 @@ impl Driving<'_> {
 
     fn restore(&mut self, snapshot: &sluice_config::Snapshot, events: &mut Vec<Event>) {
         let server = self.source.access.describe();
-        match snapshot::restore(&snapshot.path, snapshot.max_age, &server, &KINDS) {
+        match snapshot::restore(&snapshot.path, snapshot.max_age, &server, &self.source.kinds) {
             Ok(Restored { objects, age }) => {
                 let seconds = age.as_secs();
                 tracing::warn!(
@@ -183,12 +197,12 @@ impl Driving<'_> {
 }
 
 /// Tells `health` how requests for lists and watches fare.
-fn observer(health: SourceHealth) -> Observer {
+fn observer(kinds: Vec<Kind>, health: SourceHealth) -> Observer {
     Arc::new(move |path, outcome| {
         let plural = path.rsplit('/').next().unwrap_or_default();
-        let is_of = |kind: &Kind| raw::resource(*kind).plural == plural;
+        let is_of = |kind: &Kind| raw::resource(*kind, 0).plural == plural;
         // Errors are told by the watches themselves, with their causes.
-        if let (Some(kind), true) = (KINDS.into_iter().find(is_of), outcome) {
+        if let (Some(kind), true) = (kinds.iter().copied().find(is_of), outcome) {
             health.answered(kind);
         }
     })

@@ -1,7 +1,7 @@
 use super::mac_text;
 use crate::publish::WorkerNeighbor;
 use serde::{Deserialize, Serialize};
-use sluice_tables::{Family, PortId, RouteTarget, Tables, V4, V6, VtepId};
+use sluice_tables::{Family, PortId, RouteTarget, Tables, V4, V6, Vtep, VtepId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -57,7 +57,7 @@ pub struct TunnelView {
     pub node: String,
     /// Its addresses on the underlay.
     pub addresses: Vec<String>,
-    /// The MAC of its VXLAN device.
+    /// The MACs of its VXLAN devices, over IPv4 and over IPv6; one if they are the same.
     pub mac: String,
     /// What is reached through it.
     pub prefixes: Vec<String>,
@@ -152,13 +152,20 @@ pub(crate) fn tunnels(tables: &Tables) -> Vec<TunnelView> {
                 id,
                 node: vtep.name.to_string(),
                 addresses: v4.into_iter().chain(v6).collect(),
-                mac: mac_text(vtep.mac),
+                mac: macs(vtep),
                 prefixes: prefixes.remove(&VtepId(id)).unwrap_or_default(),
             })
         })
         .collect();
     views.sort_by(|a, b| a.node.cmp(&b.node));
     views
+}
+
+/// The MACs of the devices that a node has.
+fn macs(vtep: &Vtep) -> String {
+    let v4 = vtep.v4.map(|_| mac_text(vtep.mac_v4));
+    let v6 = vtep.v6.map(|_| mac_text(vtep.mac_v6)).filter(|v6| v4.as_ref() != Some(v6));
+    v4.into_iter().chain(v6).collect::<Vec<_>>().join(" ")
 }
 
 fn add_prefixes<F: Family>(tables: &Tables, prefixes: &mut BTreeMap<VtepId, Vec<String>>) {

@@ -32,7 +32,7 @@ pub struct VipView {
     pub address: String,
     /// `cluster`, `balancer` or `external`.
     pub kind: String,
-    /// Whether ARP and ND requests for it are answered.
+    /// Whether ARP and ND requests for it are answered here.
     pub announced: bool,
 }
 
@@ -115,21 +115,16 @@ pub struct BackendView {
 /// All Services, in order.
 pub(crate) fn services(cluster: &Cluster, compiler: &Compiler) -> Vec<ServiceView> {
     let services = cluster.services();
-    services.map(|(name, service)| service_view(cluster, compiler, name, service)).collect()
+    services.map(|(name, service)| service_view(compiler, name, service)).collect()
 }
 
-fn service_view(
-    cluster: &Cluster,
-    compiler: &Compiler,
-    name: &Name,
-    service: &Service,
-) -> ServiceView {
+fn service_view(compiler: &Compiler, name: &Name, service: &Service) -> ServiceView {
     let programmed = compiler.programmed(name);
     let fronts = programmed.map(fronts).unwrap_or_default();
     let mut vips: Vec<VipView> = Vec::new();
     for address in &service.addresses {
         let Some(kind) = fronts.get(&address.addr) else { continue };
-        let announced = cluster.share(address.addr).is_some_and(|share| share.is_announced());
+        let announced = compiler.is_announced(address.addr);
         let kind = kind_text(*kind).to_owned();
         let vip = VipView { address: address.addr.to_string(), kind, announced };
         if !vips.contains(&vip) {

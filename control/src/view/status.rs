@@ -1,4 +1,5 @@
 use crate::diagnostic::Diagnostic;
+use crate::election::ElectionView;
 use crate::publish::Histogram;
 use crate::source::kubernetes::SourceView;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct StatusView {
     pub versions: VersionsView,
     /// How the source gets on with the API server, if it has one.
     pub api: Option<SourceView>,
+    /// How the election of who announces VIPs stands, if there is one.
+    pub election: Option<ElectionView>,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Everything that is wrong, by file and place.
@@ -52,6 +55,10 @@ pub struct ControlMetrics {
     pub synced: bool,
     /// How the source gets on with the API server, if it has one.
     pub api: Option<SourceView>,
+    /// How the election of who announces VIPs stands, if there is one.
+    pub election: Option<ElectionView>,
+    /// VIPs that were not announced unasked because too many waited for it.
+    pub tellings_left_out: u64,
     /// Objects by kind.
     pub objects: BTreeMap<String, usize>,
     /// Diagnostics by severity: `error`, `warning`, `info`.

@@ -182,6 +182,7 @@ fn work(mut end: WorkerEnd, in_use: &InUse, flows: &[FlowRecord]) {
             Some(ToWorker::DumpNeighbors { buffer }) => {
                 end.send(FromWorker::Neighbors { buffer }).unwrap();
             }
+            Some(ToWorker::Announce { vips }) => end.send(FromWorker::Announced { vips }).unwrap(),
             Some(ToWorker::Stop) => return,
             None => {
                 idle += 1;

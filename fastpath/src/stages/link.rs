@@ -11,6 +11,7 @@ use crate::wire::ethernet::{self, is_multicast};
 use crate::wire::ip::{Ip, IpInfo, in_prefix};
 use crate::wire::nd::{self, Nd};
 use sluice_io::Frame;
+use sluice_tables::record::Conflict;
 use sluice_tables::{Family, LocalAddress, PortId, PortLocal, RouteTarget, Tables, V4, V6};
 use std::net::IpAddr;
 
@@ -24,7 +25,7 @@ fn is_ours<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
         Some(LocalAddress::Port(id)) => *id == port.id,
         Some(LocalAddress::Snat) => in_subnet::<F>(port, addr),
         Some(LocalAddress::Kernel(_)) => false,
-        None => port.announce_vips && family.vips.get(addr).is_some_and(|vip| vip.announce),
+        None => is_announced::<F>(tables, port, addr),
     }
 }
 
@@ -48,6 +49,65 @@ fn is_false_claim<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> b
     ours || family.vips.get(addr).is_some() || nobodys || sanity::is_edge::<F>(port, addr)
 }
 
+/// Whether a VIP is announced on a port.
+fn is_announced<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
+    port.announce_vips && F::of(tables).vips.get(addr).is_some_and(|vip| vip.announce)
+}
+
+/// Notes that a MAC claims an address, if it is a VIP that only this gateway
+/// may announce: control is told, as far as there is room until it listens.
+fn note_claim<F: Ip>(
+    core: &mut Core,
+    tables: &Tables,
+    port: &PortLocal,
+    addr: &F::Addr,
+    mac: [u8; 6],
+) {
+    // Two ports may be on one link.
+    let is_own_mac = || tables.local.ports.iter().any(|port| port.mac == mac);
+    if !is_announced::<F>(tables, port, addr) || is_own_mac() {
+        return;
+    }
+    core.counters.vip_conflicts.add(1);
+    let conflict = Conflict { port: port.id, vip: F::to_ip(*addr), mac };
+    if core.conflicts.last() != Some(&conflict) {
+        let _ = core.conflicts.try_push(conflict);
+    }
+}
+
+/// Tells everybody on the link of each port that announces it that a VIP is
+/// here: by an ARP announcement (RFC 5227 section 2.3), or by an unsolicited
+/// advertisement (RFC 4861 section 7.2.6). Returns the packets sent.
+pub fn announce(core: &mut Core, tables: &Tables, vip: IpAddr) -> usize {
+    let mut sent = 0;
+    for port in &tables.local.ports {
+        match vip {
+            IpAddr::V4(vip) => {
+                let vip = vip.octets();
+                if is_announced::<V4>(tables, port, &vip) {
+                    let (sender_mac, target_mac) = (port.mac, [0; 6]);
+                    let packet =
+                        Arp { request: true, sender_mac, sender: vip, target_mac, target: vip };
+                    send_arp(core, port, ethernet::BROADCAST, &packet);
+                    sent += 1;
+                }
+            }
+            IpAddr::V6(vip) => {
+                let target = vip.octets();
+                if is_announced::<V6>(tables, port, &target) {
+                    let (mac, to) = (Some(port.mac), nd::multicast_mac(&ALL_NODES));
+                    let message =
+                        Nd { solicitation: false, target, mac, solicited: false, overrides: true };
+                    send_nd(core, port, to, &message, target, ALL_NODES);
+                    sent += 1;
+                }
+            }
+        }
+    }
+    core.counters.announcements.add(sent as u64);
+    sent
+}
+
 /// Takes in an ARP packet; the frame's data begins with it.
 #[cold]
 pub fn arp(core: &mut Core, tables: &Tables, port: &PortLocal, frame: Frame) {
@@ -59,6 +119,9 @@ pub fn arp(core: &mut Core, tables: &Tables, port: &PortLocal, frame: Frame) {
     let is_probe = packet.request && packet.sender == [0; 4];
     let bad_mac = is_multicast(&packet.sender_mac) || packet.sender_mac == [0; 6];
     if bad_mac || (!is_probe && is_false_claim::<V4>(tables, port, &packet.sender)) {
+        if !bad_mac {
+            note_claim::<V4>(core, tables, port, &packet.sender, packet.sender_mac);
+        }
         return core.drop(frame, DropReason::BadArp);
     }
     let to_us = is_ours::<V4>(tables, port, &packet.target);
@@ -123,6 +186,9 @@ fn solicited(
 ) {
     let is_probe = src == [0; 16];
     if !is_probe && is_false_claim::<V6>(tables, port, &src) {
+        if let Some(mac) = message.mac.filter(|mac| !is_multicast(mac)) {
+            note_claim::<V6>(core, tables, port, &src, mac);
+        }
         return core.drop(frame, DropReason::BadNd);
     }
     let asked = is_ours::<V6>(tables, port, &message.target);
@@ -169,6 +235,9 @@ fn advertised(
     dst: [u8; 16],
 ) {
     if is_false_claim::<V6>(tables, port, &message.target) {
+        if let Some(mac) = message.mac.filter(|mac| !is_multicast(mac)) {
+            note_claim::<V6>(core, tables, port, &message.target, mac);
+        }
         return core.drop(frame, DropReason::BadNd);
     }
     let answers = message.solicited && is_ours::<V6>(tables, port, &dst);

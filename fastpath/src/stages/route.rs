@@ -9,7 +9,7 @@ use crate::reason::DropReason;
 use crate::stages::error;
 use crate::wire::ethernet;
 use crate::wire::ip::Ip;
-use sluice_tables::{Family, PortId, RouteTarget, Tables, V4, V6, VtepId};
+use sluice_tables::{Ends, PortId, RouteTarget, Tables, V4, V6, VtepId};
 use std::net::IpAddr;
 
 /// Lets a packet go on that has a hop left to take; the sender of another is
@@ -98,7 +98,7 @@ fn neighbor(
     Ok(install(core, target, Adjacency::ethernet(port, id, ethertype, epoch)))
 }
 
-/// The row of a node's tunnel: over IPv4 if both ends have it, else IPv6.
+/// The row of a node's tunnel, over the underlay that carries the family.
 ///
 /// # Errors
 /// The reason to drop packets that go there.
@@ -117,20 +117,20 @@ pub fn tunnel(
     let local = tables.local.vxlan.as_ref().ok_or(unreachable)?;
     let peer = tables.vtep(vtep).ok_or(unreachable)?;
     let ethertype = if inner_v4 { ethernet::IPV4 } else { ethernet::IPV6 };
-    let mut row = match (local.v4.zip(peer.v4), local.v6.zip(peer.v6)) {
-        (Some(ends), _) => {
-            let (port, id) = underlay::<V4>(core, tables, &ends.1)?;
+    let ends = local.ends(peer, inner_v4).ok_or(unreachable)?;
+    let mut row = match ends {
+        Ends::V4(own, to) => {
+            let (port, id) = underlay::<V4>(core, tables, &to)?;
             let port = tables.port(port).ok_or(unreachable)?;
-            Adjacency::vxlan::<V4>(port, id, local, peer, ends, ethertype, epoch)
+            Adjacency::vxlan::<V4>(port, id, local, peer, (own, to), ethertype, epoch)
         }
-        (None, Some(ends)) => {
-            let (port, id) = underlay::<V6>(core, tables, &ends.1)?;
+        Ends::V6(own, to) => {
+            let (port, id) = underlay::<V6>(core, tables, &to)?;
             let port = tables.port(port).ok_or(unreachable)?;
-            Adjacency::vxlan::<V6>(port, id, local, peer, ends, ethertype, epoch)
+            Adjacency::vxlan::<V6>(port, id, local, peer, (own, to), ethertype, epoch)
         }
-        (None, None) => return Err(unreachable),
     };
-    row.set_path_mtu(tunnel_end(tables, vtep).and_then(|to| core.path_mtus.get(vtep, to)));
+    row.set_path_mtu(core.path_mtus.get(vtep, ends.node()));
     Ok(install(core, target, row))
 }
 
@@ -138,18 +138,17 @@ pub fn tunnel(
 /// next hop is.
 pub fn tunnel_mtu(core: &Core, tables: &Tables, vtep: VtepId, inner_v4: bool) -> Option<u16> {
     let local = tables.local.vxlan.as_ref()?;
-    let to = tunnel_end(tables, vtep)?;
+    let to = tunnel_end(tables, vtep, inner_v4)?;
     let configured = adjacency::tunnel_mtu(tables.port(local.port)?, local, to.is_ipv4());
     let path = core.path_mtus.get(vtep, to);
     Some(adjacency::limited_mtu(configured, path, to.is_ipv4(), inner_v4))
 }
 
-/// The underlay address that the tunnel to a node leads to.
-pub fn tunnel_end(tables: &Tables, vtep: VtepId) -> Option<IpAddr> {
+/// The underlay address that the tunnel to a node leads to, for inner packets of
+/// IPv4 or IPv6.
+pub fn tunnel_end(tables: &Tables, vtep: VtepId, inner_v4: bool) -> Option<IpAddr> {
     let local = tables.local.vxlan.as_ref()?;
-    let peer = tables.vtep(vtep)?;
-    let over_v4 = local.v4.and(peer.v4).map(V4::to_ip);
-    over_v4.or_else(|| local.v6.and(peer.v6).map(V6::to_ip))
+    Some(local.ends(tables.vtep(vtep)?, inner_v4)?.node())
 }
 
 /// The neighbor that leads to an underlay address. A tunnel in a tunnel is no

@@ -11,7 +11,7 @@ use crate::wire::crc32c;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{Kind, flags};
 use crate::wire::sctp::Chunk;
-use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables};
+use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, VtepId};
 
 /// What a destination turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,14 @@ fn is_corrupt<F: Ip>(packet: &Packet<F>) -> bool {
 pub fn is_service_address<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
     let family = F::of(tables);
     family.vips.get(addr).is_some() || matches!(family.local.get(addr), Some(LocalAddress::Port(_)))
+}
+
+/// The node that a packet came from, if its source is the node's own tunnel device:
+/// whoever sent it is hidden behind the node.
+#[inline]
+pub fn masquerading_node<F: Ip>(tables: &Tables, packet: &Packet<F>) -> Option<VtepId> {
+    let sender = packet.ingress.vtep()?;
+    (F::of(tables).tunnel_devices.get(&packet.key.src) == Some(&sender)).then_some(sender)
 }
 
 /// Finds out what a new flow's destination is.

@@ -51,7 +51,8 @@ pub fn age(core: &mut Core, tables: &Tables) {
 /// Gives a node's rows the MTU that its path has now.
 fn apply(core: &mut Core, tables: &Tables, vtep: sluice_tables::VtepId) {
     for inner_v4 in [true, false] {
-        let path = route::tunnel_end(tables, vtep).and_then(|to| core.path_mtus.get(vtep, to));
+        let to = route::tunnel_end(tables, vtep, inner_v4);
+        let path = to.and_then(|to| core.path_mtus.get(vtep, to));
         if let Some(id) = core.adjacencies.find(Target::Tunnel(vtep, inner_v4))
             && let Some(row) = core.adjacencies.row_mut(id)
         {

@@ -37,7 +37,7 @@ pub mod record;
 
 pub use family::{Family, V4, V6};
 pub use ids::{BackendId, PortId, ServiceId, VtepId, ZoneId};
-pub use local::{Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};
+pub use local::{Carriage, Ends, Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};
 pub use route::{RouteTarget, Routes, Vtep};
 pub use service::{
     BackendRef, BackendSet, BackendState, Balance, Frontend, FrontendKey, FrontendRules, Locality,

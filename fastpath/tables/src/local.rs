@@ -1,5 +1,7 @@
 use crate::family::{Family, V4, V6};
 use crate::ids::PortId;
+use crate::route::Vtep;
+use std::net::IpAddr;
 
 /// What belongs to the gateway itself, from its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +47,56 @@ pub struct Vxlan {
     pub mac: [u8; 6],
     /// Largest inner IP packet, in bytes.
     pub mtu: u16,
+    /// Which underlay carries which packets.
+    pub carriage: Carriage,
     /// The gateway's VTEP address over IPv4.
     pub v4: Option<[u8; 4]>,
     /// The gateway's VTEP address over IPv6.
     pub v6: Option<[u8; 16]>,
+}
+
+/// Which underlay of a VXLAN overlay carries which inner packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carriage {
+    /// Any: IPv4 if both ends have it, else IPv6. Nodes have one device for all.
+    #[default]
+    Any,
+    /// Each family its own: nodes have a device for IPv4 over IPv4 and another one
+    /// for IPv6 over IPv6, as flannel and Calico make them.
+    SameFamily,
+}
+
+impl Vxlan {
+    /// The ends of the tunnel that carries inner packets of IPv4 (`inner_v4`) or
+    /// IPv6 to a node: ours and the node's, over IPv4 or IPv6.
+    pub fn ends(&self, node: &Vtep, inner_v4: bool) -> Option<Ends> {
+        let v4 = || Some(Ends::V4(self.v4?, node.v4?));
+        let v6 = || Some(Ends::V6(self.v6?, node.v6?));
+        match (self.carriage, inner_v4) {
+            (Carriage::Any, _) => v4().or_else(v6),
+            (Carriage::SameFamily, true) => v4(),
+            (Carriage::SameFamily, false) => v6(),
+        }
+    }
+}
+
+/// The underlay addresses of a tunnel: the gateway's and the node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Over IPv4.
+    V4([u8; 4], [u8; 4]),
+    /// Over IPv6.
+    V6([u8; 16], [u8; 16]),
+}
+
+impl Ends {
+    /// The node's.
+    pub fn node(self) -> IpAddr {
+        match self {
+            Ends::V4(_, node) => V4::to_ip(node),
+            Ends::V6(_, node) => V6::to_ip(node),
+        }
+    }
 }
 
 /// How an address is the gateway's own.

@@ -1,8 +1,9 @@
-use crate::record::{FlowRecord, NeighborRecord};
+use crate::record::{Conflict, FlowRecord, NeighborRecord};
 use crate::tables::Tables;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +26,13 @@ pub enum ToWorker {
     DumpNeighbors {
         /// Empty; its capacity bounds the answer. Sent back filled.
         buffer: Vec<NeighborRecord>,
+    },
+    /// Tell everybody on the ports' links that these VIPs are here, each unless
+    /// it is no longer announced by then. One list at a time: the next one when
+    /// this has come back.
+    Announce {
+        /// The VIPs. Sent back when they are told.
+        vips: Vec<IpAddr>,
     },
     /// Finish: send what is queued, give frames back, return from the loop.
     Stop,
@@ -58,6 +66,14 @@ pub enum FromWorker {
         /// The neighbors.
         buffer: Vec<NeighborRecord>,
     },
+    /// Everybody has been told of these VIPs.
+    Announced {
+        /// What [`ToWorker::Announce`] brought.
+        vips: Vec<IpAddr>,
+    },
+    /// Somebody else claims a VIP that is announced here. Not every claim is
+    /// told: the worker's counters have all of them.
+    Conflict(Conflict),
 }
 
 /// Wakes a worker that sleeps.
@@ -148,6 +164,11 @@ impl ControlEnd {
         sent
     }
 
+    /// Whether a message would fit.
+    pub fn has_room(&self) -> bool {
+        !self.to.is_full()
+    }
+
     /// The next message of the worker.
     pub fn receive(&mut self) -> Option<FromWorker> {
         self.from.pop().ok()
@@ -179,6 +200,11 @@ impl WorkerEnd {
     #[inline]
     pub fn has_mail(&self) -> bool {
         !self.to.is_empty() && self.from.slots() >= 2
+    }
+
+    /// Messages that there is room for.
+    pub fn room(&self) -> usize {
+        self.from.slots()
     }
 
     /// Sends a message. There is room after [`WorkerEnd::receive`].

@@ -45,3 +45,14 @@ pub struct NeighborRecord {
     /// Packets that wait for it.
     pub waiting: u32,
 }
+
+/// A claim of somebody else to a VIP that the gateway announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The port by which it came.
+    pub port: PortId,
+    /// The VIP.
+    pub vip: IpAddr,
+    /// The MAC that claims it.
+    pub mac: [u8; 6],
+}

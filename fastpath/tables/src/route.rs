@@ -55,6 +55,8 @@ pub struct Vtep {
     pub v4: Option<[u8; 4]>,
     /// Its underlay address of IPv6, if it has one.
     pub v6: Option<[u8; 16]>,
-    /// The MAC of its VXLAN device: the inner destination MAC.
-    pub mac: [u8; 6],
+    /// The MAC of its VXLAN device over IPv4: the inner destination MAC.
+    pub mac_v4: [u8; 6],
+    /// The MAC of its VXLAN device over IPv6, which may be another device.
+    pub mac_v6: [u8; 6],
 }

@@ -69,6 +69,9 @@ pub struct FamilyTables<F: Family> {
     /// Nodes that have a tunnel, by each of their addresses; those of tunnel
     /// endpoints are among them. The underlay may have another family.
     pub nodes_by_addr: Arc<HashMap<F::Addr, VtepId>>,
+    /// Nodes by the inner address of their tunnel device: a node that masquerades
+    /// hides its pods behind it.
+    pub tunnel_devices: Arc<HashMap<F::Addr, VtepId>>,
 }
 
 impl<F: Family> Default for FamilyTables<F> {
@@ -82,6 +85,7 @@ impl<F: Family> Default for FamilyTables<F> {
             snat: Arc::default(),
             vteps_by_addr: Arc::default(),
             nodes_by_addr: Arc::default(),
+            tunnel_devices: Arc::default(),
         }
     }
 }

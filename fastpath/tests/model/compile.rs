@@ -3,8 +3,8 @@
 use super::parse::Tuple;
 use super::world::{self, Backend, Health, Own, Rules, Target, World, ZONES, octets};
 use sluice_tables::{
-    BackendId, BackendRef, BackendSet, BackendState, Balance, Family, FamilyTables, Frontend,
-    FrontendKey, FrontendRules, Local, LocalAddress, Locality, NatMode, OwnerMap, PortId,
+    BackendId, BackendRef, BackendSet, BackendState, Balance, Carriage, Family, FamilyTables,
+    Frontend, FrontendKey, FrontendRules, Local, LocalAddress, Locality, NatMode, OwnerMap, PortId,
     PortLocal, RouteTarget, Routes, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep,
     VtepId, Vxlan, ZoneId, hash,
 };
@@ -29,7 +29,8 @@ pub fn compile(world: &World) -> Arc<Tables> {
             name: "node".into(),
             v4: node.v4.and_then(V4::from_ip),
             v6: node.v6.and_then(V6::from_ip),
-            mac: node.mac,
+            mac_v4: node.mac,
+            mac_v6: node.mac,
         })
     });
     tables.vteps = Arc::new(vteps.collect());
@@ -74,6 +75,7 @@ fn local(world: &World) -> Local {
             udp_port: overlay.udp_port,
             mac: overlay.mac,
             mtu: overlay.mtu,
+            carriage: Carriage::Any,
             v4: overlay.v4.and_then(V4::from_ip),
             v6: overlay.v6.and_then(V6::from_ip),
         }),

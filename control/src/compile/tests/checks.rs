@@ -280,8 +280,9 @@ impl Held {
     pub(super) fn check_kept(&self, world: &World) {
         let new = Held::of(world);
         for (addr, name) in &self.taken.vteps {
-            let node = world.cluster.node(name).filter(|node| node.vtep_mac.is_some());
-            if node.is_some_and(|node| node.vteps.iter().any(|(_, vtep)| vtep == addr)) {
+            let tunnel = world.cluster.node(name).map(|node| &node.tunnel);
+            let tunnel = tunnel.filter(|tunnel| tunnel.macs.over(*addr).is_some());
+            if tunnel.is_some_and(|tunnel| tunnel.vteps.iter().any(|(_, vtep)| vtep == addr)) {
                 assert_eq!(new.taken.vteps.get(addr), Some(name), "tunnel endpoint {addr}");
             }
         }
@@ -292,8 +293,9 @@ impl Held {
             let is_outbid = world.compiler.statics.is_outside_of_pods(&range.net)
                 && world.cluster.claims_in(&range.net).next().is_some();
             // A tunnel endpoint that its node moves into it is no pod's.
-            let has_vtep = node
-                .is_some_and(|node| node.vteps.iter().any(|(_, vtep)| range.net.contains(vtep)));
+            let has_vtep = node.is_some_and(|node| {
+                node.tunnel.vteps.iter().any(|(_, vtep)| range.net.contains(vtep))
+            });
             let is_outbid = is_outbid || has_vtep;
             if is_claimed && !is_outbid && new.taken.vteps.values().any(|node| *node == range.node)
             {

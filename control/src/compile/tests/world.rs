@@ -35,6 +35,21 @@ impl Default for World {
 }
 
 impl World {
+    /// One with other sections of the configuration, an overlay's and the pool's.
+    pub(super) fn of(overlay: &str, snat: &str) -> Self {
+        let text = include_str!("../../../tests/control/config.yaml");
+        let (before, rest) = text.split_once("overlay:").unwrap();
+        let (_, rest) = rest.split_once("routes:").unwrap();
+        let (routes, rest) = rest.split_once("snat:").unwrap();
+        let (_, rest) = rest.split_once("cluster:").unwrap();
+        let text = format!("{before}{overlay}\nroutes:{routes}{snat}\ncluster:{rest}");
+        let config = sluice_config::parse("config.yaml", &text).unwrap().config;
+        let mut world = World::default();
+        world.cluster.set_overlay(config.overlay_mode());
+        world.compiler = Compiler::new(&config, &facts(), 0).unwrap();
+        world
+    }
+
     pub(super) fn compile(&mut self) -> Option<Arc<Tables>> {
         let changes = self.cluster.take_changes();
         self.compiler.compile(&self.cluster, &changes, self.now, self.live)

@@ -75,11 +75,14 @@ impl Resource for Raw {
     }
 }
 
-/// Where the API has the objects of a kind.
-pub fn resource(kind: Kind) -> ApiResource {
-    let version: GroupVersion = match kind.api_version().parse() {
+/// Where the API has the objects of a kind, or may have them: by its `attempt`th API version,
+/// and then by the first one again.
+pub fn resource(kind: Kind, attempt: usize) -> ApiResource {
+    let versions = kind.api_versions();
+    let version = versions[attempt % versions.len()];
+    let version: GroupVersion = match version.parse() {
         Ok(version) => version,
-        Err(_) => GroupVersion::gv("", kind.api_version()),
+        Err(_) => GroupVersion::gv("", version),
     };
     ApiResource::from_gvk(&version.with_kind(kind.as_str()))
 }
@@ -107,11 +110,15 @@ mod tests {
 
     #[test]
     fn kinds_are_found_in_the_api() {
-        let of = |kind| (resource(kind).api_version, resource(kind).plural);
+        let of = |kind| (resource(kind, 0).api_version, resource(kind, 0).plural);
         assert_eq!(of(Kind::Pod), ("v1".into(), "pods".into()));
         let slices = ("discovery.k8s.io/v1".into(), "endpointslices".into());
         assert_eq!(of(Kind::EndpointSlice), slices);
         let policies = ("networking.k8s.io/v1".into(), "networkpolicies".into());
         assert_eq!(of(Kind::NetworkPolicy), policies);
+        let blocks = ("crd.projectcalico.org/v1".into(), "ipamblocks".into());
+        assert_eq!(of(Kind::IpamBlock), blocks);
+        let again = [1, 2].map(|attempt| resource(Kind::IpPool, attempt).api_version);
+        assert_eq!(again, ["projectcalico.org/v3", "crd.projectcalico.org/v1"]);
     }
 }

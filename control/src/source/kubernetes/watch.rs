@@ -12,8 +12,9 @@ use std::time::Duration;
 /// which nothing comes for 5 s longer is given up.
 const WATCH_S: u32 = 120;
 
-/// First and longest pause after a failure; each is varied at random.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// First and longest pause after a failure; each is prolonged at random, to the
+/// double at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// The first minor version of Kubernetes 1 whose servers stream lists by
 /// default (KEP-3157).
@@ -33,6 +34,7 @@ pub fn watch(
         events: None,
         pauses: pauses(),
         is_listing: false,
+        attempt: 0,
     };
     unfold(watch, |mut watch| async move {
         let event = watch.next().await;
@@ -51,6 +53,8 @@ struct Watch {
     pauses: ExponentialBackoff,
     /// A list has begun and is not done.
     is_listing: bool,
+    /// Which of the kind's API versions is asked for.
+    attempt: usize,
 }
 
 fn pauses() -> ExponentialBackoff {
@@ -69,7 +73,7 @@ impl Watch {
                 self.ask_version().await;
                 continue;
             };
-            let api = Api::<Raw>::all_with(self.client.clone(), &resource(self.kind));
+            let api = Api::<Raw>::all_with(self.client.clone(), &resource(self.kind, self.attempt));
             let config = watcher::Config {
                 timeout: Some(WATCH_S),
                 initial_list_strategy: strategy,
@@ -133,6 +137,10 @@ impl Watch {
             self.events = None;
             return;
         }
+        if is_unknown(error) && self.kind.api_versions().len() > 1 {
+            self.attempt += 1;
+            self.events = None;
+        }
         self.note(&text_of(error));
         self.pause().await;
     }
@@ -144,6 +152,17 @@ impl Watch {
 
     async fn pause(&mut self) {
         tokio::time::sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
+    }
+}
+
+/// Whether a server does not have a kind by this API version.
+fn is_unknown(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 

@@ -149,7 +149,8 @@ fn decode_item(
     };
     let key = key_of(kind, value);
     let version = text("apiVersion");
-    if version != Some(kind.api_version()) && (version.is_some() || list_kind.is_none()) {
+    let is_understood = version.is_some_and(|version| kind.api_versions().contains(&version));
+    if !is_understood && (version.is_some() || list_kind.is_none()) {
         // Kinds of the same name in other groups are other kinds, such as
         // `serving.knative.dev/v1` Service.
         let group = version.unwrap_or_default();

@@ -1,7 +1,7 @@
 use sluice_tables::{
-    BackendId, BackendRef, BackendSet, BackendState, Family, FamilyTables, Frontend, FrontendKey,
-    Local, LocalAddress, NatMode, OwnerMap, PortId, PortLocal, RouteTarget, Routes, ServiceId,
-    SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
+    BackendId, BackendRef, BackendSet, BackendState, Carriage, Family, FamilyTables, Frontend,
+    FrontendKey, Local, LocalAddress, NatMode, OwnerMap, PortId, PortLocal, RouteTarget, Routes,
+    ServiceId, SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ impl Cluster {
                 name: "node".into(),
                 v4: V4::from_ip(address(false, Net::Cluster, 10 + node)),
                 v6: V6::from_ip(address(true, Net::Cluster, 10 + node)),
-                mac: [2, 0, 0, 1, 0, node],
+                mac_v4: [2, 0, 0, 1, 0, node],
+                mac_v6: [2, 0, 0, 1, 6, node],
             })
         });
         tables.vteps = Arc::new(vteps.collect());
@@ -131,6 +132,7 @@ impl Cluster {
                 udp_port: VXLAN_PORT,
                 mac: INNER_MAC,
                 mtu: 1430,
+                carriage: Carriage::Any,
                 v4: V4::from_ip(own(false)).filter(|_| !self.underlay_v6),
                 v6: V6::from_ip(own(true)),
             }),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sluice_fastpath::flow::State;
-use sluice_tables::{BackendState, Balance, NatMode};
+use sluice_tables::{BackendState, Balance, Carriage, NatMode};
 
 use super::step::{duration, number, port};
 use crate::gateway::GatewayOptions;
@@ -169,8 +169,11 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
                 slot.take_if(|node| node.name == *name);
             }
         }
+        ["node", name, addresses @ .., "mac", mac, mac_v6] => {
+            add_node(name, addresses, [mac.parse()?, mac_v6.parse()?], topology)?;
+        }
         ["node", name, addresses @ .., "mac", mac] => {
-            add_node(name, addresses, mac.parse()?, topology)?;
+            add_node(name, addresses, [mac.parse()?; 2], topology)?;
         }
         ["neighbor", of, addr, mac] => {
             let host = Host { port: port(of)?, addr: address(addr)?, mac: mac.parse()? };
@@ -204,6 +207,10 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
         }
         ["vni", n] => topology.vxlan.vni = number(n)? as u32,
         ["vxlan-port", n] => topology.vxlan.udp_port = number(n)? as u16,
+        ["tunnel-device", name, addr] => {
+            topology.tunnel_devices.insert(address(addr)?, (*name).to_owned());
+        }
+        ["underlay", "each"] => topology.vxlan.carriage = Carriage::SameFamily,
         ["underlay", "ipv6"] => topology.vxlan.v4 = None,
         ["underlay", "ipv4"] => topology.vxlan.v6 = None,
         _ => return Ok(false),
@@ -283,10 +290,15 @@ fn parse_way(words: &[&str]) -> Result<Way, String> {
     }
 }
 
-/// `node NAME UNDERLAY... pods PREFIX... mac MAC`
-fn add_node(name: &str, words: &[&str], mac: Mac, topology: &mut Topology) -> Result<(), String> {
-    let mut node =
-        Node { name: name.to_owned(), v4: None, v6: None, overlay_mac: mac, pods: Vec::new() };
+/// `node NAME UNDERLAY... pods PREFIX... mac MAC [MAC of the device over IPv6]`
+fn add_node(
+    name: &str,
+    words: &[&str],
+    [overlay_mac, overlay_mac_v6]: [Mac; 2],
+    topology: &mut Topology,
+) -> Result<(), String> {
+    let (name, pods) = (name.to_owned(), Vec::new());
+    let mut node = Node { name, v4: None, v6: None, overlay_mac, overlay_mac_v6, pods };
     let pods = words.iter().position(|word| *word == "pods").unwrap_or(words.len());
     for word in &words[..pods] {
         match address(word)? {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sluice_tables::PortLocal;
+use sluice_tables::{Carriage, PortLocal};
 
 use super::step::PacketLine;
 use crate::gateway::topology::{Host, OVERLAY_MAC};
@@ -58,7 +58,12 @@ pub(super) fn through_tunnel(
     let vxlan = &topology.vxlan;
     let v4 = vxlan.v4.zip(node.v4).map(|(own, node)| (IpAddr::from(own), IpAddr::from(node)));
     let v6 = vxlan.v6.zip(node.v6).map(|(own, node)| (IpAddr::from(own), IpAddr::from(node)));
-    let (own, node) = v4.or(v6).ok_or_else(|| format!("there is no tunnel to `{name}`"))?;
+    let ends = match vxlan.carriage {
+        Carriage::Any => v4.or(v6),
+        Carriage::SameFamily if packet.starts_with("ip6") => v6,
+        Carriage::SameFamily => v4,
+    };
+    let (own, node) = ends.ok_or_else(|| format!("there is no tunnel to `{name}`"))?;
     let layer = if own.is_ipv4() { "ip" } else { "ip6" };
     let tunnel = format!("{} / vxlan vni {}", vxlan.udp_port, vxlan.vni);
     let tag = topology.ports.get(line.queue.port).and_then(|port| port.vlan);

@@ -1,6 +1,7 @@
 //! Runs one case.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use sluice_tables::PortLocal;
 
@@ -160,6 +161,13 @@ impl Running {
             Step::At(time) => self.act(|run| match time.checked_sub(run.gateway.elapsed()) {
                 Some(ahead) => run.gateway.advance(ahead),
                 None => Err(format!("it is {:?} already", run.gateway.elapsed())),
+            }),
+            Step::Announce(vips) => self.act(|run| {
+                let vip = |text: &String| -> Result<IpAddr, String> {
+                    let text = family.directive(text)?;
+                    text.parse().map_err(|_| format!("expected an address, found `{text}`"))
+                };
+                run.gateway.announce(vips.iter().map(vip).collect::<Result<_, _>>()?)
             }),
             Step::Expect(line) => {
                 let pattern = family.at(&line.packet, topology)?;

@@ -44,6 +44,8 @@ pub(super) enum Step {
     ExpectNothing,
     Advance(Duration),
     At(Duration),
+    /// VIPs to be announced unasked.
+    Announce(Vec<String>),
     Counters {
         worker: Option<usize>,
         text: String,
@@ -69,6 +71,9 @@ pub(super) fn parse(line: &str) -> Result<Option<Step>, String> {
         ["run"] => Step::Run,
         ["advance", time] => Step::Advance(duration(time)?),
         ["at", time] => Step::At(duration(time)?),
+        ["announce", first, ..] if first.contains(['.', ':']) => {
+            Step::Announce(line.split_whitespace().skip(1).map(str::to_owned).collect())
+        }
         [word @ ("send" | "queue"), queue, rest @ ..] => {
             Step::Send { line: packet_line(queue, rest, packet()?)?, runs: *word == "send" }
         }

@@ -11,7 +11,7 @@ use sluice_tables::{
     SERVICE_EPOCHS, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, ZoneId,
 };
 
-use super::topology::{Endpoint, Prefix, Rules, ServiceKey, Topology, Way};
+use super::topology::{Endpoint, Node, Prefix, Rules, ServiceKey, Topology, Way};
 
 /// Compiles topologies; remembers the numbers that it has given.
 #[derive(Debug)]
@@ -57,7 +57,8 @@ impl Compiler {
                         name: node.name.as_str().into(),
                         v4: node.v4.map(|addr| addr.octets()),
                         v6: node.v6.map(|addr| addr.octets()),
-                        mac: node.overlay_mac.0,
+                        mac_v4: node.overlay_mac.0,
+                        mac_v6: node.overlay_mac_v6.0,
                     })
                 })
                 .collect(),
@@ -171,6 +172,13 @@ impl Compiler {
             port_min: topology.snat.ports.0,
             port_max: topology.snat.ports.1,
         });
+        let device = |(addr, name): (&IpAddr, &String)| {
+            let is_it = |node: &Option<Node>| node.as_ref().is_some_and(|n| n.name == *name);
+            let id = topology.nodes.iter().position(is_it)?;
+            Some((F::from_ip(*addr)?, VtepId(id as u32)))
+        };
+        family.tunnel_devices =
+            Arc::new(topology.tunnel_devices.iter().filter_map(device).collect());
         family.nodes_by_addr = Arc::new(nodes);
         if is_underlay {
             family.vteps_by_addr = family.nodes_by_addr.clone();

@@ -8,9 +8,10 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// Counts by name; those that are zero are left out.
 ///
 /// `rx`, `tx`, `originated`, `consumed`, `handed_in`, `handed_out`, `held`, `errors_limited`,
-/// `neighbor_news_lost`, `affinities_forgotten`, `affinity_news_lost`, `flows`, `flows_created`,
-/// `flows_removed`, `snat_ports`, `revalidated`, `resets_ignored`, and `drop.REASON` with the
-/// reason's label. Both families are counted together.
+/// `neighbor_news_lost`, `announcements`, `vip_conflicts`, `affinities_forgotten`,
+/// `affinity_news_lost`, `flows`, `flows_created`, `flows_removed`, `snat_ports`, `revalidated`,
+/// `resets_ignored`, `masqueraded`, and `drop.REASON` with the reason's label. Both families are
+/// counted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
@@ -18,7 +19,7 @@ pub struct Counts(BTreeMap<String, u64>);
 const GAUGES: [&str; 3] = ["held", "flows", "snat_ports"];
 
 /// All names but those of drops, in the order of the journey.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 20] = [
     "rx",
     "tx",
     "originated",
@@ -28,6 +29,8 @@ const NAMES: [&str; 17] = [
     "held",
     "errors_limited",
     "neighbor_news_lost",
+    "announcements",
+    "vip_conflicts",
     "affinities_forgotten",
     "affinity_news_lost",
     "flows",
@@ -36,6 +39,7 @@ const NAMES: [&str; 17] = [
     "snat_ports",
     "revalidated",
     "resets_ignored",
+    "masqueraded",
 ];
 
 impl Counts {
@@ -55,6 +59,8 @@ impl Counts {
             counters.held.get(),
             counters.errors_limited.get(),
             counters.neighbor_news_lost.get(),
+            counters.announcements.get(),
+            counters.vip_conflicts.get(),
             counters.affinities_forgotten.get(),
             counters.affinity_news_lost.get(),
             both(&counters.flows),
@@ -63,6 +69,7 @@ impl Counts {
             both(&counters.snat_ports),
             counters.revalidated.get(),
             counters.resets_ignored.get(),
+            counters.masqueraded.flows.get(),
         ];
         for (name, value) in NAMES.into_iter().zip(values) {
             self.increase(name, value);

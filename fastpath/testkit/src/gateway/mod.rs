@@ -10,6 +10,7 @@ pub mod topology;
 /// From a topology to tables, as control compiles them.
 mod compile;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,6 +192,17 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Tells worker 0 to announce VIPs, which it does as time passes.
+    ///
+    /// # Errors
+    /// When it does not take the list.
+    pub fn announce(&mut self, vips: Vec<IpAddr>) -> Result<(), String> {
+        let control = self.controls.first_mut().ok_or("there is no worker")?;
+        let sent = control.send(ToWorker::Announce { vips });
+        sent.map_err(|_| "the worker's mailbox is full".to_owned())?;
+        self.settle()
     }
 
     /// Puts a frame on the wire to a port's queue of `worker`; nothing runs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sluice_tables::{BackendState, Balance, NatMode, PortId, PortLocal, Vxlan};
+use sluice_tables::{BackendState, Balance, Carriage, NatMode, PortId, PortLocal, Vxlan};
 
 use crate::packet::Mac;
 
@@ -27,8 +27,10 @@ pub struct Node {
     pub v4: Option<Ipv4Addr>,
     /// As above.
     pub v6: Option<Ipv6Addr>,
-    /// The MAC of its VXLAN device.
+    /// The MAC of its VXLAN device over IPv4.
     pub overlay_mac: Mac,
+    /// The MAC of its VXLAN device over IPv6.
+    pub overlay_mac_v6: Mac,
     /// Its pods' prefixes.
     pub pods: Vec<Prefix>,
 }
@@ -133,6 +135,8 @@ pub struct Topology {
     pub vxlan: Vxlan,
     /// Nodes; `None` where one has gone, since numbers stay.
     pub nodes: Vec<Option<Node>>,
+    /// The inner addresses of nodes' VXLAN devices, and the names of the nodes.
+    pub tunnel_devices: BTreeMap<IpAddr, String>,
     /// Routes besides those of the ports' subnets and of pods.
     pub routes: BTreeMap<Prefix, Way>,
     /// SNAT.
@@ -208,6 +212,7 @@ impl Topology {
             v4: Some(Ipv4Addr::new(10, 10, 0, 10 + i)),
             v6: Some(underlay6(0x10 + u16::from(i))),
             overlay_mac: mac(0x20 + i),
+            overlay_mac_v6: mac(0x20 + i),
             pods: vec![
                 Prefix { addr: Ipv4Addr::new(10, 244, i, 0).into(), len: 24 },
                 Prefix {
@@ -227,10 +232,12 @@ impl Topology {
                 udp_port: 4789,
                 mac: OVERLAY_MAC.0,
                 mtu: 1450,
+                carriage: Carriage::Any,
                 v4: Some(v4[1].octets()),
                 v6: Some(v6[1].octets()),
             },
             nodes: vec![Some(node(1)), Some(node(2))],
+            tunnel_devices: BTreeMap::new(),
             routes: BTreeMap::from([
                 (
                     anywhere(Ipv4Addr::UNSPECIFIED.into()),
@@ -280,6 +287,7 @@ impl Topology {
             IpAddr::V4(addr) => node.v4 == Some(addr),
             IpAddr::V6(addr) => node.v6 == Some(addr),
         };
-        self.nodes.iter().flatten().find(has).map(|node| node.overlay_mac)
+        let node = self.nodes.iter().flatten().find(has)?;
+        Some(if addr.is_ipv4() { node.overlay_mac } else { node.overlay_mac_v6 })
     }
 }

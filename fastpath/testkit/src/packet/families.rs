@@ -107,10 +107,20 @@ impl Map<'_> {
         Ok((mapped, exact))
     }
 
+    /// An announcement: an unsolicited advertisement to all nodes (RFC 4861 section 7.2.6).
+    fn announcement(&self, vip: &str, tokens: &[Token<'_>]) -> Vec<String> {
+        let mut out = vec![format!("ip6 {vip} > ff02::1 / nd na {vip} flags O")];
+        out.extend(self.link_layer("tll", "sha", tokens, tokens.get(2)));
+        out
+    }
+
     /// A question: to the solicited-node group of the target (RFC 4291 section 2.7.1).
     fn who_has(&self, tokens: &[Token<'_>], column: usize) -> Result<Vec<String>> {
         let (target, exact) = self.one(tokens.first(), column)?;
         let (sender, _) = self.one(tokens.get(2), column)?;
+        if sender == target {
+            return Ok(self.announcement(&target, tokens));
+        }
         let group = match exact {
             Some(target) => {
                 let [.., a, b, c] = target.octets();

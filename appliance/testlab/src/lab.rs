@@ -1,22 +1,18 @@
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::{self, File};
-use std::os::fd::AsFd;
+use crate::run::{enter, script, succeeded};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 /// Seconds that a command may take.
 const COMMAND_S_MAX: &str = "60";
 
-/// How long [`eventually`] tries: a machine that is too busy for so long fails
-/// the test.
-const EVENTUALLY: Duration = Duration::from_secs(30);
-
 /// A family's addresses in the lab (`scripts/lib/lab_common.sh`).
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
+    /// `IPv4` or `IPv6`.
     pub name: &'static str,
+    /// The client outside.
     pub client: &'static str,
     /// The gateway's own address on the uplink.
     pub uplink: &'static str,
@@ -24,12 +20,15 @@ pub struct Family {
     pub underlay: &'static str,
     /// The Service `web`: TCP 80 to the pods' 8080.
     pub web: &'static str,
+    /// Its address in the cluster.
     pub web_cluster: &'static str,
     /// The Service `dns-echo`: UDP 53 to the pods' 9053.
     pub echo: &'static str,
     /// An address that the tests' own Services use.
     pub extra: &'static str,
+    /// A pod on the first node.
     pub pod1a: &'static str,
+    /// A pod on the second node.
     pub pod2a: &'static str,
     /// What the gateway's SNAT addresses begin with.
     pub snat: &'static str,
@@ -37,6 +36,7 @@ pub struct Family {
     pub udp_overhead: usize,
 }
 
+/// IPv4.
 pub const V4: Family = Family {
     name: "IPv4",
     client: "192.0.2.10",
@@ -52,6 +52,7 @@ pub const V4: Family = Family {
     udp_overhead: 28,
 };
 
+/// IPv6.
 pub const V6: Family = Family {
     name: "IPv6",
     client: "2001:db8:1::10",
@@ -67,6 +68,7 @@ pub const V6: Family = Family {
     udp_overhead: 48,
 };
 
+/// Both.
 pub const FAMILIES: [Family; 2] = [V4, V6];
 
 impl Family {
@@ -83,6 +85,7 @@ impl Family {
 /// One lab; it goes when this does, on failure too.
 pub struct Lab {
     name: String,
+    /// Its runtime folder: `gateway.yaml`, `manifests/`, `log/`.
     pub folder: PathBuf,
 }
 
@@ -105,8 +108,7 @@ impl Lab {
     }
 
     fn script(&self, command: &[&str], options: &[&str]) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
-        let mut run = Command::new(script);
+        let mut run = script("lab");
         run.args(command).args(["--name", &self.name]).args(options);
         succeeded(&run.output().expect("scripts/lab runs"), &format!("lab {command:?}"));
     }
@@ -119,6 +121,11 @@ impl Lab {
     /// Starts a pod again.
     pub fn add_pod(&self, pod: &str) {
         self.script(&["pod", "add", pod], &[]);
+    }
+
+    /// Its name, as `scripts/lab --name` takes it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The name of a namespace.
@@ -151,11 +158,11 @@ impl Lab {
 
     /// Runs on a thread inside a namespace.
     pub fn within<T: Send>(&self, short: &str, f: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/var/run/netns/{}", self.namespace(short));
+        let namespace = self.namespace(short);
         let joined = std::thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    enter(&path);
+                    enter(&namespace);
                     f()
                 })
                 .join()
@@ -169,9 +176,9 @@ impl Lab {
         short: &str,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> std::thread::JoinHandle<T> {
-        let path = format!("/var/run/netns/{}", self.namespace(short));
+        let namespace = self.namespace(short);
         std::thread::spawn(move || {
-            enter(&path);
+            enter(&namespace);
             f()
         })
     }
@@ -183,10 +190,12 @@ impl Lab {
         fs::rename(staged, self.folder.join("manifests").join(file)).unwrap();
     }
 
+    /// Takes a manifest away.
     pub fn remove_manifest(&self, file: &str) {
         fs::remove_file(self.folder.join("manifests").join(file)).unwrap();
     }
 
+    /// The configuration of its gateway.
     pub fn config(&self) -> PathBuf {
         self.folder.join("gateway.yaml")
     }
@@ -207,36 +216,10 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab");
-        let down = Command::new(script).args(["down", "--name", &self.name]).output();
+        let down = script("lab").args(["down", "--name", &self.name]).output();
         // A second panic would hide the first.
         if let Err(error) = down {
             eprintln!("scripts/lab down: {error}");
         }
-    }
-}
-
-fn enter(path: &str) {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-}
-
-/// What a command printed; it must have succeeded.
-pub fn succeeded(output: &Output, what: &str) -> String {
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {}\n{stdout}{stderr}", output.status);
-    stdout
-}
-
-/// Repeats until there is an answer.
-pub fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + EVENTUALLY;
-    loop {
-        if let Some(answer) = f() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

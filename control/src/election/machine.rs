@@ -1,0 +1,600 @@
+use super::view::{Seen, View};
+use super::{Lease, STATUS, VIPS, member_name, node_of, rank};
+use crate::announce::Groups;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Before a write that was refused because its object has changed is tried again
+/// with what is known by then, if nothing else is known.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How an election is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The gateway's node.
+    pub node: String,
+    /// Groups of VIPs, 1 to [`crate::announce::GROUPS_MAX`].
+    pub groups: u16,
+    /// How long a membership holds without renewal: whole seconds.
+    pub duration: Duration,
+    /// Time between two renewals, less than half of that.
+    pub renew: Duration,
+}
+
+impl Options {
+    /// How much earlier an instance takes its membership for invalid than others
+    /// may: for clocks that do not run equally fast.
+    fn margin(&self) -> Duration {
+        self.duration / 10
+    }
+
+    /// How long a membership is valid after a renewal.
+    fn validity(&self) -> Duration {
+        self.duration - self.margin()
+    }
+
+    /// How long a request may take. A renewal that fails is noticed while the
+    /// one before it is valid.
+    pub fn timeout(&self) -> Duration {
+        self.validity().saturating_sub(self.renew) * 3 / 4
+    }
+}
+
+/// What can be held: a group of VIPs by its number, or, one more than the last,
+/// what only one gateway may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub u16);
+
+/// A request to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Make the membership's Lease this instance's: replace the version, or
+    /// create it.
+    Join {
+        /// This instance.
+        identity: String,
+        /// The version to be replaced; `None`: there is none.
+        version: Option<String>,
+    },
+    /// Renew the membership, if it is this instance's.
+    Renew {
+        /// This instance.
+        identity: String,
+    },
+    /// Give the membership up, if it is this instance's.
+    Leave {
+        /// This instance.
+        identity: String,
+    },
+    /// End another one's membership: take the holder out of this version.
+    Fence {
+        /// Name of the Lease.
+        lease: String,
+        /// The version.
+        version: String,
+    },
+    /// Take a slot.
+    Claim {
+        /// The slot.
+        slot: Slot,
+        /// This instance.
+        identity: String,
+        /// The version to be replaced; `None`: there is none.
+        version: Option<String>,
+    },
+    /// Give a slot up: take the holder out of this version.
+    Release {
+        /// The slot.
+        slot: Slot,
+        /// The version.
+        version: String,
+    },
+}
+
+/// What an [`Op`] is about. Of each there is one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The gateway's own membership.
+    Member,
+    /// Another one's, by the name of its Lease.
+    Fence(String),
+    /// A slot.
+    Slot(Slot),
+}
+
+impl Op {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Op::Join { .. } | Op::Renew { .. } | Op::Leave { .. } => Key::Member,
+            Op::Fence { lease, .. } => Key::Fence(lease.clone()),
+            Op::Claim { slot, .. } | Op::Release { slot, .. } => Key::Slot(*slot),
+        }
+    }
+}
+
+/// What has become of an [`Op`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done, and this is the Lease's version now.
+    Done(String),
+    /// The Lease has changed, is gone or there already, or is somebody else's.
+    Lost,
+    /// The API server does not let this gateway do it.
+    Refused,
+    /// There was no answer, or none that says anything: it may be done or not.
+    Unreachable,
+}
+
+/// What the gateway may do now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The groups whose VIPs it announces.
+    pub held: Groups,
+    /// It may do what only one gateway may do.
+    pub is_leader: bool,
+}
+
+/// Counts of what has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Renewals that were not answered, or refused.
+    pub renew_failures: u64,
+    /// Slots taken.
+    pub taken: u64,
+    /// Slots given up or lost.
+    pub given: u64,
+    /// Memberships of others ended.
+    pub fenced: u64,
+    /// Groups given up because somebody else announced their VIPs.
+    pub yielded: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Out,
+    /// The Lease may be this instance's: a renewal will tell.
+    Unsure,
+    In,
+    /// It is being given up, and may be gone.
+    Leaving,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Holding {
+    No,
+    /// By this version of the Lease.
+    Yes(String),
+    /// Announcements are to end before it is given up.
+    Ending(String),
+}
+
+#[derive(Clone, Debug)]
+struct SlotState {
+    holding: Holding,
+    attempt: Attempt,
+}
+
+/// The last write to a Lease.
+#[derive(Clone, Debug, Default)]
+struct Attempt {
+    is_busy: bool,
+    /// The version that it was about.
+    version: Option<Option<String>>,
+    at: Duration,
+}
+
+impl Attempt {
+    /// Whether to write to a version: not while a write is under way, and not
+    /// again to what is known to be old, but after a while.
+    fn may(&self, version: Option<&str>, now: Duration) -> bool {
+        let is_same = self.version.as_ref().is_some_and(|tried| tried.as_deref() == version);
+        !self.is_busy && (!is_same || now >= self.at + RETRY)
+    }
+
+    fn begin(&mut self, version: Option<&str>, now: Duration) {
+        *self = Attempt { is_busy: true, version: Some(version.map(str::to_owned)), at: now };
+    }
+}
+
+/// An instance's part in the election: see the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    options: Options,
+    view: View,
+    random: u64,
+    identity: String,
+    member: Member,
+    membership: Attempt,
+    next_renewal: Duration,
+    /// When the last successful renewal began.
+    renewed: Duration,
+    /// Since when the membership has been valid without a gap.
+    valid_since: Duration,
+    /// The last renewal was not answered.
+    is_unreachable: bool,
+    is_eligible: bool,
+    slots: Vec<SlotState>,
+    fences: BTreeMap<String, Attempt>,
+    /// The groups that workers may announce.
+    live: Groups,
+    counts: Counts,
+}
+
+impl Machine {
+    /// An instance that may hold nothing until [`Machine::set_eligible`].
+    /// `random` tells it from all others.
+    pub fn new(options: Options, random: u64) -> Self {
+        let slot = SlotState { holding: Holding::No, attempt: Attempt::default() };
+        let mut machine = Machine {
+            slots: vec![slot; usize::from(options.groups) + 1],
+            options,
+            view: View::default(),
+            random,
+            identity: String::new(),
+            member: Member::Out,
+            membership: Attempt::default(),
+            next_renewal: Duration::ZERO,
+            renewed: Duration::ZERO,
+            valid_since: Duration::ZERO,
+            is_unreachable: false,
+            is_eligible: false,
+            fences: BTreeMap::new(),
+            live: Groups::default(),
+            counts: Counts::default(),
+        };
+        machine.new_identity();
+        machine
+    }
+
+    /// What is known of the Leases, to be brought up to date.
+    pub fn view(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    /// Whether the gateway may hold anything. It gives all up once it may not.
+    pub fn set_eligible(&mut self, is_eligible: bool) {
+        self.is_eligible = is_eligible;
+        for slot in self.slots.iter_mut().filter(|_| !is_eligible) {
+            if let Holding::Yes(version) = &slot.holding {
+                slot.holding = Holding::Ending(version.clone());
+            }
+        }
+    }
+
+    /// Notes the groups that workers may announce: what they were told and may
+    /// not all have forgotten.
+    pub fn set_live(&mut self, live: Groups) {
+        self.live = live;
+    }
+
+    /// Notes that somebody else announces a VIP of a group. Who has lost the API
+    /// ends then; who has not is in the right.
+    pub fn claimed(&mut self, group: u16, now: Duration) {
+        let is_valid = self.is_valid(now);
+        if let Some(slot) = self.slots.get_mut(usize::from(group))
+            && !is_valid
+            && slot.holding != Holding::No
+        {
+            slot.holding = Holding::No;
+            self.counts.yielded += 1;
+            self.counts.given += 1;
+        }
+    }
+
+    /// What the gateway may do at a time.
+    pub fn output(&self, now: Duration) -> Output {
+        let (is_valid, leader) = (self.is_valid(now), self.options.groups);
+        let is_held = |slot: u16| matches!(self.slots[usize::from(slot)].holding, Holding::Yes(_));
+        let goes_on = is_valid || (self.member == Member::In && self.is_unreachable);
+        let mut held = Groups::default();
+        (0..leader).filter(|slot| goes_on && is_held(*slot)).for_each(|slot| held.insert(slot));
+        Output { held, is_leader: is_valid && is_held(leader) }
+    }
+
+    /// Whether the membership is valid, so that nobody else can hold what this
+    /// instance holds.
+    pub fn is_valid(&self, now: Duration) -> bool {
+        self.member == Member::In && now < self.renewed + self.options.validity()
+    }
+
+    /// Whether everything has been given up that there was.
+    pub fn is_out(&self) -> bool {
+        self.member == Member::Out && !self.membership.is_busy
+    }
+
+    /// Counts of what has happened.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The name of a slot's Lease.
+    pub fn slot_name(&self, slot: Slot) -> String {
+        slot_name(slot, self.options.groups)
+    }
+
+    /// The requests to send now. To be called after everything that comes, and
+    /// several times in each interval of renewals.
+    pub fn poll(&mut self, now: Duration) -> Vec<Op> {
+        let mut ops = Vec::new();
+        self.poll_member(now, &mut ops);
+        if self.is_valid(now) {
+            self.poll_fences(now, &mut ops);
+            self.poll_slots(now, &mut ops);
+        }
+        ops
+    }
+
+    fn poll_member(&mut self, now: Duration, ops: &mut Vec<Op>) {
+        if self.membership.is_busy {
+            return;
+        }
+        let identity = self.identity.clone();
+        match self.member {
+            Member::Out if self.is_eligible && self.view.is_synced() => {
+                let name = member_name(&self.options.node);
+                let seen = self.view.get(&name);
+                // One of the same name may have run here until now.
+                let is_free = seen.is_none_or(|seen| {
+                    seen.lease.holder.is_none() || now >= seen.at + self.duration_of(&seen.lease)
+                });
+                let version = seen.map(|seen| seen.lease.version.clone());
+                if is_free && self.membership.may(version.as_deref(), now) {
+                    self.membership.begin(version.as_deref(), now);
+                    ops.push(Op::Join { identity, version });
+                }
+            }
+            Member::Out => {}
+            Member::Leaving if now >= self.next_renewal => {
+                self.begin_renewal(now);
+                ops.push(Op::Leave { identity });
+            }
+            Member::Leaving => {}
+            _ if !self.is_eligible && self.is_silent() => {
+                self.member = Member::Leaving;
+                self.begin_renewal(now);
+                ops.push(Op::Leave { identity });
+            }
+            _ if now >= self.next_renewal => {
+                self.begin_renewal(now);
+                ops.push(Op::Renew { identity });
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_renewal(&mut self, now: Duration) {
+        self.membership.is_busy = true;
+        self.next_renewal = now + self.options.renew;
+    }
+
+    /// Whether nothing is held and no worker announces anything.
+    fn is_silent(&self) -> bool {
+        self.live.is_empty()
+            && self.slots.iter().all(|slot| !matches!(slot.holding, Holding::Yes(_)))
+    }
+
+    fn duration_of(&self, lease: &Lease) -> Duration {
+        lease.duration.unwrap_or(self.options.duration)
+    }
+
+    /// Whether a membership has not been renewed for its whole duration, while
+    /// this instance was in a position to see it.
+    fn is_over(&self, seen: &Seen, now: Duration) -> bool {
+        now >= seen.at.max(self.valid_since) + self.duration_of(&seen.lease)
+    }
+
+    fn poll_fences(&mut self, now: Duration, ops: &mut Vec<Op>) {
+        let own = member_name(&self.options.node);
+        let over: Vec<(String, String)> = self
+            .view
+            .members()
+            .filter(|(name, _, seen)| *name != own && self.is_over(seen, now))
+            .map(|(name, _, seen)| (name.to_owned(), seen.lease.version.clone()))
+            .collect();
+        self.fences
+            .retain(|name, fence| fence.is_busy || over.iter().any(|(other, _)| other == name));
+        for (lease, version) in over {
+            let fence = self.fences.entry(lease.clone()).or_default();
+            if fence.may(Some(&version), now) {
+                fence.begin(Some(&version), now);
+                ops.push(Op::Fence { lease, version });
+            }
+        }
+    }
+
+    fn poll_slots(&mut self, now: Duration, ops: &mut Vec<Op>) {
+        let node = self.options.node.clone();
+        let members = self.view.members();
+        let others = members.filter(|(_, other, seen)| *other != node && !self.is_over(seen, now));
+        let mut nodes: Vec<String> = others.map(|(_, other, _)| other.to_owned()).collect();
+        if self.is_eligible {
+            nodes.push(node.clone());
+        }
+        for index in 0..self.slots.len() {
+            let slot = Slot(index as u16);
+            let is_wanted = rank(slot.0, nodes.iter().map(String::as_str)) == Some(&*node);
+            let op = self.poll_slot(slot, is_wanted, now);
+            if let Some((op, version)) = op {
+                self.slots[index].attempt.begin(version.as_deref(), now);
+                ops.push(op);
+            }
+        }
+    }
+
+    /// What to do about a slot, and the version that it is about.
+    fn poll_slot(
+        &mut self,
+        slot: Slot,
+        is_wanted: bool,
+        now: Duration,
+    ) -> Option<(Op, Option<String>)> {
+        let is_group = slot.0 < self.options.groups;
+        let is_announced = is_group && self.live.has(slot.0);
+        let state = &mut self.slots[usize::from(slot.0)];
+        match (&state.holding, is_wanted) {
+            (Holding::Yes(version), false) => {
+                state.holding = Holding::Ending(version.clone());
+                None
+            }
+            (Holding::Ending(version), true) => {
+                state.holding = Holding::Yes(version.clone());
+                None
+            }
+            // All are given up with the membership.
+            (Holding::Ending(_), false) if !self.is_eligible => None,
+            (Holding::Ending(version), false) if !is_announced && !state.attempt.is_busy => {
+                let version = version.clone();
+                state.holding = Holding::No;
+                self.counts.given += 1;
+                Some((Op::Release { slot, version: version.clone() }, Some(version)))
+            }
+            (Holding::No, _) => {
+                let name = self.slot_name(slot);
+                let seen = self.view.get(&name);
+                let version = seen.map(|seen| seen.lease.version.clone());
+                if !self.slots[usize::from(slot.0)].attempt.may(version.as_deref(), now) {
+                    return None;
+                }
+                let holder = seen.and_then(|seen| seen.lease.holder.as_deref());
+                let is_own = holder == Some(&*self.identity);
+                if is_wanted && (is_own || self.is_free(&name, now)) {
+                    let identity = self.identity.clone();
+                    Some((Op::Claim { slot, identity, version: version.clone() }, version))
+                } else if is_own && !is_wanted && !is_announced {
+                    let version = version?;
+                    Some((Op::Release { slot, version: version.clone() }, Some(version)))
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether nobody can hold a slot, by its Lease's name.
+    fn is_free(&self, name: &str, now: Duration) -> bool {
+        let absent = |name: &str, duration: Duration| {
+            let since = self.view.absent_since(name);
+            since.is_some_and(|since| now >= since.max(self.valid_since) + duration)
+        };
+        let Some(seen) = self.view.get(name) else { return absent(name, self.options.duration) };
+        let Some(holder) = seen.lease.holder.as_deref() else { return true };
+        let member = member_name(node_of(holder));
+        match self.view.get(&member) {
+            Some(member) => member.lease.holder.as_deref() != Some(holder),
+            None => absent(&member, self.options.duration.max(self.duration_of(&seen.lease))),
+        }
+    }
+
+    /// Takes in what has become of an [`Op`] that was begun at `started`.
+    pub fn answered(&mut self, op: &Op, started: Duration, answer: &Answer, now: Duration) {
+        match op {
+            Op::Join { identity, .. } => self.joined(identity, started, answer, now),
+            Op::Renew { identity } => self.renewed(identity, started, answer, now),
+            Op::Leave { identity } => self.left(identity, answer, now),
+            Op::Fence { lease, .. } => {
+                if let Some(fence) = self.fences.get_mut(lease) {
+                    fence.is_busy = false;
+                }
+                self.counts.fenced += u64::from(matches!(answer, Answer::Done(_)));
+            }
+            Op::Claim { slot, identity, .. } => {
+                let is_mine = *identity == self.identity;
+                let state = &mut self.slots[usize::from(slot.0)];
+                state.attempt.is_busy = false;
+                if let (Answer::Done(version), true) = (answer, is_mine) {
+                    state.holding = Holding::Yes(version.clone());
+                    self.counts.taken += 1;
+                }
+            }
+            Op::Release { slot, .. } => {
+                self.slots[usize::from(slot.0)].attempt.is_busy = false;
+            }
+        }
+    }
+
+    fn joined(&mut self, identity: &str, started: Duration, answer: &Answer, now: Duration) {
+        self.membership.is_busy = false;
+        if *identity != self.identity {
+            return;
+        }
+        match answer {
+            Answer::Done(_) => {
+                self.member = Member::In;
+                self.renewed = started;
+                self.valid_since = now;
+                self.is_unreachable = false;
+                self.next_renewal = started + self.options.renew;
+            }
+            Answer::Unreachable => {
+                self.member = Member::Unsure;
+                self.next_renewal = now.max(started + self.options.renew);
+            }
+            Answer::Lost | Answer::Refused => {}
+        }
+    }
+
+    fn renewed(&mut self, identity: &str, started: Duration, answer: &Answer, now: Duration) {
+        self.membership.is_busy = false;
+        if *identity != self.identity {
+            return;
+        }
+        self.counts.renew_failures += u64::from(!matches!(answer, Answer::Done(_)));
+        match answer {
+            Answer::Done(_) => {
+                if !self.is_valid(now) {
+                    self.valid_since = now;
+                }
+                self.member = Member::In;
+                self.renewed = self.renewed.max(started);
+                self.is_unreachable = false;
+            }
+            Answer::Lost => self.lose(now),
+            Answer::Refused => self.is_unreachable = false,
+            Answer::Unreachable => {
+                // Later than it can be: this process did not run meanwhile, and
+                // what it remembers of the API says nothing.
+                let was_stopped = now.saturating_sub(started) > 2 * self.options.timeout();
+                self.is_unreachable = !was_stopped;
+                self.next_renewal = now.max(started + self.options.renew);
+            }
+        }
+    }
+
+    fn left(&mut self, identity: &str, answer: &Answer, now: Duration) {
+        self.membership.is_busy = false;
+        if *identity == self.identity && matches!(answer, Answer::Done(_) | Answer::Lost) {
+            self.lose(now);
+        }
+    }
+
+    /// The membership is over: somebody has ended it, or this instance has.
+    fn lose(&mut self, now: Duration) {
+        for slot in &mut self.slots {
+            if slot.holding != Holding::No {
+                slot.holding = Holding::No;
+                self.counts.given += 1;
+            }
+        }
+        self.member = Member::Out;
+        self.membership.at = now;
+        self.is_unreachable = false;
+        self.new_identity();
+    }
+
+    /// An instance of its own for each membership.
+    fn new_identity(&mut self) {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.identity = format!("{}_{:016x}", self.options.node, z ^ z >> 31);
+    }
+}
+
+/// The name of a slot's Lease.
+pub(super) fn slot_name(slot: Slot, groups: u16) -> String {
+    if slot.0 < groups { format!("{VIPS}{}", slot.0) } else { STATUS.to_owned() }
+}

@@ -1,0 +1,185 @@
+//! What is asked of the API server, and what its answers mean.
+
+use super::machine::slot_name;
+use super::{Answer, Lease, Op, Options, member_name};
+use http::header::CONTENT_TYPE;
+use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use std::time::Duration;
+
+/// The label of all Leases of elections; its value says what they are for.
+pub const LABEL: &str = "sluice.dev/lease";
+
+/// Leases of one namespace.
+#[derive(Clone)]
+pub struct Requests {
+    client: Client,
+    namespace: String,
+    options: Options,
+}
+
+impl Requests {
+    /// Requests of a gateway.
+    pub fn new(client: Client, namespace: &str, options: Options) -> Self {
+        Requests { client, namespace: namespace.to_owned(), options }
+    }
+
+    /// All Leases of the namespace.
+    pub fn leases(&self) -> Api<Object> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Sends a request, and says what has become of it. For people, also why it
+    /// failed.
+    pub async fn perform(&self, op: &Op) -> (Answer, Option<String>) {
+        let sent = tokio::time::timeout(self.options.timeout(), self.send(op)).await;
+        match sent {
+            Ok(Ok(object)) => {
+                (Answer::Done(object.metadata.resource_version.unwrap_or_default()), None)
+            }
+            Ok(Err(error)) => (answer_of(&error), Some(error.to_string())),
+            Err(_) => {
+                let ms = self.options.timeout().as_millis();
+                (Answer::Unreachable, Some(format!("no answer within {ms} ms")))
+            }
+        }
+    }
+
+    async fn send(&self, op: &Op) -> kube::Result<Object> {
+        let member = || member_name(&self.options.node);
+        let slot_name = |slot| slot_name(slot, self.options.groups);
+        match op {
+            Op::Join { identity, version } => {
+                self.put(&member(), version.as_deref(), Some(identity)).await
+            }
+            Op::Renew { identity } => self.patch(&member(), identity, true).await,
+            Op::Leave { identity } => self.patch(&member(), identity, false).await,
+            Op::Fence { lease, version } => self.put(lease, Some(version), None).await,
+            Op::Claim { slot, identity, version } => {
+                self.put(&slot_name(*slot), version.as_deref(), Some(identity)).await
+            }
+            Op::Release { slot, version } => self.put(&slot_name(*slot), Some(version), None).await,
+        }
+    }
+
+    /// Replaces a version, or creates the Lease.
+    async fn put(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        holder: Option<&str>,
+    ) -> kube::Result<Object> {
+        let object = object(name, version, holder, self.options.duration);
+        match version {
+            Some(_) => self.leases().replace(name, &PostParams::default(), &object).await,
+            None => self.leases().create(&PostParams::default(), &object).await,
+        }
+    }
+
+    /// Renews a Lease, or takes its holder out, if the holder is this one (RFC
+    /// 6902 `test`): whatever has become of an earlier request that was not
+    /// answered.
+    async fn patch(&self, name: &str, identity: &str, renews: bool) -> kube::Result<Object> {
+        let now = Timestamp::now();
+        let test = serde_json::json!(
+            {"op": "test", "path": "/spec/holderIdentity", "value": identity});
+        let change = match renews {
+            true => serde_json::json!(
+                {"op": "add", "path": "/spec/renewTime", "value": MicroTime(now)}),
+            false => serde_json::json!({"op": "remove", "path": "/spec/holderIdentity"}),
+        };
+        let body = serde_json::to_vec(&[test, change]).map_err(kube::Error::SerdeError)?;
+        let namespace = &self.namespace;
+        let url = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}");
+        let request = http::Request::patch(url)
+            .header(CONTENT_TYPE, "application/json-patch+json")
+            .body(body)
+            .map_err(|error| kube::Error::Service(error.into()))?;
+        self.client.request(request).await
+    }
+}
+
+fn object(name: &str, version: Option<&str>, holder: Option<&str>, duration: Duration) -> Object {
+    let what = match name {
+        _ if name.starts_with(super::MEMBER) => "gateway",
+        _ if name.starts_with(super::VIPS) => "vips",
+        _ => "status",
+    };
+    let now = MicroTime(Timestamp::now());
+    Object {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(LABEL.to_owned(), what.to_owned())].into()),
+            resource_version: version.map(str::to_owned),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: i32::try_from(duration.as_secs()).ok(),
+            acquire_time: holder.map(|_| now.clone()),
+            renew_time: Some(now),
+            ..LeaseSpec::default()
+        }),
+    }
+}
+
+/// What an error says of the request. Only an answer that comes from the API
+/// server itself, and would be the same for anybody, says anything.
+fn answer_of(error: &kube::Error) -> Answer {
+    let kube::Error::Api(status) = error else { return Answer::Unreachable };
+    match status.code {
+        // Not there; another version, or there already; a `test` that failed.
+        404 | 409 | 422 => Answer::Lost,
+        429 | 500.. => Answer::Unreachable,
+        _ => Answer::Refused,
+    }
+}
+
+/// A Lease by name, as far as it counts.
+pub fn lease_of(object: Object) -> Option<(String, Lease)> {
+    let spec = object.spec.unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let lease = Lease {
+        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+        // Whoever writes nonsense there is waited for for a minute at most.
+        duration: seconds.map(|seconds| Duration::from_secs(seconds.clamp(1, 60))),
+        version: object.metadata.resource_version?,
+    };
+    Some((object.metadata.name?, lease))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let written = object("sluice-vips-3", Some("7"), Some("a_1"), Duration::from_secs(2));
+        let (name, lease) = lease_of(written).unwrap();
+        assert_eq!(name, "sluice-vips-3");
+        assert_eq!((lease.holder.as_deref(), lease.version.as_str()), (Some("a_1"), "7"));
+        assert_eq!(lease.duration, Some(Duration::from_secs(2)));
+        let free = object("sluice-status", Some("8"), None, Duration::from_secs(2));
+        assert_eq!(lease_of(free).unwrap().1.holder, None);
+        let mut odd = object("sluice-status", Some("8"), Some(""), Duration::from_secs(2));
+        odd.spec.as_mut().unwrap().lease_duration_seconds = Some(i32::MAX);
+        let odd = lease_of(odd).unwrap().1;
+        assert_eq!((odd.holder, odd.duration), (None, Some(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn only_a_refusal_is_an_answer() {
+        let answer = |code| {
+            let status = kube::core::Status { code, ..Default::default() };
+            answer_of(&kube::Error::Api(Box::new(status)))
+        };
+        assert_eq!([404, 409, 422].map(answer), [Answer::Lost, Answer::Lost, Answer::Lost]);
+        assert_eq!([429, 500, 503].map(answer).map(|a| a == Answer::Unreachable), [true; 3]);
+        assert_eq!([401, 403, 400].map(answer).map(|a| a == Answer::Refused), [true; 3]);
+        let broken = kube::Error::Service("connection refused".into());
+        assert_eq!(answer_of(&broken), Answer::Unreachable);
+    }
+}

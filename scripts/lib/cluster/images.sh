@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+readonly IMAGE_AGNHOST=localhost/agnhost:v1.36.2

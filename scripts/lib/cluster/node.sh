@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+node_components() { :; }
+nodes_start() { :; }
