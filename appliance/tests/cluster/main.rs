@@ -16,10 +16,16 @@ mod charts;
 mod bad_days;
 /// An ordinary Deployment and Service.
 mod deployment;
+/// What Sluice may do.
+mod rights;
 
+/// Who announces which VIPs.
+mod election;
 /// A running gateway.
 #[path = "../e2e/gateway.rs"]
 mod gateway;
+mod link;
+mod takeover;
 
 mod proxy;
 mod stage;
