@@ -24,7 +24,7 @@ pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
         match event {
             Event::Applied { object, origin } => cluster.apply(&object, origin),
             Event::Diagnostics(diagnostics) => all.extend(diagnostics),
-            Event::Moved { .. } | Event::Deleted(_) | Event::Synced => {}
+            Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {}
         }
     }
     let facts = |port: &sluice_config::Port| PortFacts {

@@ -161,6 +161,13 @@ impl Diagnostic {
         }
     }
 
+    /// The text without the place and the object, for those who look at that.
+    pub fn note(&self) -> String {
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let expected = self.expected.as_ref().map(|expected| format!("; expected {expected}"));
+        format!("{path}{}{}", self.message, expected.unwrap_or_default())
+    }
+
     /// Orders by file, place, then text: a stable order for people and tests.
     pub fn order(&self, other: &Self) -> std::cmp::Ordering {
         let key = |d: &Self| (d.file.clone(), d.line, d.column, d.object.clone());

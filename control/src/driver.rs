@@ -2,10 +2,11 @@ use crate::clock::Clock;
 use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::object::Kind;
+use crate::object::{Key, Kind, Object};
 use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
+use crate::status::{Board, Facts, NoticeKind, StatusConfig, StatusMetrics};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -61,6 +62,8 @@ pub struct Control {
     /// Processor time of the changes that are not published yet.
     spent: Duration,
     compile: Histogram,
+    /// Where to leave what is to be written back, if there is somewhere.
+    board: Option<Board>,
 }
 
 struct SourceState {
@@ -127,7 +130,19 @@ impl Control {
             pending: Pending::default(),
             spent: Duration::ZERO,
             compile: Histogram::default(),
+            board: None,
         })
+    }
+
+    /// Leaves on `board` what is to be written back, from now on.
+    pub fn set_board(&mut self, board: Board) {
+        board.configure(StatusConfig::of(&self.config));
+        self.board = Some(board);
+    }
+
+    /// What is written back, in numbers, if anything is.
+    pub fn status_metrics(&self) -> Option<StatusMetrics> {
+        self.board.as_ref().map(|board| board.metrics().clone())
     }
 
     /// The names of Services by their numbers, kept up to date.
@@ -244,6 +259,7 @@ impl Control {
 
     fn stop(&mut self, running: Running) {
         self.publisher.stop();
+        self.board.iter().for_each(Board::close);
         // The source sees either of them go.
         drop((running.batches, running.stop));
         if running.thread.join().is_err() {
@@ -273,17 +289,28 @@ impl Control {
         self.event_at = Some(self.event_at.map_or(batch.at, |at| at.min(batch.at)));
         for event in batch.events {
             match event {
-                Event::Applied { object, origin } => self.cluster.apply(&object, origin),
+                Event::Applied { object, origin } => {
+                    if let (Some(board), Object::Service(service)) = (&self.board, &object) {
+                        board.service(&object.key().to_name(), Facts::of(service));
+                    }
+                    self.cluster.apply(&object, origin);
+                }
                 Event::Moved { key, origin } => self.cluster.move_to(key, origin),
-                Event::Deleted(key) => self.cluster.delete(&key),
+                Event::Deleted(key) => {
+                    if let (Some(board), Kind::Service) = (&self.board, key.kind) {
+                        board.service(&key.to_name(), None);
+                    }
+                    self.cluster.delete(&key);
+                }
                 Event::Diagnostics(diagnostics) => {
-                    log(&self.source.diagnostics, &diagnostics);
+                    self.log(&self.source.diagnostics, &diagnostics);
                     self.source.diagnostics = diagnostics;
                 }
                 Event::Synced => {
                     tracing::info!(source = %self.source.description, "all objects are read");
                     self.source.is_synced = true;
                 }
+                Event::Confirmed => self.board.iter().for_each(Board::synced),
             }
         }
     }
@@ -295,8 +322,10 @@ impl Control {
         };
         self.event_at = None;
         let is_published = self.spend(|control| control.compile(event_at));
+        // What changes no table is no part of the next one's cost.
+        let spent = std::mem::take(&mut self.spent);
         if is_published {
-            self.compile.record(std::mem::take(&mut self.spent));
+            self.compile.record(spent);
         }
         is_published
     }
@@ -336,7 +365,7 @@ impl Control {
         let mut new = self.cluster.take_new_findings();
         new.extend(self.compiler.take_new_findings());
         for (key, finding) in new {
-            log_one(&finding.at(&key, self.cluster.origin(&key)));
+            self.tell(&finding.at(&key, self.cluster.origin(&key)));
         }
     }
 
@@ -359,12 +388,22 @@ impl Control {
         let count = |kind: Kind| (kind.as_str().to_owned(), self.cluster.count(kind));
         Kind::ALL.into_iter().map(count).collect()
     }
-}
 
-/// Logs the diagnostics that are new.
-fn log(before: &[Diagnostic], now: &[Diagnostic]) {
-    let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
-    now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string())).for_each(log_one);
+    /// Logs the diagnostics that are new.
+    fn log(&self, before: &[Diagnostic], now: &[Diagnostic]) {
+        let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
+        let new = now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()));
+        new.for_each(|diagnostic| self.tell(diagnostic));
+    }
+
+    /// Logs a diagnostic, and shows an error at its object.
+    fn tell(&self, diagnostic: &Diagnostic) {
+        log_one(diagnostic);
+        let key = diagnostic.object.as_deref().and_then(Key::parse);
+        if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
+            board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
+        }
+    }
 }
 
 fn log_one(diagnostic: &Diagnostic) {

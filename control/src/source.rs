@@ -32,6 +32,9 @@ pub enum Event {
     Diagnostics(Vec<Diagnostic>),
     /// Everything that exists has been sent once.
     Synced,
+    /// What has been sent is what the API says now; before this, it may have
+    /// been a snapshot.
+    Confirmed,
 }
 
 /// Events that belong together: what one look at the source brought.

@@ -3,24 +3,10 @@
 
 use crate::lab::{ControlPlane, eventually};
 use crate::proxy::{Mode, Proxy};
+use crate::stage::at_server;
 use crate::watched::Watched;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// A kubeconfig like another one, with another server.
-pub fn kubeconfig_at(kubeconfig: &Path, server: SocketAddr, to: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(kubeconfig).unwrap();
-    let line = |line: &str| match line.trim_start().strip_prefix("server:") {
-        Some(_) => {
-            let indent = &line[..line.len() - line.trim_start().len()];
-            format!("{indent}server: https://{server}\n")
-        }
-        None => format!("{line}\n"),
-    };
-    std::fs::write(to, text.lines().map(line).collect::<String>()).unwrap();
-    to.to_owned()
-}
 
 fn service(name: &str, port: u16) -> String {
     format!(
@@ -45,7 +31,8 @@ impl Proxied {
 
     fn kubeconfig(&self) -> PathBuf {
         let to = self.folder.path().join("kubeconfig");
-        kubeconfig_at(&self.cluster.kubeconfig(), self.proxy.address, &to)
+        at_server(&self.cluster.kubeconfig(), self.proxy.address, &to);
+        to
     }
 
     /// etcd forgets, and the server's memory of changes goes with it.
@@ -226,7 +213,7 @@ fn credentials_may_be_rotated_on_disk() {
     let (own, path) = (up.folder.path().join("own"), up.folder.path().join("kubeconfig"));
     let rotate = || {
         up.cluster.kubeconfig_of("default", "watcher", &own);
-        kubeconfig_at(&own, up.proxy.address, &path);
+        at_server(&own, up.proxy.address, &path);
     };
     rotate();
     let mut watched = Watched::start(&path, None);

@@ -94,6 +94,7 @@ impl Watched {
                 Event::Deleted(key) => drop(self.objects.remove(&key.to_string())),
                 Event::Diagnostics(all) => self.diagnostics = all,
                 Event::Synced => self.is_synced = true,
+                Event::Confirmed => {}
                 Event::Moved { .. } => panic!("the API has no files"),
             }
         }

@@ -132,6 +132,17 @@ impl Key {
         Key { kind, namespace: namespace.into(), name: name.into() }
     }
 
+    /// Reads what [`Key`] prints.
+    pub fn parse(text: &str) -> Option<Key> {
+        let (kind, name) = text.split_once(' ')?;
+        let kind = Kind::ALL.into_iter().find(|one| one.as_str() == kind)?;
+        let (namespace, name) = match kind.is_namespaced() {
+            true => name.split_once('/')?,
+            false => ("", name),
+        };
+        Some(Key { kind, namespace: namespace.into(), name: name.into() })
+    }
+
     /// The name without the kind.
     pub fn to_name(&self) -> Name {
         Name { namespace: self.namespace.clone(), name: self.name.clone() }

@@ -4,7 +4,7 @@ use crate::diagnostic::Finding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Names the proxy that a Service is meant for, in place of kube-proxy.
-pub(super) const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+pub(crate) const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 
 /// Marks what belongs to a headless Service; kube-proxy does not look at it.
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";

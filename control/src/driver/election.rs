@@ -1,7 +1,7 @@
 //! Which VIPs this gateway announces, as the election says, and who else claims
 //! them.
 
-use super::{Control, log};
+use super::{Control, log_one};
 use crate::announce::{Announce, group_of};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::election::{ElectionView, Seat};
@@ -95,7 +95,7 @@ impl Control {
             claims.insert(conflict.vip, (conflict, now));
             if !is_known {
                 let port = self.compiler.tables().port(conflict.port);
-                log(&[], &[of_claim(&conflict, port.map_or("?", |port| &port.name))]);
+                log_one(&of_claim(&conflict, port.map_or("?", |port| &port.name)));
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::compile::{PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
+use crate::status::StatusConfig;
 use crate::view::{
     self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
     StatusView, TunnelView, VersionsView, WorkerView,
@@ -184,6 +185,9 @@ impl Control {
         }
         self.compiler.reconfigure(&config, facts)?;
         self.cluster.set_policy(Policy::of(&config.services));
+        if let Some(board) = &self.board {
+            board.configure(StatusConfig::of(&config));
+        }
         self.config = config;
         self.event_at.get_or_insert(self.clock.now());
         Ok(())

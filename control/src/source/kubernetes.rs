@@ -19,6 +19,8 @@ mod watch;
 
 pub use health::{SourceHealth, SourceKindView, SourceView};
 
+pub(crate) use raw::resource;
+
 use intake::Intake;
 use snapshot::{Keeper, Restored};
 

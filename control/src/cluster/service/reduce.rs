@@ -38,6 +38,7 @@ pub(super) fn reduce(service: &v1::Service, findings: &mut Vec<Finding>) -> Serv
         let finding = Finding::warning("status.loadBalancer", message);
         findings.push(finding.expected("`ingress` with an address, as a load balancer sets it"));
     }
+    crate::status::facts::check(service, findings);
     let metadata = &service.metadata;
     let is_external_local = spec.external_traffic_policy.as_deref() == Some("Local");
     let health_check_port = spec.health_check_node_port.filter(|_| is_balancer);

@@ -159,6 +159,7 @@ impl Intake {
                 if self.state == State::Empty {
                     out.push(Event::Synced);
                 }
+                out.push(Event::Confirmed);
                 self.state = State::Synced;
             }
             // Nothing is in force yet that could be contradicted.

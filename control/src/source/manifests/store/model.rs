@@ -152,7 +152,7 @@ proptest! {
                         prop_assert!(found.remove(&*key.name).is_some(), "{} was not there", key);
                     }
                     Event::Diagnostics(all) => diagnostics = all,
-                    Event::Synced => {}
+                    Event::Synced | Event::Confirmed => {}
                 }
             }
             for key in 0..KEYS.len() {

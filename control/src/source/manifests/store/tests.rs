@@ -46,7 +46,7 @@ fn short(event: &Event) -> Vec<String> {
         Event::Moved { key, origin } => vec![format!("~ {} {}", key.name, origin.file)],
         Event::Deleted(key) => vec![format!("- {}", key.name)],
         Event::Diagnostics(all) => all.iter().map(|d| format!("! {d}")).collect(),
-        Event::Synced => vec!["synced".to_owned()],
+        Event::Synced | Event::Confirmed => vec!["synced".to_owned()],
     }
 }
 

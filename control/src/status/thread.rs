@@ -1,0 +1,246 @@
+use super::allocator::Allocator;
+use super::board::{Board, Notice, NoticeKind, Pending, StatusConfig};
+use super::desired::Desired;
+use super::events::{Ledger, Recorder, Step};
+use super::facts::Facts;
+use super::writer::{Writer, Written};
+use crate::kubernetes::{Access, Connection};
+use crate::object::{Kind, Name};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Events that are written at once.
+const EVENTS_MAX: usize = 4;
+
+/// Events that wait until they are written.
+const QUEUE_MAX: usize = 1024;
+
+/// Longest sleep.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Starts the thread that writes back what `board` tells, while `leader` says
+/// so; who says nothing more leaves it at that. It ends when the board is closed.
+/// `node` names this gateway in Events.
+///
+/// # Errors
+/// When there can be no thread.
+pub fn start(
+    access: Access,
+    node: &str,
+    config: StatusConfig,
+    board: Board,
+    leader: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let node = node.to_owned();
+    std::thread::Builder::new().name("sluice-status".to_owned()).spawn(move || {
+        runtime.block_on(run(access, &node, config, board, leader));
+    })
+}
+
+async fn run(
+    access: Access,
+    node: &str,
+    config: StatusConfig,
+    board: Board,
+    mut leader: watch::Receiver<bool>,
+) {
+    let connection = Connection::open(access, None).await;
+    let client = connection.client();
+    let mut desk = Desk {
+        started: Instant::now(),
+        config,
+        allocator: None,
+        writer: Writer::new(client.clone(), board.metrics().clone()),
+        recorder: Recorder::new(client, node),
+        ledger: Ledger::default(),
+        notices: VecDeque::new(),
+        under_way: FuturesUnordered::new(),
+        board: board.clone(),
+    };
+    loop {
+        let is_leader = *leader.borrow_and_update();
+        let pending = board.take(is_leader);
+        if pending.is_closed {
+            return;
+        }
+        desk.take(pending, is_leader);
+        desk.start();
+        let wait = desk.writer.wait(desk.now()).unwrap_or(IDLE).min(IDLE);
+        tokio::select! {
+            () = board.changed() => {}
+            Ok(()) = leader.changed() => {}
+            Some(written) = desk.writer.next() => desk.written(&written),
+            Some((notice, result)) = desk.under_way.next() => desk.said(&notice, result),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Everything at hand.
+struct Desk {
+    started: Instant,
+    config: StatusConfig,
+    /// There while this gateway allocates.
+    allocator: Option<Allocator>,
+    writer: Writer,
+    recorder: Recorder,
+    ledger: Ledger,
+    notices: VecDeque<Notice>,
+    under_way: FuturesUnordered<BoxFuture<'static, (Notice, Result<(), kube::Error>)>>,
+    board: Board,
+}
+
+impl Desk {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn take(&mut self, pending: Pending, is_leader: bool) {
+        let is_new = pending.config.as_ref().is_some_and(|config| *config != self.config);
+        self.config = pending.config.unwrap_or_else(|| std::mem::take(&mut self.config));
+        let mut names = BTreeSet::new();
+        for (name, facts) in pending.services {
+            if self.writer.set(&name, facts) {
+                names.insert(name);
+            }
+        }
+        self.notices.extend(pending.notices);
+        let Some(balancer) = &self.config.load_balancer else {
+            self.stop_allocating();
+            return;
+        };
+        if !is_leader || !pending.is_synced {
+            self.stop_allocating();
+            return;
+        }
+        // Who begins to allocate begins with what is written: another may have
+        // allocated until now.
+        let is_first = self.allocator.is_none();
+        let allocator = self.allocator.get_or_insert_with(|| Allocator::new(&balancer.pools));
+        if is_new {
+            allocator.set_pools(&balancer.pools);
+        }
+        if is_first || is_new {
+            names.extend(self.writer.names().cloned());
+        }
+        self.allocate(names);
+    }
+
+    fn stop_allocating(&mut self) {
+        if self.allocator.take().is_some() {
+            self.writer.cancel_all();
+            self.board.metrics().set_pools(Vec::new());
+        }
+    }
+
+    /// Allocates for Services that have changed, and sees to it that all who
+    /// are concerned are told.
+    fn allocate(&mut self, mut names: BTreeSet<Name>) {
+        let Some(allocator) = &mut self.allocator else { return };
+        if names.is_empty() {
+            return;
+        }
+        let request = |name: &Name| {
+            let facts = self.writer.facts(name).filter(|facts| is_ours(&self.config, facts));
+            facts.map(|facts| facts.request.clone())
+        };
+        let batch: Vec<_> =
+            names.iter().map(|name| (name.key(Kind::Service), request(name))).collect();
+        allocator.apply(batch);
+        names.extend(allocator.take_changed().iter().map(crate::object::Key::to_name));
+        self.board.metrics().set_pools(allocator.usage());
+        for name in &names {
+            self.want(name);
+        }
+    }
+
+    fn want(&mut self, name: &Name) {
+        let Some(allocator) = &self.allocator else { return };
+        let Some(facts) = self.writer.facts(name) else { return };
+        let outcome = allocator.outcome(&name.key(Kind::Service));
+        let desired = outcome.map(|outcome| Desired::of(&facts.request, outcome));
+        let now = self.now();
+        self.writer.want(name, desired.unwrap_or_default(), now);
+    }
+
+    /// Starts what is due.
+    fn start(&mut self) {
+        let now = self.now();
+        self.writer.start(now);
+        while self.under_way.len() < EVENTS_MAX
+            && let Some(notice) = self.notices.pop_front()
+        {
+            let step = self.ledger.step(&notice, &Recorder::name(&notice), now);
+            if step == Step::Suppress {
+                self.board.metrics().suppressed();
+                continue;
+            }
+            let facts = (notice.key.kind == Kind::Service)
+                .then(|| self.writer.facts(&notice.key.to_name()))
+                .flatten();
+            let uid = facts.map(|facts| facts.uid.clone());
+            let recorder = self.recorder.clone();
+            self.under_way.push(Box::pin(async move {
+                let result = recorder.take(&notice, &step, uid).await;
+                (notice, result)
+            }));
+        }
+    }
+
+    fn written(&mut self, written: &Written) {
+        let is_written = self.writer.done(written, self.now());
+        if self.allocator.is_none() {
+            // Another allocates now: what failed is not tried again.
+            self.writer.cancel_all();
+        }
+        if is_written && let Some((kind, reason, note)) = written.desired.event(&written.before) {
+            self.notify(Notice {
+                key: written.name.key(Kind::Service),
+                kind,
+                reason: reason.to_owned(),
+                note: note.to_owned(),
+            });
+        }
+        self.want(&written.name);
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if notice.kind == NoticeKind::Warning {
+            tracing::warn!(object = %notice.key, reason = notice.reason, "{}", notice.note);
+        }
+        match self.notices.len() < QUEUE_MAX {
+            true => self.notices.push_back(notice),
+            false => self.board.metrics().suppressed(),
+        }
+    }
+
+    fn said(&mut self, notice: &Notice, result: Result<(), kube::Error>) {
+        match result {
+            Ok(()) => self.board.metrics().event(),
+            Err(error) => {
+                tracing::debug!(object = %notice.key, "no Event is made: {error}");
+                self.board.metrics().suppressed();
+                // It may be made anew the next time it is to be told.
+                self.ledger.forget(notice);
+            }
+        }
+    }
+}
+
+/// Whether a Service is given addresses here.
+fn is_ours(config: &StatusConfig, facts: &Facts) -> bool {
+    let Some(balancer) = &config.load_balancer else { return false };
+    let is_of_class = match &facts.class {
+        Some(class) => **class == *balancer.class,
+        None => balancer.is_default,
+    };
+    let is_served = facts.proxy_name.as_deref() == config.proxy_name.as_deref();
+    facts.is_balancer && is_of_class && is_served
+}
