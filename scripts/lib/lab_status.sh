@@ -30,6 +30,7 @@ probe_overlay() {
   local failed=0
   reach 'underlay IPv4' node1 "$(node_underlay4 2)" || failed=1
   reach 'underlay IPv6' node1 "$(node_underlay6 2)" || failed=1
+  ((LAB_PODS)) || return "$failed"
   reach 'overlay IPv4 ' pod1a "$(pod_address4 2 0)" || failed=1
   reach 'overlay IPv6 ' pod1a "$(pod_address6 2 0)" || failed=1
   return "$failed"

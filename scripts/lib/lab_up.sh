@@ -112,10 +112,18 @@ configure_lan() {
   } | ip -n "$(ns lan)" -batch -
 }
 
+configure_node() {
+  ip -n "$(ns "node$1")" -batch - <<END
+link set eth0 up
+address add $(node_underlay4 "$1")/24 dev eth0
+address add $(node_underlay6 "$1")/64 dev eth0 nodad
+END
+}
+
 # A node as flannel leaves it: a bridge for its pods, and a vxlan device whose
 # peers are written down (routes, neighbors and forwarding entries) instead of
 # learned.
-configure_node() {
+configure_overlay() {
   local node=$1 peer local_vtep
   if [[ $LAB_UNDERLAY == ipv6 ]]; then
     local_vtep=$(node_underlay6 "$node")
@@ -123,9 +131,6 @@ configure_node() {
     local_vtep=$(node_underlay4 "$node")
   fi
   ip -n "$(ns "node$node")" -batch - <<END
-link set eth0 up
-address add $(node_underlay4 "$node")/24 dev eth0
-address add $(node_underlay6 "$node")/64 dev eth0 nodad
 link add name cni0 mtu $LAB_OVERLAY_MTU type bridge stp_state 0 forward_delay 0 mcast_snooping 0
 link set cni0 up
 address add 10.244.$node.1/24 dev cni0
@@ -192,6 +197,7 @@ build_network() {
   configure_lan
   for ((node = 1; node <= LAB_NODES; node++)); do
     configure_node "$node"
+    ((LAB_PODS == 0)) || configure_overlay "$node"
   done
   each_pod configure_pod
   turn_offloads_off

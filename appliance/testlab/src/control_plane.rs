@@ -44,15 +44,22 @@ impl ControlPlane {
         all.extend(options);
         all.extend(apiserver_flags.iter().flat_map(|flag| ["--apiserver-flag", flag]));
         cluster.ok(&all);
-        let environment = cluster.ok(&["env"]);
-        let value = |name: &str| {
-            let prefix = format!("export {name}=");
-            let line = environment.lines().find_map(|line| line.strip_prefix(&prefix));
-            line.unwrap_or_else(|| panic!("no {name} in\n{environment}")).to_owned()
-        };
-        cluster.folder = value("CLUSTER_DIR").into();
-        cluster.server = value("CLUSTER_SERVER");
+        cluster.folder = cluster.variable("CLUSTER_DIR").into();
+        cluster.server = cluster.variable("CLUSTER_SERVER");
         cluster
+    }
+
+    /// A variable of its environment file.
+    fn variable(&self, name: &str) -> String {
+        let environment = self.ok(&["env"]);
+        let prefix = format!("export {name}=");
+        let value = environment.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_else(|| panic!("no {name} in\n{environment}")).to_owned()
+    }
+
+    /// The image of agnhost, which every real node has.
+    pub fn agnhost_image(&self) -> String {
+        self.variable("AGNHOST_IMAGE")
     }
 
     /// Runs `scripts/cluster` for this cluster; returns what it printed. It must

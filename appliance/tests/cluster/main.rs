@@ -5,6 +5,8 @@ use sluice_testlab as lab;
 
 /// The control plane itself: what the other tests stand on.
 mod control_plane;
+/// Real nodes and their pods.
+mod nodes;
 
 /// The source against a real API server.
 mod source;

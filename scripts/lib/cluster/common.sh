@@ -47,6 +47,7 @@ cluster_load() {
     die "no cluster '$CLUSTER' is up; start it with: scripts/cluster up --name $CLUSTER"
   # shellcheck source=/dev/null
   . "$CLUSTER_DIR/options"
+  LAB=$CLUSTER_LAB
 }
 
 write_options() {

@@ -47,6 +47,7 @@ start_apiserver() {
     --client-ca-file="$CLUSTER_DIR/tls/ca.crt" \
     --tls-cert-file="$CLUSTER_DIR/tls/apiserver.crt" \
     --tls-private-key-file="$CLUSTER_DIR/tls/apiserver.key" \
+    --kubelet-certificate-authority="$CLUSTER_DIR/tls/ca.crt" \
     --kubelet-client-certificate="$CLUSTER_DIR/tls/kubelet-client.crt" \
     --kubelet-client-key="$CLUSTER_DIR/tls/kubelet-client.key" \
     --kubelet-preferred-address-types=InternalIP \
@@ -91,9 +92,13 @@ controllers_ready() { cluster_get /api/v1/namespaces/default/serviceaccounts/def
 
 # component_start NAME: starts it, and waits until it serves.
 component_start() {
-  "start_$1" || true
+  case $1 in
+    node*) node_start "${1#node}" ;;
+    *) "start_$1" ;;
+  esac || true
   case $1 in
     etcd) wait_for "etcd's health" "$READY_SECONDS" etcd_ready ;;
+    node*) node_join "${1#node}" ;;
     apiserver) wait_for 'readiness of the API server' "$READY_SECONDS" apiserver_ready ;;
     *) process_alive "$1" ;;
   esac || component_failed "$1"

@@ -3,9 +3,16 @@
 
 # Its processes at once (their data goes with them), then what they left.
 tear_down() {
-  local records
+  local records node
   mapfile -t records < <(process_records)
   ((${#records[@]} == 0)) || process_kill "${records[@]}"
+  if [[ -f $CLUSTER_DIR/options ]]; then
+    cluster_load
+    for ((node = 1; node <= CLUSTER_NODES; node++)); do
+      node_cgroup_remove "$node"
+    done
+    [[ -z $CLUSTER_LAB ]] || leave_lab
+  fi
   rm -rf "$CLUSTER_DATA" "$CLUSTER_DIR"
 }
 

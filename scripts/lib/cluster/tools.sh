@@ -52,19 +52,32 @@ tool() {
   printf '%s/%s-%s/%s' "$TOOLS_CACHE" "$module" "${sum:0:12}" "$1"
 }
 
+# Sets MISSING to those of the tools that are not there.
+find_missing() {
+  local name
+  MISSING=()
+  for name in "$@"; do
+    [[ -x $(tool "$name") ]] || MISSING+=("$name")
+  done
+}
+
+# need_go NAME...: there is Go, if it takes one to build what is missing of these.
+need_go() {
+  find_missing "$@"
+  ((${#MISSING[@]} == 0)) || find_go ||
+    die "no Go here that can build ${MISSING[*]}: $GO_VERSION is wanted, or one from 1.21 on, which fetches it.
+Install it with: scripts/setup"
+}
+
 # build_tools NAME...: builds those that are not there. One script at a time builds.
 build_tools() {
-  local name missing=()
-  for name in "$@"; do
-    [[ -x $(tool "$name") ]] || missing+=("$name")
-  done
-  ((${#missing[@]})) || return 0
-  find_go || die "no Go here that can build ${missing[*]}: $GO_VERSION is wanted, or a Go from 1.21 on, which fetches it.
-Install it with: scripts/setup"
+  local name
+  need_go "$@"
+  ((${#MISSING[@]})) || return 0
   mkdir -p "$TOOLS_CACHE"
   exec {BUILD_LOCK}>"$TOOLS_CACHE/lock"
   flock "$BUILD_LOCK"
-  for name in "${missing[@]}"; do
+  for name in "${MISSING[@]}"; do
     # Another script may have built it meanwhile.
     [[ -x $(tool "$name") ]] || build_tool "$name"
   done
