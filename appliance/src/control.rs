@@ -1,5 +1,6 @@
 use crossbeam_channel::{Sender, bounded};
 use sluice_control::source::kubernetes::SourceHealth;
+use sluice_control::status::StatusMetrics;
 use sluice_control::{Control, HealthChecks, Heartbeat, Request, ServiceNames};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,8 @@ pub struct ControlHandle {
     pub heartbeat: Heartbeat,
     /// How the source gets on with the API server, if it has one.
     pub source: Option<SourceHealth>,
+    /// What is written back, in numbers, if anything is.
+    pub status: Option<StatusMetrics>,
     /// False once it has ended, for whatever reason.
     pub is_up: Arc<AtomicBool>,
 }
@@ -53,6 +56,7 @@ impl ControlHandle {
             health: control.health_checks(),
             heartbeat: control.heartbeat(),
             source: control.source_health(),
+            status: control.status_metrics(),
             is_up: Arc::new(AtomicBool::new(true)),
         }
     }

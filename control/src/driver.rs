@@ -6,7 +6,7 @@ use crate::object::{Key, Kind, Object};
 use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
-use crate::status::{Board, Facts, NoticeKind, StatusConfig};
+use crate::status::{Board, Facts, NoticeKind, StatusConfig, StatusMetrics};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -138,6 +138,11 @@ impl Control {
     pub fn set_board(&mut self, board: Board) {
         board.configure(StatusConfig::of(&self.config));
         self.board = Some(board);
+    }
+
+    /// What is written back, in numbers, if anything is.
+    pub fn status_metrics(&self) -> Option<StatusMetrics> {
+        self.board.as_ref().map(|board| board.metrics().clone())
     }
 
     /// The names of Services by their numbers, kept up to date.
@@ -317,8 +322,10 @@ impl Control {
         };
         self.event_at = None;
         let is_published = self.spend(|control| control.compile(event_at));
+        // What changes no table is no part of the next one's cost.
+        let spent = std::mem::take(&mut self.spent);
         if is_published {
-            self.compile.record(std::mem::take(&mut self.spent));
+            self.compile.record(spent);
         }
         is_published
     }
@@ -358,7 +365,7 @@ impl Control {
         let mut new = self.cluster.take_new_findings();
         new.extend(self.compiler.take_new_findings());
         for (key, finding) in new {
-            self.log_one(&finding.at(&key, self.cluster.origin(&key)));
+            self.tell(&finding.at(&key, self.cluster.origin(&key)));
         }
     }
 
@@ -386,19 +393,23 @@ impl Control {
     fn log(&self, before: &[Diagnostic], now: &[Diagnostic]) {
         let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
         let new = now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()));
-        new.for_each(|diagnostic| self.log_one(diagnostic));
+        new.for_each(|diagnostic| self.tell(diagnostic));
     }
 
     /// Logs a diagnostic, and shows an error at its object.
-    fn log_one(&self, diagnostic: &Diagnostic) {
-        match diagnostic.severity {
-            Severity::Error => tracing::error!("{diagnostic}"),
-            Severity::Warning => tracing::warn!("{diagnostic}"),
-            Severity::Info => tracing::info!("{diagnostic}"),
-        }
+    fn tell(&self, diagnostic: &Diagnostic) {
+        log_one(diagnostic);
         let key = diagnostic.object.as_deref().and_then(Key::parse);
         if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
             board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
         }
+    }
+}
+
+fn log_one(diagnostic: &Diagnostic) {
+    match diagnostic.severity {
+        Severity::Error => tracing::error!("{diagnostic}"),
+        Severity::Warning => tracing::warn!("{diagnostic}"),
+        Severity::Info => tracing::info!("{diagnostic}"),
     }
 }

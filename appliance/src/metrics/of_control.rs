@@ -5,6 +5,7 @@ use sluice_control::election::ElectionView;
 use sluice_control::publish::Histogram;
 use sluice_control::publish::histogram::BOUNDS_US;
 use sluice_control::source::kubernetes::SourceView;
+use sluice_control::status::{StatusMetrics, WriteResult};
 use std::time::Duration;
 
 /// How long a scrape waits for control: less than Prometheus waits for us.
@@ -20,6 +21,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .gauge("sluice_control_beat_age_seconds", "Time since control last turned its loop.")
         .add(&[], control.heartbeat.age().as_secs_f64());
+    if let Some(status) = &control.status {
+        add_status(status, families);
+    }
     if trouble.is_some() {
         return;
     }
@@ -79,6 +83,32 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     ] {
         let sum = taken.sum_us as f64 / 1e6;
         families.histogram(name, help).observe(&[], cumulative(taken), sum, taken.count);
+    }
+}
+
+/// What is written back.
+fn add_status(status: &StatusMetrics, families: &mut Families) {
+    let help = "Attempts to write the status of a Service, by what became of them.";
+    let mut writes = families.counter("sluice_status_writes_total", help);
+    for result in WriteResult::ALL {
+        writes.count(&[("result", result.as_str())], status.writes(result));
+    }
+    families
+        .gauge("sluice_status_pending", "Services whose status is to be written.")
+        .count(&[], status.pending());
+    families
+        .counter("sluice_status_events_total", "Events made at objects, or counted again.")
+        .count(&[], status.events());
+    let help = "Events not made: repeated, too many of one object or of all, or refused.";
+    families
+        .counter("sluice_status_events_suppressed_total", help)
+        .count(&[], status.events_suppressed());
+    let help = "Addresses for load balancers; only where this gateway gives them.";
+    let mut pools = families.gauge("sluice_pool_addresses", help);
+    for pool in status.pools() {
+        let labels = |state| [("pool", &*pool.pool), ("family", pool.family.as_str()), state];
+        pools.add(&labels(("state", "free")), pool.free as f64);
+        pools.count(&labels(("state", "used")), pool.used);
     }
 }
 

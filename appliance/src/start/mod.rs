@@ -39,6 +39,8 @@ mod own_node;
 mod reload;
 /// The thread of metrics and admin socket.
 mod serve;
+/// The thread that writes back.
+mod status;
 /// The way out.
 mod stop;
 
@@ -152,6 +154,7 @@ impl Running {
             control.set_election(seat);
             elector
         });
+        status::start(&config, &node_name(&config), &mut control, elector.as_ref())?;
         let (requests, taken) = bounded(REQUESTS_MAX);
         let handle = ControlHandle::new(requests, &control);
         let is_up = Arc::clone(&handle.is_up);

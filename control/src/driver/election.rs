@@ -1,7 +1,7 @@
 //! Which VIPs this gateway announces, as the election says, and who else claims
 //! them.
 
-use super::Control;
+use super::{Control, log_one};
 use crate::announce::{Announce, group_of};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::election::{ElectionView, Seat};
@@ -87,7 +87,6 @@ impl Control {
     fn note_conflicts(&mut self, conflicts: Vec<Conflict>, now: Duration) {
         let claims = &mut self.announcing.claims;
         claims.retain(|_, (_, heard)| now < *heard + SHOWN);
-        let mut new = Vec::new();
         for conflict in conflicts {
             let is_known = claims.contains_key(&conflict.vip);
             if !is_known && claims.len() >= SHOWN_MAX {
@@ -96,10 +95,9 @@ impl Control {
             claims.insert(conflict.vip, (conflict, now));
             if !is_known {
                 let port = self.compiler.tables().port(conflict.port);
-                new.push(of_claim(&conflict, port.map_or("?", |port| &port.name)));
+                log_one(&of_claim(&conflict, port.map_or("?", |port| &port.name)));
             }
         }
-        self.log(&[], &new);
     }
 
     /// Who else claims VIPs of ours.

@@ -74,7 +74,7 @@ fn objects_of(text: &str) -> (Objects, Vec<Diagnostic>) {
         match event {
             Event::Applied { object, origin } => objects.push((object, origin)),
             Event::Diagnostics(diagnostics) => all.extend(diagnostics),
-            Event::Moved { .. } | Event::Deleted(_) | Event::Synced => {
+            Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {
                 panic!("a new file has only new objects")
             }
         }
