@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -59,8 +59,10 @@ impl Link {
             eprintln!("skipped: network namespaces and AF_XDP need root");
             return None;
         }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut link = Link {
-            prefix: format!("link-{}-{}", std::process::id(), cluster.server.len()),
+            prefix: format!("link-{}-{id}", std::process::id()),
             folder: tempfile::tempdir().unwrap(),
             kubeconfig: cluster.kubeconfig(),
             gateways: [None, None],
