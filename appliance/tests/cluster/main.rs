@@ -6,6 +6,9 @@ use sluice_testlab as lab;
 /// The control plane itself: what the other tests stand on.
 mod control_plane;
 
+/// Addresses of Services, given and written back.
+mod load_balancers;
+
 /// The source against a real API server.
 mod source;
 
