@@ -22,10 +22,14 @@ pub struct Gateway {
     pub workers: Vec<Arc<WorkerState>>,
     /// The memory of all frames.
     pub umem: Umem,
+    /// Most flows over all workers.
+    pub flows_max: u32,
     /// What it has taken of the devices. Given back on the way out.
     attached: Mutex<Option<Attached>>,
     /// The way to ask control.
     pub control: crate::control::ControlHandle,
+    /// Clients need a SNAT pool that its Node is yet to have.
+    pub needs_pool: bool,
     /// Where the counters of Services begin.
     pub baselines: Baselines,
     /// What `/healthz` saw last.
@@ -95,10 +99,14 @@ pub struct Parts {
     pub workers: Vec<Arc<WorkerState>>,
     /// See [`Gateway::umem`].
     pub umem: Umem,
+    /// See [`Gateway::flows_max`].
+    pub flows_max: u32,
     /// The devices; `None` in tests that have none.
     pub attached: Option<Attached>,
     /// See [`Gateway::control`].
     pub control: crate::control::ControlHandle,
+    /// See [`Gateway::needs_pool`].
+    pub needs_pool: bool,
 }
 
 impl Gateway {
@@ -111,8 +119,10 @@ impl Gateway {
             loops: LoopWatch::new(parts.workers.len()),
             workers: parts.workers,
             umem: parts.umem,
+            flows_max: parts.flows_max,
             attached: Mutex::new(parts.attached),
             control: parts.control,
+            needs_pool: parts.needs_pool,
             baselines: Baselines::default(),
             reloads: Reloads::default(),
             draining: AtomicBool::new(false),
@@ -141,6 +151,10 @@ impl Gateway {
                 reasons.push(format!("worker {id} is down"));
             } else if worker.counters.tables_version.get() == 0 {
                 reasons.push(format!("worker {id} has no tables yet"));
+            } else if self.needs_pool
+                && worker.counters.snat_capacity.iter().all(|capacity| capacity.get() == 0)
+            {
+                reasons.push(format!("worker {id} has no SNAT pool: the Node has no range yet"));
             }
         }
         for port in &self.ports {

@@ -28,6 +28,9 @@ mod reloads;
 /// SNAT ports in use, by Service and endpoint.
 mod snat;
 
+/// Nodes that hide their pods.
+mod masquerade;
+
 /// Logging.
 mod log;
 

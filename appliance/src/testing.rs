@@ -131,7 +131,9 @@ pub fn gateway(config: &Config, control: ControlHandle) -> Arc<Gateway> {
         ports: Vec::new(),
         workers: (0..config.workers.count).map(|_| worker()).collect(),
         umem: Umem::new(1024).unwrap(),
+        flows_max: config.flows.max,
         attached: None,
         control,
+        needs_pool: config.snat.from_node.is_some(),
     }))
 }

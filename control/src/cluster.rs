@@ -2,7 +2,7 @@ use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Kind, Name, Object, Origin};
 use ipnet::IpNet;
 use sluice_config::OverlayMode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub mod endpoints;
 mod annotations;
 mod excess;
 mod labels;
+mod texts;
 
 pub(crate) use annotations::PROXY_NAME;
 pub use claims::{Claims, Share};
@@ -47,6 +48,7 @@ pub use slice::{Hints, Slice};
 
 use calico::{Block, Blocks};
 use labels::LabelIndex;
+use texts::Texts;
 
 /// What has changed since it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,14 +57,14 @@ pub struct Changes {
     pub services: BTreeSet<Name>,
     /// Pods that may stand elsewhere.
     pub pods: BTreeSet<Name>,
-    /// Whether a node has changed.
-    pub nodes: bool,
+    /// Nodes that have changed.
+    pub nodes: BTreeSet<Arc<str>>,
 }
 
 impl Changes {
     /// True when nothing has changed.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.pods.is_empty() && !self.nodes
+        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty()
     }
 }
 
@@ -80,6 +82,10 @@ pub struct Cluster {
     overlay: OverlayMode,
     network_policies: BTreeSet<Name>,
     labels: LabelIndex,
+    pods_by_node: HashMap<Arc<str>, BTreeSet<Name>>,
+    /// Pods that have a weight.
+    weighted: BTreeSet<Name>,
+    texts: Texts,
     policy: Policy,
     claims: Claims,
     node_ports: NodePorts,
@@ -128,11 +134,16 @@ impl Cluster {
                 self.set_service(&key.to_name(), Some(service));
             }
             Object::EndpointSlice(slice) => {
-                let slice = Slice::reduce(slice, &mut findings);
+                let mut slice = Slice::reduce(slice, &mut findings);
+                for endpoint in &mut slice.endpoints {
+                    self.texts.share(&mut endpoint.node);
+                    self.texts.share(&mut endpoint.zone);
+                }
                 self.set_slice(&key.to_name(), Some(slice));
             }
             Object::Pod(pod) => {
-                let pod = Pod::reduce(pod, &mut findings);
+                let mut pod = Pod::reduce(pod, &mut findings);
+                self.texts.share(&mut pod.node);
                 self.set_pod(&key.to_name(), Some(pod));
             }
             Object::IpamBlock(block) => self.set_block(&key.name, Some(Block::reduce(block))),
@@ -189,13 +200,13 @@ impl Cluster {
         Changes {
             services: self.services.keys().cloned().collect(),
             pods: self.pods.keys().cloned().collect(),
-            nodes: true,
+            nodes: self.nodes.keys().cloned().collect(),
         }
     }
 
     fn set_node(&mut self, name: &Arc<str>, node: Option<Node>) {
         if set(&mut self.nodes, name, node).is_some() {
-            self.changes.nodes = true;
+            self.changes.nodes.insert(name.clone());
         }
     }
 
@@ -256,8 +267,16 @@ impl Cluster {
             let Some(pod) = pod else { continue };
             if is_new {
                 self.labels.add_pod(name, &pod.labels);
+                if let Some(node) = &pod.node {
+                    self.pods_by_node.entry(node.clone()).or_default().insert(name.clone());
+                }
+                if pod.weight.is_some() {
+                    self.weighted.insert(name.clone());
+                }
             } else {
                 self.labels.remove_pod(name, &pod.labels);
+                self.leave_node(name, &pod);
+                self.weighted.remove(name);
             }
             for service in self.labels.services_of(&name.namespace, &pod.labels) {
                 let selects = |s: &Arc<Service>| labels::matches(&s.selector, &pod.labels);
@@ -266,6 +285,16 @@ impl Cluster {
                 {
                     self.changes.services.insert(service.clone());
                 }
+            }
+        }
+    }
+
+    fn leave_node(&mut self, name: &Name, pod: &Pod) {
+        let Some(node) = &pod.node else { return };
+        if let Some(pods) = self.pods_by_node.get_mut(node) {
+            pods.remove(name);
+            if pods.is_empty() {
+                self.pods_by_node.remove(node);
             }
         }
     }
@@ -295,9 +324,9 @@ impl Cluster {
         self.pods.get(name)
     }
 
-    /// The pods, in order.
-    pub fn pods(&self) -> impl Iterator<Item = (&Name, &Arc<Pod>)> {
-        self.pods.iter()
+    /// The pods on a node, in order.
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Name> {
+        self.pods_by_node.get(node).into_iter().flatten()
     }
 
     /// Who has an address that Services claim, as of [`Cluster::take_changes`].

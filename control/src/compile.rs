@@ -31,7 +31,7 @@ mod zones;
 use epochs::Epochs;
 use ids::{Ids, Moment};
 use local::Statics;
-use nodes::Nodes;
+use nodes::{Nodes, Rerouting};
 use strays::Strays;
 use taken::Taken;
 use zones::Zones;
@@ -72,7 +72,7 @@ pub struct BackendKey {
 #[derive(Debug)]
 pub struct Compiler {
     statics: Statics,
-    tables: Tables,
+    tables: Arc<Tables>,
     /// The static part is new: everything has to be looked at.
     is_reset: bool,
     services: BTreeMap<Name, Programmed>,
@@ -137,7 +137,7 @@ impl Compiler {
         let quarantine = quarantine(config);
         Ok(Compiler {
             statics: Statics::new(config, facts)?,
-            tables,
+            tables: Arc::new(tables),
             is_reset: true,
             services: BTreeMap::new(),
             nodes: Nodes::default(),
@@ -193,20 +193,23 @@ impl Compiler {
         live: u64,
     ) -> Option<Arc<Tables>> {
         self.settle_pool(cluster, changes);
-        let mut next = self.tables.clone();
+        let mut next = (*self.tables).clone();
         next.version += 1;
         self.renamed.clear();
         self.announced.clear();
         let at = Moment { now, live, version: next.version };
         let mut epochs = Epochs::default();
         let all;
-        let changes = if std::mem::take(&mut self.is_reset) {
+        let mut rerouted = BTreeSet::new();
+        let is_reset = std::mem::take(&mut self.is_reset);
+        let changes = if is_reset {
             self.statics.put(&mut next);
             epochs.route();
             // What is deleted is no longer in the cluster.
             let mut everything = cluster.everything();
             everything.services.extend(changes.services.iter().cloned());
             everything.pods.extend(changes.pods.iter().cloned());
+            everything.nodes.extend(changes.nodes.iter().cloned());
             all = everything;
             &all
         } else {
@@ -214,7 +217,8 @@ impl Compiler {
         };
         self.compile_announce(cluster, &mut next, &mut epochs);
         let mut services = changes.services.clone();
-        if self.compile_nodes(cluster, changes, &mut next, &mut epochs, at) {
+        let change = Rerouting { is_reset, changes, rerouted: &mut rerouted };
+        if self.compile_nodes(cluster, change, &mut next, &mut epochs, at) {
             services.extend(self.blocked.iter().cloned());
         }
         if self.nodes.take_moved() {
@@ -222,13 +226,13 @@ impl Compiler {
         }
         services.extend(self.at_other_nodes(&next));
         let services = self.compile_services(cluster, services, &mut next, &mut epochs, at);
-        self.compile_health(cluster, services, &next);
+        self.compile_health(cluster, services, &rerouted, &next);
         if !epochs.is_changed() {
             return None;
         }
         epochs.bump(&mut next);
-        self.tables = next.clone();
-        Some(Arc::new(next))
+        self.tables = Arc::new(next);
+        Some(self.tables.clone())
     }
 
     /// The tables of the last [`Compiler::compile`].

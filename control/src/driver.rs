@@ -322,8 +322,10 @@ impl Control {
         };
         self.event_at = None;
         let is_published = self.spend(|control| control.compile(event_at));
+        // What changes no table is no part of the next one's cost.
+        let spent = std::mem::take(&mut self.spent);
         if is_published {
-            self.compile.record(std::mem::take(&mut self.spent));
+            self.compile.record(spent);
         }
         is_published
     }

@@ -12,6 +12,8 @@
 
 /// Who gets which address.
 pub mod allocator;
+/// The gateway's own Node.
+pub mod node;
 
 /// From a Service to what it asks for.
 pub mod facts;

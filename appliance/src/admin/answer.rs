@@ -3,6 +3,7 @@ use super::{FLOWS_MAX, Question};
 use crate::cli::units;
 use crate::control::NoAnswer;
 use crate::gateway::{Gateway, PortState};
+use crate::masquerade;
 use crate::snat::{self, Used};
 use serde_json::Value;
 use sluice_control::Request;
@@ -185,6 +186,9 @@ fn status(gateway: &Gateway) -> Result<StatusView, NoAnswer> {
     };
     let mut problems = problems(gateway, &ports, &workers);
     problems.extend(snat::problems(gateway, &gateway.control.names.snapshot()));
+    if trouble.is_none() {
+        problems.extend(masquerade::problems(gateway)?);
+    }
     problems.extend(trouble);
     if let Some(refusal) = gateway.reloads.state().refusal {
         problems.push(format!("the configuration is not taken, the old one goes on: {refusal}"));

@@ -6,6 +6,7 @@ use crate::admin::view::StatusView;
 use crate::admin::{Question, client};
 use crate::output;
 use sluice_control::Severity;
+use sluice_control::election::ElectionView;
 use sluice_control::source::kubernetes::SourceView;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -118,6 +119,7 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         None => "none published yet".to_owned(),
     };
     let api = control.api.as_ref().map_or_else(String::new, api);
+    let announces = control.election.as_ref().map_or_else(String::new, announces);
     let objects = control.objects.iter().map(|(kind, count)| format!("{count} {kind}"));
     let objects: Vec<String> = objects.collect();
     let source = if control.synced { "" } else { ", not read to the end yet" };
@@ -125,6 +127,7 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         out,
         "\ntables   version {}, {age}, live on every worker: {}\n\
          source   {}{source}{api}\n\
+         {announces}\
          objects  {}\n\
          frames   {free} of {frames} free",
         control.versions.published,
@@ -132,6 +135,17 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
         control.source,
         objects.join(", "),
     );
+}
+
+/// Which VIPs are announced here, if gateways agree on that.
+fn announces(election: &ElectionView) -> String {
+    let leader = if election.leader { ", leader" } else { "" };
+    let error = match (&election.error, election.member) {
+        (Some(error), false) => format!(", its Lease is not renewed: {error}"),
+        _ => String::new(),
+    };
+    let held = election.held.len();
+    format!("vips     {held} of {} groups announced here{leader}{error}\n", election.groups)
 }
 
 /// How the API server does, if that is worth a word.

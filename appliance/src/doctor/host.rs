@@ -15,6 +15,7 @@ const CAP_NET_RAW: u32 = 13;
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// UMEM frames where no configuration says otherwise.
@@ -86,14 +87,17 @@ fn privileges(capabilities: u64) -> Finding {
         ("CAP_NET_ADMIN", has(capabilities, CAP_NET_ADMIN)),
         ("CAP_NET_RAW", has(capabilities, CAP_NET_RAW)),
         ("CAP_BPF", has(capabilities, CAP_BPF) || has_admin),
+        // The XDP program adds lengths that it reads to packet pointers.
+        ("CAP_PERFMON", has(capabilities, CAP_PERFMON) || has_admin),
     ];
     let missing: Vec<&str> =
         wanted.iter().filter(|(_, present)| !present).map(|(name, _)| *name).collect();
     if missing.is_empty() {
-        return Finding::ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF are there");
+        return Finding::ok("capabilities", "all that are needed are there");
     }
-    Finding::bad("capabilities", format!("missing: {}", missing.join(", ")))
-        .mend("sudo sluice ..., or setcap cap_net_admin,cap_net_raw,cap_bpf+ep on the binary")
+    Finding::bad("capabilities", format!("missing: {}", missing.join(", "))).mend(
+        "sudo sluice ..., or setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep on the binary",
+    )
 }
 
 /// The effective capabilities of this process, a bit each.

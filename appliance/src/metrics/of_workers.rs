@@ -6,7 +6,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 13] = [
+const COUNTERS: [OfWorker; 14] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -50,6 +50,12 @@ const COUNTERS: [OfWorker; 13] = [
         "sluice_resets_ignored_total",
         "Ends of connections that their receivers do not believe: passed on, the flow stays.",
         |counters| &counters.resets_ignored,
+    ),
+    (
+        "sluice_masqueraded_flows_total",
+        "Connections to Services from the tunnel address of a node: of pods that it hides, or of \
+         its host network.",
+        |counters| &counters.masqueraded.flows,
     ),
     ("sluice_worker_loops_total", "Turns of the worker's loop.", |counters| &counters.loops),
     ("sluice_worker_loops_busy_total", "Turns of the worker's loop that found work.", |counters| {
@@ -149,6 +155,9 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     }
     swaps(&workers, families);
     by_family(&workers, families);
+    families
+        .gauge("sluice_flows_max", "Most flows that are tracked at once, over all workers.")
+        .count(&[], u64::from(gateway.flows_max));
     handoffs(&workers, families);
 }
 

@@ -33,6 +33,8 @@ pub mod options;
 /// Threads of the workers.
 pub mod threads;
 
+/// The gateway as a Node of the cluster.
+mod own_node;
 /// SIGHUP.
 mod reload;
 /// The thread of metrics and admin socket.
@@ -133,6 +135,7 @@ impl Running {
     /// Starts everything, from what fails early and without a trace to what
     /// takes the devices.
     fn start(config: Config, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
+        let config = own_node::named(config);
         let Found { cores, devices } = found;
         let listener = metrics::http::bind(config.metrics.listen)?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
@@ -147,7 +150,7 @@ impl Running {
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
         let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
         let mut control = new_control(&config, &facts, ends)?;
-        let elector = election::start(&config, &node_name(&config))?.map(|(elector, seat)| {
+        let elector = election::start(&config, &own_node::name(&config))?.map(|(elector, seat)| {
             control.set_election(seat);
             elector
         });
@@ -164,18 +167,21 @@ impl Running {
             })
             .collect();
         let gateway = Arc::new(Gateway::new(Parts {
-            node: node_name(&config),
+            node: own_node::name(&config),
             started,
             ports,
             workers: states,
             umem,
+            flows_max: config.flows.max,
             attached: Some(Attached::new(opened.handle, multicast)),
             control: handle,
+            needs_pool: config.snat.from_node.is_some(),
         }));
         let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
         let control = control::start(control, taken, is_up, events)?;
         let health_checks = config.services.health_check_addresses.clone();
         let servers = Servers::start(listener, socket, health_checks, Arc::clone(&gateway))?;
+        own_node::keep(&config)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = gateway.node,
@@ -320,13 +326,6 @@ fn announce(ports: &[PortState], opened: &AfXdp) {
         huge_pages = opened.handle.huge_pages(),
         "packet memory is there"
     );
-}
-
-fn node_name(config: &Config) -> String {
-    config
-        .node_name
-        .clone()
-        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// Logs what is suspicious in a configuration.

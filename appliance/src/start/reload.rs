@@ -22,7 +22,7 @@ pub(super) fn reload(path: &Path, running: &Config, gateway: &Gateway) {
 fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Result<()> {
     let loaded = sluice_config::load(path)?;
     warn(&loaded);
-    let config = loaded.config;
+    let config = super::own_node::named(loaded.config);
     let fixed = fixed_changes(running, &config);
     anyhow::ensure!(fixed.is_empty(), "these need a restart of Sluice: {}", fixed.join(", "));
     let facts: Vec<PortFacts> = gateway

@@ -2,7 +2,7 @@
 //! does first.
 
 use crate::gateway::Gateway;
-use crate::lab::{FAMILIES, Family, eventually};
+use crate::lab::{FAMILIES, Family, eventually, succeeded};
 use crate::stage::Stage;
 use std::collections::BTreeSet;
 
@@ -94,6 +94,9 @@ fn a_deployment_is_reached_from_outside_over_the_overlay() {
         assert!(described.contains(address.as_str()), "{described}");
     }
     assert!(described.contains("AddressAllocated"), "{described}");
+    let status = succeeded(&gateway.ask(&["status"]), "sluice status");
+    assert!(status.contains("the Kubernetes API of"), "{status}");
+    assert!(gateway.show(&["services"]).to_string().contains(&addresses[0]));
     let node = stage.cluster.kubectl(&["get", "node", "gateway", "-o", "yaml"]);
     assert!(node.contains("flannel.alpha.coreos.com/backend-data"), "{node}");
 

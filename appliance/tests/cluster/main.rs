@@ -12,14 +12,23 @@ mod load_balancers;
 /// The source against a real API server.
 mod source;
 
+/// What is deployed: chart, manifests, alerts, dashboard.
+mod charts;
+
 /// The API server's bad days, with traffic.
 mod bad_days;
 /// An ordinary Deployment and Service.
 mod deployment;
+/// What Sluice may do.
+mod rights;
 
+/// Who announces which VIPs.
+mod election;
 /// A running gateway.
 #[path = "../e2e/gateway.rs"]
 mod gateway;
+mod link;
+mod takeover;
 
 mod proxy;
 mod stage;

@@ -23,10 +23,17 @@ pub struct Gateway<'a> {
 impl<'a> Gateway<'a> {
     /// Starts it.
     pub fn start(lab: &'a Lab) -> Self {
+        Self::start_by(lab, &[])
+    }
+
+    /// Starts it by commands that run the one after them.
+    pub fn start_by(lab: &'a Lab, commands: &[&str]) -> Self {
         let log = lab.folder.join("log/gateway");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new("ip")
-            .args(["netns", "exec", &lab.namespace("gw"), SLUICE, "run", "--config"])
+            .args(["netns", "exec", &lab.namespace("gw")])
+            .args(commands)
+            .args([SLUICE, "run", "--config"])
             .arg(lab.config())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -38,7 +45,12 @@ impl<'a> Gateway<'a> {
 
     /// Starts it and waits until it is ready.
     pub fn ready(lab: &'a Lab) -> Self {
-        let mut gateway = Self::start(lab);
+        Self::start(lab).until_ready()
+    }
+
+    /// Waits until it is ready.
+    pub fn until_ready(self) -> Self {
+        let mut gateway = self;
         eventually("readiness", || {
             let ended = gateway.child.try_wait().unwrap();
             assert_eq!(ended, None, "the gateway has ended: {}", gateway.log());

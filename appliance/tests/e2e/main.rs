@@ -15,6 +15,8 @@ mod command_line;
 /// Services of the tests' own.
 mod balancers;
 
+/// Privileges, no more than are needed.
+mod capabilities;
 /// Pods and manifests that come and go.
 mod changes;
 /// The way out while traffic goes on.

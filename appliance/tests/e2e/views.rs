@@ -135,7 +135,11 @@ fn the_readme_lists_every_metric_and_no_other() {
     let readme = read("README.md");
     let rows = readme.lines().filter(|line| line.starts_with("| `sluice_"));
     let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
-    let listed: BTreeSet<&str> = names.map(|name| name.trim().trim_matches('`')).collect();
+    let names = names.map(|name| name.trim().trim_matches('`'));
+    // Those of the API and its Leases have no values where manifests are read.
+    let of_api =
+        |name: &str| ["sluice_api_", "sluice_election_"].iter().any(|of| name.starts_with(of));
+    let listed: BTreeSet<&str> = names.filter(|name| !of_api(name)).collect();
     assert_eq!(exported, listed);
     gateway.stop();
 }

@@ -178,7 +178,8 @@ impl Cluster {
     /// The weight of an endpoint of a slice: its pod's, if the Service selects
     /// that, else the slice's, else 1.
     fn weight(&self, name: &Name, service: &Service, slice: &Slice, of: &SliceEndpoint) -> u16 {
-        let pod = of.pod.as_ref().and_then(|pod| {
+        // Few clusters have any.
+        let pod = of.pod.as_ref().filter(|_| !self.weighted.is_empty()).and_then(|pod| {
             let name = Name { namespace: name.namespace.clone(), name: pod.clone() };
             self.pods.get(&name)
         });

@@ -48,6 +48,34 @@ pub struct Member {
     pub hints: Option<Arc<Hints>>,
 }
 
+impl Member {
+    fn new(id: BackendId) -> Self {
+        Member {
+            id,
+            state: BackendState::Gone,
+            weight: 0,
+            pod: None,
+            node: None,
+            zone: None,
+            hints: None,
+        }
+    }
+
+    /// Becomes as an endpoint is. What is the same already is not touched.
+    fn take(&mut self, endpoint: &Endpoint) {
+        fn set<T: PartialEq + Clone>(to: &mut T, from: &T) {
+            if to != from {
+                to.clone_from(from);
+            }
+        }
+        (self.state, self.weight) = (state_of(endpoint.state), endpoint.weight);
+        set(&mut self.pod, &endpoint.pod);
+        set(&mut self.node, &endpoint.node);
+        set(&mut self.zone, &endpoint.zone);
+        set(&mut self.hints, &endpoint.hints);
+    }
+}
+
 impl<F: Family> Default for Half<F> {
     fn default() -> Self {
         Half {
@@ -159,22 +187,29 @@ impl Change<'_> {
         half: &mut Half<F>,
         endpoints: Option<&BTreeMap<(IpAddr, u16), Endpoint>>,
     ) {
+        let wanted = endpoints.into_iter().flatten().filter_map(|((addr, l4_port), endpoint)| {
+            Some(((F::from_ip(*addr)?, *l4_port), endpoint))
+        });
+        // Both are in the same order.
+        if wanted.clone().map(|(at, _)| at).eq(half.members.keys().copied()) {
+            for ((_, endpoint), member) in wanted.zip(half.members.values_mut()) {
+                let before = Some(member.state);
+                member.take(endpoint);
+                self.state(service, member.id, before, member.state);
+            }
+            return;
+        }
         let mut old = std::mem::take(&mut half.members);
-        for (&(addr, l4_port), endpoint) in endpoints.into_iter().flatten() {
-            let Some(family_addr) = F::from_ip(addr) else { continue };
-            let state = state_of(endpoint.state);
-            let before = old.remove(&(family_addr, l4_port));
-            let id = match &before {
-                Some(member) => member.id,
-                None => {
-                    let key = BackendKey { service, addr, l4_port };
-                    BackendId(self.backend_ids.give(&key, self.at))
-                }
-            };
-            self.state(service, id, before.map(|m| m.state), state);
-            let Endpoint { pod, node, zone, hints, weight, .. } = endpoint.clone();
-            let member = Member { id, state, weight, pod, node, zone, hints };
-            half.members.insert((family_addr, l4_port), member);
+        for (at @ (addr, l4_port), endpoint) in wanted {
+            let kept = old.remove(&at);
+            let before = kept.as_ref().map(|member| member.state);
+            let mut member = kept.unwrap_or_else(|| {
+                let key = BackendKey { service, addr: F::to_ip(addr), l4_port };
+                Member::new(BackendId(self.backend_ids.give(&key, self.at)))
+            });
+            member.take(endpoint);
+            self.state(service, member.id, before, member.state);
+            half.members.insert(at, member);
         }
         for member in old.into_values() {
             self.state(service, member.id, Some(member.state), BackendState::Gone);
@@ -189,11 +224,13 @@ impl Change<'_> {
         before: Option<BackendState>,
         now: BackendState,
     ) {
+        if before == Some(now) {
+            return;
+        }
         let backends: &mut Paged<BackendState> = &mut self.next.backends;
         backends.set(id.0, now);
         match before {
             Some(before) if rank(now) < rank(before) => self.epochs.service(service),
-            Some(before) if before == now => {}
             _ => self.epochs.changed(),
         }
     }

@@ -6,6 +6,7 @@ use crate::cluster::{Cluster, NodePort};
 use crate::object::Name;
 use sluice_tables::{BackendState, RouteTarget, Tables, V4, V6};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The answer about one Service.
@@ -29,13 +30,18 @@ impl Compiler {
     }
 
     /// Counts the endpoints of those of these Services that are asked about; of
-    /// all that are where the routes are new.
+    /// all that are where the routes of ranges are new, and of those that have an
+    /// endpoint where one of `rerouted` is.
     pub(super) fn compile_health(
         &mut self,
         cluster: &Cluster,
         mut names: BTreeSet<Name>,
+        rerouted: &BTreeSet<IpAddr>,
         next: &Tables,
     ) {
+        if !self.health.is_empty() {
+            names.extend(rerouted.iter().flat_map(|addr| self.with_target(*addr)));
+        }
         let is_moved = !Arc::ptr_eq(&self.tables.v4.routes, &next.v4.routes)
             || !Arc::ptr_eq(&self.tables.v6.routes, &next.v6.routes);
         if is_moved {
@@ -74,7 +80,7 @@ fn reachable_in<'a, F: Halves>(
 ) -> impl Iterator<Item = F::Addr> + 'a {
     let ready = half.members.iter().filter(|(_, member)| member.state == BackendState::Ready);
     let has_way = |addr: &F::Addr| {
-        let target = F::of(next).routes.lookup(addr);
+        let target = F::of(next).route(addr);
         target.is_some_and(|target| target != RouteTarget::Blackhole)
     };
     ready.map(|((addr, _), _)| *addr).filter(has_way)

@@ -10,7 +10,7 @@ use super::vips::InForce;
 use crate::cluster::{Changes, Cluster, Node};
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use sluice_tables::{Family, RouteTarget, Routes, Tables, V4, V6, Vtep, VtepId};
+use sluice_tables::{Family, FamilyTables, RouteTarget, Routes, Tables, V4, V6, Vtep, VtepId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,8 +38,20 @@ impl Nodes {
     }
 }
 
+/// What may lead to other routes.
+pub(super) struct Rerouting<'a> {
+    /// The static part is new.
+    pub(super) is_reset: bool,
+    pub(super) changes: &'a Changes,
+    /// Where single addresses are collected that have other routes.
+    pub(super) rerouted: &'a mut BTreeSet<IpAddr>,
+}
+
 /// Ranges and where they lead; `None`: nowhere.
 type Ranges = Vec<(IpNet, Option<VtepId>)>;
+
+/// Single addresses; `None`: without a route of their own.
+type Hosts = Vec<(IpAddr, Option<Option<VtepId>>)>;
 
 impl Compiler {
     /// Compiles tunnels and routes; true if nodes or pods have other addresses
@@ -47,7 +59,7 @@ impl Compiler {
     pub(super) fn compile_nodes(
         &mut self,
         cluster: &Cluster,
-        changes: &Changes,
+        Rerouting { is_reset, changes, rerouted }: Rerouting<'_>,
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
@@ -55,8 +67,9 @@ impl Compiler {
         let new = self.find_strays(cluster, changes);
         let in_force = InForce::new(cluster, &self.statics, &self.vips);
         let mut blocked_by = self.blocked_by.iter();
-        let mut is_all =
-            changes.nodes || blocked_by.any(|(vip, name)| in_force.claimant(*vip) != Some(name));
+        let mut is_all = is_reset
+            || !changes.nodes.is_empty()
+            || blocked_by.any(|(vip, name)| in_force.claimant(*vip) != Some(name));
         is_all |= self.is_outbid(cluster, changes, in_force);
         let mut is_changed = false;
         if !is_all {
@@ -69,10 +82,10 @@ impl Compiler {
         if is_all {
             let before = self.taken.clone();
             self.settle(cluster, new, next, epochs, at);
-            self.put_routes(None, next, epochs);
+            self.put_routes(None, rerouted, next, epochs);
             is_changed |= before != self.taken;
         } else if is_changed {
-            self.put_routes(Some(&new), next, epochs);
+            self.put_routes(Some(&new), rerouted, next, epochs);
         }
         is_changed
     }
@@ -145,23 +158,35 @@ impl Compiler {
         self.nodes.is_moved |= is_new || ids != vteps_before;
     }
 
-    /// Makes the routes; `changed` has all addresses with other routes than
-    /// before, if they are known.
+    /// Makes the routes: of ranges and pods, or of these pods' addresses alone.
     fn put_routes(
         &self,
-        changed: Option<&BTreeSet<IpAddr>>,
+        pods: Option<&BTreeSet<IpAddr>>,
+        rerouted: &mut BTreeSet<IpAddr>,
         next: &mut Tables,
         epochs: &mut Epochs,
     ) {
-        let ranges = self.taken.ranges().map(|range| {
-            let vtep = self.nodes.vtep_of(&range.node).filter(|_| range.is_served);
-            (range.net, vtep)
+        let ranges = pods.is_none().then(|| -> Ranges {
+            let ranges = self.taken.ranges().map(|range| {
+                let vtep = self.nodes.vtep_of(&range.node).filter(|_| range.is_served);
+                (range.net, vtep)
+            });
+            ranges.collect()
         });
-        let pods = self.taken.pods.iter();
-        let pods = pods.map(|(addr, pod)| (IpNet::from(*addr), self.nodes.vtep_of(&pod.node)));
-        let ranges: Ranges = ranges.chain(pods).collect();
-        put_routes_of::<V4>(self.statics.v4(), &ranges, changed, next, epochs);
-        put_routes_of::<V6>(self.statics.v6(), &ranges, changed, next, epochs);
+        let mut addresses: BTreeSet<IpAddr> = pods.cloned().unwrap_or_default();
+        if ranges.is_some() {
+            addresses.extend(self.taken.pods.keys());
+            addresses.extend(next.v4.hosts.iter().map(|(addr, _)| V4::to_ip(*addr)));
+            addresses.extend(next.v6.hosts.iter().map(|(addr, _)| V6::to_ip(*addr)));
+        }
+        let way = |addr: &IpAddr| {
+            let pod = self.taken.pods.get(addr);
+            (*addr, pod.map(|pod| self.nodes.vtep_of(&pod.node)))
+        };
+        let hosts: Hosts = addresses.iter().map(way).collect();
+        let ranges = ranges.as_ref();
+        put_routes_of::<V4>(self.statics.v4(), ranges, &hosts, rerouted, next, epochs);
+        put_routes_of::<V6>(self.statics.v6(), ranges, &hosts, rerouted, next, epochs);
     }
 }
 
@@ -297,25 +322,50 @@ fn put_devices_of<F: Family>(
 /// Of equal prefixes the last one counts: what is configured comes last.
 fn put_routes_of<F: Family>(
     statics: &StaticHalf<F>,
-    ranges: &Ranges,
-    changed: Option<&BTreeSet<IpAddr>>,
+    ranges: Option<&Ranges>,
+    hosts: &Hosts,
+    rerouted: &mut BTreeSet<IpAddr>,
     next: &mut Tables,
     epochs: &mut Epochs,
 ) {
-    let nobody = statics.blackholes.iter().map(|&(addr, len)| (addr, len, RouteTarget::Blackhole));
-    let pods = ranges.iter().filter_map(|(net, vtep)| {
-        let target = vtep.map_or(RouteTarget::Blackhole, RouteTarget::Tunnel);
-        Some((F::from_ip(net.network())?, net.prefix_len(), target))
-    });
-    let list: Vec<_> = nobody.chain(pods).chain(statics.routes.iter().copied()).collect();
+    let old = F::of(next).clone();
     let tables = F::of_mut(next);
-    if tables.routes.iter().eq(list.iter()) {
+    let to = |vtep: Option<VtepId>| vtep.map_or(RouteTarget::Blackhole, RouteTarget::Tunnel);
+    let mut is_new = false;
+    if let Some(ranges) = ranges {
+        let nobody = statics.blackholes.iter();
+        let nobody = nobody.map(|&(addr, len)| (addr, len, RouteTarget::Blackhole));
+        let pods = ranges.iter().filter_map(|(net, vtep)| {
+            Some((F::from_ip(net.network())?, net.prefix_len(), to(*vtep)))
+        });
+        let list: Vec<_> = nobody.chain(pods).chain(statics.routes.iter().copied()).collect();
+        if !tables.routes.iter().eq(list.iter()) {
+            tables.routes = Arc::new(Routes::build(list));
+            is_new = true;
+        }
+    }
+    let host_len = (size_of::<F::Addr>() * 8) as u8;
+    for (ip, way) in hosts {
+        let Some(addr) = F::from_ip(*ip) else { continue };
+        let mut configured = statics.routes.iter();
+        let is_configured = configured.any(|(to, len, _)| *to == addr && *len == host_len);
+        let target = way.filter(|_| !is_configured).map(to);
+        if tables.hosts.get(&addr).copied() == target {
+            continue;
+        }
+        match target {
+            Some(target) => drop(tables.hosts.insert(addr, target)),
+            None => drop(tables.hosts.remove(&addr)),
+        }
+        rerouted.insert(*ip);
+        is_new = true;
+    }
+    if !is_new {
         return;
     }
-    let old = std::mem::replace(&mut tables.routes, Arc::new(Routes::build(list)));
-    let is_moved = match changed {
-        Some(addresses) => is_moved(&old, &tables.routes, addresses.iter().copied()),
-        None => is_moved(&old, &tables.routes, bounds(&old).chain(bounds(&tables.routes))),
+    let is_moved = match ranges {
+        None => is_moved(&old, tables, hosts.iter().map(|(addr, _)| *addr)),
+        Some(_) => is_moved(&old, tables, bounds(&old).chain(bounds(tables))),
     };
     if is_moved {
         epochs.route();
@@ -328,25 +378,26 @@ fn put_routes_of<F: Family>(
 /// to look again: none was made, and what is dropped is not remembered. Unless
 /// the address is a pod's now: whoever spoke from it until then is no pod.
 fn is_moved<F: Family>(
-    old: &Routes<F>,
-    new: &Routes<F>,
+    old: &FamilyTables<F>,
+    new: &FamilyTables<F>,
     mut addresses: impl Iterator<Item = IpAddr>,
 ) -> bool {
     addresses.any(|addr| {
         let Some(addr) = F::from_ip(addr) else { return false };
-        match old.lookup(&addr) {
+        match old.route(&addr) {
             None | Some(RouteTarget::Blackhole) => {
-                matches!(new.lookup(&addr), Some(RouteTarget::Tunnel(_)))
+                matches!(new.route(&addr), Some(RouteTarget::Tunnel(_)))
             }
-            before => before != new.lookup(&addr),
+            before => before != new.route(&addr),
         }
     })
 }
 
 /// The addresses at which routes may change: where each prefix begins, and
 /// what follows on it.
-fn bounds<F: Family>(routes: &Routes<F>) -> impl Iterator<Item = IpAddr> {
-    let nets = routes.iter().filter_map(|(addr, len, _)| IpNet::new(F::to_ip(*addr), *len).ok());
+fn bounds<F: Family>(tables: &FamilyTables<F>) -> impl Iterator<Item = IpAddr> {
+    let nets = tables.all_routes();
+    let nets = nets.filter_map(|(addr, len, _)| IpNet::new(F::to_ip(addr), len).ok());
     nets.flat_map(|net| {
         let after = match net.broadcast() {
             IpAddr::V4(last) => u32::from(last).checked_add(1).map(|ip| IpAddr::V4(ip.into())),

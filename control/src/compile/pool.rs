@@ -16,7 +16,7 @@ impl Compiler {
             self.findings.set(Subject::Pool, Vec::new());
             return;
         };
-        if !changes.nodes && !self.is_reset {
+        if changes.nodes.is_empty() && !self.is_reset {
             return;
         }
         let own = cluster.nodes().find(|(name, node)| is_gateway(name, node, &self.statics));

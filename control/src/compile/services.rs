@@ -100,7 +100,7 @@ impl Compiler {
     }
 
     /// The Services that have an endpoint of an address.
-    fn with_target(&self, addr: IpAddr) -> impl Iterator<Item = Name> {
+    pub(super) fn with_target(&self, addr: IpAddr) -> impl Iterator<Item = Name> {
         let first = (addr, Name::new("", ""));
         let targets = self.targets.range(first..).take_while(move |(a, _)| *a == addr);
         targets.map(|(_, name)| name.clone())
@@ -116,12 +116,14 @@ impl Compiler {
 
     /// Keeps which Services have an endpoint of an address.
     fn set_targets(&mut self, name: &Name, targets: &BTreeSet<IpAddr>) {
-        if let Some(before) = self.services.get(name) {
-            for addr in before.targets.difference(targets) {
-                self.targets.remove(&(*addr, name.clone()));
-            }
+        let none = BTreeSet::new();
+        let before = self.services.get(name).map_or(&none, |before| &before.targets);
+        for addr in before.difference(targets) {
+            self.targets.remove(&(*addr, name.clone()));
         }
-        self.targets.extend(targets.iter().map(|addr| (*addr, name.clone())));
+        for addr in targets.difference(before) {
+            self.targets.insert((*addr, name.clone()));
+        }
     }
 
     /// Whose an address is that no endpoint can have therefore; in words.
@@ -253,7 +255,7 @@ impl Compiler {
         epochs: &mut Epochs,
         at: Moment,
     ) {
-        let mut programmed = self.services.remove(name).unwrap_or_default();
+        let mut programmed = self.services.get_mut(name).map(std::mem::take).unwrap_or_default();
         for key in wanted.keys() {
             if !programmed.ports.contains_key(key) {
                 let port_key = PortKey { service: name.clone(), port: key.0, protocol: key.1 };
@@ -293,7 +295,11 @@ impl Compiler {
             self.note_former(addr, service);
         }
         (programmed.claimed, programmed.targets) = (claimed, targets);
-        if !(programmed.ports.is_empty() && programmed.claimed.is_empty()) {
+        if programmed.ports.is_empty() && programmed.claimed.is_empty() {
+            self.services.remove(name);
+        } else if let Some(kept) = self.services.get_mut(name) {
+            *kept = programmed;
+        } else {
             self.services.insert(name.clone(), programmed);
         }
     }

@@ -78,12 +78,10 @@ impl Compiler {
     /// Looks for pods outside of their node's ranges; the addresses for which
     /// something is new.
     pub(super) fn find_strays(&mut self, cluster: &Cluster, changes: &Changes) -> BTreeSet<IpAddr> {
-        let all: Vec<Name> = if changes.nodes {
-            let gone = self.strays.by_pod.keys().filter(|name| cluster.pod(name).is_none());
-            cluster.pods().map(|(name, _)| name).chain(gone).cloned().collect()
-        } else {
-            changes.pods.iter().cloned().collect()
-        };
+        let mut all = changes.pods.clone();
+        for node in &changes.nodes {
+            all.extend(cluster.pods_on(node).cloned());
+        }
         let mut new = BTreeSet::new();
         for name in all {
             let pod = cluster.pod(&name);

@@ -2,7 +2,7 @@ use super::mac_text;
 use crate::publish::WorkerNeighbor;
 use serde::{Deserialize, Serialize};
 use sluice_tables::{Family, PortId, RouteTarget, Tables, V4, V6, Vtep, VtepId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Neighbors, and whether these are all.
@@ -106,7 +106,7 @@ pub(crate) fn routes(tables: &Tables) -> Vec<RouteView> {
 fn routes_of<F: Family>(tables: &Tables) -> Vec<RouteView> {
     // Of equal prefixes the last one counts.
     let by_prefix: BTreeMap<_, _> =
-        F::of(tables).routes.iter().map(|(addr, len, target)| ((*addr, *len), *target)).collect();
+        F::of(tables).all_routes().map(|(addr, len, target)| ((addr, len), target)).collect();
     let view = |((addr, len), target): ((F::Addr, u8), RouteTarget<F>)| {
         let mut view = RouteView {
             prefix: format!("{}/{len}", F::to_ip(addr)),
@@ -169,10 +169,15 @@ fn macs(vtep: &Vtep) -> String {
 }
 
 fn add_prefixes<F: Family>(tables: &Tables, prefixes: &mut BTreeMap<VtepId, Vec<String>>) {
-    for (addr, len, target) in F::of(tables).routes.iter() {
-        if let RouteTarget::Tunnel(vtep) = target {
-            prefixes.entry(*vtep).or_default().push(format!("{}/{len}", F::to_ip(*addr)));
-        }
+    let routes: BTreeSet<_> = F::of(tables)
+        .all_routes()
+        .filter_map(|(addr, len, target)| match target {
+            RouteTarget::Tunnel(vtep) => Some((vtep, addr, len)),
+            _ => None,
+        })
+        .collect();
+    for (vtep, addr, len) in routes {
+        prefixes.entry(vtep).or_default().push(format!("{}/{len}", F::to_ip(addr)));
     }
 }
 

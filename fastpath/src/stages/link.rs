@@ -38,7 +38,7 @@ fn in_subnet<F: Ip>(port: &PortLocal, addr: &F::Addr) -> bool {
 fn is_on_link<F: Ip>(tables: &Tables, port: &PortLocal, addr: &F::Addr) -> bool {
     in_subnet::<F>(port, addr)
         || F::is_link_local(addr)
-        || F::of(tables).routes.lookup(addr) == Some(RouteTarget::Connected(port.id))
+        || F::of(tables).route(addr) == Some(RouteTarget::Connected(port.id))
 }
 
 /// True when a neighbor may not have this address: it is ours, or nobody's.

@@ -66,7 +66,7 @@ pub fn find<F: Ip>(
     tables: &Tables,
     dst: &F::Addr,
 ) -> Result<AdjacencyId, DropReason> {
-    match F::of(tables).routes.lookup(dst) {
+    match F::of(tables).route(dst) {
         Some(RouteTarget::Connected(port)) => {
             neighbor(core, tables, port, F::to_ip(*dst), Role::Host)
         }
@@ -158,7 +158,7 @@ fn underlay<F: Ip>(
     tables: &Tables,
     addr: &F::Addr,
 ) -> Result<(PortId, NeighborId), DropReason> {
-    let (port, next_hop) = match F::of(tables).routes.lookup(addr) {
+    let (port, next_hop) = match F::of(tables).route(addr) {
         Some(RouteTarget::Connected(port)) => (port, *addr),
         Some(RouteTarget::Via(port, next_hop)) => (port, next_hop),
         _ => return Err(DropReason::TunnelUnreachable),

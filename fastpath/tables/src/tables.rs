@@ -56,8 +56,12 @@ pub struct FamilyTables<F: Family> {
     pub vips: ShardMap<F::Addr, Vip>,
     /// The gateway's own addresses.
     pub local: Arc<HashMap<F::Addr, LocalAddress>>,
-    /// Routes, pods' nodes included.
+    /// Routes of prefixes, ranges of nodes' pods included; see
+    /// [`FamilyTables::route`].
     pub routes: Arc<Routes<F>>,
+    /// Routes of single addresses, which come before those of prefixes: pods
+    /// outside of their nodes' ranges, of which each comes and goes by itself.
+    pub hosts: ShardMap<F::Addr, RouteTarget<F>>,
     /// Addresses that stand in for clients.
     pub snat: Arc<SnatPool<F>>,
     /// Tunnel endpoints by underlay address.
@@ -77,6 +81,7 @@ impl<F: Family> Default for FamilyTables<F> {
             vips: ShardMap::default(),
             local: Arc::default(),
             routes: Arc::default(),
+            hosts: ShardMap::default(),
             snat: Arc::default(),
             vteps_by_addr: Arc::default(),
             nodes_by_addr: Arc::default(),
@@ -86,10 +91,30 @@ impl<F: Family> Default for FamilyTables<F> {
 }
 
 impl<F: Family> FamilyTables<F> {
+    /// Where packets to an address go.
+    #[inline]
+    pub fn route(&self, addr: &F::Addr) -> Option<RouteTarget<F>> {
+        // Most clusters have none.
+        if !self.hosts.is_empty()
+            && let Some(target) = self.hosts.get(addr)
+        {
+            return Some(*target);
+        }
+        self.routes.lookup(addr)
+    }
+
+    /// All routes: prefix address, prefix length in bits, target. Of equal
+    /// prefixes the last one counts.
+    pub fn all_routes(&self) -> impl Iterator<Item = (F::Addr, u8, RouteTarget<F>)> {
+        let len = (size_of::<F::Addr>() * 8) as u8;
+        let hosts = self.hosts.iter().map(move |(addr, target)| (*addr, len, *target));
+        self.routes.iter().copied().chain(hosts)
+    }
+
     /// The node that has a pod address; `None` for every other address.
     #[inline]
     pub fn pod_node(&self, addr: &F::Addr) -> Option<VtepId> {
-        match self.routes.lookup(addr) {
+        match self.route(addr) {
             Some(RouteTarget::Tunnel(vtep)) => Some(vtep),
             _ => None,
         }

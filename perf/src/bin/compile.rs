@@ -21,6 +21,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The first number of a stray pod that comes and goes.
+const STRAY: u32 = 50_000;
+
+/// Bytes that are touched to empty the caches.
+const RUBBISH: usize = 96 << 20;
+
 /// Measures what changes of a large cluster cost control.
 #[derive(Parser)]
 struct Args {
@@ -33,6 +39,15 @@ struct Args {
     /// The core to run on.
     #[arg(long, default_value_t = 1)]
     cpu: usize,
+    /// Empty the caches before each change.
+    #[arg(long)]
+    cold: bool,
+    /// A pod behind each endpoint as well.
+    #[arg(long)]
+    pods: bool,
+    /// Pods outside of their nodes' ranges as well.
+    #[arg(long, default_value_t = 0)]
+    strays: u32,
     /// Only changes whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -52,6 +67,8 @@ struct Bench {
     worker: WorkerEnd,
     held: Arc<Tables>,
     now: Duration,
+    /// More than the caches hold; empty: they stay as they are.
+    rubbish: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +107,7 @@ impl Bench {
             worker,
             held: Arc::new(Tables::empty(1)),
             now: Duration::ZERO,
+            rubbish: Vec::new(),
         })
     }
 
@@ -127,6 +145,9 @@ impl Bench {
     /// Processor time of `change`, its publication, and freeing what is old.
     fn measure(&mut self, change: impl FnOnce(&mut Self)) -> Duration {
         self.now += Duration::from_millis(10);
+        for line in self.rubbish.chunks_mut(64) {
+            line[0] = line[0].wrapping_add(1);
+        }
         let begin = thread_time();
         change(self);
         self.publish();
@@ -145,7 +166,11 @@ fn main() -> Result<()> {
     let size = Size { services: args.services, ..Size::LARGE };
     let mut bench = Bench::new()?;
     let mut reduce = Duration::ZERO;
-    for object in size.objects() {
+    let pods = (0..if args.pods { size.services } else { 0 })
+        .flat_map(|service| (0..size.endpoints).map(move |endpoint| (service, endpoint)))
+        .map(|(service, endpoint)| size.pod(service, endpoint, true));
+    let strays = (0..args.strays).map(|number| size.stray(number, true));
+    for object in size.objects().chain(pods).chain(strays) {
         let object = object?;
         let begin = Instant::now();
         bench.apply(&object);
@@ -156,8 +181,13 @@ fn main() -> Result<()> {
     let compile = begin.elapsed();
     bench.swap();
     bench.publisher.pump(bench.now);
-    let findings: Vec<_> = bench.compiler.findings().take(3).collect();
-    anyhow::ensure!(findings.is_empty(), "{findings:?}");
+    let findings: Vec<_> = bench.compiler.findings().collect();
+    // Each address of a stray pod is one.
+    let is_expected = findings.len() == 2 * args.strays as usize;
+    anyhow::ensure!(is_expected, "{:?}", findings.first());
+    if args.cold {
+        bench.rubbish = vec![0; RUBBISH];
+    }
     let frontends = bench.held.v4.frontends.len() + bench.held.v6.frontends.len();
     anyhow::ensure!(frontends == 2 * size.services as usize, "{frontends} frontends");
     let (resident_mib, resident_max_mib) = resident_mib()?;
@@ -177,7 +207,7 @@ fn main() -> Result<()> {
         size.services, report.reduce_ms, report.compile_ms
     );
     type Make = fn(&Size, u32) -> Result<(Vec<Object>, Vec<Key>)>;
-    let kinds: [(&'static str, &'static str, u32, Make); 5] = [
+    let mut kinds: Vec<(&'static str, &'static str, u32, Make)> = vec![
         ("ready", "an endpoint stops or starts to be ready", 1, |size, n| {
             let state = if n.is_multiple_of(2) { State::NotReady } else { State::Ready };
             Ok((vec![one(size, n / 2, Family::V4, state)?], vec![]))
@@ -208,6 +238,24 @@ fn main() -> Result<()> {
             Ok((vec![size.node(n / 2 % size.nodes, n.is_multiple_of(2))?], vec![]))
         }),
     ];
+    if args.pods {
+        kinds.push((
+            "pod",
+            "a pod stops or starts to be ready, as told of itself",
+            1,
+            |size, n| {
+                let (service, endpoint) = (n / 2 * 7 % size.services, n / 2 % size.endpoints);
+                Ok((vec![size.pod(service, endpoint, !n.is_multiple_of(2))?], vec![]))
+            },
+        ));
+    }
+    if args.strays > 0 {
+        kinds.push(("stray", "a pod outside of its node's ranges comes or goes", 4, |size, n| {
+            let stray = size.stray(STRAY + n / 2, true)?;
+            let key = stray.key();
+            Ok(if n.is_multiple_of(2) { (vec![stray], vec![]) } else { (vec![], vec![key]) })
+        }));
+    }
     for (name, what, rarer, make) in kinds {
         if args.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             continue;
@@ -220,7 +268,9 @@ fn main() -> Result<()> {
                 objects.iter().for_each(|object| bench.apply(object));
                 keys.iter().for_each(|key| bench.cluster.delete(key));
             }));
-            anyhow::ensure!(bench.held.version > before, "{name} has changed nothing");
+            let is_new = bench.held.version > before;
+            // Slices, not pods, say what is ready.
+            anyhow::ensure!(is_new != (name == "pod"), "{name}: {is_new}");
         }
         let cpu = Spread::of(&mut samples).context("no sample")?;
         println!(

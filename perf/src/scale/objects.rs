@@ -166,6 +166,55 @@ impl Size {
         })
     }
 
+    /// The pod of an endpoint.
+    ///
+    /// # Errors
+    /// When it cannot be decoded.
+    pub fn pod(&self, service: u32, endpoint: u32, is_ready: bool) -> Result<Object> {
+        let (node, pod) = self.place(service, endpoint);
+        let name = format!("{}-{node}-{pod}", service_name(service));
+        let addr = |family: Family| Who::Pod(node, pod).addr(family).to_string();
+        let addresses = [addr(Family::V4), addr(Family::V6)];
+        self.pod_at(&name, &service_name(service), node, &addresses, is_ready)
+    }
+
+    /// A pod that no Service selects, outside of its node's ranges.
+    ///
+    /// # Errors
+    /// When it cannot be decoded.
+    pub fn stray(&self, number: u32, is_ready: bool) -> Result<Object> {
+        let [high, low] = (number as u16).to_be_bytes();
+        let addresses =
+            [format!("10.100.{high}.{low}"), format!("2001:db8:f000:{number:x}::{number:x}")];
+        self.pod_at(&format!("stray-{number}"), "none", number % self.nodes, &addresses, is_ready)
+    }
+
+    fn pod_at(
+        &self,
+        name: &str,
+        app: &str,
+        node: u32,
+        addresses: &[String; 2],
+        is_ready: bool,
+    ) -> Result<Object> {
+        let ready = if is_ready { "True" } else { "False" };
+        of(
+            Kind::Pod,
+            &json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": NAMESPACE,
+                             "labels": {"app": app, "pod-template-hash": app}},
+                "spec": {"nodeName": node_name(node), "containers": [{"name": "main"}]},
+                "status": {
+                    "phase": "Running",
+                    "podIP": addresses[0],
+                    "podIPs": [{"ip": addresses[0]}, {"ip": addresses[1]}],
+                    "conditions": [{"type": "Ready", "status": ready}],
+                },
+            }),
+        )
+    }
+
     /// Everything, one object after the other.
     pub fn objects(&self) -> impl Iterator<Item = Result<Object>> + use<> {
         let size = *self;

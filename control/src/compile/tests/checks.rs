@@ -68,9 +68,9 @@ fn say_family<F: Family>(compiler: &Compiler, tables: &Tables, said: &mut BTreeS
     }
     said.extend(half.vips.iter().map(|vip| format!("{vip:?}")));
     let vtep = |id: sluice_tables::VtepId| tables.vtep(id).unwrap().name.clone();
-    for (addr, len, target) in half.routes.iter() {
+    for (addr, len, target) in half.all_routes() {
         let target = match target {
-            RouteTarget::Tunnel(id) => vtep(*id).to_string(),
+            RouteTarget::Tunnel(id) => vtep(id).to_string(),
             other => format!("{other:?}"),
         };
         said.insert(format!("{addr:?}/{len} {target}"));
@@ -141,8 +141,8 @@ pub(super) fn check_epochs(
 /// or that has become a pod's.
 fn is_moved<F: Family>(old: &Tables, new: &Tables) -> bool {
     let lists: [Vec<(IpNet, RouteTarget<F>)>; 2] = [old, new].map(|tables| {
-        let routes = F::of(tables).routes.iter();
-        routes.map(|(addr, len, to)| (IpNet::new(F::to_ip(*addr), *len).unwrap(), *to)).collect()
+        let routes = F::of(tables).all_routes();
+        routes.map(|(addr, len, to)| (IpNet::new(F::to_ip(addr), len).unwrap(), to)).collect()
     });
     let lookup = |list: &[(IpNet, RouteTarget<F>)], addr: &IpAddr| {
         let to = list.iter().filter(|(net, _)| net.contains(addr));
@@ -241,9 +241,9 @@ pub(super) fn check_addresses(world: &World) {
         assert!(world.cluster.share(*addr).is_some(), "nobody claims {addr}");
     }
     let half = &tables.v4;
-    for (addr, len, target) in half.routes.iter() {
+    for (addr, len, target) in half.all_routes() {
         let RouteTarget::Tunnel(_) = target else { continue };
-        let net = IpNet::new(V4::to_ip(*addr), *len).unwrap();
+        let net = IpNet::new(V4::to_ip(addr), len).unwrap();
         assert!(!vips.iter().any(|vip| net.contains(vip)), "a VIP in {net}");
         let mut vteps = half.vteps_by_addr.keys();
         assert!(!vteps.any(|vtep| net.contains(&V4::to_ip(*vtep))), "a tunnel endpoint in {net}");

@@ -87,7 +87,7 @@ pub enum AfXdpError {
     /// The process may not do this.
     #[error(
         "no permission to {action} on device `{device}`: run as root, or with the capabilities \
-         CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF (`setcap cap_net_admin,cap_net_raw,cap_bpf+ep`)"
+         CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
     )]
     Permission {
         /// The device.
