@@ -154,7 +154,7 @@ impl Running {
             control.set_election(seat);
             elector
         });
-        status::start(&config, &node_name(&config), &mut control, elector.as_ref())?;
+        status::start(&config, &own_node::name(&config), &mut control, elector.as_ref())?;
         let (requests, taken) = bounded(REQUESTS_MAX);
         let handle = ControlHandle::new(requests, &control);
         let is_up = Arc::clone(&handle.is_up);
