@@ -8,6 +8,9 @@ mod control_plane;
 /// Real nodes and their pods.
 mod nodes;
 
+/// Addresses of Services, given and written back.
+mod load_balancers;
+
 /// The source against a real API server.
 mod source;
 
