@@ -53,8 +53,10 @@ use texts::Texts;
 /// What has changed since it was last asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Services that may have other endpoints, ports or addresses.
+    /// Services that may have other ports or addresses, or endpoints.
     pub services: BTreeSet<Name>,
+    /// Services that may have other endpoints, and nothing else.
+    pub endpoints: BTreeSet<Name>,
     /// Pods that may stand elsewhere.
     pub pods: BTreeSet<Name>,
     /// Nodes that have changed.
@@ -64,7 +66,10 @@ pub struct Changes {
 impl Changes {
     /// True when nothing has changed.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.pods.is_empty() && self.nodes.is_empty()
+        self.services.is_empty()
+            && self.endpoints.is_empty()
+            && self.pods.is_empty()
+            && self.nodes.is_empty()
     }
 }
 
@@ -199,6 +204,7 @@ impl Cluster {
     pub fn everything(&self) -> Changes {
         Changes {
             services: self.services.keys().cloned().collect(),
+            endpoints: BTreeSet::new(),
             pods: self.pods.keys().cloned().collect(),
             nodes: self.nodes.keys().cloned().collect(),
         }
@@ -254,7 +260,7 @@ impl Cluster {
             if slices.is_empty() {
                 self.slices_by_service.remove(&service);
             }
-            self.changes.services.insert(service);
+            self.changes.endpoints.insert(service);
         }
     }
 
@@ -283,7 +289,7 @@ impl Cluster {
                 if self.services.get(service).is_some_and(selects)
                     && (is_weighted || !self.slices_by_service.contains_key(service))
                 {
-                    self.changes.services.insert(service.clone());
+                    self.changes.endpoints.insert(service.clone());
                 }
             }
         }

@@ -221,11 +221,13 @@ impl Compiler {
         if self.compile_nodes(cluster, change, &mut next, &mut epochs, at) {
             services.extend(self.blocked.iter().cloned());
         }
+        let mut endpoints = changes.endpoints.clone();
         if self.nodes.take_moved() {
-            services.extend(self.local.iter().cloned());
+            endpoints.extend(self.local.iter().cloned());
         }
-        services.extend(self.at_other_nodes(&next));
-        let services = self.compile_services(cluster, services, &mut next, &mut epochs, at);
+        endpoints.extend(self.at_other_nodes(&next));
+        let services =
+            self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
         if !epochs.is_changed() {
             return None;

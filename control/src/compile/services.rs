@@ -55,12 +55,14 @@ pub(super) struct Wanted {
 }
 
 impl Compiler {
-    /// Compiles these Services, and those whose endpoints depend on what
-    /// addresses they have; all of them are returned.
+    /// Compiles these Services, those whose endpoints depend on what addresses
+    /// they have, and those that have nothing new but `endpoints`; all of them are
+    /// returned.
     pub(super) fn compile_services(
         &mut self,
         cluster: &Cluster,
         mut names: BTreeSet<Name>,
+        endpoints: BTreeSet<Name>,
         next: &mut Tables,
         epochs: &mut Epochs,
         at: Moment,
@@ -75,6 +77,7 @@ impl Compiler {
             self.put_vip(cluster, addr, next, epochs);
             names.extend(self.with_target(addr));
         }
+        names.extend(endpoints);
         for name in &names {
             let mut findings = Vec::new();
             let mut targets = BTreeSet::new();

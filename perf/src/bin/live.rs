@@ -173,11 +173,12 @@ fn of_api(args: &Args, size: &Size, kubeconfig: &Path) -> Result<()> {
     let mut report = Report::new(size)?;
     let config = config(&format!("{{kubernetes: {{kubeconfig: \"{}\"}}}}", kubeconfig.display()))?;
     let sluice_config::Source::Kubernetes(of) = config.source.clone() else { bail!("source") };
+    let overlay = config.overlay_mode();
     let access = Access::new(&of, &config.cluster.service_cidrs);
     let begin = Instant::now();
     let rig = Rig::start(
         config,
-        |clock| Box::new(Kubernetes::new(&of, access, clock)),
+        |clock| Box::new(Kubernetes::new(&of, overlay, access, clock)),
         size.services,
         size.nodes,
         args.worker_cpu,
