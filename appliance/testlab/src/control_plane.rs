@@ -27,7 +27,7 @@ impl ControlPlane {
     }
 
     /// A control plane on the underlay of a lab that is up with `--pods 0`, with
-    /// so many real nodes. Its API server is reached from the lab's namespaces
+    /// so many real nodes, which have the image `localhost/agnhost:test`. Its API server is reached from the lab's namespaces
     /// `gw` and `cp`.
     pub fn up_in(lab: &Lab, nodes: usize, apiserver_flags: &[&str]) -> ControlPlane {
         let nodes = nodes.to_string();
@@ -55,11 +55,6 @@ impl ControlPlane {
         let prefix = format!("export {name}=");
         let value = environment.lines().find_map(|line| line.strip_prefix(&prefix));
         value.unwrap_or_else(|| panic!("no {name} in\n{environment}")).to_owned()
-    }
-
-    /// The image of agnhost, which every real node has.
-    pub fn agnhost_image(&self) -> String {
-        self.variable("AGNHOST_IMAGE")
     }
 
     /// Runs `scripts/cluster` for this cluster; returns what it printed. It must

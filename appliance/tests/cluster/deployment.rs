@@ -24,8 +24,7 @@ spec:
           labelSelector: {matchLabels: {app: web}}
       containers:
         - name: agnhost
-          image: registry.k8s.io/e2e-test-images/agnhost:test
-          imagePullPolicy: Never
+          image: localhost/agnhost:test
           args: [netexec, --http-port=8080, --udp-port=8081]
           readinessProbe:
             httpGet: {path: /healthz, port: 8080}

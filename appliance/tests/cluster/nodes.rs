@@ -20,7 +20,7 @@ spec:
           labelSelector: {matchLabels: {app: pods}}
       containers:
         - name: netexec
-          image: IMAGE
+          image: localhost/agnhost:test
           args: [netexec, --http-port=8080, --udp-port=8081]
           readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
 ";
@@ -68,7 +68,7 @@ fn dial(lab: &Lab, from: &Pod, to: &Pod, family: usize, protocol: &str, port: u1
 fn pods_of_real_nodes_reach_each_other() {
     let Some(lab) = Lab::up(&["--pods", "0"]) else { return };
     let cluster = ControlPlane::up_in(&lab, 2, &[]);
-    cluster.apply(&DEPLOYMENT.replace("IMAGE", &cluster.agnhost_image()));
+    cluster.apply(DEPLOYMENT);
     cluster.kubectl(&["rollout", "status", "deployment/pods", "--timeout=60s"]);
 
     let pods_before = pods(&cluster);

@@ -2,8 +2,7 @@
 # Images without a registry: an OCI layout of one program, as a tar.
 # https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
-IMAGE_TAG=$(module_version kubernetes k8s.io/kubernetes)
-readonly IMAGE_AGNHOST=localhost/agnhost:$IMAGE_TAG IMAGE_PAUSE=localhost/pause:$IMAGE_TAG
+readonly IMAGE_AGNHOST=localhost/agnhost:test IMAGE_PAUSE=localhost/pause:test
 
 # image_file TOOL: its image, kept beside the program.
 image_file() { printf '%s.oci.tar' "$(tool "$1")"; }
@@ -37,7 +36,7 @@ END
   cat >"$work/oci/index.json" <<END
 {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
  "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", $manifest,
-  "annotations": {"io.containerd.image.name": "$2", "org.opencontainers.image.ref.name": "$IMAGE_TAG"}}]}
+  "annotations": {"io.containerd.image.name": "$2", "org.opencontainers.image.ref.name": "test"}}]}
 END
   tar --create --file "$work/image" --directory "$work/oci" .
   mv "$work/image" "$file"

@@ -62,7 +62,10 @@ node_join() {
 node_ranges() { cluster_get "/api/v1/nodes/node$1" | jq -r '.spec.podCIDRs[]?'; }
 node_has_ranges() { process_alive "node$1" && (($(node_ranges "$1" | wc -l) == 2)); }
 node_ready() {
-  process_alive "node$1" && cluster_get "/api/v1/nodes/node$1" |
+  # The API alone would show a node ready for a while after its death.
+  process_alive "node$1" &&
+    nsenter "--net=/run/netns/$(ns "node$1")" curl -s --fail --max-time 5 http://127.0.0.1:10248/healthz &&
+    cluster_get "/api/v1/nodes/node$1" |
     jq -e '.status.conditions[] | select(.type == "Ready").status == "True"'
 }
 
