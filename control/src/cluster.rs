@@ -144,7 +144,11 @@ impl Cluster {
                     self.texts.share(&mut endpoint.node);
                     self.texts.share(&mut endpoint.zone);
                 }
-                self.set_slice(&key.to_name(), Some(slice));
+                let name = key.to_name();
+                if let Some(old) = self.slices.get(&name) {
+                    slice.share(old);
+                }
+                self.set_slice(&name, Some(slice));
             }
             Object::Pod(pod) => {
                 let mut pod = Pod::reduce(pod, &mut findings);

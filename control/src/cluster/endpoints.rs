@@ -7,6 +7,7 @@ use super::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use super::slice::{Hints, Slice, SliceEndpoint};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,15 +44,15 @@ impl EndpointState {
 }
 
 /// Where an endpoint is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndpointFrom {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointFrom<'a> {
     /// In a slice, at this index.
-    Slice(Name, usize),
+    Slice(&'a Name, usize),
     /// In a pod, at this path.
-    Pod(Name, Arc<str>),
+    Pod(&'a Name, &'a str),
 }
 
-impl EndpointFrom {
+impl EndpointFrom<'_> {
     /// The object and the path in it.
     pub fn place(&self) -> (Key, String) {
         match self {
@@ -63,37 +64,38 @@ impl EndpointFrom {
     }
 }
 
-/// One endpoint of one port of a Service.
+/// One endpoint of one port of a Service. What it has in common with its slice
+/// or pod is borrowed: it is made anew with every change of the Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Endpoint<'a> {
     /// What may be sent to it.
     pub state: EndpointState,
     /// The pod behind it.
-    pub pod: Option<Arc<str>>,
+    pub pod: Option<&'a Arc<str>>,
     /// The node that it is on.
-    pub node: Option<Arc<str>>,
+    pub node: Option<&'a Arc<str>>,
     /// The zone that it is in.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<&'a Arc<str>>,
     /// Who should use it, if anybody more than others.
     pub hints: Option<Arc<Hints>>,
     /// Its share of new connections, in proportion to the others' weights; 0:
     /// none while others have some.
     pub weight: u16,
     /// Where it is written.
-    pub from: EndpointFrom,
+    pub from: EndpointFrom<'a>,
 }
 
 /// The endpoints of a Service.
 #[derive(Debug, Default)]
-pub struct ServiceEndpoints {
+pub struct ServiceEndpoints<'a> {
     /// For each of [`Service::ports`], by address and port; [`ENDPOINTS_MAX`]
     /// together at most.
-    pub ports: Vec<BTreeMap<(IpAddr, u16), Endpoint>>,
+    pub ports: Vec<BTreeMap<(IpAddr, u16), Endpoint<'a>>>,
     /// What is wrong with the Service's ports.
     pub findings: Vec<Finding>,
 }
 
-impl ServiceEndpoints {
+impl<'a> ServiceEndpoints<'a> {
     /// Chooses the addresses that are used, and says so if they are not all.
     fn choose(&mut self, service: &Service, addresses: &Addresses) -> Option<HashSet<IpAddr>> {
         let chosen = addresses.choose()?;
@@ -104,12 +106,15 @@ impl ServiceEndpoints {
         Some(chosen)
     }
 
-    fn add(&mut self, port: usize, addr: IpAddr, l4_port: u16, endpoint: Endpoint) {
+    fn add(&mut self, port: usize, addr: IpAddr, l4_port: u16, endpoint: Endpoint<'a>) {
         // The same endpoint in two slices, as while one replaces the other:
         // the better news counts.
-        let entry = self.ports[port].entry((addr, l4_port)).or_insert_with(|| endpoint.clone());
-        if entry.state < endpoint.state {
-            *entry = endpoint;
+        match self.ports[port].entry((addr, l4_port)) {
+            Entry::Vacant(entry) => drop(entry.insert(endpoint)),
+            Entry::Occupied(mut entry) if entry.get().state < endpoint.state => {
+                entry.insert(endpoint);
+            }
+            Entry::Occupied(_) => {}
         }
     }
 }
@@ -117,7 +122,7 @@ impl ServiceEndpoints {
 impl Cluster {
     /// The endpoints of a Service: those of its slices; where it has none,
     /// those that Kubernetes' EndpointSlice controller would make of its pods.
-    pub fn endpoints(&self, name: &Name, service: &Service) -> ServiceEndpoints {
+    pub fn endpoints<'a>(&'a self, name: &Name, service: &'a Service) -> ServiceEndpoints<'a> {
         let mut result = ServiceEndpoints::default();
         result.ports.resize_with(service.ports.len(), BTreeMap::new);
         if self.slices_of(name).next().is_some() {
@@ -128,7 +133,12 @@ impl Cluster {
         result
     }
 
-    fn collect_slices(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
+    fn collect_slices<'a>(
+        &'a self,
+        name: &Name,
+        service: &Service,
+        result: &mut ServiceEndpoints<'a>,
+    ) {
         let mut is_known = vec![false; service.ports.len()];
         let used = self.slices_of(name).filter(|(_, slice)| slice.is_used(&self.policy));
         let slices: Vec<SliceShare<'_>> = used
@@ -151,12 +161,12 @@ impl Cluster {
                 for (endpoint, weight) in &endpoints {
                     let endpoint_of = Endpoint {
                         state: EndpointState::of_slice(endpoint),
-                        pod: endpoint.pod.clone(),
-                        node: endpoint.node.clone(),
-                        zone: endpoint.zone.clone(),
+                        pod: endpoint.pod.as_ref(),
+                        node: endpoint.node.as_ref(),
+                        zone: endpoint.zone.as_ref(),
                         hints: endpoint.hints.clone(),
                         weight: *weight,
-                        from: EndpointFrom::Slice(slice_name.clone(), endpoint.index),
+                        from: EndpointFrom::Slice(slice_name, endpoint.index),
                     };
                     result.add(i, endpoint.addr, number, endpoint_of);
                 }
@@ -187,7 +197,12 @@ impl Cluster {
         pod.and_then(|pod| pod.weight).or(slice.weight).unwrap_or(1)
     }
 
-    fn collect_pods(&self, name: &Name, service: &Service, result: &mut ServiceEndpoints) {
+    fn collect_pods<'a>(
+        &'a self,
+        name: &Name,
+        service: &'a Service,
+        result: &mut ServiceEndpoints<'a>,
+    ) {
         let mut has_pods = false;
         let mut is_known = vec![false; service.ports.len()];
         let pods: Vec<_> = self.selected(&name.namespace, &service.selector).collect();
@@ -197,8 +212,8 @@ impl Cluster {
             let state = EndpointState::of_pod(service, pod);
             has_pods |= !pod.ips.is_empty();
             let node = pod.node.as_ref().and_then(|node| self.nodes.get(node));
-            let zone = node.and_then(|node| node.zone.clone());
-            let hints = hints(service, pod.node.as_ref(), zone.as_ref());
+            let zone = node.and_then(|node| node.zone.as_ref());
+            let hints = hints(service, pod.node.as_ref(), zone);
             let ips: Vec<_> = used_ips(service, pod).filter(|(_, ip)| is_chosen(ip)).collect();
             for (i, port) in service.ports.iter().enumerate() {
                 let number = target(port, pod);
@@ -207,12 +222,12 @@ impl Cluster {
                 for (path, ip) in &ips {
                     let endpoint = Endpoint {
                         state,
-                        pod: Some(pod_name.name.clone()),
-                        node: pod.node.clone(),
-                        zone: zone.clone(),
+                        pod: Some(&pod_name.name),
+                        node: pod.node.as_ref(),
+                        zone,
                         hints: hints.clone(),
                         weight: pod.weight.unwrap_or(1),
-                        from: EndpointFrom::Pod(pod_name.clone(), (*path).clone()),
+                        from: EndpointFrom::Pod(pod_name, path),
                     };
                     result.add(i, *ip, number, endpoint);
                 }
@@ -245,7 +260,7 @@ struct SliceShare<'a> {
 fn choose_of_slices(
     service: &Service,
     slices: &[SliceShare<'_>],
-    result: &mut ServiceEndpoints,
+    result: &mut ServiceEndpoints<'_>,
 ) -> Option<HashSet<IpAddr>> {
     let endpoints: usize = slices.iter().map(|share| share.endpoints.len()).sum();
     if endpoints.saturating_mul(service.ports.len()) <= ENDPOINTS_MAX {
@@ -267,7 +282,7 @@ fn choose_of_slices(
 fn choose_of_pods(
     service: &Service,
     pods: &[(&Name, &Arc<Pod>)],
-    result: &mut ServiceEndpoints,
+    result: &mut ServiceEndpoints<'_>,
 ) -> Option<HashSet<IpAddr>> {
     // One of each family.
     let endpoints = pods.len().saturating_mul(2);

@@ -75,6 +75,13 @@ impl Slice {
         is_meant && !self.is_headless
     }
 
+    /// Shares what it has in common with what it was.
+    pub(super) fn share(&mut self, old: &Self) {
+        for (new, old) in self.endpoints.iter_mut().zip(&old.endpoints) {
+            new.share(old);
+        }
+    }
+
     /// Reduces a slice; endpoints that are left out become findings.
     pub fn reduce(slice: &EndpointSlice, findings: &mut Vec<Finding>) -> Self {
         let service = label(&slice.metadata, SERVICE_NAME);
@@ -108,6 +115,17 @@ impl Slice {
 }
 
 impl SliceEndpoint {
+    /// Shares what it has in common with what it was: who compares them sees it
+    /// at once.
+    fn share(&mut self, old: &Self) {
+        if self.pod == old.pod {
+            self.pod.clone_from(&old.pod);
+        }
+        if self.hints == old.hints {
+            self.hints.clone_from(&old.hints);
+        }
+    }
+
     fn reduce(
         endpoint: &Endpoint,
         index: usize,

@@ -27,6 +27,8 @@ pub struct Half<F: Family> {
     pub rotation: Arc<BackendSet<F>>,
     /// What it asks for beyond a choice by hash.
     pub rules: Rules<F>,
+    /// The most endpoints in rotation.
+    max: usize,
 }
 
 /// One endpoint.
@@ -61,18 +63,25 @@ impl Member {
         }
     }
 
-    /// Becomes as an endpoint is. What is the same already is not touched.
-    fn take(&mut self, endpoint: &Endpoint) {
-        fn set<T: PartialEq + Clone>(to: &mut T, from: &T) {
-            if to != from {
-                to.clone_from(from);
+    /// Becomes as an endpoint is; true if it was not. What is the same already is not even read.
+    fn take(&mut self, endpoint: &Endpoint<'_>) -> bool {
+        fn set<T: ?Sized>(to: &mut Option<Arc<T>>, from: Option<&Arc<T>>) -> bool {
+            let is_same = match (&to, from) {
+                (Some(to), Some(from)) => Arc::ptr_eq(to, from),
+                (to, from) => to.is_none() && from.is_none(),
+            };
+            if !is_same {
+                *to = from.cloned();
             }
+            !is_same
         }
-        (self.state, self.weight) = (state_of(endpoint.state), endpoint.weight);
-        set(&mut self.pod, &endpoint.pod);
-        set(&mut self.node, &endpoint.node);
-        set(&mut self.zone, &endpoint.zone);
-        set(&mut self.hints, &endpoint.hints);
+        let now = (state_of(endpoint.state), endpoint.weight);
+        let before = std::mem::replace(&mut self.state, now.0);
+        let mut is_new = (before, std::mem::replace(&mut self.weight, now.1)) != now;
+        is_new |= set(&mut self.pod, endpoint.pod);
+        is_new |= set(&mut self.node, endpoint.node);
+        is_new |= set(&mut self.zone, endpoint.zone);
+        is_new | set(&mut self.hints, endpoint.hints.as_ref())
     }
 }
 
@@ -83,6 +92,7 @@ impl<F: Family> Default for Half<F> {
             members: BTreeMap::new(),
             rotation: Arc::default(),
             rules: Rules::default(),
+            max: 0,
         }
     }
 }
@@ -128,7 +138,11 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// Changes one family's half of a port.
-    pub(super) fn half<F: Asking>(&mut self, port: &mut ProgrammedPort, wanted: Option<&Wanted>) {
+    pub(super) fn half<F: Asking>(
+        &mut self,
+        port: &mut ProgrammedPort,
+        wanted: Option<&Wanted<'_>>,
+    ) {
         let service = port.id;
         let half = F::half_mut(port);
         let fronts: BTreeMap<(F::Addr, u16), AddressKind> = wanted
@@ -138,11 +152,14 @@ impl Change<'_> {
             .collect();
         // Without an address of this family there is nothing to choose from.
         let endpoints = wanted.filter(|_| !fronts.is_empty()).map(|w| &w.endpoints);
-        self.members(service, half, endpoints);
+        let is_new = self.members(service, half, endpoints);
         let max = wanted.map_or(0, |wanted| wanted.endpoints_max);
-        let refs = rules::rotation::<F>(&half.members, max);
-        if half.rotation.backends() != &*refs {
-            half.rotation = Arc::new(BackendSet::new(refs));
+        if is_new || half.max != max {
+            half.max = max;
+            let refs = rules::rotation::<F>(&half.members, max);
+            if half.rotation.backends() != &*refs {
+                half.rotation = Arc::new(BackendSet::new(refs));
+            }
         }
         half.rules = if fronts.is_empty() {
             Rules::default()
@@ -180,24 +197,26 @@ impl Change<'_> {
         half.fronts = fronts;
     }
 
-    /// Changes the endpoints of one half, and what is known of their states.
+    /// Changes the endpoints of one half, and what is known of their states; true
+    /// if any is another than before.
     fn members<F: Family>(
         &mut self,
         service: ServiceId,
         half: &mut Half<F>,
-        endpoints: Option<&BTreeMap<(IpAddr, u16), Endpoint>>,
-    ) {
+        endpoints: Option<&BTreeMap<(IpAddr, u16), Endpoint<'_>>>,
+    ) -> bool {
         let wanted = endpoints.into_iter().flatten().filter_map(|((addr, l4_port), endpoint)| {
             Some(((F::from_ip(*addr)?, *l4_port), endpoint))
         });
         // Both are in the same order.
         if wanted.clone().map(|(at, _)| at).eq(half.members.keys().copied()) {
+            let mut is_new = false;
             for ((_, endpoint), member) in wanted.zip(half.members.values_mut()) {
                 let before = Some(member.state);
-                member.take(endpoint);
+                is_new |= member.take(endpoint);
                 self.state(service, member.id, before, member.state);
             }
-            return;
+            return is_new;
         }
         let mut old = std::mem::take(&mut half.members);
         for (at @ (addr, l4_port), endpoint) in wanted {
@@ -215,6 +234,7 @@ impl Change<'_> {
             self.state(service, member.id, Some(member.state), BackendState::Gone);
             self.backend_ids.free(member.id.0, self.at);
         }
+        true
     }
 
     fn state(

@@ -46,10 +46,10 @@ pub struct ProgrammedPort {
 
 /// What the tables should say of one port.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// The addresses and ports that it is reached by, and what they are.
     pub(super) fronts: Vec<(IpAddr, u16, AddressKind)>,
-    pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
+    pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint<'a>>,
     /// The most of them in rotation, of each family.
     pub(super) endpoints_max: usize,
 }
@@ -153,15 +153,15 @@ impl Compiler {
         Some(format!("an address of Service {service}"))
     }
 
-    fn wanted(
+    fn wanted<'a>(
         &self,
-        cluster: &Cluster,
+        cluster: &'a Cluster,
         name: &Name,
-        service: &Service,
+        service: &'a Service,
         next: &Tables,
         targets: &mut BTreeSet<IpAddr>,
         findings: &mut Vec<(Key, Finding)>,
-    ) -> BTreeMap<(u16, Protocol), Wanted> {
+    ) -> BTreeMap<(u16, Protocol), Wanted<'a>> {
         let mut own = Vec::new();
         let (statics, taken) = (&self.statics, &self.taken);
         let vips = vips::usable(cluster, statics, taken, name, service, &mut own);
@@ -236,7 +236,7 @@ impl Compiler {
         &mut self,
         name: &Name,
         service: Option<&Service>,
-        wanted: &BTreeMap<(u16, Protocol), Wanted>,
+        wanted: &BTreeMap<(u16, Protocol), Wanted<'_>>,
     ) {
         let endpoints = wanted.values().flat_map(|wanted| wanted.endpoints.values());
         let hinted = endpoints.map(|endpoint| endpoint.hints.is_some());
@@ -252,7 +252,7 @@ impl Compiler {
     fn program(
         &mut self,
         name: &Name,
-        (mut wanted, asked): (BTreeMap<(u16, Protocol), Wanted>, &Asked),
+        (mut wanted, asked): (BTreeMap<(u16, Protocol), Wanted<'_>>, &Asked),
         (claimed, targets): (BTreeSet<IpAddr>, BTreeSet<IpAddr>),
         next: &mut Tables,
         epochs: &mut Epochs,

@@ -14,7 +14,7 @@ use sluice_perf::scale::config::{NO_SOURCE, config};
 use sluice_perf::scale::feed::Feed;
 use sluice_perf::scale::objects::Size;
 use sluice_perf::scale::rig::{Phase, Rig, longest_answer};
-use sluice_perf::scale::usage::resident_mib;
+use sluice_perf::scale::usage::{process_time, resident_mib};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +35,7 @@ struct Args {
     /// The core of the worker.
     #[arg(long, global = true, default_value_t = 1)]
     worker_cpu: usize,
-    /// The core of everything else.
+    /// The core of everything else, of `feed`.
     #[arg(long, global = true, default_value_t = 0)]
     cpu: usize,
     /// A file for the results as JSON.
@@ -88,6 +88,8 @@ struct Report {
     resident_before_mib: f64,
     /// Until the first tables were live.
     sync_seconds: f64,
+    /// Processor time of this process until then, in seconds.
+    sync_processor_seconds: f64,
     resident_synced_mib: f64,
     resident_max_mib: f64,
     phases: BTreeMap<String, Phase>,
@@ -105,6 +107,7 @@ impl Report {
             nodes: size.nodes,
             resident_before_mib: resident_mib()?.0,
             sync_seconds: 0.0,
+            sync_processor_seconds: 0.0,
             resident_synced_mib: 0.0,
             resident_max_mib: 0.0,
             phases: BTreeMap::new(),
@@ -115,10 +118,12 @@ impl Report {
 
     fn synced(&mut self, took: Duration) -> Result<()> {
         self.sync_seconds = took.as_secs_f64();
+        self.sync_processor_seconds = process_time().as_secs_f64();
         (self.resident_synced_mib, self.resident_max_mib) = resident_mib()?;
         println!(
-            "in force after {:.2} s; {:.0} MiB, at most {:.0} (before: {:.0})",
+            "in force after {:.2} s, {:.2} s of processor time; {:.0} MiB, at most {:.0} (before: {:.0})",
             self.sync_seconds,
+            self.sync_processor_seconds,
             self.resident_synced_mib,
             self.resident_max_mib,
             self.resident_before_mib
@@ -145,10 +150,12 @@ impl Report {
 fn main() -> Result<()> {
     let args = Args::parse();
     let size = Size { services: args.services, ..Size::LARGE };
-    // Threads that are made later are on this core, too; the worker moves.
-    cpu::pin(args.cpu)?;
     match &args.command {
-        Command::Feed { seconds } => feed(&args, &size, Duration::from_secs(*seconds)),
+        Command::Feed { seconds } => {
+            // Threads that are made later are on this core, too; the worker moves.
+            cpu::pin(args.cpu)?;
+            feed(&args, &size, Duration::from_secs(*seconds))
+        }
         Command::Api { kubeconfig } => of_api(&args, &size, kubeconfig),
         Command::Create { kubeconfig } => run(async {
             let begin = Instant::now();

@@ -153,8 +153,8 @@ impl Rig {
             Control::new(config, &facts(), source(clock.clone()), vec![end], clock.clone())?;
         let seen = Arc::new(Seen::default());
         let ports: Vec<Box<dyn Port>> = vec![
-            Box::new(TrafficPort::cluster(nodes, seen.clone())),
-            Box::new(TrafficPort::uplink(FLOWS, services, seen.clone())),
+            Box::new(TrafficPort::cluster(nodes, seen.clone())?),
+            Box::new(TrafficPort::uplink(FLOWS, services, seen.clone())?),
         ];
         let counters = Arc::new(WorkerCounters::new(ports.len(), SERVICES_COUNTED));
         let of_worker = counters.clone();
@@ -187,7 +187,8 @@ impl Rig {
         answer.recv_timeout(PATIENCE).context("control does not answer")
     }
 
-    /// Waits until what was published last is live, after at least `version`.
+    /// Waits until what was published last is live, after at least `version`, and
+    /// lets clients send.
     ///
     /// # Errors
     /// When that does not come.
@@ -196,6 +197,7 @@ impl Rig {
         loop {
             let metrics = self.ask(|reply| Request::Metrics { reply })?;
             if metrics.version >= version && metrics.live_version == metrics.version {
+                self.seen.is_open.store(true, Ordering::Relaxed);
                 return Ok(metrics);
             }
             anyhow::ensure!(begin.elapsed() < PATIENCE, "tables do not come");
@@ -291,7 +293,9 @@ fn work(
     let mut worker = Worker::new(options, ports, cache, mailbox, mesh, counters);
     let started = Instant::now();
     let clock = || Nanos(Nanos::SECOND) + started.elapsed();
-    worker.run(clock, Idle::new(IdleMode::BusyPoll));
+    // It sleeps until there is traffic; from then on there always is some.
+    let idle = IdleMode::Adaptive { spin_ns: 50_000, sleep_ns_max: 1_000_000 };
+    worker.run(clock, Idle::new(idle));
     Ok(())
 }
 

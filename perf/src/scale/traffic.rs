@@ -1,11 +1,13 @@
 use crate::check;
 use crate::frames::Builder;
 use crate::site::{self, CLUSTER, Family, UPLINK, Who};
+use anyhow::Result;
 use arrayvec::ArrayVec;
+use rustix::event::{EventfdFlags, eventfd};
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId, PortInfo, PortMode, PortStats, RxBurst};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Frames that a port hands over at once: half a burst, so that there is time
@@ -19,6 +21,8 @@ const GREETING: Duration = Duration::from_secs(1);
 /// What comes out of the gateway.
 #[derive(Debug, Default)]
 pub struct Seen {
+    /// Clients send: set once there are tables, and never before.
+    pub is_open: AtomicBool,
     /// Frames that were sent, by port.
     pub sent: [AtomicU64; 2],
     /// Frames into the overlay that are not as they should be, of those that
@@ -38,12 +42,17 @@ pub struct TrafficPort {
     greetings: Vec<Vec<u8>>,
     greeted: Instant,
     seen: Arc<Seen>,
+    /// Never readable: a worker that sleeps looks at its ports in time.
+    silence: OwnedFd,
 }
 
 impl TrafficPort {
     /// The port of clients: `flows` flows of both families, which send one
     /// packet after the other, as fast as the worker takes them.
-    pub fn uplink(flows: u32, services: u32, seen: Arc<Seen>) -> Self {
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn uplink(flows: u32, services: u32, seen: Arc<Seen>) -> Result<Self> {
         let mut builder = Builder::default();
         let requests = (0..flows).map(|number| {
             let family = if number.is_multiple_of(2) { Family::V4 } else { Family::V6 };
@@ -60,11 +69,14 @@ impl TrafficPort {
     }
 
     /// The port of the nodes.
-    pub fn cluster(nodes: u32, seen: Arc<Seen>) -> Self {
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn cluster(nodes: u32, seen: Arc<Seen>) -> Result<Self> {
         Self::new(CLUSTER, nodes, Vec::new(), seen)
     }
 
-    fn new(id: usize, nodes: u32, requests: Vec<Vec<u8>>, seen: Arc<Seen>) -> Self {
+    fn new(id: usize, nodes: u32, requests: Vec<Vec<u8>>, seen: Arc<Seen>) -> Result<Self> {
         let info = PortInfo {
             id: PortId(id as u8),
             name: format!("port{id}"),
@@ -72,8 +84,9 @@ impl TrafficPort {
             mode: PortMode::Memory,
             frame_len_max: sluice_io::CHUNK_LEN - sluice_io::HEADROOM,
         };
-        let greeted = Instant::now();
-        TrafficPort { info, nodes, requests, next: 0, greetings: Vec::new(), greeted, seen }
+        let silence = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let (next, greetings, greeted) = (0, Vec::new(), Instant::now());
+        Ok(TrafficPort { info, nodes, requests, next, greetings, greeted, seen, silence })
     }
 
     fn greet(&mut self) {
@@ -123,6 +136,9 @@ impl Port for TrafficPort {
     }
 
     fn rx(&mut self, cache: &mut FrameCache, burst: &mut RxBurst) -> usize {
+        if !self.seen.is_open.load(Ordering::Relaxed) {
+            return 0;
+        }
         // Not at each turn: the clock is no part of what is measured.
         if self.greetings.is_empty() && self.greeted.elapsed() >= GREETING {
             self.greet();
@@ -170,7 +186,7 @@ impl Port for TrafficPort {
     fn flush(&mut self, _cache: &mut FrameCache) {}
 
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        Some(self.silence.as_fd())
     }
 
     fn stats(&self) -> PortStats {

@@ -4,7 +4,16 @@ use std::time::Duration;
 
 /// Processor time that the calling thread has used.
 pub fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    of(ClockId::ThreadCPUTime)
+}
+
+/// Processor time that the process has used.
+pub fn process_time() -> Duration {
+    of(ClockId::ProcessCPUTime)
+}
+
+fn of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
