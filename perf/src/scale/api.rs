@@ -1,6 +1,6 @@
 use super::objects::{NAMESPACE, Size};
 use anyhow::{Context, Result, ensure};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -9,6 +9,7 @@ use kube::{Api, Client, Config};
 use sluice_control::object::Object;
 use std::path::Path;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Requests at once.
@@ -69,17 +70,17 @@ pub async fn change(client: &Client, size: &Size, rate: u32, time: Duration) -> 
     let mut ticks = interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let begin = Instant::now();
-    let (mut count, mut open) = (0, stream::FuturesUnordered::new());
+    let (mut count, mut open) = (0, JoinSet::new());
     while begin.elapsed() < time {
         ticks.tick().await;
-        open.push(change_one(slices.clone(), *size, count));
+        open.spawn(change_one(slices.clone(), *size, count));
         count += 1;
         while open.len() >= AT_ONCE {
-            open.next().await.context("no request")??;
+            open.join_next().await.context("no request")???;
         }
     }
-    while let Some(done) = open.next().await {
-        done?;
+    while let Some(done) = open.join_next().await {
+        done??;
     }
     let wanted = f64::from(rate) * time.as_secs_f64();
     ensure!(f64::from(count) >= 0.9 * wanted, "{count} changes instead of {wanted}");
