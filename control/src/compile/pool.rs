@@ -50,13 +50,13 @@ impl Compiler {
             _ => "`spec.podCIDRs`",
         };
         if pool.is_empty() {
-            let what = if is_there { "has no range for" } else { "is not there: there is no" };
+            let what = if is_there { "has no range for a" } else { "is not there: there is no" };
             let goes_on = if self.pool.is_empty() {
                 "clients are not translated, and reach no Service"
             } else {
                 "the last one goes on"
             };
-            let message = format!("the gateway's node {what} a SNAT pool; {goes_on}");
+            let message = format!("the gateway's node {what} SNAT pool; {goes_on}");
             return vec![Finding::error("spec", message).expected(expected)];
         }
         let lacks = |is_ipv4: bool| {

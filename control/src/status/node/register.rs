@@ -58,7 +58,7 @@ impl Kept {
         let is_due = self.reported.is_none_or(|at| at.elapsed() >= REPORT);
         if is_due || !is_as_told(facts, node) {
             let nodes = Api::<v1::Node>::all(client.clone());
-            let status = status(facts, now);
+            let status = status(facts, node, now);
             nodes.patch_status(&facts.node, &params(), &Patch::Strategic(&status)).await?;
             self.reported = Some(Instant::now());
         }
@@ -90,11 +90,17 @@ fn micros(now: Timestamp) -> String {
     format!("{now:.6}")
 }
 
-fn status(facts: &Facts, now: Timestamp) -> Value {
+fn status(facts: &Facts, node: &v1::Node, now: Timestamp) -> Value {
+    let now = format!("{now:.0}");
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        let mut known = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let known = known.find(|known| known.type_ == kind && known.status == status);
+        // It has been so since it was first said.
+        let since = known.and_then(|known| known.last_transition_time.as_ref());
         json!({
             "type": kind, "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": format!("{now:.0}"),
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": since.map_or_else(|| json!(now), |since| json!(since)),
         })
     };
     let addresses = facts.addresses.iter();
