@@ -1,16 +1,6 @@
 use crate::lab::{ControlPlane, succeeded};
-use std::path::{Path, PathBuf};
+use crate::stage::{kubernetes, scripts_cluster};
 use std::process::Command;
-
-fn kubernetes() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/kubernetes")
-}
-
-fn scripts_cluster(command: &str, tool: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster");
-    let output = Command::new(script).args([command, tool]).output().expect("scripts/cluster runs");
-    succeeded(&output, &format!("scripts/cluster {command} {tool}")).trim().to_owned()
-}
 
 /// Helm, promtool and the API server take chart, manifests, alerts and dashboard,
 /// and Pod Security lets the pods in where the guide says so, and only there.

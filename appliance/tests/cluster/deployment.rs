@@ -21,6 +21,8 @@ spec:
         - maxSkew: 1
           topologyKey: kubernetes.io/hostname
           whenUnsatisfiable: DoNotSchedule
+          # The gateway's own Node takes no pods.
+          nodeTaintsPolicy: Honor
           labelSelector: {matchLabels: {app: web}}
       containers:
         - name: agnhost

@@ -1,13 +1,10 @@
 //! A lab with a real cluster, and the gateway's configuration for it.
 
-use crate::lab::{ControlPlane, Lab, eventually};
+use crate::lab::{ControlPlane, Lab, eventually, succeeded};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-/// What the gateway may, as its users deploy it.
-const MANIFESTS: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../config/kubernetes/manifests/sluice.yaml");
+use std::process::Command;
 
 /// The namespace that they use.
 pub const NAMESPACE: &str = "sluice";
@@ -36,24 +33,13 @@ impl Stage {
         self.cluster.server.strip_prefix("https://").expect("https").parse().unwrap()
     }
 
-    /// Gives the gateway's account what the deployed manifests give it.
+    /// Gives the gateway's account what the chart gives it for a flannel cluster
+    /// in which Sluice makes its own Node.
     fn allow(&self) {
-        let text = fs::read_to_string(MANIFESTS).unwrap();
-        let is_right = |document: &&str| {
-            [
-                "Namespace",
-                "ServiceAccount",
-                "ClusterRole",
-                "ClusterRoleBinding",
-                "Role",
-                "RoleBinding",
-            ]
-            .iter()
-            .any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
-        };
-        let rights: Vec<&str> = text.split("\n---\n").filter(is_right).collect();
-        assert!(rights.len() >= 6, "{} documents", rights.len());
-        self.cluster.apply(&rights.join("\n---\n"));
+        self.cluster.kubectl(&["create", "namespace", NAMESPACE]);
+        let rights =
+            rights(&["--values", "values/flannel.yaml", "--set", "rbac.registerNode=true"]);
+        self.cluster.apply(&rights);
     }
 
     /// Writes the gateway's configuration: it reaches the API at `server`.
@@ -106,6 +92,28 @@ impl Stage {
             (addresses.len() == count).then_some(addresses)
         })
     }
+}
+
+/// What the chart gives Sluice's account, as `helm` makes it with these options.
+pub fn rights(options: &[&str]) -> String {
+    scripts_cluster("build", "helm");
+    let mut template = Command::new(scripts_cluster("path", "helm"));
+    template.args(["template", "sluice", "chart", "--namespace", NAMESPACE]);
+    template.args(["--show-only", "templates/rbac.yaml"]).args(options);
+    let output = template.current_dir(kubernetes()).output().expect("helm runs");
+    succeeded(&output, &format!("helm template {options:?}"))
+}
+
+/// The folder of chart and manifests.
+pub fn kubernetes() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/kubernetes")
+}
+
+/// Runs `scripts/cluster` about a tool; returns what it printed.
+pub fn scripts_cluster(command: &str, tool: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster");
+    let output = Command::new(script).args([command, tool]).output().expect("scripts/cluster runs");
+    succeeded(&output, &format!("scripts/cluster {command} {tool}")).trim().to_owned()
 }
 
 /// Writes a kubeconfig like another one, with another server.
