@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::read::{Field, Fields, Reader, Reported, boolean, integer, text};
+use crate::read::{Fields, Reader, Reported, boolean, integer, label};
 use crate::schema::{self, Key, Section};
 
 /// Who announces VIPs by ARP and ND.
@@ -86,7 +86,7 @@ impl Announce {
         let fields = root.section(reader, "announce", &SECTION)?;
         let leases = fields.section(reader, "leases", &LEASES)?;
         let enabled = leases.optional(reader, "enabled", boolean);
-        let namespace = leases.optional(reader, "namespace", namespace);
+        let namespace = leases.optional(reader, "namespace", label);
         let duration = leases.defaulted(reader, "duration_ms", integer(1000..=60_000_u32));
         let renew = leases.defaulted(reader, "renew_ms", integer(100..=20_000_u32));
         let groups = leases.defaulted(reader, "groups", integer(1..=64_u16));
@@ -118,18 +118,4 @@ impl Announce {
         };
         Ok(Announce { leases: is_enabled.then_some(leases) })
     }
-}
-
-/// Reads the name of a namespace: an RFC 1123 label.
-fn namespace(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
-    let expected = "1 to 63 of a-z, 0-9 and `-`, a letter or digit at both ends";
-    let read = text(expected, |text| {
-        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_good = text.len() <= 63
-            && text.starts_with(alphanumeric)
-            && text.ends_with(alphanumeric)
-            && text.chars().all(|c| alphanumeric(c) || c == '-');
-        if is_good { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
-    read(reader, field)
 }

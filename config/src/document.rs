@@ -14,7 +14,7 @@ use crate::neighbors::Neighbors;
 use crate::observe::{Admin, Logging, RawMetrics};
 use crate::overlay::RawVxlan;
 use crate::ports::{PORTS_MAX, PortIndex, RawPort};
-use crate::read::{Field, Fields, Located, Reader, Reported, Spot, list, text};
+use crate::read::{Field, Fields, Located, Reader, Reported, Spot, is_subdomain, list, text};
 use crate::routes::{ROUTES_MAX, RawRoute};
 use crate::schema::{Default, Key, Section};
 use crate::services::RawServices;
@@ -193,18 +193,12 @@ fn values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
 fn node_name(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
     let expected = "a DNS name of at most 253 characters: `a-z`, `0-9`, `-` and `.`, each label \
                     beginning and ending with a letter or digit";
-    let read = text(expected, |text| {
-        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let label = |label: &str| {
-            label.starts_with(alphanumeric)
-                && label.ends_with(alphanumeric)
-                && label.chars().all(|c| alphanumeric(c) || c == '-')
-        };
-        if text.len() <= 253 && text.split('.').all(label) {
-            Ok(text.to_owned())
-        } else {
-            Err(String::new())
-        }
-    });
+    let read =
+        text(
+            expected,
+            |text| {
+                if is_subdomain(text) { Ok(text.to_owned()) } else { Err(String::new()) }
+            },
+        );
     read(reader, field)
 }

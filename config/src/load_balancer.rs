@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::read::{
-    Field, Fields, Located, Reader, Reported, Spot, address_range, boolean, list, text,
+    Field, Fields, Located, Reader, Reported, Spot, address_range, boolean, is_subdomain, label,
+    list, text,
 };
 use crate::schema::{Default, Key, Section};
 
@@ -189,25 +190,11 @@ impl RawLoadBalancer {
 impl RawPool {
     fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Result<Self, Reported> {
         let fields = Fields::open(reader, field, &POOL)?;
-        let name = fields.required(reader, "name", pool_name);
+        let name = fields.required(reader, "name", label);
         let ranges = fields.required(reader, "addresses", list(1..=RANGES_MAX, address_range));
         let auto_assign = fields.defaulted(reader, "auto_assign", boolean);
         Ok(Self { name: name?, ranges: ranges?.value, auto_assign: auto_assign?.value })
     }
-}
-
-/// Reads the name of a pool, which is a label of metrics and the value of an annotation.
-fn pool_name(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
-    let expected = "1 to 63 of `a-z`, `0-9` and `-`, a letter or digit at both ends";
-    let read = text(expected, |text| {
-        let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_good = text.len() <= 63
-            && text.starts_with(alphanumeric)
-            && text.ends_with(alphanumeric)
-            && text.chars().all(|c| alphanumeric(c) || c == '-');
-        if is_good { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
-    read(reader, field)
 }
 
 /// Reads a class: a name with a prefix, as Kubernetes wants it of `spec.loadBalancerClass`.
@@ -223,14 +210,7 @@ fn class(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> 
             && name.starts_with(alphanumeric)
             && name.ends_with(alphanumeric)
             && name.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'));
-        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_label = |label: &str| {
-            label.starts_with(lower)
-                && label.ends_with(lower)
-                && label.chars().all(|c| lower(c) || c == '-')
-        };
-        let is_prefix = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(is_label);
-        match is_name && prefix.is_none_or(is_prefix) {
+        match is_name && prefix.is_none_or(is_subdomain) {
             true => Ok(text.to_owned()),
             false => Err(String::new()),
         }

@@ -4,6 +4,8 @@
 pub mod access;
 /// A client whose credentials may change on disk.
 pub mod client;
+/// How long to wait before the next try.
+pub(crate) mod pauses;
 
 pub use access::{Access, AccessError};
 pub use client::{Connection, Observer};

@@ -140,8 +140,9 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
 /// Which VIPs are announced here, if gateways agree on that.
 fn announces(election: &ElectionView) -> String {
     let leader = if election.leader { ", leader" } else { "" };
-    let error = match (&election.error, election.member) {
-        (Some(error), false) => format!(", its Lease is not renewed: {error}"),
+    let error = match (&election.error, election.member, &election.watch_error) {
+        (Some(error), false, _) => format!(", its Lease is not renewed: {error}"),
+        (_, _, Some(error)) => format!(", others' Leases are not watched: {error}"),
         _ => String::new(),
     };
     let held = election.held.len();

@@ -67,6 +67,15 @@ impl<'a> Day<'a> {
         FAMILIES.iter().map(|family| LongLived::open(self.stage, self.vip(family))).collect()
     }
 
+    /// Waits until a client of the family is answered at this address.
+    fn answers(&self, what: &str, family: &Family, address: &str) {
+        let url = family.url(address, "/hostname");
+        eventually(what, || {
+            let curl = ["curl", "-g", "-s", "--max-time", "2", &url];
+            self.stage.lab.run("client", &curl).status.success().then_some(())
+        });
+    }
+
     /// New connections work, in both families.
     fn new_connections_work(&self) {
         for family in FAMILIES {
@@ -82,11 +91,7 @@ fn traffic_goes_on_while_the_api_is_away_and_after() {
     let mut day = Day::begin(&stage);
     let gateway = Gateway::ready(&stage.lab);
     day.addresses = stage.addresses("web", 2);
-    eventually("traffic", || {
-        let url = FAMILIES[0].url(day.vip(&FAMILIES[0]), "/hostname");
-        let output = stage.lab.run("client", &["curl", "-s", "--max-time", "2", &url]);
-        output.status.success().then_some(())
-    });
+    day.answers("traffic", &FAMILIES[0], day.vip(&FAMILIES[0]));
     let mut flows = day.long_lived();
     let pods: Vec<String> = flows.iter_mut().map(LongLived::ask).collect();
 
@@ -113,11 +118,7 @@ fn traffic_goes_on_while_the_api_is_away_and_after() {
         stage.cluster.apply(&service);
         day.proxy.set(Mode::Pass);
         let late = stage.addresses(&name, 2);
-        eventually("what was missed", || {
-            let url = FAMILIES[1].url(of_family(&late, &FAMILIES[1]), "/hostname");
-            let output = stage.lab.run("client", &["curl", "-g", "-s", "--max-time", "2", &url]);
-            output.status.success().then_some(())
-        });
+        day.answers("what was missed", &FAMILIES[1], of_family(&late, &FAMILIES[1]));
         eventually("all is well", || (gateway.get("/readyz").0 == 200).then_some(()));
     }
     for (flow, pod) in flows.iter_mut().zip(&pods) {
@@ -133,11 +134,7 @@ fn a_gateway_starts_by_its_snapshot_and_converges() {
     {
         let gateway = Gateway::ready(&stage.lab);
         day.addresses = stage.addresses("web", 2);
-        eventually("traffic", || {
-            let url = FAMILIES[0].url(day.vip(&FAMILIES[0]), "/hostname");
-            let output = stage.lab.run("client", &["curl", "-s", "--max-time", "2", &url]);
-            output.status.success().then_some(())
-        });
+        day.answers("traffic", &FAMILIES[0], day.vip(&FAMILIES[0]));
         // The addresses are in the snapshot, too.
         let file = stage.lab.folder.join("snapshot/objects.jsonl");
         let kept = || std::fs::read_to_string(&file).is_ok_and(|t| t.contains("203.0.113.100"));
@@ -147,11 +144,7 @@ fn a_gateway_starts_by_its_snapshot_and_converges() {
     day.proxy.set(Mode::Refuse);
     let began = Instant::now();
     let gateway = Gateway::start(&stage.lab);
-    eventually("traffic by the snapshot", || {
-        let url = FAMILIES[0].url(day.vip(&FAMILIES[0]), "/hostname");
-        let output = stage.lab.run("client", &["curl", "-s", "--max-time", "2", &url]);
-        output.status.success().then_some(())
-    });
+    day.answers("traffic by the snapshot", &FAMILIES[0], day.vip(&FAMILIES[0]));
     eprintln!("traffic {:?} after a start without the API", began.elapsed());
     day.new_connections_work();
     assert!(gateway.metric("sluice_api_snapshot_age_seconds", &[]) >= 0.0);

@@ -1,41 +1,76 @@
 //! What Sluice may do in a cluster: enough, and nothing that it can do without.
 
 use crate::lab::ControlPlane;
+use crate::stage::{self, NAMESPACE};
 use crate::watched::Watched;
 use serde_json::{Value, json};
-use sluice_config::{Config, Source};
+use sluice_config::{Config, OverlayMode, Source};
 use sluice_control::election::{Election, Options, Seat};
 use sluice_control::kubernetes::{Access, Connection};
 use sluice_control::object::Object;
-use sluice_control::status::{self, Board, Facts, StatusConfig, node};
+use sluice_control::status::{self, Board, Facts, NoticeKind, StatusConfig, node};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const MANIFESTS: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../config/kubernetes/manifests/sluice.yaml");
+/// Values with which the chart gives the most rights.
+const VALUES: [&str; 4] = ["--values", "values/calico.yaml", "--set", "rbac.registerNode=true"];
+
+/// Where the Leases of nodes are.
+const NODE_LEASES: &str = "kube-node-lease";
+
+/// The kinds of Calico that Sluice reads, as far as the API server needs to know them.
+const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPAMBlock", "plural": "ipamblocks", "singular": "ipamblock"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}},
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ippools.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPPool", "plural": "ippools", "singular": "ippool"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
 
 /// How long everything may take to work; what does not by then, does not.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// One verb less than what the manifests give.
-#[derive(Clone, Debug)]
+/// After so long an Event that repeats is counted.
+const REPEATED: Duration = Duration::from_secs(61);
+
+/// Which role a rule is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Cluster,
+    Own,
+    NodeLeases,
+}
+
+/// One verb less than what the chart gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Removed {
-    /// `ClusterRole` or `Role`.
-    kind: &'static str,
+    of: Of,
     resource: String,
     verb: String,
 }
 
-/// The rules of the two roles, one resource and verb each.
-fn rules(cluster: &ControlPlane) -> Vec<(&'static str, Value)> {
-    let text = cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", MANIFESTS]);
+/// The rules of the roles, one resource and verb each.
+fn rules(cluster: &ControlPlane) -> Vec<(Of, Value)> {
+    let path = cluster.folder.join("rights.yaml");
+    std::fs::write(&path, stage::rights(&VALUES)).unwrap();
+    let path = path.display().to_string();
+    let text = cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &path]);
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let mut rules = Vec::new();
     for document in documents.map(Result::unwrap) {
-        let kind = match document["kind"].as_str().unwrap() {
-            "ClusterRole" => "ClusterRole",
-            "Role" => "Role",
+        let namespace = document["metadata"]["namespace"].as_str();
+        let of = match (document["kind"].as_str().unwrap(), namespace) {
+            ("ClusterRole", _) => Of::Cluster,
+            ("Role", Some(NAMESPACE)) => Of::Own,
+            ("Role", Some(NODE_LEASES)) => Of::NodeLeases,
+            ("Role", other) => panic!("a role in {other:?}"),
             _ => continue,
         };
         for rule in document["rules"].as_array().unwrap() {
@@ -44,7 +79,7 @@ fn rules(cluster: &ControlPlane) -> Vec<(&'static str, Value)> {
                     let one = json!({
                         "apiGroups": rule["apiGroups"], "resources": [resource], "verbs": [verb],
                     });
-                    rules.push((kind, one));
+                    rules.push((of, one));
                 }
             }
         }
@@ -52,8 +87,8 @@ fn rules(cluster: &ControlPlane) -> Vec<(&'static str, Value)> {
     rules
 }
 
-fn is(rule: &(&'static str, Value), removed: &Removed) -> bool {
-    rule.0 == removed.kind
+fn is(rule: &(Of, Value), removed: &Removed) -> bool {
+    rule.0 == removed.of
         && rule.1["resources"][0] == removed.resource.as_str()
         && rule.1["verbs"][0] == removed.verb.as_str()
 }
@@ -63,13 +98,13 @@ fn is(rule: &(&'static str, Value), removed: &Removed) -> bool {
 fn account(
     cluster: &ControlPlane,
     id: usize,
-    rules: &[(&'static str, Value)],
+    rules: &[(Of, Value)],
     removed: Option<&Removed>,
 ) -> PathBuf {
     let name = format!("r{id}");
-    let left = |kind: &str| -> Vec<&Value> {
-        let of_kind = rules.iter().filter(|rule| rule.0 == kind);
-        of_kind
+    let left = |of: Of| -> Vec<&Value> {
+        let of_role = rules.iter().filter(|rule| rule.0 == of);
+        of_role
             .filter(|rule| removed.is_none_or(|removed| !is(rule, removed)))
             .map(|rule| &rule.1)
             .collect()
@@ -77,20 +112,35 @@ fn account(
     let rbac = "rbac.authorization.k8s.io";
     let subjects = json!([{"kind": "ServiceAccount", "name": "sluice", "namespace": name}]);
     let meta = json!({"name": "sluice", "namespace": name});
+    let role = |namespace: &str, of: Of| {
+        let meta = json!({"name": name, "namespace": namespace});
+        [
+            json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": meta,
+                   "rules": left(of)}),
+            json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": meta,
+                   "subjects": subjects,
+                   "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name}}),
+        ]
+    };
+    let [own, own_binding] = role(&name, Of::Own);
+    let [leases, leases_binding] = role(NODE_LEASES, Of::NodeLeases);
     let objects = [
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
         json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
-               "metadata": {"name": name}, "rules": left("ClusterRole")}),
+               "metadata": {"name": name}, "rules": left(Of::Cluster)}),
         json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
                "metadata": {"name": name}, "subjects": subjects,
                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name}}),
-        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": meta,
-               "rules": left("Role")}),
-        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": meta,
-               "subjects": subjects,
-               "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "sluice"}}),
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}),
+        own,
+        own_binding,
+        leases,
+        leases_binding,
+        // As another gateway that has given it up leaves it.
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+               "metadata": {"name": "sluice-vips-0", "namespace": name,
+                            "labels": {"sluice.dev/lease": "vips"}},
+               "spec": {"leaseDurationSeconds": 2}}),
         json!({"apiVersion": "v1", "kind": "Service",
                "metadata": {"name": "lb", "namespace": name},
                "spec": {"type": "LoadBalancer", "loadBalancerClass": format!("sluice.dev/{name}"),
@@ -107,7 +157,8 @@ fn config(id: usize, kubeconfig: &Path) -> Config {
     let text = format!(
         "node_name: r{id}\n\
          ports: [{{name: a, device: b, addresses: [192.0.2.1/24]}}]\n\
-         overlay: {{vxlan: {{vni: 1, port: a, addresses: [192.0.2.1]}}}}\n\
+         overlay: {{vxlan: {{mode: calico, port: a, addresses: [192.0.2.1]}}}}\n\
+         node: {{register: true}}\n\
          snat: {{addresses: [10.0.0.0/28]}}\n\
          load_balancer:\n  class: sluice.dev/r{id}\n  pools: [{{name: p, addresses: [203.0.113.{id}]}}]\n\
          announce: {{leases: {{namespace: r{id}}}}}\n\
@@ -125,7 +176,12 @@ fn confirm(seat: &Seat) {
 
 /// Does everything that Sluice does with the API, until it works or time is
 /// over; returns what does not.
-fn what_does_not_work(cluster: &ControlPlane, id: usize, kubeconfig: &Path) -> Vec<String> {
+fn what_does_not_work(
+    cluster: &ControlPlane,
+    id: usize,
+    kubeconfig: &Path,
+    counts_events: bool,
+) -> Vec<String> {
     let config = config(id, kubeconfig);
     let Source::Kubernetes(kubernetes) = &config.source else { panic!("another source") };
     let access = Access::new(kubernetes, &[]);
@@ -160,7 +216,7 @@ fn what_does_not_work(cluster: &ControlPlane, id: usize, kubeconfig: &Path) -> V
         };
         runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await.map_or((), drop) });
     });
-    let mut watched = Watched::with(kubernetes);
+    let mut watched = Watched::with(kubernetes, OverlayMode::Calico);
     let service = format!("Service {name}/lb");
     let deadline = Instant::now() + PATIENCE;
     let mut wrong;
@@ -185,18 +241,45 @@ fn what_does_not_work(cluster: &ControlPlane, id: usize, kubeconfig: &Path) -> V
         if elector.view().held.len() != 4 {
             wrong.push("no groups are held".to_owned());
         }
-        let get = |what: &[&str]| cluster.kubectl(&[&["-n", &name, "get"], what].concat());
+        let get = |what: &[&str]| {
+            let output = cluster.try_kubectl(&[&["-n", &name, "get"], what].concat());
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        if let Some(error) = elector.view().watch_error {
+            wrong.push(format!("Leases are not watched: {error}"));
+        }
         if !get(&["service", "lb", "-o", "json"]).contains(&format!("203.0.113.{id}")) {
             wrong.push("the address is not written".to_owned());
         }
         if !get(&["events", "-o", "json"]).contains("AddressAllocated") {
             wrong.push("no Event".to_owned());
         }
-        if !get(&["node", &name, "-o", "json"]).contains("sluice.dev/vtep-address") {
+        let node = get(&["node", &name, "-o", "json"]);
+        if !node.contains("projectcalico.org/IPv4Address") {
             wrong.push("the Node is not annotated".to_owned());
+        }
+        if !node.contains("SluiceRuns") {
+            wrong.push("the Node has no condition".to_owned());
+        }
+        if get(&["lease", &name, "--namespace", NODE_LEASES, "-o", "name"]).is_empty() {
+            wrong.push("the Node has no Lease".to_owned());
         }
         if wrong.is_empty() || Instant::now() > deadline {
             break;
+        }
+    }
+    if wrong.is_empty() && counts_events {
+        let key = watched.objects[&service].key();
+        let repeat = || board.event(key.clone(), NoticeKind::Normal, "Repeated", "so it is");
+        repeat();
+        std::thread::sleep(REPEATED);
+        repeat();
+        let is_counted = watched.comes(Duration::from_secs(10), |_| {
+            let found = cluster.try_kubectl(&["-n", &name, "get", "events", "-o", "json"]);
+            String::from_utf8_lossy(&found.stdout).contains("\"series\"")
+        });
+        if !is_counted {
+            wrong.push("a repeated Event is not counted".to_owned());
         }
     }
     board.close();
@@ -225,28 +308,26 @@ fn no_right_can_be_done_without() {
     let mut needed: Vec<(Removed, Vec<String>)> = Vec::new();
     for flags in [vec![], vec!["--feature-gates=WatchList=false"]] {
         let cluster = ControlPlane::up(&flags);
+        cluster.apply(CALICO);
+        let established = ["--for=condition=established", "crd", "--all"];
+        cluster.kubectl(&[&["wait"], &established[..]].concat());
         let rules = rules(&cluster);
         let all: Vec<Removed> = rules
             .iter()
-            .map(|(kind, rule)| Removed {
-                kind,
+            .map(|(of, rule)| Removed {
+                of: *of,
                 resource: rule["resources"][0].as_str().unwrap().to_owned(),
                 verb: rule["verbs"][0].as_str().unwrap().to_owned(),
             })
             .collect();
         assert!(all.len() >= 15, "{all:?}");
         let kubeconfig = account(&cluster, 1, &rules, None);
-        let wrong = what_does_not_work(&cluster, 1, &kubeconfig);
+        let wrong = what_does_not_work(&cluster, 1, &kubeconfig, needed.is_empty());
         assert!(wrong.is_empty(), "with all rights, {flags:?}: {wrong:?}");
         // What is known to be needed need not be tried again.
         let open: Vec<&Removed> = all
             .iter()
-            .filter(|removed| {
-                needed.iter().all(|(known, _)| {
-                    (known.kind, &known.resource, &known.verb)
-                        != (removed.kind, &removed.resource, &removed.verb)
-                })
-            })
+            .filter(|removed| needed.iter().all(|(known, _)| known != *removed))
             .collect();
         for (chunk, some) in open.chunks(8).enumerate() {
             std::thread::scope(|scope| {
@@ -258,7 +339,8 @@ fn no_right_can_be_done_without() {
                         scope.spawn(move || {
                             let id = 10 + chunk * 8 + index;
                             let kubeconfig = account(cluster, id, rules, Some(removed));
-                            what_does_not_work(cluster, id, &kubeconfig)
+                            let counts_events = removed.resource == "events";
+                            what_does_not_work(cluster, id, &kubeconfig, counts_events)
                         })
                     })
                     .collect();
@@ -280,12 +362,7 @@ fn no_right_can_be_done_without() {
             }
             let spare: Vec<_> = all
                 .iter()
-                .filter(|removed| {
-                    !needed.iter().any(|(known, _)| {
-                        (known.kind, &known.resource, &known.verb)
-                            == (removed.kind, &removed.resource, &removed.verb)
-                    })
-                })
+                .filter(|removed| needed.iter().all(|(known, _)| known != *removed))
                 .collect();
             panic!("nothing misses {spare:?}; needed are\n{text}");
         }

@@ -173,6 +173,9 @@ fn a_list_that_is_cut_takes_nothing_away() {
     let before = count(&watched);
     up.proxy.set(Mode::Refuse);
     watched.until("away", |w| w.health.away().is_some());
+    // What the source has seen is older than what the server remembers.
+    up.cluster.apply(&service("away", 80));
+    up.cluster.kubectl(&["delete", "service", "away"]);
     up.forget();
     // Room for the handshake and a part of the list.
     up.proxy.cut(12_000);

@@ -60,6 +60,20 @@ impl Holders {
     }
 }
 
+/// Starts two gateways, and waits until each answers for some of the VIPs.
+fn both_share(link: &mut Link, all: &[String]) -> Holders {
+    link.start(0);
+    link.start(1);
+    link.client_flushes_neighbors();
+    eventually("both have a share", || {
+        let holders = Holders::of(&link.captured());
+        let known = holders.0.len() == all.len();
+        let shared = (0..2).all(|i| !holders.held_by(&Link::mac(i)).is_empty());
+        link.ping_once(all);
+        (known && shared).then_some(holders)
+    })
+}
+
 /// Two gateways on one link: the one is killed and its VIPs are announced by the
 /// other in time, comes back, and hands over in order. Nobody answers for a VIP
 /// that another one has.
@@ -68,17 +82,8 @@ fn the_vips_of_a_gateway_that_is_killed_are_taken_over() {
     let cluster = ControlPlane::up(&[]);
     cluster.apply(&services());
     let Some(mut link) = Link::up(&cluster) else { return };
-    link.start(0);
-    link.start(1);
     let all = vips();
-    link.client_flushes_neighbors();
-    let holders = eventually("both have a share", || {
-        let holders = Holders::of(&link.captured());
-        let known = holders.0.len() == all.len();
-        let shared = (0..2).all(|i| !holders.held_by(&Link::mac(i)).is_empty());
-        link.ping_once(&all);
-        (known && shared).then_some(holders)
-    });
+    let holders = both_share(&mut link, &all);
     // What was settled at the start does not count: the first had all.
     std::thread::sleep(Duration::from_secs(4));
     let shares = [0, 1].map(|i| holders.held_by(&Link::mac(i)));
@@ -131,15 +136,8 @@ fn a_gateway_that_has_lost_the_api_gives_way() {
     let cluster = ControlPlane::up(&[]);
     cluster.apply(&services());
     let Some(mut link) = Link::up(&cluster) else { return };
-    link.start(0);
-    link.start(1);
     let all = vips();
-    link.client_flushes_neighbors();
-    eventually("both have a share", || {
-        let holders = Holders::of(&link.captured());
-        link.ping_once(&all);
-        (0..2).all(|i| !holders.held_by(&Link::mac(i)).is_empty()).then_some(())
-    });
+    both_share(&mut link, &all);
     let pings = link.ping(&all);
     link.cut_api(0);
     eventually("the other one has all", || {

@@ -35,17 +35,17 @@ impl Watched {
         let max_age = Duration::from_secs(3600);
         let snapshot =
             snapshot.map(|path| sluice_config::Snapshot { path: path.to_owned(), max_age });
-        Self::with(&sluice_config::Kubernetes {
+        let config = sluice_config::Kubernetes {
             kubeconfig: Some(kubeconfig.to_owned()),
             snapshot,
             ..Default::default()
-        })
+        };
+        Self::with(&config, OverlayMode::Plain)
     }
 
-    pub fn with(config: &sluice_config::Kubernetes) -> Watched {
+    pub fn with(config: &sluice_config::Kubernetes, mode: OverlayMode) -> Watched {
         let clock = Arc::new(SystemClock::default());
-        let source =
-            Box::new(Kubernetes::new(config, OverlayMode::Plain, Access::new(config, &[]), clock));
+        let source = Box::new(Kubernetes::new(config, mode, Access::new(config, &[]), clock));
         let health = source.health().unwrap();
         let (sender, events) = bounded(16);
         let (stop, stopped) = bounded(0);

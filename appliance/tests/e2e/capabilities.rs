@@ -55,7 +55,7 @@ fn without_one_of_them_it_does_not_start_and_says_why() {
         assert!(!gateway.wait().success(), "it runs without {missing}");
         let log = gateway.log();
         let said = log.lines().last().unwrap_or_default();
-        let says = ["no permission to", "cannot lock", "packet socket"];
+        let says = ["no permission to", "the memory to lock", "packet socket"];
         assert!(says.iter().any(|text| said.contains(text)), "without {missing}: {said}");
     }
 }

@@ -111,6 +111,29 @@ pub(crate) fn choice<T: Copy>(
     }
 }
 
+/// Reads an RFC 1123 label, which namespaces and pools have as names.
+pub(crate) fn label(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
+    let expected = "1 to 63 of `a-z`, `0-9` and `-`, a letter or digit at both ends";
+    let read = text(expected, |text| {
+        let is_good = text.len() <= 63 && is_label(text);
+        if is_good { Ok(text.to_owned()) } else { Err(String::new()) }
+    });
+    read(reader, field)
+}
+
+/// Whether it is an RFC 1123 subdomain as Kubernetes has it: labels of any length, 253 bytes in
+/// all.
+pub(crate) fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(alphanumeric)
+        && text.ends_with(alphanumeric)
+        && text.chars().all(|c| alphanumeric(c) || c == '-')
+}
+
 /// Reads a string and hands it to `parse`, which returns the value or what is wrong with it
 /// (empty where that is plain to see).
 pub(crate) fn text<T>(

@@ -83,7 +83,11 @@ impl Election {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shared.is_stopping() {
             tokio::select! {
-                Some(event) = watch.next() => watch.take(event, &mut run.machine, now()),
+                Some(event) = watch.next() => {
+                    if let Some(error) = watch.take(event, &mut run.machine, now()) {
+                        shared.put_watch_error(error);
+                    }
+                }
                 Some(answered) = run.under_way.next() => run.answered(answered),
                 () = shared.wake.notified() => {}
                 _ = tick.tick() => {

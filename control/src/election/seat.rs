@@ -40,6 +40,8 @@ pub struct ElectionView {
     pub out: bool,
     /// Why the last renewal failed, if it did.
     pub error: Option<String>,
+    /// Why the watch of Leases fails, if it does: what others do is seen late.
+    pub watch_error: Option<String>,
     /// Renewals that failed.
     pub renew_failures: u64,
     /// Groups and leaderships taken.
@@ -175,5 +177,9 @@ impl Shared {
 
     pub(super) fn put_error(&self, error: Option<String>) {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).error = error;
+    }
+
+    pub(super) fn put_watch_error(&self, error: Option<String>) {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).watch_error = error;
     }
 }

@@ -1,5 +1,7 @@
 use super::requests::{LABEL, Requests, lease_of};
 use super::{Lease, Machine};
+use crate::kubernetes::pauses::pauses;
+use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use k8s_openapi::api::coordination::v1::Lease as Object;
@@ -7,8 +9,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Pause after a failure of the watch.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pauses after failures of the watch: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Leases of one list; more are left out.
 const LEASES_MAX: usize = 4096;
@@ -17,27 +19,59 @@ const LEASES_MAX: usize = 4096;
 /// order in which they were written.
 pub struct Watch {
     requests: Requests,
-    events: BoxStream<'static, Event<Object>>,
+    events: BoxStream<'static, watcher::Result<Event<Object>>>,
     /// A list that is not complete.
     listed: BTreeMap<String, Lease>,
     /// When something came last.
     heard: Duration,
+    /// The last that came was a failure.
+    has_failed: bool,
 }
 
 impl Watch {
     /// Begins to watch.
     pub fn new(requests: Requests) -> Self {
         let events = events(&requests);
-        Watch { requests, events, listed: BTreeMap::new(), heard: Duration::ZERO }
+        Watch {
+            requests,
+            events,
+            listed: BTreeMap::new(),
+            heard: Duration::ZERO,
+            has_failed: false,
+        }
     }
 
-    /// The next event, whatever comes between.
-    pub async fn next(&mut self) -> Option<Event<Object>> {
+    /// The next event or failure.
+    pub async fn next(&mut self) -> Option<watcher::Result<Event<Object>>> {
         self.events.next().await
     }
 
-    /// Takes an event in.
-    pub fn take(&mut self, event: Event<Object>, machine: &mut Machine, now: Duration) {
+    /// Takes in what came. When that tells whether the watch works: why not, or
+    /// `None` if it does.
+    pub fn take(
+        &mut self,
+        event: watcher::Result<Event<Object>>,
+        machine: &mut Machine,
+        now: Duration,
+    ) -> Option<Option<String>> {
+        match event {
+            Ok(event) => {
+                // A list says nothing of the watch that follows.
+                let is_change = matches!(event, Event::Apply(_) | Event::Delete(_));
+                self.apply(event, machine, now);
+                (is_change && std::mem::take(&mut self.has_failed)).then_some(None)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    tracing::warn!(error = text, "the watch of Leases fails; it is tried on");
+                }
+                Some(Some(text))
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event<Object>, machine: &mut Machine, now: Duration) {
         self.heard = now;
         match event {
             Event::Apply(object) => {
@@ -78,22 +112,21 @@ impl Watch {
     }
 }
 
-fn events(requests: &Requests) -> BoxStream<'static, Event<Object>> {
+/// Events and failures, without end; each failure is paused after.
+fn events(requests: &Requests) -> BoxStream<'static, watcher::Result<Event<Object>>> {
     let config = watcher::Config::default().labels(LABEL);
     let stream = watcher(requests.leases(), config).boxed();
-    let state = (stream, false);
-    unfold(state, |(mut stream, mut has_failed)| async move {
-        loop {
-            match stream.next().await? {
-                Ok(event) => return Some((event, (stream, false))),
-                Err(error) => {
-                    if !std::mem::replace(&mut has_failed, true) {
-                        tracing::warn!(%error, "the watch of Leases fails; it is tried on");
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+    let failing: Option<ExponentialBackoff> = None;
+    unfold((stream, failing), |(mut stream, mut failing)| async move {
+        if let Some(pauses) = &mut failing {
+            tokio::time::sleep(pauses.next().unwrap_or(PAUSE.1)).await;
         }
+        let event = stream.next().await?;
+        match &event {
+            Ok(_) => failing = None,
+            Err(_) => drop(failing.get_or_insert_with(|| pauses(PAUSE.0, PAUSE.1))),
+        }
+        Some((event, (stream, failing)))
     })
     .boxed()
 }

@@ -1,4 +1,5 @@
 use crate::cluster::node::{VTEP_ADDRESS, VTEP_MAC, calico, flannel};
+use crate::kubernetes::pauses::pauses;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -143,18 +144,20 @@ fn first_addresses(config: &Config) -> Vec<IpAddr> {
 /// that starts again finds its ranges and its peers as they were.
 pub async fn run(client: Client, facts: Facts) {
     let mut writer = Writer { registered: None, said: String::new(), facts, client };
-    let mut pause = LOOK.0;
+    let mut failing = None;
     loop {
-        match writer.look().await {
+        let pause = match writer.look().await {
             Ok(is_done) => {
                 writer.said.clear();
-                pause = if is_done { LOOK.1 } else { LOOK.0 };
+                failing = None;
+                if is_done { LOOK.1 } else { LOOK.0 }
             }
             Err(error) => {
                 writer.say(&error);
-                pause = (pause * 2).min(PAUSE_MAX);
+                let pauses = failing.get_or_insert_with(|| pauses(LOOK.0, PAUSE_MAX));
+                pauses.next().unwrap_or(PAUSE_MAX)
             }
-        }
+        };
         tokio::time::sleep(pause).await;
     }
 }

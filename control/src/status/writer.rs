@@ -2,8 +2,9 @@ use super::desired::Desired;
 use super::events::Bucket;
 use super::facts::Facts;
 use super::metrics::{StatusMetrics, WriteResult};
+use crate::kubernetes::pauses::pauses;
 use crate::object::Name;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -196,7 +197,7 @@ impl Writer {
             // The watch will say so.
             Err(_) if result == WriteResult::Gone => drop(self.records.remove(&written.name)),
             Err(_) => {
-                let pauses = record.pauses.get_or_insert_with(pauses);
+                let pauses = record.pauses.get_or_insert_with(|| pauses(PAUSE.0, PAUSE.1));
                 let at = now + pauses.next().unwrap_or(PAUSE.1);
                 let desired = record.task.take().map(|(desired, _)| desired);
                 let desired = desired.unwrap_or_else(|| written.desired.clone());
@@ -221,15 +222,6 @@ impl Writer {
             self.logged = text;
         }
     }
-}
-
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(PAUSE.0)
-        .with_max_delay(PAUSE.1)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 async fn write(client: Client, name: Name, desired: Desired, before: Facts) -> Written {

@@ -2,6 +2,7 @@
 
 use crate::announce::Groups;
 use crate::election::{Answer, Lease, Machine, Op, Options, Told, member_name};
+use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,26 +23,9 @@ pub fn options(node: &str) -> Options {
     Options { node: node.to_owned(), groups: GROUPS, duration: DURATION, renew: ms(500) }
 }
 
-/// SplitMix64.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
+/// True once in `n`.
+pub fn one_in(random: &mut Rng, n: u64) -> bool {
+    random.u64(..n) == 0
 }
 
 /// The API server: Leases, and everything that ever became of them, in order.
@@ -155,7 +139,7 @@ pub struct World {
     pub now: Duration,
     pub api: Api,
     pub gateways: Vec<Gateway>,
-    pub random: Random,
+    pub random: Rng,
     /// Requests are slow and get lost, watches stall.
     pub is_rough: bool,
     /// Since when two announce the same group.
@@ -166,12 +150,12 @@ pub struct World {
 
 impl World {
     pub fn new(gateways: usize, seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let gateways = (0..gateways)
             .map(|i| Gateway {
                 node: format!("gateway-{i}"),
                 machine: None,
-                clock: (random.below(1_000_000), random.below(41) as i64 - 20),
+                clock: (random.u64(..1_000_000), random.u64(..41) as i64 - 20),
                 flights: Vec::new(),
                 seen: 0,
                 watch_stalls_until: Duration::ZERO,
@@ -198,7 +182,7 @@ impl World {
     }
 
     pub fn start(&mut self, i: usize) {
-        let seed = self.random.next();
+        let seed = self.random.u64(..);
         let gateway = &mut self.gateways[i];
         let mut machine = Machine::new(options(&gateway.node), seed);
         machine.set_eligible(true);
@@ -274,11 +258,11 @@ impl World {
             return;
         };
         // The watch.
-        if is_rough && random.one_in(800) {
-            gateway.watch_stalls_until = self.now + ms(random.below(5000));
+        if is_rough && one_in(random, 800) {
+            gateway.watch_stalls_until = self.now + ms(random.u64(..5000));
         }
         if !gateway.is_cut && self.now >= gateway.watch_stalls_until {
-            while gateway.seen < self.api.log.len() && !(is_rough && random.one_in(4)) {
+            while gateway.seen < self.api.log.len() && !(is_rough && one_in(random, 4)) {
                 let (name, lease) = &self.api.log[gateway.seen];
                 match lease {
                     Some(lease) => machine.view().apply(now, name, lease.clone()),
@@ -308,19 +292,19 @@ impl World {
         machine.set_live(gateway.told.may_be_announced());
         for op in machine.poll(now) {
             let (way, back) = match is_rough {
-                true if random.one_in(20) => (random.below(3000), random.below(3000)),
-                true => (random.below(200), random.below(200)),
-                false => (random.below(10), random.below(10)),
+                true if one_in(random, 20) => (random.u64(..3000), random.u64(..3000)),
+                true => (random.u64(..200), random.u64(..200)),
+                false => (random.u64(..10), random.u64(..10)),
             };
             let commit = self.now + ms(way);
             gateway.flights.push(Flight {
                 op,
                 started: self.now,
                 started_local: now,
-                commit: (!is_rough || !random.one_in(30)).then_some(commit),
+                commit: (!is_rough || !one_in(random, 30)).then_some(commit),
                 answer: None,
                 back: commit + ms(back),
-                is_lost: is_rough && random.one_in(30),
+                is_lost: is_rough && one_in(random, 30),
                 is_over: false,
             });
         }
@@ -328,7 +312,7 @@ impl World {
         if let Some(number) = gateway.told.order(held) {
             // Control takes them in order.
             let last = gateway.orders.last().map_or(self.now, |order| order.0);
-            let at = last.max(self.now + ms(random.below(LIVE_MS)));
+            let at = last.max(self.now + ms(random.u64(..LIVE_MS)));
             gateway.orders.push((at, number, held));
         }
         machine.set_live(gateway.told.may_be_announced());

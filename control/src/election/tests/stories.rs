@@ -1,4 +1,4 @@
-use super::simulation::{DURATION, GROUPS, World, ms};
+use super::simulation::{DURATION, GROUPS, World, ms, one_in};
 use crate::election::{member_name, rank};
 use proptest::prelude::*;
 
@@ -156,8 +156,8 @@ proptest! {
         let mut world = World::new(gateways, seed);
         world.is_rough = true;
         for _ in 0..600 {
-            let i = world.random.below(gateways as u64) as usize;
-            match world.random.below(60) {
+            let i = world.random.u64(..gateways as u64) as usize;
+            match world.random.u64(..60) {
                 0 => world.kill(i),
                 1 | 2 if world.gateways[i].machine.is_none() => world.start(i),
                 3 => world.gateways[i].is_cut = true,
@@ -166,7 +166,7 @@ proptest! {
                     world.relist(i);
                 }
                 6 => {
-                    let time = ms(world.random.below(6000));
+                    let time = ms(world.random.u64(..6000));
                     world.gateways[i].stopped_until = world.now + time;
                 }
                 7 => world.relist(i),
@@ -175,7 +175,7 @@ proptest! {
                     world.api.delete(&name);
                 }
                 9 | 10 => {
-                    let is_eligible = world.random.one_in(2);
+                    let is_eligible = one_in(&mut world.random, 2);
                     if let Some(machine) = &mut world.gateways[i].machine {
                         machine.set_eligible(is_eligible);
                     }

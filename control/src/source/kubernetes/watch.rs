@@ -1,7 +1,8 @@
 use super::health::SourceHealth;
 use super::raw::{Raw, resource};
+use crate::kubernetes::pauses::pauses;
 use crate::object::Kind;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
@@ -32,7 +33,7 @@ pub fn watch(
         health,
         strategy: None,
         events: None,
-        pauses: pauses(),
+        pauses: pauses(PAUSE.0, PAUSE.1),
         is_listing: false,
         attempt: 0,
     };
@@ -55,15 +56,6 @@ struct Watch {
     is_listing: bool,
     /// Which of the kind's API versions is asked for.
     attempt: usize,
-}
-
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(PAUSE.0)
-        .with_max_delay(PAUSE.1)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 impl Watch {
@@ -107,7 +99,7 @@ impl Watch {
             self.health.came(self.kind);
         }
         if !self.is_listing {
-            self.pauses = pauses();
+            self.pauses = pauses(PAUSE.0, PAUSE.1);
         }
     }
 
