@@ -168,8 +168,10 @@ fn config(id: usize, kubeconfig: &Path) -> Config {
     sluice_config::parse("rights.yaml", &text).unwrap_or_else(|error| panic!("{error}")).config
 }
 
-/// Says, as control does, that what is to be announced is live.
+/// Says, as control does, that it is alive, and that what is to be announced is
+/// live.
 fn confirm(seat: &Seat) {
+    seat.beat();
     let (number, _) = seat.order();
     seat.live(number);
 }
