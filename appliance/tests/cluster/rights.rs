@@ -13,9 +13,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Values with which the chart gives the most rights.
-const VALUES: [&str; 4] = ["--values", "values/calico.yaml", "--set", "rbac.registerNode=true"];
-
 /// Where the Leases of nodes are.
 const NODE_LEASES: &str = "kube-node-lease";
 
@@ -59,7 +56,7 @@ struct Removed {
 /// The rules of the roles, one resource and verb each.
 fn rules(cluster: &ControlPlane) -> Vec<(Of, Value)> {
     let path = cluster.folder.join("rights.yaml");
-    std::fs::write(&path, stage::rights(&VALUES)).unwrap();
+    std::fs::write(&path, stage::rights("calico")).unwrap();
     let path = path.display().to_string();
     let text = cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &path]);
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

@@ -37,9 +37,7 @@ impl Stage {
     /// in which Sluice makes its own Node.
     fn allow(&self) {
         self.cluster.kubectl(&["create", "namespace", NAMESPACE]);
-        let rights =
-            rights(&["--values", "values/flannel.yaml", "--set", "rbac.registerNode=true"]);
-        self.cluster.apply(&rights);
+        self.cluster.apply(&rights("flannel"));
     }
 
     /// Writes the gateway's configuration: it reaches the API at `server`.
@@ -94,14 +92,17 @@ impl Stage {
     }
 }
 
-/// What the chart gives Sluice's account, as `helm` makes it with these options.
-pub fn rights(options: &[&str]) -> String {
+/// What the chart gives Sluice's account at the most, with the values for an
+/// overlay.
+pub fn rights(overlay: &str) -> String {
     scripts_cluster("build", "helm");
     let mut template = Command::new(scripts_cluster("path", "helm"));
     template.args(["template", "sluice", "chart", "--namespace", NAMESPACE]);
-    template.args(["--show-only", "templates/rbac.yaml"]).args(options);
+    template.args(["--show-only", "templates/rbac.yaml"]);
+    template.args(["--values", &format!("values/{overlay}.yaml")]);
+    template.args(["--set", "rbac.registerNode=true,config.load_balancer.pools[0].name=p"]);
     let output = template.current_dir(kubernetes()).output().expect("helm runs");
-    succeeded(&output, &format!("helm template {options:?}"))
+    succeeded(&output, &format!("helm template with the values for {overlay}"))
 }
 
 /// The folder of chart and manifests.

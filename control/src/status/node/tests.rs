@@ -4,7 +4,7 @@ use crate::cluster::Node;
 fn facts(overlay: &str, node: &str) -> Option<Facts> {
     let text = format!(
         "ports: [{{name: c, device: d, addresses: [10.10.0.1/24, 'fd10::1/64']}}]
-source: {{kubernetes: {{}}}}
+source: {{kubernetes: {{kubeconfig: k}}}}
 snat: {{from_node: 16}}
 {overlay}
 {node}"
