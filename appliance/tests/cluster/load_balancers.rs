@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice_config::OverlayMode;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
-use sluice_control::status::{Board, StatusConfig, start};
+use sluice_control::status::{Board, StatusConfig, WriteResult, start};
 use sluice_control::{Control, PortFacts, Request, SystemClock};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -202,6 +202,7 @@ fn addresses_are_given_and_written_back() {
     exhaustion_is_told_and_ends(&cluster);
     a_restart_keeps_everything(&cluster);
     what_was_written_goes_with_the_type(&cluster);
+    what_another_controller_wrote_goes(&cluster);
     only_the_leader_writes(&cluster);
     what_is_wrong_is_shown_once(&cluster);
 }
@@ -319,6 +320,31 @@ fn what_was_written_goes_with_the_type(cluster: &Cluster) {
     cluster.gets("next", &["198.51.100.9"]);
     cluster.delete("changes");
     cluster.delete("next");
+}
+
+fn what_another_controller_wrote_goes(cluster: &Cluster) {
+    let other_writes = |ingress: &str| {
+        let status = format!(r#"{{"status": {{"loadBalancer": {{"ingress": {ingress}}}}}}}"#);
+        let arguments = ["--subresource=status", "--type=merge", "-p", &status];
+        cluster.plane.kubectl(&[&["patch", "service", "moves"], &arguments[..]].concat());
+    };
+    let spec = "loadBalancerClass: test.dev/moves, ports: [{port: 80}]";
+    cluster.service("moves", "", &format!("{spec}, loadBalancerIP: 203.0.113.1"));
+    other_writes(r#"[{"ip": "203.0.113.1"}]"#);
+    let gateway = cluster.gateway("test.dev/moves", "{name: a, addresses: [198.51.100.9]}");
+    cluster.is("moves", "False", "AddressNotInPool");
+    cluster.gets("moves", &[]);
+    gateway.is_quiet();
+    let written = || gateway.board.metrics().writes(WriteResult::Written);
+    assert_eq!(written(), 1);
+    other_writes(r#"[{"hostname": "elsewhere.example"}]"#);
+    eventually("it is written once more", || (written() == 2).then_some(()));
+    cluster.gets("moves", &[]);
+    cluster.service("moves", "", spec);
+    cluster.gets("moves", &["198.51.100.9"]);
+    gateway.is_quiet();
+    assert_eq!(written(), 3);
+    cluster.delete("moves");
 }
 
 fn only_the_leader_writes(cluster: &Cluster) {
