@@ -1,7 +1,7 @@
 //! What Sluice may do in a cluster: enough, and nothing that it can do without.
 
 use crate::lab::ControlPlane;
-use crate::stage::{self, NAMESPACE};
+use crate::stage::{self, CALICO, NAMESPACE};
 use crate::watched::Watched;
 use serde_json::{Value, json};
 use sluice_config::{Config, OverlayMode, Source};
@@ -15,21 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Where the Leases of nodes are.
 const NODE_LEASES: &str = "kube-node-lease";
-
-/// The kinds of Calico that Sluice reads, as far as the API server needs to know them.
-const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
-    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-     "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
-     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
-              "names": {"kind": "IPAMBlock", "plural": "ipamblocks", "singular": "ipamblock"},
-              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
-                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}},
-    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-     "metadata": {"name": "ippools.crd.projectcalico.org"},
-     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
-              "names": {"kind": "IPPool", "plural": "ippools", "singular": "ippool"},
-              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
-                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
 
 /// How long everything may take to work; what does not by then, does not.
 const PATIENCE: Duration = Duration::from_secs(25);

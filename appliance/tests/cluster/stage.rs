@@ -6,7 +6,22 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The namespace that they use.
+/// The kinds of Calico that Sluice reads, as far as the API server needs to know them.
+pub const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPAMBlock", "plural": "ipamblocks", "singular": "ipamblock"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}},
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ippools.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPPool", "plural": "ippools", "singular": "ippool"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
+
+/// The namespace of Sluice and its account.
 pub const NAMESPACE: &str = "sluice";
 
 /// A lab and the cluster in it.

@@ -24,7 +24,8 @@ pub(super) fn node(facts: &Facts) -> v1::Node {
     let labels = json!({
         "kubernetes.io/hostname": facts.node,
         "kubernetes.io/os": "linux",
-        GATEWAY: "true",
+        // The DaemonSet of gateways selects others.
+        GATEWAY: "external",
         // It is no backend of others' load balancers.
         "node.kubernetes.io/exclude-from-external-load-balancers": "",
     });
