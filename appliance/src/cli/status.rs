@@ -120,20 +120,19 @@ fn tables(out: &mut String, view: &StatusView, now_unix_ms: u64) {
     };
     let api = control.api.as_ref().map_or_else(String::new, api);
     let announces = control.election.as_ref().map_or_else(String::new, announces);
-    let objects = control.objects.iter().map(|(kind, count)| format!("{count} {kind}"));
-    let objects: Vec<String> = objects.collect();
+    let objects = control.objects.iter().filter(|(_, count)| **count > 0);
+    let objects: Vec<String> =
+        objects.map(|(kind, count)| format!("{} {kind}", self::count(*count as u64))).collect();
+    let objects = if objects.is_empty() { "none".to_owned() } else { objects.join(", ") };
     let source = if control.synced { "" } else { ", not read to the end yet" };
     let _ = writeln!(
         out,
         "\ntables   version {}, {age}, live on every worker: {}\n\
          source   {}{source}{api}\n\
          {announces}\
-         objects  {}\n\
+         objects  {objects}\n\
          frames   {free} of {frames} free",
-        control.versions.published,
-        control.versions.live,
-        control.source,
-        objects.join(", "),
+        control.versions.published, control.versions.live, control.source,
     );
 }
 
