@@ -125,13 +125,15 @@ fn first_lists_are_no_history() {
     writer.slack = 2000;
     let first = file(folder.path(), "objects.jsonl.new").0;
     add(&mut writer, "list", Kind::Service, None);
-    (0..50).for_each(|i| add(&mut writer, "listed", Kind::Service, Some((&format!("s{i}"), 80))));
+    for i in 0..50 {
+        add(&mut writer, "listed", Kind::Service, Some((&format!("s{i}"), 80)));
+        assert_eq!(file(folder.path(), "objects.jsonl.new").0, first);
+    }
     add(&mut writer, "done", Kind::Service, None);
-    assert_eq!(file(folder.path(), "objects.jsonl.new").0, first);
     // A kind that never comes is no reason to keep all changes of the others.
     (1..500).for_each(|port| add(&mut writer, "applied", Kind::Service, Some(("s0", port))));
-    let (inode, len) = file(folder.path(), "objects.jsonl.new");
-    assert!(inode != first && len < 40_000, "{len}");
+    let (_, len) = file(folder.path(), "objects.jsonl.new");
+    assert!(len < 40_000, "{len}");
     add(&mut writer, "list", Kind::Namespace, None);
     add(&mut writer, "done", Kind::Namespace, None);
     writer.complete().unwrap();
