@@ -139,9 +139,22 @@ impl Gateway {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Why the gateway is not as it should be; empty when it is. Beside what keeps
+    /// traffic away, the API server: all gateways may lose it at once, and
+    /// traffic goes on.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = self.not_serving();
+        let away = self.control.source.as_ref().and_then(|source| source.away());
+        if let Some((time, error)) = away {
+            let seconds = time.as_secs();
+            reasons.push(format!("the API server has been away for {seconds} s: {error}"));
+        }
+        reasons
+    }
+
     /// Why traffic should not be sent here; empty when it should. Asks the
     /// kernel for the state of each port's link.
-    pub fn not_ready(&self) -> Vec<String> {
+    pub fn not_serving(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.is_draining() {
             reasons.push("draining: it has been told to stop".to_owned());
@@ -164,11 +177,6 @@ impl Gateway {
             }
         }
         reasons.extend(self.control.trouble());
-        let away = self.control.source.as_ref().and_then(|source| source.away());
-        if let Some((time, error)) = away {
-            let seconds = time.as_secs();
-            reasons.push(format!("the API server has been away for {seconds} s: {error}"));
-        }
         reasons
     }
 

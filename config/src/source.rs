@@ -29,7 +29,8 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; `None`: its current one.
     pub context: Option<String>,
-    /// The API server's URL, instead of the kubeconfig's or the pod's: `https://HOST[:PORT]`.
+    /// The API server's URL, instead of the kubeconfig's: `https://HOST[:PORT]`. There is one if
+    /// there is no kubeconfig.
     pub server: Option<String>,
     /// What is kept on disk for a start while the API is away.
     pub snapshot: Option<Snapshot>,
@@ -57,7 +58,7 @@ pub(crate) static SECTION: Section = Section {
             name: "kubernetes",
             kind: "section",
             default: Default::Words("one of the two is required"),
-            meaning: "watch the API of a cluster; `{}` in a pod",
+            meaning: "watch the API of a cluster",
         },
     ],
 };
@@ -90,9 +91,9 @@ pub(crate) static KUBERNETES: Section = Section {
         Key {
             name: "server",
             kind: "URL `https://HOST[:PORT]`",
-            default: Default::Words("that of the kubeconfig or the pod"),
+            default: Default::Words("that of the kubeconfig; required without one"),
             meaning: "the API server; an address that Sluice does not serve itself, so none of \
-                      `cluster.service_cidrs`",
+                      `cluster.service_cidrs`, which is what a pod is told",
         },
         Key {
             name: "snapshot",
@@ -162,10 +163,17 @@ impl Kubernetes {
             let message = "without a kubeconfig there are no contexts";
             return Err(reader.error(&context.spot, message, "`kubeconfig` beside it"));
         }
+        let server = server?;
+        if kubeconfig.is_none() && server.is_none() {
+            let message = "names neither `server` nor `kubeconfig`";
+            let expected = "`server: https://HOST[:PORT]`, the API server's own address: a pod is \
+                            told the ClusterIP only, which Sluice serves itself";
+            return Err(reader.error(fields.spot(), message, expected));
+        }
         Ok(Kubernetes {
             kubeconfig: kubeconfig.map(|path| path.value),
             context: context.map(|context| context.value),
-            server: server?.map(|server| server.value),
+            server: server.map(|server| server.value),
             snapshot: snapshot?,
         })
     }

@@ -52,7 +52,7 @@ fn with(section: &str, line: &str) -> String {
     text.push_str(&format!("ports: [{{name: a, device: b, addresses: [192.0.2.1/24]{port}}}]\n"));
     text.push_str(&match section {
         "source.kubernetes.snapshot" => {
-            format!("source: {{kubernetes: {{snapshot: {{path: s, {line}}}}}}}\n")
+            format!("source: {{kubernetes: {{kubeconfig: k, snapshot: {{path: s, {line}}}}}}}\n")
         }
         _ => "source: {manifests: {path: m}}\n".to_owned(),
     });

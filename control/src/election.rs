@@ -38,6 +38,11 @@
 //!   the new holder;
 //! - if somebody deletes or edits the Leases of slots by hand.
 //!
+//! **Control that has failed**, or hangs, cannot tell the workers to end. Its
+//! gateway keeps what they announce, and says at each renewal that it is not
+//! *able* (the value of the label `sluice.dev/lease`): others do not count on it
+//! for anything that it does not hold, and it does not lead.
+//!
 //! An answer that refuses a renewal (forbidden, for example) is an answer: the
 //! membership ends with its validity. An orderly end announces nothing any more
 //! first, and then gives the membership up.

@@ -24,6 +24,8 @@ pub mod board;
 /// Numbers for metrics.
 pub mod metrics;
 
+/// How long a request may take.
+mod deadline;
 /// What a Service's status should say.
 mod desired;
 

@@ -67,7 +67,7 @@ pub async fn serve(addresses: Vec<IpAddr>, gateway: Arc<Gateway>) {
         open.retain(|port, _| checks.contains_key(port));
         if !checks.is_empty() {
             let gateway = Arc::clone(&shared.gateway);
-            let reasons = spawn_blocking(move || gateway.not_ready()).await;
+            let reasons = spawn_blocking(move || gateway.not_serving()).await;
             shared.is_ready.store(reasons.is_ok_and(|all| all.is_empty()), Ordering::Relaxed);
         }
         let mut refused = BTreeMap::new();

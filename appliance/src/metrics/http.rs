@@ -98,8 +98,9 @@ where
 }
 
 async fn respond(method: &Method, path: &str, gateway: Arc<Gateway>) -> Response<Full<Bytes>> {
-    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-        return plain(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n");
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz" | "/readyz/traffic") {
+        let known = "there are /metrics, /healthz, /readyz and /readyz/traffic\n";
+        return plain(StatusCode::NOT_FOUND, known);
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
@@ -109,12 +110,13 @@ async fn respond(method: &Method, path: &str, gateway: Arc<Gateway>) -> Response
     match path {
         "/metrics" => metrics(gateway).await,
         "/healthz" => verdict(&gateway.unhealthy()),
-        _ => ready(gateway).await,
+        "/readyz" => ready(move || gateway.not_ready()).await,
+        _ => ready(move || gateway.not_serving()).await,
     }
 }
 
-async fn ready(gateway: Arc<Gateway>) -> Response<Full<Bytes>> {
-    match spawn_blocking(move || gateway.not_ready()).await {
+async fn ready(ask: impl FnOnce() -> Vec<String> + Send + 'static) -> Response<Full<Bytes>> {
+    match spawn_blocking(ask).await {
         Ok(reasons) => verdict(&reasons),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the answer failed; see the log\n"),
     }

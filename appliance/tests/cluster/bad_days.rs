@@ -104,6 +104,7 @@ fn traffic_goes_on_while_the_api_is_away_and_after() {
             });
             assert!(gateway.metric("sluice_api_away_seconds", &[]) >= 3.0);
             assert_eq!(gateway.get("/healthz").0, 200, "nothing is wrong with the gateway itself");
+            assert_eq!(gateway.get("/readyz/traffic").0, 200, "traffic may come");
         }
         for _ in 0..10 {
             day.new_connections_work();

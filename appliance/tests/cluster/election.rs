@@ -65,6 +65,8 @@ impl Link {
 struct Gateway {
     node: String,
     elector: Option<Elector>,
+    /// Control does nothing while it is set.
+    hangs: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     control: Option<JoinHandle<()>>,
     link: Arc<Link>,
@@ -87,13 +89,14 @@ impl Gateway {
             },
         };
         let (elector, seat) = election.start().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (hangs, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let control = {
-            let (node, link, stop) = (node.to_owned(), link.clone(), stop.clone());
-            std::thread::spawn(move || follow(&node, &seat, &link, &stop))
+            let (node, link) = (node.to_owned(), link.clone());
+            let (hangs, stop) = (hangs.clone(), stop.clone());
+            std::thread::spawn(move || follow(&node, &seat, &link, &hangs, &stop))
         };
         let (elector, control) = (Some(elector), Some(control));
-        Gateway { node: node.to_owned(), elector, stop, control, link: link.clone() }
+        Gateway { node: node.to_owned(), elector, hangs, stop, control, link: link.clone() }
     }
 
     fn held(&self) -> Groups {
@@ -120,9 +123,14 @@ impl Gateway {
     }
 }
 
-fn follow(node: &str, seat: &Seat, link: &Link, stop: &AtomicBool) {
+fn follow(node: &str, seat: &Seat, link: &Link, hangs: &AtomicBool, stop: &AtomicBool) {
     seat.ready();
     while !stop.load(Ordering::Relaxed) {
+        if hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        }
+        seat.beat();
         if seat.bell().recv_timeout(Duration::from_millis(10)).is_ok() {
             let (order, groups) = seat.order();
             link.set(node, groups);
@@ -171,6 +179,15 @@ fn gateways_share_the_vips_and_take_over_from_each_other() {
 
     let b = Gateway::start("gateway-b", &kubeconfig, &link);
     until(&link, "its share is back", || b.held() == share);
+
+    // Control of the leader hangs: its workers go on, and the other one leads.
+    let (hangs, other) = if a.is_leader() { (&a, &b) } else { (&b, &a) };
+    let held = (hangs.held(), other.held());
+    hangs.hangs.store(true, Ordering::Relaxed);
+    until(&link, "another leader", || other.is_leader() && !hangs.is_leader());
+    assert_eq!((hangs.held(), other.held()), held, "announced while control hangs");
+    hangs.hangs.store(false, Ordering::Relaxed);
+    until(&link, "its share is back", || hangs.is_leader() && b.held() == share);
 
     // The API server is away for longer than a Lease lasts.
     let held = (a.held(), b.held());

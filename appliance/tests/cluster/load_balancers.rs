@@ -3,12 +3,13 @@
 //! the rights that writing back needs and no others.
 
 use crate::lab::{ControlPlane, eventually};
+use crate::stage::{self, NAMESPACE};
 use crossbeam_channel::{Sender, bounded};
 use serde_json::Value;
 use sluice_config::OverlayMode;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
-use sluice_control::status::{Board, StatusConfig, start};
+use sluice_control::status::{Board, StatusConfig, WriteResult, start};
 use sluice_control::{Control, PortFacts, Request, SystemClock};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,56 +18,25 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What Sluice may do.
-const RIGHTS: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: sluice, namespace: kube-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: sluice}
-rules:
-- apiGroups: ['']
-  resources: [namespaces, nodes, services, pods]
-  verbs: [list, watch]
-- apiGroups: [discovery.k8s.io]
-  resources: [endpointslices]
-  verbs: [list, watch]
-- apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
-  verbs: [list, watch]
-- apiGroups: ['']
-  resources: [services/status]
-  verbs: [patch]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: sluice}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sluice}
-subjects: [{kind: ServiceAccount, name: sluice, namespace: kube-system}]
-";
-
-struct Cluster {
-    plane: ControlPlane,
+/// A control plane, and the account of gateways.
+pub struct Cluster {
+    pub plane: ControlPlane,
     kubeconfig: PathBuf,
 }
 
 impl Cluster {
-    fn up() -> Cluster {
+    pub fn up() -> Cluster {
         let plane = ControlPlane::up(&[]);
-        plane.apply(RIGHTS);
+        plane.kubectl(&["create", "namespace", NAMESPACE]);
+        plane.apply(&stage::rights("flannel"));
         let kubeconfig = plane.folder.join("sluice.kubeconfig");
-        plane.kubeconfig_of("kube-system", "sluice", &kubeconfig);
+        plane.kubeconfig_of(NAMESPACE, "sluice", &kubeconfig);
         Cluster { plane, kubeconfig }
     }
 
     /// Makes or changes a Service of type LoadBalancer; `metadata` and `spec`
     /// are more of each, in YAML's flow style.
-    fn service(&self, name: &str, metadata: &str, spec: &str) {
+    pub fn service(&self, name: &str, metadata: &str, spec: &str) {
         self.plane.apply(&format!(
             "
 apiVersion: v1
@@ -109,7 +79,7 @@ spec: {{type: LoadBalancer, allocateLoadBalancerNodePorts: false, {spec}}}
         Some((text("status"), text("reason")))
     }
 
-    fn is(&self, name: &str, status: &str, reason: &str) {
+    pub fn is(&self, name: &str, status: &str, reason: &str) {
         let expected = (status.to_owned(), reason.to_owned());
         eventually(&format!("{name} is {reason}"), || {
             (self.condition(name).as_ref() == Some(&expected)).then_some(())
@@ -117,7 +87,7 @@ spec: {{type: LoadBalancer, allocateLoadBalancerNodePorts: false, {spec}}}
     }
 
     /// What `kubectl describe` shows holds all of these.
-    fn describes(&self, what: &str, name: &str, parts: &[&str]) {
+    pub fn describes(&self, what: &str, name: &str, parts: &[&str]) {
         eventually(&format!("{name} is described with {parts:?}"), || {
             let text = self.plane.kubectl(&["describe", what, name]);
             parts.iter().all(|part| text.contains(part)).then_some(())
@@ -131,18 +101,20 @@ spec: {{type: LoadBalancer, allocateLoadBalancerNodePorts: false, {spec}}}
 }
 
 /// A gateway's control and what it writes back.
-struct Running {
-    requests: Sender<Request>,
-    board: Board,
+pub struct Running {
+    pub requests: Sender<Request>,
+    pub board: Board,
     leader: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    fn start(cluster: &Cluster, balancer: &str, leads: bool) -> Running {
+    /// `leads`: it writes.
+    pub fn start(cluster: &Cluster, balancer: &str, leads: bool) -> Running {
         let text = format!(
             "
 ports: [{{name: a, device: eth1, addresses: [192.0.2.1/24]}}]
+overlay: {{vxlan: {{vni: 1, port: a, addresses: [192.0.2.1]}}}}
 snat: {{addresses: [10.244.255.0/28]}}
 load_balancer: {{{balancer}}}
 source: {{kubernetes: {{kubeconfig: {}}}}}
@@ -202,6 +174,7 @@ fn addresses_are_given_and_written_back() {
     exhaustion_is_told_and_ends(&cluster);
     a_restart_keeps_everything(&cluster);
     what_was_written_goes_with_the_type(&cluster);
+    what_another_controller_wrote_goes(&cluster);
     only_the_leader_writes(&cluster);
     what_is_wrong_is_shown_once(&cluster);
 }
@@ -319,6 +292,31 @@ fn what_was_written_goes_with_the_type(cluster: &Cluster) {
     cluster.gets("next", &["198.51.100.9"]);
     cluster.delete("changes");
     cluster.delete("next");
+}
+
+fn what_another_controller_wrote_goes(cluster: &Cluster) {
+    let other_writes = |ingress: &str| {
+        let status = format!(r#"{{"status": {{"loadBalancer": {{"ingress": {ingress}}}}}}}"#);
+        let arguments = ["--subresource=status", "--type=merge", "-p", &status];
+        cluster.plane.kubectl(&[&["patch", "service", "moves"], &arguments[..]].concat());
+    };
+    let spec = "loadBalancerClass: test.dev/moves, ports: [{port: 80}]";
+    cluster.service("moves", "", &format!("{spec}, loadBalancerIP: 203.0.113.1"));
+    other_writes(r#"[{"ip": "203.0.113.1"}]"#);
+    let gateway = cluster.gateway("test.dev/moves", "{name: a, addresses: [198.51.100.9]}");
+    cluster.is("moves", "False", "AddressNotInPool");
+    cluster.gets("moves", &[]);
+    gateway.is_quiet();
+    let written = || gateway.board.metrics().writes(WriteResult::Written);
+    assert_eq!(written(), 1);
+    other_writes(r#"[{"hostname": "elsewhere.example"}]"#);
+    eventually("it is written once more", || (written() == 2).then_some(()));
+    cluster.gets("moves", &[]);
+    cluster.service("moves", "", spec);
+    cluster.gets("moves", &["198.51.100.9"]);
+    gateway.is_quiet();
+    assert_eq!(written(), 3);
+    cluster.delete("moves");
 }
 
 fn only_the_leader_writes(cluster: &Cluster) {

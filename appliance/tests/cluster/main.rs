@@ -11,6 +11,9 @@ mod nodes;
 /// Addresses of Services, given and written back.
 mod load_balancers;
 
+/// Objects that are wrong, too many, or never the same.
+mod bad_objects;
+
 /// The source against a real API server.
 mod source;
 

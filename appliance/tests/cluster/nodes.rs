@@ -1,5 +1,8 @@
 use crate::lab::{ControlPlane, FAMILIES, Lab, eventually};
 use serde_json::Value;
+use sluice_control::kubernetes::{Access, Connection};
+use sluice_control::status::node::{Facts, run};
+use tokio::sync::oneshot;
 
 /// Two pods, one on each node, that answer HTTP at 8080 and UDP at 8081, and ask
 /// others on request (`/dial`).
@@ -101,4 +104,56 @@ fn pods_of_real_nodes_reach_each_other() {
         let output = lab.run(&kept.node, &["curl", "-sS", "--max-time", "2", &url]);
         (output.stdout == lost.name.as_bytes()).then_some(())
     });
+}
+
+/// A Node that the gateway makes keeps its addresses of both families when its
+/// status is written again.
+#[test]
+fn a_gateways_node_keeps_both_addresses() {
+    let cluster = ControlPlane::up(&[]);
+    let text = format!(
+        "ports: [{{name: a, device: b, addresses: [192.0.2.1/24, '2001:db8::1/64']}}]\n\
+         snat: {{from_node: 16}}\n\
+         node: {{register: true}}\n\
+         source: {{kubernetes: {{kubeconfig: {}}}}}\n",
+        cluster.kubeconfig().display()
+    );
+    let config = sluice_config::parse("node.yaml", &text).unwrap().config;
+    let sluice_config::Source::Kubernetes(kubernetes) = &config.source else {
+        unreachable!("it is configured")
+    };
+    let access = Access::new(kubernetes, &[]);
+    let facts = Facts::new(&config, "gateway").expect("a Node to be made");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let keeper = std::thread::spawn(move || {
+        runtime.block_on(async {
+            let connection = Connection::open(access, None).await;
+            tokio::select! {
+                () = run(connection.client(), facts) => {}
+                _ = stopped => {}
+            }
+        });
+    });
+
+    let is_kept = |what: &str| {
+        eventually(what, || {
+            let output = cluster.try_kubectl(&["get", "node", "gateway", "-o", "json"]);
+            let node: Value = serde_json::from_slice(&output.stdout).ok()?;
+            let ready = node["status"]["conditions"].as_array()?;
+            let ready = ready.iter().find(|condition| condition["type"] == "Ready")?;
+            (ready["reason"] == "SluiceRuns").then(|| node["status"]["addresses"].clone())
+        })
+    };
+    let both = serde_json::json!([
+        {"type": "InternalIP", "address": "192.0.2.1"},
+        {"type": "InternalIP", "address": "2001:db8::1"},
+    ]);
+    assert_eq!(is_kept("the Node is made"), both);
+    let gone =
+        r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "X"}]}}"#;
+    cluster.kubectl(&["patch", "node", "gateway", "--subresource=status", "-p", gone]);
+    assert_eq!(is_kept("its status is written again"), both);
+    drop(stop);
+    keeper.join().unwrap();
 }

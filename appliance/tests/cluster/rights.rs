@@ -1,7 +1,7 @@
 //! What Sluice may do in a cluster: enough, and nothing that it can do without.
 
 use crate::lab::ControlPlane;
-use crate::stage::{self, NAMESPACE};
+use crate::stage::{self, CALICO, NAMESPACE};
 use crate::watched::Watched;
 use serde_json::{Value, json};
 use sluice_config::{Config, OverlayMode, Source};
@@ -13,26 +13,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Values with which the chart gives the most rights.
-const VALUES: [&str; 4] = ["--values", "values/calico.yaml", "--set", "rbac.registerNode=true"];
-
 /// Where the Leases of nodes are.
 const NODE_LEASES: &str = "kube-node-lease";
-
-/// The kinds of Calico that Sluice reads, as far as the API server needs to know them.
-const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
-    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-     "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
-     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
-              "names": {"kind": "IPAMBlock", "plural": "ipamblocks", "singular": "ipamblock"},
-              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
-                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}},
-    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-     "metadata": {"name": "ippools.crd.projectcalico.org"},
-     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
-              "names": {"kind": "IPPool", "plural": "ippools", "singular": "ippool"},
-              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
-                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
 
 /// How long everything may take to work; what does not by then, does not.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -59,7 +41,7 @@ struct Removed {
 /// The rules of the roles, one resource and verb each.
 fn rules(cluster: &ControlPlane) -> Vec<(Of, Value)> {
     let path = cluster.folder.join("rights.yaml");
-    std::fs::write(&path, stage::rights(&VALUES)).unwrap();
+    std::fs::write(&path, stage::rights("calico")).unwrap();
     let path = path.display().to_string();
     let text = cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &path]);
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
@@ -168,8 +150,10 @@ fn config(id: usize, kubeconfig: &Path) -> Config {
     sluice_config::parse("rights.yaml", &text).unwrap_or_else(|error| panic!("{error}")).config
 }
 
-/// Says, as control does, that what is to be announced is live.
+/// Says, as control does, that it is alive, and that what is to be announced is
+/// live.
 fn confirm(seat: &Seat) {
+    seat.beat();
     let (number, _) = seat.order();
     seat.live(number);
 }

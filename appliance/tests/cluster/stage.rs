@@ -6,7 +6,22 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The namespace that they use.
+/// The kinds of Calico that Sluice reads, as far as the API server needs to know them.
+pub const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPAMBlock", "plural": "ipamblocks", "singular": "ipamblock"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}},
+    {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+     "metadata": {"name": "ippools.crd.projectcalico.org"},
+     "spec": {"group": "crd.projectcalico.org", "scope": "Cluster",
+              "names": {"kind": "IPPool", "plural": "ippools", "singular": "ippool"},
+              "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+                {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
+
+/// The namespace of Sluice and its account.
 pub const NAMESPACE: &str = "sluice";
 
 /// A lab and the cluster in it.
@@ -37,9 +52,7 @@ impl Stage {
     /// in which Sluice makes its own Node.
     fn allow(&self) {
         self.cluster.kubectl(&["create", "namespace", NAMESPACE]);
-        let rights =
-            rights(&["--values", "values/flannel.yaml", "--set", "rbac.registerNode=true"]);
-        self.cluster.apply(&rights);
+        self.cluster.apply(&rights("flannel"));
     }
 
     /// Writes the gateway's configuration: it reaches the API at `server`.
@@ -94,14 +107,17 @@ impl Stage {
     }
 }
 
-/// What the chart gives Sluice's account, as `helm` makes it with these options.
-pub fn rights(options: &[&str]) -> String {
+/// What the chart gives Sluice's account at the most, with the values for an
+/// overlay.
+pub fn rights(overlay: &str) -> String {
     scripts_cluster("build", "helm");
     let mut template = Command::new(scripts_cluster("path", "helm"));
     template.args(["template", "sluice", "chart", "--namespace", NAMESPACE]);
-    template.args(["--show-only", "templates/rbac.yaml"]).args(options);
+    template.args(["--show-only", "templates/rbac.yaml"]);
+    template.args(["--values", &format!("values/{overlay}.yaml")]);
+    template.args(["--set", "rbac.registerNode=true,config.load_balancer.pools[0].name=p"]);
     let output = template.current_dir(kubernetes()).output().expect("helm runs");
-    succeeded(&output, &format!("helm template {options:?}"))
+    succeeded(&output, &format!("helm template with the values for {overlay}"))
 }
 
 /// The folder of chart and manifests.

@@ -68,6 +68,7 @@ impl Control {
         let live = self.publisher.live();
         let conflicts = self.publisher.take_conflicts();
         if let Some(seat) = &self.announcing.seat {
+            seat.beat();
             if let Some((order, _)) =
                 self.announcing.on_its_way.take_if(|(_, version)| *version <= live)
             {

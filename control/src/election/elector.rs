@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,9 +54,16 @@ impl Election {
         let thread =
             std::thread::Builder::new().name("sluice-election".to_owned()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                match runtime {
-                    Ok(runtime) => runtime.block_on(self.drive(&of_thread, &sender)),
-                    Err(error) => tracing::error!(%error, "the election cannot start"),
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return tracing::error!(%error, "the election cannot start"),
+                };
+                let drive = || runtime.block_on(self.drive(&of_thread, &sender));
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(drive)) {
+                    // Others take everything over when the Lease runs out.
+                    of_thread.withdraw();
+                    let _ = sender.send(false);
+                    resume_unwind(panic);
                 }
             })?;
         Ok((Elector { shared, leader, thread: Some(thread) }, seat))
@@ -151,7 +159,7 @@ impl Run<'_> {
         for group in (0..self.shared.groups).filter(|group| claims.has(*group)) {
             self.machine.claimed(group, now);
         }
-        self.machine.set_eligible(self.shared.is_eligible());
+        self.machine.set_eligible(self.shared.is_eligible(now));
         self.told.live(self.shared.live());
         self.machine.set_live(self.told.may_be_announced());
         for op in self.machine.poll(now) {
@@ -214,7 +222,7 @@ impl Drop for Elector {
 
 /// Time since the machine started, that of its sleep included: a Lease runs out
 /// meanwhile.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())

@@ -1,8 +1,15 @@
 use super::view::{Seen, View};
-use super::{Lease, STATUS, VIPS, member_name, node_of, rank};
+use super::{Lease, STATUS, VIPS, member_name};
 use crate::announce::Groups;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Requests and answers.
+mod op;
+/// Which slots to take and to give up.
+mod slots;
+
+pub use op::{Answer, Key, Op, Slot};
 
 /// Before a write that was refused because its object has changed is tried again
 /// with what is known by then, if nothing else is known.
@@ -38,92 +45,6 @@ impl Options {
     pub fn timeout(&self) -> Duration {
         self.validity().saturating_sub(self.renew) * 3 / 4
     }
-}
-
-/// What can be held: a group of VIPs by its number, or, one more than the last,
-/// what only one gateway may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot(pub u16);
-
-/// A request to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Make the membership's Lease this instance's: replace the version, or
-    /// create it.
-    Join {
-        /// This instance.
-        identity: String,
-        /// The version to be replaced; `None`: there is none.
-        version: Option<String>,
-    },
-    /// Renew the membership, if it is this instance's.
-    Renew {
-        /// This instance.
-        identity: String,
-    },
-    /// Give the membership up, if it is this instance's.
-    Leave {
-        /// This instance.
-        identity: String,
-    },
-    /// End another one's membership: take the holder out of this version.
-    Fence {
-        /// Name of the Lease.
-        lease: String,
-        /// The version.
-        version: String,
-    },
-    /// Take a slot.
-    Claim {
-        /// The slot.
-        slot: Slot,
-        /// This instance.
-        identity: String,
-        /// The version to be replaced; `None`: there is none.
-        version: Option<String>,
-    },
-    /// Give a slot up: take the holder out of this version.
-    Release {
-        /// The slot.
-        slot: Slot,
-        /// The version.
-        version: String,
-    },
-}
-
-/// What an [`Op`] is about. Of each there is one at a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// The gateway's own membership.
-    Member,
-    /// Another one's, by the name of its Lease.
-    Fence(String),
-    /// A slot.
-    Slot(Slot),
-}
-
-impl Op {
-    /// What it is about.
-    pub fn key(&self) -> Key {
-        match self {
-            Op::Join { .. } | Op::Renew { .. } | Op::Leave { .. } => Key::Member,
-            Op::Fence { lease, .. } => Key::Fence(lease.clone()),
-            Op::Claim { slot, .. } | Op::Release { slot, .. } => Key::Slot(*slot),
-        }
-    }
-}
-
-/// What has become of an [`Op`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is done, and this is the Lease's version now.
-    Done(String),
-    /// The Lease has changed, is gone or there already, or is somebody else's.
-    Lost,
-    /// The API server does not let this gateway do it.
-    Refused,
-    /// There was no answer, or none that says anything: it may be done or not.
-    Unreachable,
 }
 
 /// What the gateway may do now.
@@ -252,7 +173,9 @@ impl Machine {
         &mut self.view
     }
 
-    /// Whether the gateway may hold anything. It gives all up once it may not.
+    /// Whether the gateway may be given anything. Once it may not, it gives up all
+    /// that no worker announces; what the workers do announce stays its own until
+    /// they do not, whatever hinders them.
     pub fn set_eligible(&mut self, is_eligible: bool) {
         self.is_eligible = is_eligible;
         for slot in self.slots.iter_mut().filter(|_| !is_eligible) {
@@ -357,7 +280,7 @@ impl Machine {
             }
             _ if now >= self.next_renewal => {
                 self.begin_renewal(now);
-                ops.push(Op::Renew { identity });
+                ops.push(Op::Renew { identity, is_able: self.is_eligible });
             }
             _ => {}
         }
@@ -403,95 +326,11 @@ impl Machine {
         }
     }
 
-    fn poll_slots(&mut self, now: Duration, ops: &mut Vec<Op>) {
-        let node = self.options.node.clone();
-        let members = self.view.members();
-        let others = members.filter(|(_, other, seen)| *other != node && !self.is_over(seen, now));
-        let mut nodes: Vec<String> = others.map(|(_, other, _)| other.to_owned()).collect();
-        if self.is_eligible {
-            nodes.push(node.clone());
-        }
-        for index in 0..self.slots.len() {
-            let slot = Slot(index as u16);
-            let is_wanted = rank(slot.0, nodes.iter().map(String::as_str)) == Some(&*node);
-            let op = self.poll_slot(slot, is_wanted, now);
-            if let Some((op, version)) = op {
-                self.slots[index].attempt.begin(version.as_deref(), now);
-                ops.push(op);
-            }
-        }
-    }
-
-    /// What to do about a slot, and the version that it is about.
-    fn poll_slot(
-        &mut self,
-        slot: Slot,
-        is_wanted: bool,
-        now: Duration,
-    ) -> Option<(Op, Option<String>)> {
-        let is_group = slot.0 < self.options.groups;
-        let is_announced = is_group && self.live.has(slot.0);
-        let state = &mut self.slots[usize::from(slot.0)];
-        match (&state.holding, is_wanted) {
-            (Holding::Yes(version), false) => {
-                state.holding = Holding::Ending(version.clone());
-                None
-            }
-            (Holding::Ending(version), true) => {
-                state.holding = Holding::Yes(version.clone());
-                None
-            }
-            // All are given up with the membership.
-            (Holding::Ending(_), false) if !self.is_eligible => None,
-            (Holding::Ending(version), false) if !is_announced && !state.attempt.is_busy => {
-                let version = version.clone();
-                state.holding = Holding::No;
-                self.counts.given += 1;
-                Some((Op::Release { slot, version: version.clone() }, Some(version)))
-            }
-            (Holding::No, _) => {
-                let name = self.slot_name(slot);
-                let seen = self.view.get(&name);
-                let version = seen.map(|seen| seen.lease.version.clone());
-                if !self.slots[usize::from(slot.0)].attempt.may(version.as_deref(), now) {
-                    return None;
-                }
-                let holder = seen.and_then(|seen| seen.lease.holder.as_deref());
-                let is_own = holder == Some(&*self.identity);
-                if is_wanted && (is_own || self.is_free(&name, now)) {
-                    let identity = self.identity.clone();
-                    Some((Op::Claim { slot, identity, version: version.clone() }, version))
-                } else if is_own && !is_wanted && !is_announced {
-                    let version = version?;
-                    Some((Op::Release { slot, version: version.clone() }, Some(version)))
-                } else {
-                    None
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether nobody can hold a slot, by its Lease's name.
-    fn is_free(&self, name: &str, now: Duration) -> bool {
-        let absent = |name: &str, duration: Duration| {
-            let since = self.view.absent_since(name);
-            since.is_some_and(|since| now >= since.max(self.valid_since) + duration)
-        };
-        let Some(seen) = self.view.get(name) else { return absent(name, self.options.duration) };
-        let Some(holder) = seen.lease.holder.as_deref() else { return true };
-        let member = member_name(node_of(holder));
-        match self.view.get(&member) {
-            Some(member) => member.lease.holder.as_deref() != Some(holder),
-            None => absent(&member, self.options.duration.max(self.duration_of(&seen.lease))),
-        }
-    }
-
     /// Takes in what has become of an [`Op`] that was begun at `started`.
     pub fn answered(&mut self, op: &Op, started: Duration, answer: &Answer, now: Duration) {
         match op {
             Op::Join { identity, .. } => self.joined(identity, started, answer, now),
-            Op::Renew { identity } => self.renewed(identity, started, answer, now),
+            Op::Renew { identity, .. } => self.renewed(identity, started, answer, now),
             Op::Leave { identity } => self.left(identity, answer, now),
             Op::Fence { lease, .. } => {
                 if let Some(fence) = self.fences.get_mut(lease) {

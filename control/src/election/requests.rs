@@ -8,10 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The label of all Leases of elections; its value says what they are for.
 pub const LABEL: &str = "sluice.dev/lease";
+
+/// The label's value of memberships: of one that may be given more, and of one
+/// that may not.
+const ABLE: &str = "gateway";
+const NOT_ABLE: &str = "gateway-not-able";
 
 /// Leases of one namespace.
 #[derive(Clone)]
@@ -55,8 +61,10 @@ impl Requests {
             Op::Join { identity, version } => {
                 self.put(&member(), version.as_deref(), Some(identity)).await
             }
-            Op::Renew { identity } => self.patch(&member(), identity, true).await,
-            Op::Leave { identity } => self.patch(&member(), identity, false).await,
+            Op::Renew { identity, is_able } => {
+                self.patch(&member(), identity, &renewal(*is_able)).await
+            }
+            Op::Leave { identity } => self.patch(&member(), identity, &[leaving()]).await,
             Op::Fence { lease, version } => self.put(lease, Some(version), None).await,
             Op::Claim { slot, identity, version } => {
                 self.put(&slot_name(*slot), version.as_deref(), Some(identity)).await
@@ -79,19 +87,12 @@ impl Requests {
         }
     }
 
-    /// Renews a Lease, or takes its holder out, if the holder is this one (RFC
-    /// 6902 `test`): whatever has become of an earlier request that was not
-    /// answered.
-    async fn patch(&self, name: &str, identity: &str, renews: bool) -> kube::Result<Object> {
-        let now = Timestamp::now();
-        let test = serde_json::json!(
-            {"op": "test", "path": "/spec/holderIdentity", "value": identity});
-        let change = match renews {
-            true => serde_json::json!(
-                {"op": "add", "path": "/spec/renewTime", "value": MicroTime(now)}),
-            false => serde_json::json!({"op": "remove", "path": "/spec/holderIdentity"}),
-        };
-        let body = serde_json::to_vec(&[test, change]).map_err(kube::Error::SerdeError)?;
+    /// Changes a Lease if the holder is this one (RFC 6902 `test`): whatever has
+    /// become of an earlier request that was not answered.
+    async fn patch(&self, name: &str, identity: &str, changes: &[Value]) -> kube::Result<Object> {
+        let test = json!({"op": "test", "path": "/spec/holderIdentity", "value": identity});
+        let patch: Vec<&Value> = [&test].into_iter().chain(changes).collect();
+        let body = serde_json::to_vec(&patch).map_err(kube::Error::SerdeError)?;
         let namespace = &self.namespace;
         let url = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}");
         let request = http::Request::patch(url)
@@ -102,9 +103,25 @@ impl Requests {
     }
 }
 
+/// Changes of a membership that is renewed.
+fn renewal(is_able: bool) -> [Value; 2] {
+    let what = if is_able { ABLE } else { NOT_ABLE };
+    // The slash of the label's name, as RFC 6901 has it.
+    let label = format!("/metadata/labels/{}", LABEL.replace('/', "~1"));
+    [
+        json!({"op": "add", "path": "/spec/renewTime", "value": MicroTime(Timestamp::now())}),
+        json!({"op": "add", "path": label, "value": what}),
+    ]
+}
+
+/// The change of a membership that is given up.
+fn leaving() -> Value {
+    json!({"op": "remove", "path": "/spec/holderIdentity"})
+}
+
 fn object(name: &str, version: Option<&str>, holder: Option<&str>, duration: Duration) -> Object {
     let what = match name {
-        _ if name.starts_with(super::MEMBER) => "gateway",
+        _ if name.starts_with(super::MEMBER) => ABLE,
         _ if name.starts_with(super::VIPS) => "vips",
         _ => "status",
     };
@@ -126,14 +143,23 @@ fn object(name: &str, version: Option<&str>, holder: Option<&str>, duration: Dur
     }
 }
 
+/// The reason of an error whose text is none of the API server's, as the client
+/// has it.
+const NO_STATUS: &str = "Failed to parse error data";
+
 /// What an error says of the request. Only an answer that comes from the API
 /// server itself, and would be the same for anybody, says anything.
 fn answer_of(error: &kube::Error) -> Answer {
     let kube::Error::Api(status) = error else { return Answer::Unreachable };
+    // Not a Status of Kubernetes: a proxy in between has answered.
+    if status.reason == NO_STATUS {
+        return Answer::Unreachable;
+    }
     match status.code {
         // Not there; another version, or there already; a `test` that failed.
         404 | 409 | 422 => Answer::Lost,
-        429 | 500.. => Answer::Unreachable,
+        // Who asks is not known: credentials are late, here or for everybody.
+        401 | 429 | 500.. => Answer::Unreachable,
         _ => Answer::Refused,
     }
 }
@@ -142,7 +168,9 @@ fn answer_of(error: &kube::Error) -> Answer {
 pub fn lease_of(object: Object) -> Option<(String, Lease)> {
     let spec = object.spec.unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let labels = object.metadata.labels.unwrap_or_default();
     let lease = Lease {
+        is_able: labels.get(LABEL).is_none_or(|what| what != NOT_ABLE),
         holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
         // Whoever writes nonsense there is waited for for a minute at most.
         duration: seconds.map(|seconds| Duration::from_secs(seconds.clamp(1, 60))),
@@ -177,8 +205,8 @@ mod tests {
             answer_of(&kube::Error::Api(Box::new(status)))
         };
         assert_eq!([404, 409, 422].map(answer), [Answer::Lost, Answer::Lost, Answer::Lost]);
-        assert_eq!([429, 500, 503].map(answer).map(|a| a == Answer::Unreachable), [true; 3]);
-        assert_eq!([401, 403, 400].map(answer).map(|a| a == Answer::Refused), [true; 3]);
+        assert_eq!([401, 429, 503].map(answer).map(|a| a == Answer::Unreachable), [true; 3]);
+        assert_eq!([400, 403, 405].map(answer).map(|a| a == Answer::Refused), [true; 3]);
         let broken = kube::Error::Service("connection refused".into());
         assert_eq!(answer_of(&broken), Answer::Unreachable);
     }

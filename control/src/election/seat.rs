@@ -1,10 +1,16 @@
+use super::elector::now;
 use super::{Counts, Output};
 use crate::announce::Groups;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long control may be silent before it counts as failed: much longer than
+/// the longest publication.
+const STALLED: Duration = Duration::from_secs(5);
 
 /// What control and the election tell each other.
 #[derive(Debug)]
@@ -17,6 +23,8 @@ pub(super) struct Shared {
     live: AtomicU64,
     /// Groups that others were heard to announce: bits.
     claims: AtomicU64,
+    /// When control was last heard: milliseconds of [`now`].
+    beat: AtomicU64,
     is_ready: AtomicBool,
     is_leaving: AtomicBool,
     is_stopping: AtomicBool,
@@ -70,6 +78,7 @@ impl Seat {
             bell: sender,
             live: AtomicU64::new(0),
             claims: AtomicU64::new(0),
+            beat: AtomicU64::new(0),
             is_ready: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
@@ -108,6 +117,13 @@ impl Seat {
         self.shared.wake.notify_one();
     }
 
+    /// Says that control is alive; to be said several times a second. Without it
+    /// nothing new is given to this gateway.
+    pub fn beat(&self) {
+        let ms = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
+        self.shared.beat.store(ms, Ordering::Release);
+    }
+
     /// Says that VIPs are served: the gateway may be given some to announce.
     pub fn ready(&self) {
         if !self.shared.is_ready.swap(true, Ordering::AcqRel) {
@@ -128,6 +144,16 @@ impl Shared {
         let _ = self.bell.try_send(());
     }
 
+    /// Orders that nothing be announced, and shows that nobody decides any more.
+    pub(super) fn withdraw(&self) {
+        let (number, _) = *self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put_order(number + 1, Groups::default());
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.held.clear();
+        (view.leader, view.member, view.out) = (false, false, true);
+        view.error = Some("the election's thread has panicked".to_owned());
+    }
+
     pub(super) fn live(&self) -> u64 {
         self.live.load(Ordering::Acquire)
     }
@@ -136,8 +162,11 @@ impl Shared {
         Groups(self.claims.swap(0, Ordering::AcqRel))
     }
 
-    pub(super) fn is_eligible(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire) && !self.is_leaving.load(Ordering::Acquire)
+    pub(super) fn is_eligible(&self, now: Duration) -> bool {
+        let beat = Duration::from_millis(self.beat.load(Ordering::Acquire));
+        self.is_ready.load(Ordering::Acquire)
+            && !self.is_leaving.load(Ordering::Acquire)
+            && now.saturating_sub(beat) < STALLED
     }
 
     pub(super) fn leave(&self) {

@@ -13,6 +13,9 @@ pub struct Lease {
     pub holder: Option<String>,
     /// `spec.leaseDurationSeconds`.
     pub duration: Option<Duration>,
+    /// Of a membership: it may be given more. One whose control has failed keeps
+    /// what its workers announce, and is not counted on for anything else.
+    pub is_able: bool,
     /// `metadata.resourceVersion`.
     pub version: String,
 }

@@ -53,6 +53,12 @@ pub enum AccessError {
         /// The range of ClusterIPs that it is in.
         range: IpNet,
     },
+    /// The same, by a name of the cluster's DNS.
+    #[error(
+        "source.kubernetes.server: {0} is the name of a Service, which the gateway serves itself: \
+         expected an address of the API server's own"
+    )]
+    OwnServiceName(String),
     /// No client can be made of it.
     #[error("source.kubernetes: the credentials cannot be used: {0}")]
     Client(#[from] Box<kube::Error>),
@@ -80,10 +86,8 @@ impl Access {
     pub async fn load(&self) -> Result<kube::Config, AccessError> {
         let mut config = match &self.config.kubeconfig {
             Some(path) => self.of_kubeconfig(path).await?,
-            // The environment names the API's ClusterIP; who is told another
-            // address needs none.
-            None if self.config.server.is_some() => kube::Config::incluster_dns()?,
-            None => kube::Config::incluster_env()?,
+            // The name is that of the API's ClusterIP, and gives way to `server`.
+            None => kube::Config::incluster_dns()?,
         };
         if let Some(server) = &self.config.server {
             config.cluster_url = server.parse().map_err(|_| AccessError::Server(server.clone()))?;
@@ -121,7 +125,12 @@ impl Access {
     fn refuse_own_service(&self, config: &kube::Config) -> Result<(), AccessError> {
         let host = config.cluster_url.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let Ok(server) = host.parse::<IpAddr>() else { return Ok(()) };
+        let Ok(server) = host.parse::<IpAddr>() else {
+            return match is_of_a_service(host) {
+                true => Err(AccessError::OwnServiceName(host.to_owned())),
+                false => Ok(()),
+            };
+        };
         match self.service_cidrs.iter().find(|range| range.contains(&server)) {
             Some(range) => Err(AccessError::OwnService { server, range: *range }),
             None => Ok(()),
@@ -155,6 +164,14 @@ impl Access {
         }
         files
     }
+}
+
+/// Whether a name is a Service's (kubernetes.io/docs/concepts/services-networking/dns-pod-service):
+/// `SERVICE.NAMESPACE.svc`, with or without the cluster's domain, or the API's own in short.
+fn is_of_a_service(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_short = ["kubernetes", "kubernetes.default"].contains(&&*name);
+    is_short || name.split('.').nth(2) == Some("svc")
 }
 
 #[cfg(test)]
@@ -191,6 +208,9 @@ current-context: prod
         assert!(with("10.96.0.1", "10.9.0.1").starts_with("https://10.9.0.1"));
         let own = with("", "");
         assert!(own.contains("10.96.0.1 is in 10.96.0.0/16 of `cluster.service_cidrs`"), "{own}");
+        let name = with("10.96.0.1", "Kubernetes.default.svc.cluster.local.");
+        assert!(name.contains("is the name of a Service"), "{name}");
+        assert!(with("10.96.0.1", "api.svc.example.com").starts_with("https://api.svc"));
         let context = with("current-context: prod", "current-context: dev");
         assert!(
             context.contains("dev") && context.contains("contexts are: prod, bad"),

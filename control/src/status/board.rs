@@ -2,12 +2,18 @@ use super::facts::Facts;
 use super::metrics::StatusMetrics;
 use crate::object::{Key, Name};
 use sluice_config::{Config, LoadBalancer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Most Events that wait until they are taken.
 const NOTICES_MAX: usize = 1024;
+
+/// How long an Event may wait. A gateway that does not lead keeps them for when it
+/// does, since a leader that ends may not have told the last ones; what is older
+/// has been told, or is mended.
+const NOTICE_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What of the configuration matters to what is written back.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,7 +77,8 @@ pub(super) struct Pending {
     pub(super) config: Option<StatusConfig>,
     /// Every Service has been told once.
     pub(super) is_synced: bool,
-    pub(super) notices: BTreeSet<Notice>,
+    /// When each was told last.
+    pub(super) notices: BTreeMap<Notice, Instant>,
     pub(super) is_closed: bool,
 }
 
@@ -96,11 +103,19 @@ impl Board {
     /// Something is to be seen at an object.
     pub fn event(&self, key: Key, kind: NoticeKind, reason: &str, note: &str) {
         let notice = Notice { key, kind, reason: reason.to_owned(), note: note.to_owned() };
+        self.notice(notice, Instant::now());
+    }
+
+    fn notice(&self, notice: Notice, now: Instant) {
         let metrics = &self.shared.metrics;
         self.change(|pending| {
             let is_full = pending.notices.len() >= NOTICES_MAX;
-            if is_full || !pending.notices.insert(notice) {
+            let is_there = pending.notices.contains_key(&notice);
+            if is_full || is_there {
                 metrics.suppressed();
+            }
+            if !is_full || is_there {
+                pending.notices.insert(notice, now);
             }
         });
     }
@@ -115,12 +130,24 @@ impl Board {
         &self.shared.metrics
     }
 
-    /// Takes what has come. Events stay unless `with_notices`.
+    /// Takes what has come. Events stay unless `with_notices`, but no longer than
+    /// they may wait.
     pub(super) fn take(&self, with_notices: bool) -> Pending {
+        self.take_at(with_notices, Instant::now())
+    }
+
+    fn take_at(&self, with_notices: bool, now: Instant) -> Pending {
         let mut pending = self.lock();
+        pending.notices.retain(|_, at| {
+            let is_fresh = now.saturating_duration_since(*at) <= NOTICE_AGE_MAX;
+            if !is_fresh {
+                self.shared.metrics.suppressed();
+            }
+            is_fresh
+        });
         let notices = match with_notices {
             true => std::mem::take(&mut pending.notices),
-            false => BTreeSet::new(),
+            false => BTreeMap::new(),
         };
         Pending {
             services: std::mem::take(&mut pending.services),
@@ -143,5 +170,46 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Kind;
+
+    fn notice(note: usize) -> Notice {
+        Notice {
+            key: Name::new("default", "a").key(Kind::Service),
+            kind: NoticeKind::Warning,
+            reason: "Test".to_owned(),
+            note: note.to_string(),
+        }
+    }
+
+    #[test]
+    fn who_begins_to_lead_tells_nothing_old() {
+        let board = Board::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        (0..2).for_each(|note| board.notice(notice(note), at(0)));
+        // It is so still.
+        board.notice(notice(0), at(50));
+        assert_eq!(board.take_at(false, at(60)).notices.len(), 0, "they stay");
+        let taken: Vec<_> = board.take_at(true, at(61)).notices.into_keys().collect();
+        assert_eq!(taken, [notice(0)]);
+        assert_eq!(board.metrics().events_suppressed(), 2, "one again, and one that is old");
+    }
+
+    #[test]
+    fn old_notices_make_room_while_nobody_leads() {
+        let board = Board::default();
+        let start = Instant::now();
+        (0..NOTICES_MAX + 1).for_each(|note| board.notice(notice(note), start));
+        assert_eq!(board.metrics().events_suppressed(), 1);
+        let later = start + NOTICE_AGE_MAX + Duration::from_secs(1);
+        assert!(board.take_at(false, later).notices.is_empty());
+        board.notice(notice(NOTICES_MAX), later);
+        assert_eq!(board.take_at(true, later).notices.len(), 1);
     }
 }

@@ -7,6 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
+/// `ipMode` of an address that packets come with as their destination (KEP-1860).
+const VIP: &str = "VIP";
+
 /// What the status of a Service should say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
@@ -33,8 +36,7 @@ impl Desired {
     pub fn of(request: &Request, outcome: &Outcome) -> Self {
         let ingress = |addr: &IpAddr| LoadBalancerIngress {
             ip: Some(addr.to_string()),
-            // KEP-1860: packets come with this address as their destination.
-            ip_mode: Some("VIP".to_owned()),
+            ip_mode: Some(VIP.to_owned()),
             ..LoadBalancerIngress::default()
         };
         Desired {
@@ -43,16 +45,21 @@ impl Desired {
         }
     }
 
-    /// Whether a Service says so already. One that is not ours does if it has
-    /// no condition of ours.
-    pub fn is_said_by(&self, facts: &Facts) -> bool {
-        let Some(verdict) = &self.verdict else { return facts.condition.is_none() };
+    /// Whether a Service says so already; `None`: it is no load balancer, and has
+    /// no condition of ours. One that is not ours does if it has none.
+    pub fn is_said_by(&self, facts: Option<&Facts>) -> bool {
+        let Some(verdict) = &self.verdict else {
+            return facts.is_none_or(|facts| facts.condition.is_none());
+        };
+        let Some(facts) = facts else { return false };
         let is_said = facts.condition.as_ref().is_some_and(|condition| {
             condition.status == verdict.status()
                 && condition.reason == verdict.reason
                 && condition.message == verdict.message
         });
-        is_said && self.ingress == facts.ingress
+        is_said
+            && self.ingress.len() == facts.ingress.len()
+            && self.ingress.iter().zip(&facts.ingress).all(|(ours, theirs)| is_same(ours, theirs))
     }
 
     /// The object to apply to the status subresource: it says all that Sluice
@@ -60,10 +67,10 @@ impl Desired {
     /// Refused if the Service is not the one that was looked at.
     pub fn to_apply(&self, namespace: &str, name: &str, facts: &Facts) -> Value {
         let mut status = json!({});
-        if !self.ingress.is_empty() {
-            status["loadBalancer"] = json!({"ingress": self.ingress});
-        }
         if let Some(verdict) = &self.verdict {
+            // Said even if it is empty: what is left out goes only if Sluice has
+            // written it, and the addresses of a former controller would stay.
+            status["loadBalancer"] = json!({"ingress": self.ingress});
             let before = facts.condition.as_ref();
             let before = before.filter(|condition| condition.status == verdict.status());
             let since = before.map(|condition| condition.last_transition_time.clone());
@@ -92,7 +99,7 @@ impl Desired {
     /// and note.
     pub fn event(&self, facts: &Facts) -> Option<(NoticeKind, &'static str, &str)> {
         let verdict = self.verdict.as_ref()?;
-        if self.is_said_by(facts) {
+        if self.is_said_by(Some(facts)) {
             return None;
         }
         Some(match verdict.is_good {
@@ -100,6 +107,14 @@ impl Desired {
             false => (NoticeKind::Warning, "AddressNotAllocated", &*verdict.message),
         })
     }
+}
+
+/// Whether two say the same. One without `ipMode` means VIP (KEP-1860): an API
+/// server that does not know the field leaves it out.
+fn is_same(one: &LoadBalancerIngress, other: &LoadBalancerIngress) -> bool {
+    let [mode, other_mode] = [one, other].map(|one| one.ip_mode.as_deref().unwrap_or(VIP));
+    (&one.ip, &one.hostname, &one.ports, mode)
+        == (&other.ip, &other.hostname, &other.ports, other_mode)
 }
 
 impl Verdict {

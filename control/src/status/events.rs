@@ -70,6 +70,8 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Said {
     name: String,
+    /// The object's UID, if it was known.
+    uid: Option<Arc<str>>,
     count: i32,
     at: Duration,
 }
@@ -82,13 +84,22 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Decides about a notice. `name` is for a new Event, `now` monotonic.
-    pub fn step(&mut self, notice: &Notice, name: &str, now: Duration) -> Step {
+    /// Decides about a notice. `uid` is the object's, if it is known, `name` is for
+    /// a new Event, `now` monotonic.
+    pub fn step(
+        &mut self,
+        notice: &Notice,
+        uid: Option<&Arc<str>>,
+        name: &str,
+        now: Duration,
+    ) -> Step {
         if self.said.len() >= REMEMBERED_MAX || self.objects.len() >= REMEMBERED_MAX {
             self.forget_old(now);
         }
         if let Some(said) = self.said.get_mut(notice)
             && now < said.at + REMEMBERED
+            // Another object of the same name has Events of its own.
+            && said.uid.as_ref().zip(uid).is_none_or(|(before, uid)| before == uid)
         {
             said.count = said.count.saturating_add(1);
             if now < said.at + COUNT_EVERY || !self.all.take(now) {
@@ -107,7 +118,7 @@ impl Ledger {
         if !object.take(now) || !self.all.take(now) {
             return Step::Suppress;
         }
-        let said = Said { name: name.to_owned(), count: 1, at: now };
+        let said = Said { name: name.to_owned(), uid: uid.cloned(), count: 1, at: now };
         self.said.insert(notice.clone(), said);
         Step::Create(name.to_owned())
     }
@@ -250,7 +261,7 @@ mod tests {
         let one = notice("a", "x");
         let mut steps = Vec::new();
         for second in 0..130 {
-            let step = ledger.step(&one, &format!("n{second}"), Duration::from_secs(second));
+            let step = ledger.step(&one, None, &format!("n{second}"), Duration::from_secs(second));
             if step != Step::Suppress {
                 steps.push(step);
             }
@@ -260,18 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_made_anew_has_events_of_its_own() {
+        let mut ledger = Ledger::default();
+        let one = notice("a", "x");
+        let [first, second] = ["u1", "u2"].map(Arc::<str>::from);
+        let mut step = |uid: &Arc<str>, name: &str, second: u64| {
+            ledger.step(&one, Some(uid), name, Duration::from_secs(second))
+        };
+        assert_eq!(step(&first, "n1", 0), Step::Create("n1".to_owned()));
+        assert_eq!(step(&first, "n2", 60), Step::Count("n1".to_owned(), 2));
+        assert_eq!(step(&second, "n3", 61), Step::Create("n3".to_owned()));
+        assert_eq!(step(&second, "n4", 121), Step::Count("n3".to_owned(), 2));
+    }
+
+    #[test]
     fn an_object_that_flaps_does_not_flood() {
         let mut ledger = Ledger::default();
         let mut made = 0;
         for i in 0..100_000_u64 {
             let now = Duration::from_millis(i * 10);
-            let step = ledger.step(&notice("a", &i.to_string()), "n", now);
+            let step = ledger.step(&notice("a", &i.to_string()), None, "n", now);
             made += u64::from(step != Step::Suppress);
         }
         // A thousand seconds.
         assert_eq!(made, u64::from(OBJECT_BURST) + 16);
         assert_eq!(
-            ledger.step(&notice("b", ""), "n", Duration::from_secs(1000)),
+            ledger.step(&notice("b", ""), None, "n", Duration::from_secs(1000)),
             Step::Create("n".to_owned())
         );
     }
@@ -281,7 +306,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for i in 0..1_000_000_u64 {
             let object = notice(&format!("o{i}"), "");
-            ledger.step(&object, "n", Duration::from_millis(i));
+            ledger.step(&object, None, "n", Duration::from_millis(i));
         }
         assert!(ledger.said.len() <= REMEMBERED_MAX && ledger.objects.len() <= REMEMBERED_MAX);
     }

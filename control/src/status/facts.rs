@@ -74,12 +74,17 @@ impl Facts {
         })
     }
 
-    /// Whether it is older than `other`, as far as can be told: resource
-    /// versions are numbers that grow (KEP-5504).
+    /// Whether it is older than `other`, as far as can be told.
     pub fn is_older_than(&self, other: &Facts) -> bool {
-        let number = |facts: &Facts| facts.resource_version.parse::<u64>().ok();
-        number(self).zip(number(other)).is_some_and(|(this, other)| this < other)
+        is_older(&self.resource_version, &other.resource_version)
     }
+}
+
+/// Whether a resource version is older than another, as far as can be told: they
+/// are numbers that grow (KEP-5504).
+pub fn is_older(version: &str, other: &str) -> bool {
+    let number = |version: &str| version.parse::<u64>().ok();
+    number(version).zip(number(other)).is_some_and(|(this, other)| this < other)
 }
 
 /// What a Service of type LoadBalancer asks for and cannot be read.

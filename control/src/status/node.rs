@@ -1,3 +1,4 @@
+use super::deadline::within;
 use crate::cluster::node::{VTEP_ADDRESS, VTEP_MAC, calico, flannel};
 use crate::kubernetes::pauses::pauses;
 use ipnet::IpNet;
@@ -16,8 +17,11 @@ mod register;
 /// How often the Node is looked at: at first, and once it says what it should.
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// Longest time between two tries that fail.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest time that one look may take, and longest pause after one that fails, which jitter may
+/// double: together they are shorter than the Node's lease holds, so that what fails besides, such
+/// as annotations that are refused, does not keep the lease from being renewed.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Who writes, to the API server.
 const MANAGER: &str = "sluice";
@@ -146,7 +150,7 @@ pub async fn run(client: Client, facts: Facts) {
     let mut writer = Writer { registered: None, said: String::new(), facts, client };
     let mut failing = None;
     loop {
-        let pause = match writer.look().await {
+        let pause = match within(LOOK_MAX, writer.look()).await {
             Ok(is_done) => {
                 writer.said.clear();
                 failing = None;

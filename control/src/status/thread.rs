@@ -1,5 +1,6 @@
 use super::allocator::Allocator;
 use super::board::{Board, Notice, NoticeKind, Pending, StatusConfig};
+use super::deadline::{REQUEST_MAX, within};
 use super::desired::Desired;
 use super::events::{Ledger, Recorder, Step};
 use super::facts::Facts;
@@ -9,8 +10,10 @@ use crate::object::{Kind, Name};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use kube::Client;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -53,17 +56,7 @@ async fn run(
 ) {
     let connection = Connection::open(access, None).await;
     let client = connection.client();
-    let mut desk = Desk {
-        started: Instant::now(),
-        config,
-        allocator: None,
-        writer: Writer::new(client.clone(), board.metrics().clone()),
-        recorder: Recorder::new(client, node),
-        ledger: Ledger::default(),
-        notices: VecDeque::new(),
-        under_way: FuturesUnordered::new(),
-        board: board.clone(),
-    };
+    let mut desk = Desk::new(client, node, config, board.clone());
     loop {
         let is_leader = *leader.borrow_and_update();
         let pending = board.take(is_leader);
@@ -92,12 +85,27 @@ struct Desk {
     writer: Writer,
     recorder: Recorder,
     ledger: Ledger,
-    notices: VecDeque<Notice>,
+    /// Events to be written, and the UIDs of their objects.
+    events: VecDeque<(Notice, Step, Option<Arc<str>>)>,
     under_way: FuturesUnordered<BoxFuture<'static, (Notice, Result<(), kube::Error>)>>,
     board: Board,
 }
 
 impl Desk {
+    fn new(client: Client, node: &str, config: StatusConfig, board: Board) -> Self {
+        Desk {
+            started: Instant::now(),
+            config,
+            allocator: None,
+            writer: Writer::new(client.clone(), board.metrics().clone()),
+            recorder: Recorder::new(client, node),
+            ledger: Ledger::default(),
+            events: VecDeque::new(),
+            under_way: FuturesUnordered::new(),
+            board,
+        }
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -111,7 +119,9 @@ impl Desk {
                 names.insert(name);
             }
         }
-        self.notices.extend(pending.notices);
+        for notice in pending.notices.into_keys() {
+            self.tell(notice);
+        }
         let Some(balancer) = &self.config.load_balancer else {
             self.stop_allocating();
             return;
@@ -175,20 +185,11 @@ impl Desk {
         let now = self.now();
         self.writer.start(now);
         while self.under_way.len() < EVENTS_MAX
-            && let Some(notice) = self.notices.pop_front()
+            && let Some((notice, step, uid)) = self.events.pop_front()
         {
-            let step = self.ledger.step(&notice, &Recorder::name(&notice), now);
-            if step == Step::Suppress {
-                self.board.metrics().suppressed();
-                continue;
-            }
-            let facts = (notice.key.kind == Kind::Service)
-                .then(|| self.writer.facts(&notice.key.to_name()))
-                .flatten();
-            let uid = facts.map(|facts| facts.uid.clone());
             let recorder = self.recorder.clone();
             self.under_way.push(Box::pin(async move {
-                let result = recorder.take(&notice, &step, uid).await;
+                let result = within(REQUEST_MAX, recorder.take(&notice, &step, uid)).await;
                 (notice, result)
             }));
         }
@@ -201,24 +202,36 @@ impl Desk {
             self.writer.cancel_all();
         }
         if is_written && let Some((kind, reason, note)) = written.desired.event(&written.before) {
-            self.notify(Notice {
+            let notice = Notice {
                 key: written.name.key(Kind::Service),
                 kind,
                 reason: reason.to_owned(),
                 note: note.to_owned(),
-            });
+            };
+            // Logged as seldom as it is shown.
+            if self.tell(notice) && kind == NoticeKind::Warning {
+                tracing::warn!(service = %written.name, reason, "{note}");
+            }
         }
         self.want(&written.name);
     }
 
-    fn notify(&mut self, notice: Notice) {
-        if notice.kind == NoticeKind::Warning {
-            tracing::warn!(object = %notice.key, reason = notice.reason, "{}", notice.note);
-        }
-        match self.notices.len() < QUEUE_MAX {
-            true => self.notices.push_back(notice),
+    /// Makes an Event of a notice, unless it is one too many; false then.
+    fn tell(&mut self, notice: Notice) -> bool {
+        let facts = (notice.key.kind == Kind::Service)
+            .then(|| self.writer.facts(&notice.key.to_name()))
+            .flatten();
+        let uid = facts.map(|facts| facts.uid.clone());
+        let step = match self.events.len() < QUEUE_MAX {
+            true => self.ledger.step(&notice, uid.as_ref(), &Recorder::name(&notice), self.now()),
+            false => Step::Suppress,
+        };
+        let is_told = step != Step::Suppress;
+        match is_told {
+            true => self.events.push_back((notice, step, uid)),
             false => self.board.metrics().suppressed(),
         }
+        is_told
     }
 
     fn said(&mut self, notice: &Notice, result: Result<(), kube::Error>) {
@@ -244,3 +257,6 @@ fn is_ours(config: &StatusConfig, facts: &Facts) -> bool {
     let is_served = facts.proxy_name.as_deref() == config.proxy_name.as_deref();
     facts.is_balancer && is_of_class && is_served
 }
+
+#[cfg(test)]
+mod tests;

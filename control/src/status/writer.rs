@@ -1,6 +1,7 @@
+use super::deadline::{REQUEST_MAX, within};
 use super::desired::Desired;
 use super::events::Bucket;
-use super::facts::Facts;
+use super::facts::{Facts, is_older};
 use super::metrics::{StatusMetrics, WriteResult};
 use crate::kubernetes::pauses::pauses;
 use crate::object::Name;
@@ -24,8 +25,16 @@ const WRITES_MAX: usize = 8;
 const BURST: u32 = 200;
 const EVERY: Duration = Duration::from_millis(5);
 
+/// Writes of one Service: at once, and then one in this time. Another controller
+/// that answers each write with its own is not answered at its pace.
+const SERVICE_BURST: u32 = 10;
+const SERVICE_EVERY: Duration = Duration::from_secs(10);
+
 /// First and longest pause after a failure; each is varied at random.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// Longest pause after a conflict: the watch brings what was missed soon.
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What became of one write.
 pub struct Written {
@@ -52,7 +61,8 @@ pub struct Writer {
     logged: String,
 }
 
-/// What is known of a Service.
+/// What is known of a Service. One that is made anew under the name of another
+/// has a record of its own.
 struct Record {
     facts: Facts,
     /// What is to be written, and when.
@@ -60,6 +70,14 @@ struct Record {
     is_under_way: bool,
     /// The pauses that follow, after a failure.
     pauses: Option<ExponentialBackoff>,
+    rate: Bucket,
+}
+
+impl Record {
+    fn new(facts: Facts) -> Self {
+        let rate = Bucket::new(SERVICE_BURST, SERVICE_EVERY);
+        Record { facts, task: None, is_under_way: false, pauses: None, rate }
+    }
 }
 
 impl Writer {
@@ -78,20 +96,23 @@ impl Writer {
 
     /// Notes what a Service is now; false if that is known already.
     pub fn set(&mut self, name: &Name, facts: Option<Facts>) -> bool {
-        let Some(facts) = facts else {
-            self.cancel(name);
-            return self.records.remove(name).is_some();
-        };
+        let Some(facts) = facts else { return self.forget(name) };
         match self.records.get_mut(name) {
             // What was written is known before the watch tells of it.
             Some(record) if facts.is_older_than(&record.facts) => return false,
-            Some(record) => record.facts = facts,
-            None => {
-                let record = Record { facts, task: None, is_under_way: false, pauses: None };
-                self.records.insert(name.clone(), record);
+            Some(record) if record.facts.uid == facts.uid => record.facts = facts,
+            _ => {
+                self.forget(name);
+                self.records.insert(name.clone(), Record::new(facts));
             }
         }
         true
+    }
+
+    /// Whether there was something to forget.
+    fn forget(&mut self, name: &Name) -> bool {
+        self.cancel(name);
+        self.records.remove(name).is_some()
     }
 
     /// What a Service is.
@@ -107,13 +128,16 @@ impl Writer {
     /// Sees to it that a Service says this.
     pub fn want(&mut self, name: &Name, desired: Desired, now: Duration) {
         let Some(record) = self.records.get_mut(name) else { return };
-        if desired.is_said_by(&record.facts) {
+        if desired.is_said_by(Some(&record.facts)) {
             record.pauses = None;
             self.cancel(name);
             return;
         }
         // After a failure the pause goes on, whatever is to be written then.
-        let at = record.task.as_ref().map_or(now, |(_, at)| *at);
+        let at = match &record.task {
+            Some((_, at)) => *at,
+            None => now + record.rate.wait(now),
+        };
         record.task = Some((desired, at));
         if !record.is_under_way {
             self.due.insert((at, name.clone()));
@@ -148,6 +172,7 @@ impl Writer {
             let Some(record) = self.records.get_mut(&name) else { continue };
             let Some((desired, _)) = record.task.take() else { continue };
             record.is_under_way = true;
+            record.rate.take(now);
             let (client, before) = (self.client.clone(), record.facts.clone());
             self.under_way.push(Box::pin(write(client, name, desired, before)));
         }
@@ -166,7 +191,8 @@ impl Writer {
         self.under_way.next().await
     }
 
-    /// Takes note of what became of a write; true if it is written.
+    /// Takes note of what became of a write; true if it is written, and its Service
+    /// is still there.
     pub fn done(&mut self, written: &Written, now: Duration) -> bool {
         let result = match &written.result {
             Ok(_) => WriteResult::Written,
@@ -178,47 +204,78 @@ impl Writer {
             Err(_) => WriteResult::Failed,
         };
         self.metrics.wrote(result);
-        if let Err(error) = &written.result
-            && matches!(result, WriteResult::Refused | WriteResult::Failed)
-        {
-            self.log(&written.name, error);
-        }
-        let Some(record) = self.records.get_mut(&written.name) else { return false };
-        record.is_under_way = false;
+        let is_said = match &written.result {
+            Ok(service) => written.desired.is_said_by(Facts::of(service).as_ref()),
+            Err(_) => false,
+        };
         match &written.result {
-            Ok(service) => {
-                record.pauses = None;
-                match Facts::of(service) {
-                    Some(facts) if facts.is_older_than(&record.facts) => {}
-                    Some(facts) => record.facts = facts,
-                    None => drop(self.records.remove(&written.name)),
-                }
+            Ok(_) if !is_said => self.log(&written.name, "the API server has not kept all of it"),
+            Err(error) if matches!(result, WriteResult::Refused | WriteResult::Failed) => {
+                self.log(&written.name, &error.to_string());
             }
-            // The watch will say so.
-            Err(_) if result == WriteResult::Gone => drop(self.records.remove(&written.name)),
-            Err(_) => {
-                let pauses = record.pauses.get_or_insert_with(|| pauses(PAUSE.0, PAUSE.1));
-                let at = now + pauses.next().unwrap_or(PAUSE.1);
-                let desired = record.task.take().map(|(desired, _)| desired);
-                let desired = desired.unwrap_or_else(|| written.desired.clone());
-                record.task = Some((desired, at));
-            }
+            _ => {}
         }
-        if let Some(record) = self.records.get(&written.name)
-            && let Some((_, at)) = &record.task
-        {
-            self.due.insert((*at, written.name.clone()));
+        // A late answer says nothing of another Service that has the name by now.
+        let record = self.records.get(&written.name);
+        let is_same = record.is_some_and(|record| record.facts.uid == written.before.uid);
+        if is_same {
+            self.note(written, result, is_said, now);
         }
         self.metrics.set_pending(self.due.len() + self.under_way.len());
-        result == WriteResult::Written
+        is_same && is_said
+    }
+
+    /// What a write means for its Service, and for what is written next.
+    fn note(&mut self, written: &Written, result: WriteResult, is_said: bool, now: Duration) {
+        let name = &written.name;
+        let Some(record) = self.records.get_mut(name) else { return };
+        let is_gone = match &written.result {
+            Ok(service) => match Facts::of(service) {
+                Some(facts) if facts.is_older_than(&record.facts) => false,
+                Some(facts) => {
+                    record.facts = facts;
+                    false
+                }
+                None => {
+                    let version = service.metadata.resource_version.as_deref().unwrap_or_default();
+                    !is_older(version, &record.facts.resource_version)
+                }
+            },
+            // The watch will say so.
+            Err(_) => result == WriteResult::Gone,
+        };
+        if is_gone {
+            self.forget(name);
+            return;
+        }
+        record.is_under_way = false;
+        let mut task = record.task.take();
+        if let Some((_, at)) = &task {
+            self.due.remove(&(*at, name.clone()));
+        }
+        if is_said {
+            record.pauses = None;
+        } else {
+            let longest = match result {
+                WriteResult::Conflict => CONFLICT_PAUSE_MAX,
+                _ => PAUSE.1,
+            };
+            let pauses = record.pauses.get_or_insert_with(|| pauses(PAUSE.0, PAUSE.1));
+            let at = now + pauses.next().unwrap_or(longest).min(longest);
+            task = Some((task.map_or_else(|| written.desired.clone(), |(desired, _)| desired), at));
+        }
+        if let Some((_, at)) = &task {
+            self.due.insert((*at, name.clone()));
+        }
+        record.task = task;
     }
 
     /// Logs a failure, unless it was logged last.
-    fn log(&mut self, name: &Name, error: &kube::Error) {
+    fn log(&mut self, name: &Name, trouble: &str) {
         // Texts of the API server name the object.
-        let text = error.to_string().replace(&*name.name, "NAME");
+        let text = trouble.replace(&*name.name, "NAME");
         if text != self.logged {
-            tracing::warn!(service = %name, "the status cannot be written, and will be tried again: {error}");
+            tracing::warn!(service = %name, "the status cannot be written, and will be tried again: {trouble}");
             self.logged = text;
         }
     }
@@ -229,6 +286,10 @@ async fn write(client: Client, name: Name, desired: Desired, before: Facts) -> W
     let object = desired.to_apply(&name.namespace, &name.name, &before);
     // What another has written there is not its to write.
     let parameters = PatchParams::apply(MANAGER).force();
-    let result = api.patch_status(&name.name, &parameters, &Patch::Apply(object)).await;
+    let patch = Patch::Apply(object);
+    let result = within(REQUEST_MAX, api.patch_status(&name.name, &parameters, &patch)).await;
     Written { name, desired, before, result }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

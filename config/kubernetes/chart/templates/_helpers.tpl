@@ -28,11 +28,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if hasKey $common "node_name" }}
 {{- fail "config.node_name: is set by the chart, from gateways[].node" }}
 {{- end }}
-{{- $metrics := dict "listen" (printf "%s:%d" .Values.metrics.address (int .Values.metrics.port)) }}
 {{- if hasKey (get $common "metrics" | default dict) "listen" }}
 {{- fail "config.metrics.listen: is set by the chart, from metrics.address and metrics.port" }}
 {{- end }}
-{{- $common = mustMergeOverwrite $common (dict "metrics" $metrics) }}
 {{- if not (hasKey $common "source") }}
 {{- if not .Values.apiServer }}
 {{- fail "apiServer: is missing; expected https://HOST:PORT, the API server's own address and not its ClusterIP" }}
@@ -55,16 +53,27 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- fail (printf "gateways[%d].config.node_name: is set by the chart, from gateways[].node" $i) }}
 {{- end }}
 {{- if hasKey (get $gateway.config "metrics" | default dict) "listen" }}
-{{- fail (printf "gateways[%d].config.metrics.listen: is set by the chart, from metrics.address and metrics.port" $i) }}
+{{- fail (printf "gateways[%d].config.metrics.listen: is set by the chart, from gateways[].metricsAddress and metrics.port" $i) }}
 {{- end }}
-{{- $own := mustMergeOverwrite (deepCopy $common) (deepCopy $gateway.config) (dict "node_name" $gateway.node) }}
+{{- $listen := printf "%s:%d" ($gateway.metricsAddress | default $.Values.metrics.address) (int $.Values.metrics.port) }}
+{{- $set := dict "node_name" $gateway.node "metrics" (dict "listen" $listen) }}
+{{- $own := mustMergeOverwrite (deepCopy $common) (deepCopy $gateway.config) $set }}
+{{- $wait := int (dig "drain" "wait_s" 1 $own) }}
+{{- if ge $wait (int $.Values.terminationGracePeriodSeconds) }}
+{{- fail (printf "terminationGracePeriodSeconds: is %d; expected more than drain.wait_s of %s, which is %d" (int $.Values.terminationGracePeriodSeconds) $gateway.node $wait) }}
+{{- end }}
+{{- $namespace := dig "announce" "leases" "namespace" $.Release.Namespace $own }}
+{{- if ne $namespace $.Release.Namespace }}
+{{- fail (printf "announce.leases.namespace of %s: is %q; expected the release's own, %q, or nothing" $gateway.node $namespace $.Release.Namespace) }}
+{{- end }}
 {{- $_ := set $configs $gateway.node $own }}
 {{- end }}
 {{- toYaml $configs }}
 {{- end }}
 
 {{/* What of the configurations needs permissions: "calico" where Calico's objects
-are read, "annotate" where gateways write on their Nodes where their tunnels end. */}}
+are read, "annotate" where gateways write on their Nodes where their tunnels end,
+"register" where they make them, "balance" where they give addresses. */}}
 {{- define "sluice.needs" -}}
 {{- $needs := dict }}
 {{- range $config := include "sluice.configs" . | fromYaml }}
@@ -76,6 +85,12 @@ are read, "annotate" where gateways write on their Nodes where their tunnels end
 {{- end }}
 {{- if and $vxlan (dig "annotate" true $node) }}
 {{- $_ := set $needs "annotate" true }}
+{{- end }}
+{{- if or $.Values.rbac.registerNode (dig "register" false $node) }}
+{{- $_ := set $needs "register" true }}
+{{- end }}
+{{- if and $.Values.rbac.loadBalancers (hasKey $config "load_balancer") }}
+{{- $_ := set $needs "balance" true }}
 {{- end }}
 {{- end }}
 {{- toYaml $needs }}

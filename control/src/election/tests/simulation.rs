@@ -36,10 +36,10 @@ pub struct Api {
 }
 
 impl Api {
-    fn write(&mut self, name: &str, holder: Option<&str>) -> Answer {
+    fn write(&mut self, name: &str, holder: Option<&str>, is_able: bool) -> Answer {
         let version = (self.log.len() + 1).to_string();
         let holder = holder.map(str::to_owned);
-        let lease = Lease { holder, duration: Some(DURATION), version: version.clone() };
+        let lease = Lease { holder, duration: Some(DURATION), is_able, version: version.clone() };
         self.leases.insert(name.to_owned(), lease.clone());
         self.log.push((name.to_owned(), Some(lease)));
         Answer::Done(version)
@@ -54,14 +54,20 @@ impl Api {
 
     fn swap(&mut self, name: &str, version: Option<&str>, holder: Option<&str>) -> Answer {
         match self.leases.get(name).map(|lease| lease.version.as_str()) == version {
-            true => self.write(name, holder),
+            true => self.write(name, holder, true),
             false => Answer::Lost,
         }
     }
 
-    fn of_holder(&mut self, name: &str, identity: &str, holder: Option<&str>) -> Answer {
+    fn of_holder(
+        &mut self,
+        name: &str,
+        identity: &str,
+        holder: Option<&str>,
+        is_able: bool,
+    ) -> Answer {
         let now = self.leases.get(name).and_then(|lease| lease.holder.as_deref());
-        if now == Some(identity) { self.write(name, holder) } else { Answer::Lost }
+        if now == Some(identity) { self.write(name, holder, is_able) } else { Answer::Lost }
     }
 
     fn perform(&mut self, node: &str, machine: &Machine, op: &Op) -> Answer {
@@ -70,8 +76,10 @@ impl Api {
             Op::Join { identity, version } => {
                 self.swap(&member, version.as_deref(), Some(identity))
             }
-            Op::Renew { identity } => self.of_holder(&member, identity, Some(identity)),
-            Op::Leave { identity } => self.of_holder(&member, identity, None),
+            Op::Renew { identity, is_able } => {
+                self.of_holder(&member, identity, Some(identity), *is_able)
+            }
+            Op::Leave { identity } => self.of_holder(&member, identity, None, true),
             Op::Fence { lease, version } => self.swap(lease, Some(version), None),
             Op::Claim { slot, identity, version } => {
                 self.swap(&machine.slot_name(*slot), version.as_deref(), Some(identity))
@@ -116,6 +124,8 @@ pub struct Gateway {
     /// The part of the log that it has seen.
     seen: usize,
     watch_stalls_until: Duration,
+    /// Its control does nothing any more, and its workers go on.
+    pub is_uncontrolled: bool,
     /// It has lost the API until then.
     pub is_cut: bool,
     pub stopped_until: Duration,
@@ -159,6 +169,7 @@ impl World {
                 flights: Vec::new(),
                 seen: 0,
                 watch_stalls_until: Duration::ZERO,
+                is_uncontrolled: false,
                 is_cut: false,
                 stopped_until: Duration::ZERO,
                 told: Told::default(),
@@ -284,7 +295,9 @@ impl World {
         }
         gateway.flights.retain(|flight| !flight.is_over || flight.is_under_way());
         // Workers.
-        let live: Vec<_> = gateway.orders.extract_if(.., |order| order.0 <= self.now).collect();
+        let is_followed =
+            |order: &(Duration, u64, Groups)| order.0 <= self.now && !gateway.is_uncontrolled;
+        let live: Vec<_> = gateway.orders.extract_if(.., |order| is_followed(order)).collect();
         for (_, number, groups) in live {
             gateway.announced = groups;
             gateway.told.live(number);

@@ -33,6 +33,34 @@ fn assert_shares(world: &World) {
     assert_eq!(world.leaders(), Vec::from_iter(leader));
 }
 
+/// One whose control has failed keeps what its workers announce; the rest of its
+/// share is others'.
+#[test]
+fn one_without_control_keeps_what_it_has_and_is_given_nothing() {
+    for seed in 0..20 {
+        let mut world = settled(3, seed);
+        let before = world.announcers();
+        let lost = Some("gateway-1".to_owned());
+        world.gateways[1].is_uncontrolled = true;
+        world.gateways[1].machine.as_mut().unwrap().set_eligible(false);
+        world.run(ms(SETTLE_MS));
+        assert_eq!(world.announcers(), before);
+        assert!(!world.leaders().contains(&"gateway-1".to_owned()) && world.leaders().len() == 1);
+        world.kill(0);
+        world.run(ms(SETTLE_MS));
+        for (before, after) in before.iter().zip(world.announcers()) {
+            let keeps = *before == lost;
+            assert_eq!(after.as_deref(), Some(if keeps { "gateway-1" } else { "gateway-2" }));
+        }
+        world.start(0);
+        world.gateways[1].is_uncontrolled = false;
+        world.gateways[1].machine.as_mut().unwrap().set_eligible(true);
+        world.run(ms(SETTLE_MS));
+        assert_shares(&world);
+        assert_eq!(world.double_max, ms(0));
+    }
+}
+
 #[test]
 fn the_groups_of_one_that_is_killed_are_announced_by_others_in_time() {
     for seed in 0..20 {

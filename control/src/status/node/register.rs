@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const LEASES: &str = "kube-node-lease";
 
 /// Seconds for which a lease holds, as the kubelet's do; it is renewed four times as often.
-const LEASE_S: i32 = 40;
+pub(super) const LEASE_S: i32 = 40;
 
 /// How often the conditions are written when nothing has changed, as the kubelet does.
 const REPORT: Duration = Duration::from_mins(5);
@@ -24,7 +24,8 @@ pub(super) fn node(facts: &Facts) -> v1::Node {
     let labels = json!({
         "kubernetes.io/hostname": facts.node,
         "kubernetes.io/os": "linux",
-        GATEWAY: "true",
+        // The DaemonSet of gateways selects others.
+        GATEWAY: "external",
         // It is no backend of others' load balancers.
         "node.kubernetes.io/exclude-from-external-load-balancers": "",
     });
@@ -90,7 +91,7 @@ fn micros(now: Timestamp) -> String {
     format!("{now:.6}")
 }
 
-fn status(facts: &Facts, node: &v1::Node, now: Timestamp) -> Value {
+pub(super) fn status(facts: &Facts, node: &v1::Node, now: Timestamp) -> Value {
     let now = format!("{now:.0}");
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         let mut known = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -104,8 +105,11 @@ fn status(facts: &Facts, node: &v1::Node, now: Timestamp) -> Value {
         })
     };
     let addresses = facts.addresses.iter();
-    let addresses: Vec<_> =
-        addresses.map(|addr| json!({"type": "InternalIP", "address": addr.to_string()})).collect();
+    let addresses =
+        addresses.map(|addr| json!({"type": "InternalIP", "address": addr.to_string()}));
+    // Merged, the list would have one address of each type, and lose a family: so it is replaced,
+    // as the kubelet does.
+    let addresses: Vec<_> = addresses.chain([json!({"$patch": "replace"})]).collect();
     json!({"status": {
         "addresses": addresses,
         "conditions": [

@@ -4,7 +4,7 @@ use crate::cluster::Node;
 fn facts(overlay: &str, node: &str) -> Option<Facts> {
     let text = format!(
         "ports: [{{name: c, device: d, addresses: [10.10.0.1/24, 'fd10::1/64']}}]
-source: {{kubernetes: {{}}}}
+source: {{kubernetes: {{kubeconfig: k}}}}
 snat: {{from_node: 16}}
 {overlay}
 {node}"
@@ -93,4 +93,25 @@ fn nothing_is_written_that_was_not_asked_for() {
     assert_eq!(made.metadata.name.as_deref(), Some("gw"));
     assert_eq!(made.spec.unwrap().taints.unwrap().len(), 2);
     assert_eq!(facts.addresses.len(), 2);
+}
+
+/// A list with `$patch: replace` is not merged: the API server would keep one address of each
+/// type (`patchMergeKey`).
+#[test]
+fn the_addresses_of_a_node_are_replaced_and_not_merged() {
+    let facts = facts(&overlay("plain"), "node: {register: true}").unwrap();
+    let status = register::status(&facts, &node(&[]), k8s_openapi::jiff::Timestamp::now());
+    let expected = json!([
+        {"type": "InternalIP", "address": "10.10.0.1"},
+        {"type": "InternalIP", "address": "fd10::1"},
+        {"$patch": "replace"},
+    ]);
+    assert_eq!(status["status"]["addresses"], expected);
+}
+
+/// Whatever fails after it, the lease is renewed before it is over.
+#[test]
+fn a_look_that_fails_comes_again_before_the_lease_is_over() {
+    let longest = pauses(LOOK.0, PAUSE_MAX).take(1000).max().unwrap();
+    assert!(LOOK_MAX + longest < Duration::from_secs(register::LEASE_S as u64), "{longest:?}");
 }
