@@ -2,6 +2,8 @@
 
 /// From a kubeconfig or a service account to a client.
 pub mod access;
+/// What an answer may not do.
+mod answer;
 /// A client whose credentials may change on disk.
 pub mod client;
 /// How long to wait before the next try.

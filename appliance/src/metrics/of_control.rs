@@ -126,6 +126,14 @@ fn add_api(api: &SourceView, families: &mut Families) {
             "Age of the snapshot in force until the API server has been heard; 0: none is.",
         )
         .count(&[], api.snapshot_age_s.unwrap_or(0));
+    if let Some(is_kept) = api.snapshot_kept {
+        families
+            .gauge(
+                "sluice_api_snapshot_kept",
+                "1 while a snapshot is kept on disk; 0: the disk fails, or is too slow.",
+            )
+            .count(&[], u64::from(is_kept));
+    }
     families
         .gauge("sluice_api_refused_objects", "Objects of the API that cannot be used.")
         .count(&[], api.refused_objects as u64);

@@ -254,6 +254,7 @@ fn a_snapshot_starts_a_gateway_while_the_api_is_away() {
     up.proxy.set(Mode::Refuse);
     let mut watched = Watched::start(&kubeconfig, Some(&folder));
     watched.until("restored", |w| w.is_synced);
+    assert_eq!(watched.health.view().snapshot_kept, Some(true));
     assert!(watched.has("Service default/old") && watched.has("Service default/late"));
     assert!(watched.health.view().snapshot_age_s.is_some());
     watched.until("said", |w| w.said().contains("a snapshot is in force"));
@@ -264,4 +265,42 @@ fn a_snapshot_starts_a_gateway_while_the_api_is_away() {
     assert!(!watched.has("Service default/old"), "all kinds are swapped in at once");
     watched
         .until("all is well", |w| w.health.view().snapshot_age_s.is_none() && w.said().is_empty());
+}
+
+#[test]
+fn a_kind_that_is_forbidden_brings_back_nothing_old_of_the_others() {
+    let up = Proxied::up(&[]);
+    let folder = up.folder.path().join("snapshot");
+    up.cluster.apply(&service("old", 80));
+    // The snapshot is of the same way to the server, with all rights.
+    let kubeconfig = up.kubeconfig();
+    {
+        let mut watched = Watched::start(&kubeconfig, Some(&folder));
+        watched.until("synced", |w| w.is_synced && w.has("Service default/old"));
+        let file = folder.join("objects.jsonl");
+        watched.until("kept", |_| file.exists());
+    }
+    up.cluster.kubectl(&["delete", "service", "old"]);
+    up.cluster.apply(&service("new", 80));
+    up.cluster.kubectl(&["create", "serviceaccount", "half"]);
+    up.cluster.kubectl(&[
+        "create",
+        "clusterrole",
+        "half",
+        "--verb=list,watch",
+        "--resource=services,namespaces,nodes",
+    ]);
+    up.cluster.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "half",
+        "--clusterrole=half",
+        "--serviceaccount=default:half",
+    ]);
+    let own = up.folder.path().join("own");
+    up.cluster.kubeconfig_of("default", "half", &own);
+    at_server(&own, up.proxy.address, &kubeconfig);
+    let mut watched = Watched::start(&kubeconfig, Some(&folder));
+    watched.until("the snapshot is in force", |w| w.is_synced);
+    assert!(watched.has("Service default/new") && !watched.has("Service default/old"));
 }

@@ -1,3 +1,4 @@
+use super::answer::Answer;
 use super::{Access, AccessError};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
@@ -17,7 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the server may take to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Told of each request: its path, and whether the server granted it.
+/// Told of each request that is answered: its path, and whether the server
+/// granted it, and went on to say what was asked for.
 pub type Observer = Arc<dyn Fn(&str, bool) + Send + Sync>;
 
 /// A way to the API server that outlives its credentials: they are read again
@@ -120,7 +122,7 @@ struct Rotating {
 }
 
 impl tower_service::Service<Request<Body>> for Rotating {
-    type Response = Response<Body>;
+    type Response = Response<Answer>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -135,15 +137,19 @@ impl tower_service::Service<Request<Body>> for Rotating {
         };
         let connection = self.connection.clone();
         Box::pin(async move {
-            let path = request.uri().path().to_owned();
+            let uri = request.uri().clone();
             let response = tokio::time::timeout(ANSWER_TIMEOUT, client?.send(request)).await??;
-            if let Some(observer) = &connection.shared.observer {
-                observer(&path, response.status().is_success());
-            }
-            if response.status() == StatusCode::UNAUTHORIZED {
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED {
                 connection.shared.is_refused.notify_one();
             }
-            Ok(response)
+            let (observer, path) = (connection.shared.observer.clone(), uri.path().to_owned());
+            let told = Box::new(move |is_whole| {
+                if let Some(observer) = observer {
+                    observer(&path, is_whole && status.is_success());
+                }
+            });
+            Ok(Answer::of(&uri, response, told))
         })
     }
 }

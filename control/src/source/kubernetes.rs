@@ -74,7 +74,8 @@ impl Kubernetes {
         let connection = Connection::open(self.access.clone(), Some(observer)).await;
         let client = connection.client();
         let watch = |kind| watch::watch(kind, client.clone(), self.health.clone());
-        let mut watches = select_all(self.kinds.iter().copied().map(watch)).ready_chunks(CHUNK);
+        let begin = || select_all(self.kinds.iter().copied().map(watch)).ready_chunks(CHUNK);
+        let mut watches = begin();
         let mut drive = Driving {
             intake: Intake::new(&self.kinds),
             keeper: None,
@@ -84,7 +85,8 @@ impl Kubernetes {
             connection,
         };
         if let Some(snapshot) = &self.snapshot {
-            drive.keeper = Keeper::start(&snapshot.path, &self.access.describe());
+            let server = self.access.describe();
+            drive.keeper = Some(Keeper::new(&snapshot.path, &server, self.kinds.len()));
         }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -94,6 +96,9 @@ impl Kubernetes {
                 _ = tick.tick() => {
                     if matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
                         return;
+                    }
+                    if drive.keeps_anew() {
+                        watches = begin();
                     }
                     drive.tick()
                 }
@@ -129,9 +134,6 @@ impl Driving<'_> {
         }
         if self.intake.is_synced() {
             self.restorable = None;
-            if let Some(keeper) = &mut self.keeper {
-                keeper.complete();
-            }
         }
         self.say(&mut events);
         Batch { at, events }
@@ -153,6 +155,17 @@ impl Driving<'_> {
         }
         self.say(&mut events);
         Batch { at, events }
+    }
+
+    /// Whether a snapshot has been begun in the place of one that could not be
+    /// kept: it needs everything once more.
+    fn keeps_anew(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        let health = &self.source.health;
+        let is_good_time = self.intake.is_synced() && health.away().is_none();
+        let is_begun = is_good_time && keeper.begin_anew(self.source.clock.now());
+        health.kept(keeper.is_kept());
+        is_begun
     }
 
     fn restore(&mut self, snapshot: &sluice_config::Snapshot, events: &mut Vec<Event>) {
@@ -183,8 +196,13 @@ impl Driving<'_> {
             let message = format!("the API server is away; what is in force stays: {error}");
             general.push(Diagnostic::of_source(Severity::Error, message));
         }
-        if health.view().snapshot_age_s.is_some() {
+        let view = health.view();
+        if view.snapshot_age_s.is_some() {
             let message = "a snapshot is in force until the API server has been heard";
+            general.push(Diagnostic::of_source(Severity::Warning, message));
+        }
+        if view.snapshot_kept == Some(false) {
+            let message = "no snapshot is kept: the disk fails, or is too slow";
             general.push(Diagnostic::of_source(Severity::Warning, message));
         }
         if self.intake.take_refused_new() || general != self.said {

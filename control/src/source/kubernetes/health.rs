@@ -24,6 +24,8 @@ struct Shared {
     snapshot_at: Option<Duration>,
     snapshot_age_then: Duration,
     is_synced: bool,
+    /// A snapshot is kept on disk, if one shall be.
+    is_kept: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,8 @@ pub struct SourceView {
     pub refused_objects: usize,
     /// The age in seconds of the snapshot that is in force, if one is.
     pub snapshot_age_s: Option<u64>,
+    /// Whether a snapshot is kept on disk, if one shall be.
+    pub snapshot_kept: Option<bool>,
 }
 
 /// How the objects of one kind come.
@@ -113,6 +117,10 @@ impl SourceHealth {
         shared.snapshot_age_then = age;
     }
 
+    pub(super) fn kept(&self, is_kept: bool) {
+        self.lock().is_kept = Some(is_kept);
+    }
+
     /// For how long the API server has been away, and what it said last.
     pub fn away(&self) -> Option<(Duration, String)> {
         let now = self.clock.now();
@@ -143,6 +151,7 @@ impl SourceHealth {
             kinds: shared.kinds.iter().map(|(k, of)| (k.as_str().to_owned(), view(of))).collect(),
             refused_objects: shared.refused,
             snapshot_age_s: age.map(|age| age.as_secs()),
+            snapshot_kept: shared.is_kept,
         }
     }
 

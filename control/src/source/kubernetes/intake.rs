@@ -47,8 +47,16 @@ struct Progress {
     list: u32,
     /// All objects have been delivered once.
     is_complete: bool,
-    /// A list is being delivered, or has been and waits for the other kinds.
-    held: Vec<Event>,
+    /// What a list that is being delivered brings, or one that has been and
+    /// waits for the other kinds: for each object, what was last.
+    held: BTreeMap<Key, Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Applied(Object),
+    /// Only of an object that is in force: so no more is held than there is.
+    Deleted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +65,34 @@ struct Known {
     version: u64,
     /// The last list that had it.
     list: u32,
+    /// A version of it has been passed on.
+    is_in_force: bool,
+}
+
+impl Progress {
+    /// Passes on what is held, in the order of the keys.
+    fn release(&mut self, out: &mut Vec<Event>) {
+        for (key, held) in std::mem::take(&mut self.held) {
+            // What is gone may be back in a form that cannot be used.
+            if let Some(known) = self.known.get_mut(&key) {
+                known.is_in_force = matches!(held, Held::Applied(_));
+            }
+            out.push(match held {
+                Held::Applied(object) => Event::Applied { object, origin: None },
+                Held::Deleted => Event::Deleted(key),
+            });
+        }
+    }
+
+    /// Holds that an object is gone; if nobody has been told of it, nobody need
+    /// be told that.
+    fn hold_deleted(&mut self, key: Key, is_in_force: bool) {
+        if is_in_force {
+            self.held.insert(key, Held::Deleted);
+        } else {
+            self.held.remove(&key);
+        }
+    }
 }
 
 impl Intake {
@@ -70,16 +106,26 @@ impl Intake {
         }
     }
 
-    /// Takes a snapshot, which is in force until the API has delivered.
+    /// Takes a snapshot, which is in force until the API has delivered. What
+    /// the API has delivered by now is newer: the snapshot has a say only in
+    /// kinds that are not complete, and there only about objects that have not
+    /// come. If the API has delivered everything, it has none.
     pub fn restore(&mut self, objects: Vec<Object>) -> Vec<Event> {
+        if self.state != State::Empty {
+            return Vec::new();
+        }
         self.state = State::FromSnapshot;
         let mut out = Vec::with_capacity(objects.len() + 1);
         for object in objects {
             let key = object.key();
+            let Some(kind) = self.kinds.get_mut(&key.kind) else { continue };
+            if kind.is_complete || kind.known.contains_key(&key) {
+                continue;
+            }
             let metadata = object.metadata();
             let version = version_of(metadata.uid.as_deref(), metadata.resource_version.as_deref());
-            let Some(kind) = self.kinds.get_mut(&key.kind) else { continue };
-            kind.known.insert(key, Known { version, list: 0 });
+            // Of no list: the one under way takes it away, unless it has it too.
+            kind.known.insert(key, Known { version, list: 0, is_in_force: true });
             out.push(Event::Applied { object, origin: None });
         }
         out.push(Event::Synced);
@@ -109,8 +155,10 @@ impl Intake {
                 let key = Key::of(kind, &raw.metadata);
                 self.forget_refusal(&key);
                 let Some(progress) = self.kinds.get_mut(&kind) else { return };
-                if progress.known.remove(&key).is_some() {
-                    let out = if is_held { &mut progress.held } else { out };
+                let Some(known) = progress.known.remove(&key) else { return };
+                if is_held {
+                    progress.hold_deleted(key, known.is_in_force);
+                } else {
                     out.push(Event::Deleted(key));
                 }
             }
@@ -122,14 +170,22 @@ impl Intake {
         let metadata = &raw.metadata;
         let version = version_of(metadata.uid.as_deref(), metadata.resource_version.as_deref());
         let Some(progress) = self.kinds.get_mut(&kind) else { return };
-        let known = Known { version, list: progress.list };
-        let before = progress.known.insert(key.clone(), known);
+        let before = progress.known.get(&key).copied();
+        // Gone and back while it was held: it has been in force all the time.
+        let is_in_force = before.is_some_and(|before| before.is_in_force)
+            || matches!(progress.held.get(&key), Some(Held::Deleted));
+        let known = Known { version, list: progress.list, is_in_force };
+        let known = progress.known.entry(key.clone()).insert(known).into_mut();
         if before.is_some_and(|before| before.version == version) {
             return;
         }
         match decode(kind, raw.text.get()) {
+            Ok(object) if is_held => {
+                progress.held.insert(key.clone(), Held::Applied(object));
+                self.forget_refusal(&key);
+            }
             Ok(object) => {
-                let out = if is_held { &mut progress.held } else { out };
+                known.is_in_force = true;
                 out.push(Event::Applied { object, origin: None });
                 self.forget_refusal(&key);
             }
@@ -143,28 +199,25 @@ impl Intake {
     fn list_done(&mut self, kind: Kind, out: &mut Vec<Event>) {
         let Some(progress) = self.kinds.get_mut(&kind) else { return };
         let list = progress.list;
-        let gone: Vec<Key> =
-            progress.known.extract_if(|_, known| known.list != list).map(|(key, _)| key).collect();
+        let gone: Vec<(Key, Known)> =
+            progress.known.extract_if(|_, known| known.list != list).collect();
         progress.is_complete = true;
-        progress.held.extend(gone.iter().cloned().map(Event::Deleted));
-        for key in &gone {
-            self.forget_refusal(key);
+        for (key, known) in gone {
+            self.is_refused_new |= self.refused.remove(&key).is_some();
+            progress.hold_deleted(key, known.is_in_force);
         }
         match self.state {
-            State::Synced => out.append(&mut self.kinds.entry(kind).or_default().held),
-            _ if self.kinds.values().all(|progress| progress.is_complete) => {
-                for progress in self.kinds.values_mut() {
-                    out.append(&mut progress.held);
-                }
-                if self.state == State::Empty {
-                    out.push(Event::Synced);
-                }
-                out.push(Event::Confirmed);
-                self.state = State::Synced;
-            }
-            // Nothing is in force yet that could be contradicted.
-            State::Empty => out.append(&mut self.kinds.entry(kind).or_default().held),
+            // As long as nothing is in force, nothing could be contradicted.
+            State::Empty | State::Synced => progress.release(out),
             State::FromSnapshot => {}
+        }
+        if self.state != State::Synced && self.kinds.values().all(|kind| kind.is_complete) {
+            self.kinds.values_mut().for_each(|kind| kind.release(out));
+            if self.state == State::Empty {
+                out.push(Event::Synced);
+            }
+            out.push(Event::Confirmed);
+            self.state = State::Synced;
         }
     }
 

@@ -5,16 +5,17 @@ use super::intake::Intake;
 use super::raw::Raw;
 use crate::object::{Kind, Object};
 use crate::source::Event;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use kube::runtime::watcher;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
 mod file;
 
@@ -23,15 +24,21 @@ use file::Writer;
 /// Lines that wait to be written.
 const LINES: usize = 4096;
 
-/// How long a list may wait for the disk, a line.
-const LIST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the first lists may wait for the disk, all in all.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a failure the snapshot is begun anew: that asks the API for
+/// everything once more.
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// How often the snapshot is confirmed while nothing changes.
 const CONFIRM: Duration = Duration::from_secs(30);
 
-/// The file in force, and the one that takes its place once it is complete.
+/// The file in force, the one that takes its place once it is complete, and one
+/// that takes the place of either, without its history.
 const FILE: &str = "objects.jsonl";
 const NEW_FILE: &str = "objects.jsonl.new";
+const COMPACT_FILE: &str = "objects.jsonl.compact";
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -67,19 +74,28 @@ enum Line<'a> {
 }
 
 /// Keeps the snapshot, on a thread of its own: a slow disk must not hold up the
-/// cluster's changes.
+/// cluster's changes. If the disk fails, or falls behind by too much, the
+/// snapshot is given up, and begun anew later.
 #[derive(Debug)]
 pub struct Keeper {
-    lines: Sender<Order>,
-    is_broken: bool,
-    is_complete: bool,
+    folder: PathBuf,
+    server: String,
+    kinds: usize,
+    /// To the thread; `None` while no snapshot is kept.
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+    /// Kinds that have been listed since it was begun.
+    listed: BTreeSet<Kind>,
+    /// What is left of [`LIST_PATIENCE`].
+    patience: Duration,
+    broken_since: Option<Duration>,
     confirmed_at: Duration,
 }
 
 /// What the thread is told.
 #[derive(Debug)]
 enum Order {
-    Write(String),
+    Write(Line<'static>),
     /// The new file takes the place of the old one.
     Complete,
     /// What is there is still true.
@@ -87,86 +103,128 @@ enum Order {
 }
 
 impl Keeper {
-    /// Starts to keep a snapshot in a folder; `None`, with a word about it, if
-    /// that cannot be.
-    pub fn start(folder: &Path, server: &str) -> Option<Self> {
-        let header = Line::Header { format: FORMAT, server: server.to_owned() };
-        let opened = serde_json::to_string(&header)
-            .map_err(std::io::Error::from)
-            .and_then(|header| Writer::create(folder, header));
-        let mut writer = match opened {
-            Ok(writer) => writer,
-            Err(error) => {
-                let folder = folder.display();
-                tracing::error!("source.kubernetes.snapshot.path: {folder}: {error}; none is kept");
-                return None;
-            }
+    /// Begins to keep a snapshot of so many kinds in a folder.
+    pub fn new(folder: &Path, server: &str, kinds: usize) -> Self {
+        let mut keeper = Keeper {
+            folder: folder.to_owned(),
+            server: server.to_owned(),
+            kinds,
+            orders: None,
+            thread: None,
+            listed: BTreeSet::new(),
+            patience: LIST_PATIENCE,
+            broken_since: None,
+            confirmed_at: Duration::ZERO,
         };
-        let (lines, orders) = bounded(LINES);
-        let thread = std::thread::Builder::new().name("sluice-snapshot".to_owned());
-        let run = move || {
-            for order in orders {
-                let done = match order {
-                    Order::Write(line) => writer.write(&line),
-                    Order::Complete => writer.complete(),
-                    Order::Confirm => writer.confirm(),
-                };
-                if let Err(error) = done.and_then(|()| writer.compact_if_due()) {
-                    tracing::error!(%error, "the snapshot cannot be written; none is kept");
-                    writer.remove();
-                    return;
+        keeper.begin();
+        keeper
+    }
+
+    fn begin(&mut self) {
+        (self.listed, self.patience, self.broken_since) = (BTreeSet::new(), LIST_PATIENCE, None);
+        let begun = Writer::create(&self.folder, &self.server).and_then(|mut writer| {
+            let (orders, received) = bounded(LINES);
+            let run = move || {
+                for order in received {
+                    if let Err(error) = carry_out(&mut writer, &order) {
+                        tracing::error!(%error, "the snapshot cannot be written; none is kept");
+                        writer.remove();
+                        return;
+                    }
                 }
+            };
+            let thread = std::thread::Builder::new().name("sluice-snapshot".to_owned());
+            Ok((orders, thread.spawn(run)?))
+        });
+        match begun {
+            Ok((orders, thread)) => (self.orders, self.thread) = (Some(orders), Some(thread)),
+            Err(error) => {
+                let folder = self.folder.display();
+                tracing::error!("source.kubernetes.snapshot.path: {folder}: {error}; none is kept");
             }
-        };
-        thread.spawn(run).ok()?;
-        Some(Keeper { lines, is_broken: false, is_complete: false, confirmed_at: Duration::ZERO })
+        }
     }
 
-    /// Keeps what a watch brought.
+    /// Whether a snapshot is kept.
+    pub fn is_kept(&self) -> bool {
+        self.orders.is_some()
+    }
+
+    /// Begins anew if that is due: then everything must be listed again.
+    pub fn begin_anew(&mut self, now: Duration) -> bool {
+        if self.is_kept() {
+            return false;
+        }
+        let since = *self.broken_since.get_or_insert(now);
+        // A thread that hangs on its disk is the only one to do so.
+        let is_over = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        if !is_over || now.saturating_sub(since) < AGAIN {
+            return false;
+        }
+        self.begin();
+        self.is_kept()
+    }
+
+    /// Keeps what a watch brought. Once all kinds have been listed, that is the
+    /// snapshot.
     pub fn keep(&mut self, kind: Kind, event: &watcher::Event<Raw>) {
-        let kind = kind.as_str().to_owned();
-        let object = |raw: &'_ Raw| Cow::Owned(raw.text.clone());
+        let name = kind.as_str().to_owned();
+        let object = |raw: &Raw| Cow::Owned(raw.text.clone());
         let line = match event {
-            watcher::Event::Init => Line::List { kind },
-            watcher::Event::InitApply(raw) => Line::Listed { kind, object: object(raw) },
-            watcher::Event::InitDone => Line::Done { kind },
-            watcher::Event::Apply(raw) => Line::Applied { kind, object: object(raw) },
-            watcher::Event::Delete(raw) => Line::Deleted { kind, object: object(raw) },
+            watcher::Event::Init => Line::List { kind: name },
+            watcher::Event::InitApply(raw) => Line::Listed { kind: name, object: object(raw) },
+            watcher::Event::InitDone => Line::Done { kind: name },
+            watcher::Event::Apply(raw) => Line::Applied { kind: name, object: object(raw) },
+            watcher::Event::Delete(raw) => Line::Deleted { kind: name, object: object(raw) },
         };
-        if let Ok(line) = serde_json::to_string(&line) {
-            self.order(Order::Write(line));
+        let was_complete = self.is_complete();
+        self.order(Order::Write(line), !was_complete);
+        if matches!(event, watcher::Event::InitDone) {
+            self.listed.insert(kind);
+        }
+        if self.is_complete() && !was_complete {
+            self.order(Order::Complete, true);
         }
     }
 
-    /// All kinds have been listed.
-    pub fn complete(&mut self) {
-        if !std::mem::replace(&mut self.is_complete, true) {
-            self.order(Order::Complete);
-        }
+    fn is_complete(&self) -> bool {
+        self.listed.len() == self.kinds
     }
 
     /// What is there is still true.
     pub fn confirm(&mut self, now: Duration) {
-        if self.is_complete && now.saturating_sub(self.confirmed_at) >= CONFIRM {
+        if self.is_complete() && now.saturating_sub(self.confirmed_at) >= CONFIRM {
             self.confirmed_at = now;
-            self.order(Order::Confirm);
+            self.order(Order::Confirm, false);
         }
     }
 
-    fn order(&mut self, order: Order) {
-        if self.is_broken {
-            return;
-        }
-        let sent = match self.is_complete {
-            true => self.lines.try_send(order).is_ok(),
-            false => self.lines.send_timeout(order, LIST_PATIENCE).is_ok(),
+    fn order(&mut self, order: Order, may_wait: bool) {
+        let Some(orders) = &self.orders else { return };
+        let sent = match orders.try_send(order) {
+            Err(TrySendError::Full(order)) if may_wait => {
+                let begun = Instant::now();
+                let sent = orders.send_timeout(order, self.patience);
+                self.patience = self.patience.saturating_sub(begun.elapsed());
+                sent.map_err(|error| error.is_timeout())
+            }
+            sent => sent.map_err(|error| error.is_full()),
         };
-        if !sent {
-            self.is_broken = true;
-            // The thread ends when it has written what it has; the file ages.
-            self.lines = bounded(0).0;
-            tracing::error!("the disk is too slow for the snapshot; it is no longer kept");
+        let Err(is_slow) = sent else { return };
+        // A thread that is slow ends when it has written what it has; until the
+        // snapshot is begun anew, the file ages.
+        self.orders = None;
+        if is_slow {
+            tracing::error!("the disk is too slow for the snapshot; for now none is kept");
         }
+    }
+}
+
+fn carry_out(writer: &mut Writer, order: &Order) -> io::Result<()> {
+    match order {
+        Order::Write(line) => writer.write(line),
+        Order::Complete => writer.complete(),
+        Order::Confirm => writer.confirm(),
     }
 }
 
@@ -244,7 +302,7 @@ fn event_of(line: &str) -> Option<(Kind, watcher::Event<Raw>)> {
     })
 }
 
-/// The two files of a folder.
-fn files(folder: &Path) -> [PathBuf; 2] {
-    [FILE, NEW_FILE].map(|file| folder.join(file))
+/// The files of a folder.
+fn files(folder: &Path) -> [PathBuf; 3] {
+    [FILE, NEW_FILE, COMPACT_FILE].map(|file| folder.join(file))
 }

@@ -9,8 +9,8 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Api, Client};
 use std::time::Duration;
 
-/// How long a watch lasts before it is begun anew, in seconds. A connection on
-/// which nothing comes for 5 s longer is given up.
+/// How long a watch lasts before it is begun anew, in seconds. kube's watcher
+/// gives up one on which nothing comes for 5 s longer, not even a bookmark.
 const WATCH_S: u32 = 120;
 
 /// First and longest pause after a failure; each is prolonged at random, to the
@@ -74,9 +74,10 @@ impl Watch {
             let events = self.events.get_or_insert_with(|| watcher(api, config).boxed());
             match events.next().await {
                 Some(Ok(Event::Init)) => {
-                    // The one before broke off: without a pause, a server that
-                    // breaks off each list would be asked without end.
+                    // The one before broke off without a word: without a pause,
+                    // a server that does so would be asked without end.
                     if std::mem::replace(&mut self.is_listing, true) {
+                        self.note("the list broke off");
                         self.pause().await;
                     }
                     self.health.listed(self.kind);
@@ -123,6 +124,7 @@ impl Watch {
     }
 
     async fn failed(&mut self, error: &watcher::Error) {
+        self.is_listing = false;
         if self.strategy == Some(InitialListStrategy::StreamingList) && refuses_streams(error) {
             tracing::info!(kind = self.kind.as_str(), "the API server does not stream lists");
             self.strategy = Some(InitialListStrategy::ListWatch);
@@ -182,3 +184,6 @@ fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 const KINDS: [Kind; 2] = [Kind::Namespace, Kind::Service];
 
@@ -17,6 +16,10 @@ fn raw(kind: Kind, name: &str, version: u32, port: serde_json::Value) -> Raw {
     serde_json::from_value::<serde_json::Value>(object)
         .and_then(|value| serde_json::from_str(&value.to_string()))
         .unwrap()
+}
+
+fn object(kind: Kind, name: &str, version: u32) -> Object {
+    decode(kind, raw(kind, name, version, 80.into()).text.get()).unwrap()
 }
 
 /// What events bring about.
@@ -115,8 +118,7 @@ fn what_cannot_be_used_stalls_only_itself() {
 #[test]
 fn a_snapshot_is_in_force_until_everything_is_there() {
     let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
-    let object = |kind, name| decode(kind, raw(kind, name, 1, 80.into()).text.get()).unwrap();
-    let snapshot = vec![object(Kind::Service, "a"), object(Kind::Service, "b")];
+    let snapshot = vec![object(Kind::Service, "a", 1), object(Kind::Service, "b", 1)];
     world.take(intake.restore(snapshot));
     assert_eq!((world.synced, intake.is_synced()), (1, false));
     list(&mut intake, &mut world, Kind::Service, &[("b", 1), ("c", 1)]);
@@ -130,6 +132,49 @@ fn a_snapshot_is_in_force_until_everything_is_there() {
     assert!(intake.is_synced());
 }
 
+#[test]
+fn a_snapshot_has_no_say_about_what_the_api_has_delivered() {
+    let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
+    list(&mut intake, &mut world, Kind::Service, &[("stays", 5)]);
+    send(&mut intake, &mut world, Kind::Service, watcher::Event::InitDone);
+    list(&mut intake, &mut world, Kind::Namespace, &[("came", 5)]);
+    let old = [
+        (Kind::Service, "stays"),
+        (Kind::Service, "gone"),
+        (Kind::Namespace, "came"),
+        (Kind::Namespace, "to-come"),
+    ];
+    world.take(intake.restore(old.map(|(kind, name)| object(kind, name, 1)).to_vec()));
+    assert_eq!(world.names(), ["Namespace came", "Namespace to-come", "Service d/stays"]);
+    assert_eq!((&*world.objects["Namespace came"], &*world.objects["Service d/stays"]), ("5", "5"));
+    // The list goes on: what it has delivered is not lost, what it lacks is.
+    send(&mut intake, &mut world, Kind::Namespace, watcher::Event::InitDone);
+    assert_eq!(world.names(), ["Namespace came", "Service d/stays"]);
+    assert!(intake.is_synced() && intake.restore(vec![object(Kind::Service, "b", 1)]).is_empty());
+}
+
+#[test]
+fn no_more_is_held_than_there_is() {
+    let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
+    world.take(intake.restore(vec![object(Kind::Service, "old", 1)]));
+    list(&mut intake, &mut world, Kind::Service, &[("old", 1)]);
+    send(&mut intake, &mut world, Kind::Service, watcher::Event::InitDone);
+    for version in 2..50 {
+        for (name, port) in [("old", 80), (&format!("new-{version}"), 80), ("bad", 0)] {
+            let raw = raw(Kind::Service, name, version, port.into());
+            send(&mut intake, &mut world, Kind::Service, watcher::Event::Apply(raw.clone()));
+            send(&mut intake, &mut world, Kind::Service, watcher::Event::Delete(raw));
+        }
+    }
+    assert_eq!(intake.kinds[&Kind::Service].held.len(), 1);
+    let back = raw(Kind::Service, "old", 50, 80.into());
+    send(&mut intake, &mut world, Kind::Service, watcher::Event::Apply(back));
+    assert_eq!(world.objects["Service d/old"], "1");
+    list(&mut intake, &mut world, Kind::Namespace, &[]);
+    send(&mut intake, &mut world, Kind::Namespace, watcher::Event::InitDone);
+    assert_eq!((world.names(), &*world.objects["Service d/old"]), (vec!["Service d/old"], "50"));
+}
+
 /// A step of an API server whose objects change, and of its lists.
 #[derive(Clone, Debug)]
 enum Step {
@@ -138,80 +183,136 @@ enum Step {
     /// A list of which so many objects arrive before it breaks off.
     Broken(usize),
     List,
+    /// The gateway falls back on its snapshot.
+    Restore,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..6u8).prop_map(Step::Set),
-        2 => (0..6u8).prop_map(Step::Delete),
-        1 => (0..6usize).prop_map(Step::Broken),
-        1 => Just(Step::List),
+        8 => (0..6u8).prop_map(Step::Set),
+        4 => (0..6u8).prop_map(Step::Delete),
+        2 => (0..6usize).prop_map(Step::Broken),
+        2 => Just(Step::List),
+        1 => Just(Step::Restore),
     ]
+}
+
+/// Versions by name.
+type Objects = BTreeMap<String, u32>;
+
+/// What is expected of one kind, in the simplest terms.
+#[derive(Debug, Default)]
+struct Naive {
+    /// What the server has.
+    server: Objects,
+    /// What the last list that was whole had, with the changes since.
+    truth: Objects,
+    /// What lists have brought since.
+    part: Objects,
+    is_watching: bool,
+    is_complete: bool,
+}
+
+impl Naive {
+    /// All that has come, whole or not.
+    fn came(&self) -> Objects {
+        self.truth.clone().into_iter().chain(self.part.clone()).collect()
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens in between: after a whole list, and after each event
-    /// that follows, what is in force is what the server has.
+    /// Whatever happens in between: a snapshot is in force, with what came
+    /// before it, until each kind has been listed; then, for each kind, what its
+    /// last whole list had and what was seen to happen since: while it is
+    /// watched, what the server has.
     #[test]
     fn what_is_in_force_is_what_the_server_has(
-        from_snapshot in any::<bool>(),
-        steps in proptest::collection::vec((step(), any::<bool>()), 1..40),
+        snapshot in proptest::collection::btree_map((0..2usize, 0..6u8), 0..3u32, 0..8),
+        steps in proptest::collection::vec((0..2usize, step(), any::<bool>()), 1..80),
     ) {
-        let (mut intake, mut world) = (Intake::new(&[Kind::Service]), World::default());
-        let mut server: BTreeMap<u8, u32> = BTreeMap::new();
-        if from_snapshot {
-            let old = raw(Kind::Service, "s1", 0, 80.into());
-            world.take(intake.restore(vec![decode(Kind::Service, old.text.get()).unwrap()]));
-        }
-        let mut is_watching = false;
-        let mut version = 1;
-        for (step, is_seen) in steps {
-            version += 1;
+        let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
+        let mut kinds: [Naive; 2] = Default::default();
+        // What is in force between a restored snapshot and the truth.
+        let mut frozen: Option<[Objects; 2]> = None;
+        let (mut is_restored, mut was_synced) = (false, false);
+        for (version, (of, step, is_seen)) in (1..).zip(steps) {
+            let (kind, naive) = (KINDS[of], &mut kinds[of]);
             match step {
                 Step::Set(id) => {
-                    server.insert(id, version);
+                    let name = format!("s{id}");
+                    naive.server.insert(name.clone(), version);
                     // A change that is not seen is one after a break: a list follows.
-                    is_watching &= is_seen;
-                    if is_watching {
-                        let raw = raw(Kind::Service, &format!("s{id}"), version, 80.into());
-                        send(&mut intake, &mut world, Kind::Service, watcher::Event::Apply(raw));
+                    naive.is_watching &= is_seen;
+                    if naive.is_watching {
+                        naive.truth.insert(name.clone(), version);
+                        let raw = raw(kind, &name, version, 80.into());
+                        send(&mut intake, &mut world, kind, watcher::Event::Apply(raw));
                     }
                 }
                 Step::Delete(id) => {
-                    let Some(old) = server.remove(&id) else { continue };
-                    is_watching &= is_seen;
-                    if is_watching {
-                        let raw = raw(Kind::Service, &format!("s{id}"), old, 80.into());
-                        send(&mut intake, &mut world, Kind::Service, watcher::Event::Delete(raw));
+                    let name = format!("s{id}");
+                    let Some(old) = naive.server.remove(&name) else { continue };
+                    naive.is_watching &= is_seen;
+                    if naive.is_watching {
+                        naive.truth.remove(&name);
+                        let raw = raw(kind, &name, old, 80.into());
+                        send(&mut intake, &mut world, kind, watcher::Event::Delete(raw));
                     }
                 }
                 Step::Broken(len) => {
-                    let names: Vec<_> = server.iter().take(len).map(|(id, v)| (format!("s{id}"), *v)).collect();
-                    let names: Vec<_> = names.iter().map(|(name, v)| (name.as_str(), *v)).collect();
-                    let before: BTreeSet<String> = world.objects.keys().cloned().collect();
-                    list(&mut intake, &mut world, Kind::Service, &names);
-                    let after: BTreeSet<String> = world.objects.keys().cloned().collect();
-                    prop_assert!(after.is_superset(&before), "a part takes nothing away");
-                    is_watching = false;
+                    let part: Vec<_> = naive.server.iter().take(len).collect();
+                    let part: Vec<_> = part.iter().map(|(name, v)| (name.as_str(), **v)).collect();
+                    list(&mut intake, &mut world, kind, &part);
+                    let part = part.into_iter().map(|(name, v)| (name.to_owned(), v));
+                    naive.part.extend(part);
+                    naive.is_watching = false;
                 }
                 Step::List => {
-                    let names: Vec<_> = server.iter().map(|(id, v)| (format!("s{id}"), *v)).collect();
-                    let names: Vec<_> = names.iter().map(|(name, v)| (name.as_str(), *v)).collect();
-                    list(&mut intake, &mut world, Kind::Service, &names);
-                    send(&mut intake, &mut world, Kind::Service, watcher::Event::InitDone);
-                    is_watching = true;
+                    let all: Vec<_> = naive.server.iter().map(|(name, v)| (name.as_str(), *v)).collect();
+                    list(&mut intake, &mut world, kind, &all);
+                    send(&mut intake, &mut world, kind, watcher::Event::InitDone);
+                    (naive.truth, naive.part) = (naive.server.clone(), Objects::new());
+                    (naive.is_watching, naive.is_complete) = (true, true);
+                }
+                Step::Restore => {
+                    let old = |((of, id), v): (&(usize, u8), &u32)| object(KINDS[*of], &format!("s{id}"), *v);
+                    let is_first = !std::mem::replace(&mut is_restored, true);
+                    let is_of_use = is_first && kinds.iter().any(|naive| !naive.is_complete);
+                    world.take(intake.restore(snapshot.iter().map(old).collect()));
+                    if is_of_use {
+                        frozen = Some([0, 1].map(|of| {
+                            let naive = &kinds[of];
+                            let old = snapshot.iter().filter(|((kind, _), _)| *kind == of && !naive.is_complete);
+                            let old = old.map(|((_, id), v)| (format!("s{id}"), *v));
+                            old.chain(naive.came()).collect()
+                        }));
+                    }
                 }
             }
-            if is_watching {
-                let expected: BTreeMap<String, String> = server
-                    .iter()
-                    .map(|(id, version)| (format!("Service d/s{id}"), version.to_string()))
-                    .collect();
-                prop_assert_eq!(&world.objects, &expected);
+            let is_synced = kinds.iter().all(|naive| naive.is_complete);
+            if is_synced && !std::mem::replace(&mut was_synced, is_synced) {
+                frozen = None;
+                // All that was held went out at once, a part of a list too.
+                kinds.iter_mut().for_each(|naive| naive.truth = naive.came());
+            }
+            prop_assert_eq!(intake.is_synced(), is_synced);
+            prop_assert_eq!(world.synced, usize::from(is_synced || frozen.is_some()));
+            for (of, naive) in kinds.iter().enumerate() {
+                let expected = match &frozen {
+                    Some(frozen) => frozen[of].clone(),
+                    None if is_synced => naive.truth.clone(),
+                    None => naive.came(),
+                };
+                let name = |name: &str| object(KINDS[of], name, 0).key().to_string();
+                let expected: BTreeMap<String, String> =
+                    expected.iter().map(|(n, version)| (name(n), version.to_string())).collect();
+                let prefix = format!("{} ", KINDS[of].as_str());
+                let found = world.objects.iter().filter(|(key, _)| key.starts_with(&prefix));
+                let found: BTreeMap<_, _> = found.map(|(k, v)| (k.clone(), v.clone())).collect();
+                prop_assert_eq!(found, expected);
             }
         }
-        prop_assert!(world.synced <= 1);
     }
 }
