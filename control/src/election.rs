@@ -38,6 +38,12 @@
 //!   the new holder;
 //! - if somebody deletes or edits the Leases of slots by hand.
 //!
+//! **A start while the API is away.** Nothing is known of others then. A gateway
+//! that was the only one when the API was last heard, by a file beside the
+//! snapshot, announces everything after it has waited for the API for the duration
+//! of a Lease; it ends for a group that somebody else announces, and with the
+//! first that the API says, once that has had the time to make it a holder.
+//!
 //! **Control that has failed**, or hangs, cannot tell the workers to end. Its
 //! gateway keeps what they announce, and says at each renewal that it is not
 //! *able* (the value of the label `sluice.dev/lease`): others do not count on it
@@ -58,6 +64,8 @@ mod told;
 
 /// What is decided, without I/O and clock.
 mod machine;
+/// What is remembered over a restart.
+mod memory;
 /// Who should have what.
 mod rank;
 /// What is known of the Leases.

@@ -27,6 +27,7 @@ pub(super) fn start(config: &Config, node: &str) -> std::io::Result<Option<(Elec
             duration: leases.duration,
             renew: leases.renew,
         },
+        memory: kubernetes.snapshot.as_ref().map(|snapshot| snapshot.path.clone()),
     };
     election.start().map(Some)
 }

@@ -148,6 +148,12 @@ fn a_gateway_starts_by_its_snapshot_and_converges() {
     day.answers("traffic by the snapshot", &FAMILIES[0], day.vip(&FAMILIES[0]));
     eprintln!("traffic {:?} after a start without the API", began.elapsed());
     day.new_connections_work();
+    // It was the only one when the API was last there.
+    eventually("VIPs are announced", || {
+        let held = gateway.metric("sluice_election_groups_held", &[]);
+        (held > 0.0 && held == gateway.metric("sluice_election_groups", &[])).then_some(())
+    });
+    assert_eq!(gateway.metric("sluice_election_leader", &[]), 0.0);
     assert!(gateway.metric("sluice_api_snapshot_age_seconds", &[]) >= 0.0);
     assert_eq!(gateway.get("/readyz").0, 503);
     let mut flows = day.long_lived();

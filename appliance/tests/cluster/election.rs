@@ -87,6 +87,7 @@ impl Gateway {
                 duration: Duration::from_secs(2),
                 renew: Duration::from_millis(500),
             },
+            memory: None,
         };
         let (elector, seat) = election.start().unwrap();
         let (hangs, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());

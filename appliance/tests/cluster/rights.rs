@@ -179,6 +179,7 @@ fn what_does_not_work(
             duration: Duration::from_secs(2),
             renew: Duration::from_millis(500),
         },
+        memory: None,
     };
     let (elector, seat): (_, Seat) = election.start().unwrap();
     seat.ready();

@@ -95,6 +95,11 @@ impl Control {
             }
             claims.insert(conflict.vip, (conflict, now));
             if !is_known {
+                // Who is in the right says so, once (RFC 5227 section 2.4 (c)): it
+                // may be a gateway that does not know better.
+                let is_right = self.announcing.seat.as_ref().is_none_or(|s| s.view().member);
+                let version = self.compiler.tables().version;
+                self.publisher.announce(version, is_right.then_some(conflict.vip));
                 let port = self.compiler.tables().port(conflict.port);
                 log_one(&of_claim(&conflict, port.map_or("?", |port| &port.name)));
             }

@@ -1,3 +1,4 @@
+use super::memory::Memory;
 use super::requests::Requests;
 use super::seat::{ElectionView, Seat, Shared};
 use super::watch::Watch;
@@ -9,10 +10,12 @@ use futures_util::stream::FuturesUnordered;
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task;
 
 /// How often time is looked at when nothing comes.
 const TICK: Duration = Duration::from_millis(20);
@@ -29,6 +32,9 @@ pub struct Election {
     pub namespace: Option<String>,
     /// How it is held.
     pub options: Options,
+    /// Where it is remembered, for a start while the API is away, that nobody else
+    /// was there; `None`: nowhere.
+    pub memory: Option<PathBuf>,
 }
 
 /// A gateway's part in an election, on a thread of its own. When it is dropped,
@@ -59,7 +65,10 @@ impl Election {
                     Err(error) => return tracing::error!(%error, "the election cannot start"),
                 };
                 let drive = || runtime.block_on(self.drive(&of_thread, &sender));
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(drive)) {
+                let ended = catch_unwind(AssertUnwindSafe(drive));
+                // A disk that hangs holds up nobody.
+                runtime.shutdown_background();
+                if let Err(panic) = ended {
                     // Others take everything over when the Lease runs out.
                     of_thread.withdraw();
                     let _ = sender.send(false);
@@ -78,8 +87,18 @@ impl Election {
         let requests = Requests::new(client, &namespace, self.options.clone());
         let mut watch = Watch::new(requests.clone());
         let seed = RandomState::new().build_hasher().finish();
+        let memory = self.memory.as_deref();
+        let memory =
+            memory.map(|path| Memory::new(path, &self.options.node, &self.access.describe()));
+        let mut machine = Machine::new(self.options.clone(), seed);
+        if memory.as_ref().is_some_and(Memory::was_alone) {
+            machine.set_alone();
+        }
         let mut run = Run {
-            machine: Machine::new(self.options.clone(), seed),
+            machine,
+            memory,
+            kept: None,
+            keeping: None,
             told: Told::default(),
             under_way: FuturesUnordered::new(),
             requests,
@@ -114,6 +133,10 @@ type Answered = (Op, Duration, Answer, Option<String>);
 
 struct Run<'a> {
     machine: Machine,
+    memory: Option<Memory>,
+    /// What was remembered last.
+    kept: Option<bool>,
+    keeping: Option<task::JoinHandle<()>>,
     told: Told,
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     requests: Requests,
@@ -177,8 +200,28 @@ impl Run<'_> {
         self.leader.send_if_modified(|is_leader| {
             std::mem::replace(is_leader, output.is_leader) != output.is_leader
         });
+        self.remember(now);
         let (is_member, is_out) = (self.machine.is_valid(now), self.machine.is_out());
         self.shared.put_view(output, is_member, is_out, self.machine.counts());
+    }
+}
+
+impl Run<'_> {
+    /// Keeps whether this gateway is alone, if that has changed. The disk may be
+    /// slow: it is written elsewhere, one time after the other.
+    fn remember(&mut self, now: Duration) {
+        let Some(memory) = &self.memory else { return };
+        let is_busy = self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished());
+        let Some(is_alone) = self.machine.is_alone(now).filter(|_| !is_busy) else { return };
+        if self.kept.replace(is_alone) == Some(is_alone) {
+            return;
+        }
+        let memory = memory.clone();
+        self.keeping = Some(task::spawn_blocking(move || {
+            if let Err(error) = memory.keep(is_alone) {
+                tracing::warn!(%error, "beside the snapshot: it cannot be kept who else is there");
+            }
+        }));
     }
 }
 

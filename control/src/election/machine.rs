@@ -1,9 +1,12 @@
 use super::view::{Seen, View};
 use super::{Lease, STATUS, VIPS, member_name};
 use crate::announce::Groups;
+use lone::Lone;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What is announced without the API.
+mod lone;
 /// Requests and answers.
 mod op;
 /// Which slots to take and to give up.
@@ -136,6 +139,7 @@ pub struct Machine {
     is_unreachable: bool,
     is_eligible: bool,
     slots: Vec<SlotState>,
+    lone: Lone,
     fences: BTreeMap<String, Attempt>,
     /// The groups that workers may announce.
     live: Groups,
@@ -160,6 +164,7 @@ impl Machine {
             valid_since: Duration::ZERO,
             is_unreachable: false,
             is_eligible: false,
+            lone: Lone::default(),
             fences: BTreeMap::new(),
             live: Groups::default(),
             counts: Counts::default(),
@@ -195,6 +200,9 @@ impl Machine {
     /// ends then; who has not is in the right.
     pub fn claimed(&mut self, group: u16, now: Duration) {
         let is_valid = self.is_valid(now);
+        if !is_valid && self.yield_lone(group) {
+            self.counts.yielded += 1;
+        }
         if let Some(slot) = self.slots.get_mut(usize::from(group))
             && !is_valid
             && slot.holding != Holding::No
@@ -210,7 +218,7 @@ impl Machine {
         let (is_valid, leader) = (self.is_valid(now), self.options.groups);
         let is_held = |slot: u16| matches!(self.slots[usize::from(slot)].holding, Holding::Yes(_));
         let goes_on = is_valid || (self.member == Member::In && self.is_unreachable);
-        let mut held = Groups::default();
+        let mut held = self.lone(now);
         (0..leader).filter(|slot| goes_on && is_held(*slot)).for_each(|slot| held.insert(slot));
         Output { held, is_leader: is_valid && is_held(leader) }
     }
@@ -240,6 +248,7 @@ impl Machine {
     /// several times in each interval of renewals.
     pub fn poll(&mut self, now: Duration) -> Vec<Op> {
         let mut ops = Vec::new();
+        self.poll_lone(now);
         self.poll_member(now, &mut ops);
         if self.is_valid(now) {
             self.poll_fences(now, &mut ops);

@@ -3,8 +3,8 @@
 use crate::support::{Harness, config, config_with, facts};
 use sluice_control::view::FlowQuery;
 use sluice_control::{PortFacts, Request, SetupError};
-use sluice_tables::record::FlowRecord;
-use sluice_tables::{BackendId, ServiceId};
+use sluice_tables::record::{Conflict, FlowRecord};
+use sluice_tables::{BackendId, PortId, ServiceId};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -59,6 +59,31 @@ fn a_health_check_port_that_cannot_be_had_is_told_at_its_service() {
     assert_eq!(said(&harness), [expected], "nobody asks for the other");
     harness.health.refuse([].into());
     assert_eq!(said(&harness), [""; 0]);
+}
+
+/// A VIP is announced three times; and once somebody else claims it, three times
+/// more, however often that is heard.
+#[test]
+fn a_vip_is_defended_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/external-local.yaml");
+    std::fs::copy(manifest, folder.path().join("a.yaml")).unwrap();
+    let harness = Harness::start(folder.path());
+    harness.wait("announced", |harness| !harness.told.lock().unwrap().is_empty());
+    let vip = harness.told.lock().unwrap()[0];
+    let told = |harness: &Harness| {
+        harness.told.lock().unwrap().iter().filter(|told| **told == vip).count()
+    };
+    harness.wait("three times", |harness| told(harness) == 3);
+    for _ in 0..3 {
+        harness.hear(Conflict { port: PortId(0), vip, mac: [2, 0, 0, 0, 0, 9] });
+    }
+    harness.wait("defended", |harness| told(harness) == 6);
+    harness.wait("said", |harness| {
+        let said = harness.diagnostics();
+        said.iter().any(|one| one.to_string().contains("02:00:00:00:00:09 claims it, too"))
+    });
+    assert_eq!(told(&harness), 6);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use sluice_control::{
 };
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd, mailbox};
-use sluice_tables::record::FlowRecord;
+use sluice_tables::record::{Conflict, FlowRecord};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,12 +56,18 @@ pub type InUse = Arc<Mutex<Option<Arc<Tables>>>>;
 /// The flows that every worker tells of, if asked.
 pub type Flows = Arc<Vec<FlowRecord>>;
 
+/// VIPs that workers were told to announce unasked, each time.
+pub type Told = Arc<Mutex<Vec<IpAddr>>>;
+
 pub struct Harness {
     requests: Sender<Request>,
     stop: Arc<AtomicBool>,
     control: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     pub in_use: Vec<InUse>,
+    pub told: Told,
+    /// What a worker hears of others.
+    heard: Sender<Conflict>,
     pub names: ServiceNames,
     pub health: HealthChecks,
 }
@@ -82,12 +89,15 @@ impl Harness {
         let names = control.service_names();
         let health = control.health_checks();
         let in_use: Vec<InUse> = (0..2).map(|_| InUse::default()).collect();
+        let told = Told::default();
+        let (heard, hears) = unbounded();
         let workers = worker_ends
             .into_iter()
             .zip(in_use.clone())
             .map(|(end, in_use)| {
                 let flows = flows.clone();
-                std::thread::spawn(move || work(end, &in_use, &flows))
+                let (told, hears) = (told.clone(), hears.clone());
+                std::thread::spawn(move || work(end, &in_use, &flows, &told, &hears))
             })
             .collect();
         let (requests, receiver): (_, Receiver<Request>) = unbounded();
@@ -95,7 +105,22 @@ impl Harness {
         let stopped = stop.clone();
         let control =
             std::thread::spawn(move || control.run(&stopped, &receiver).expect("control runs"));
-        Harness { requests, stop, control: Some(control), workers, in_use, names, health }
+        Harness {
+            requests,
+            stop,
+            control: Some(control),
+            workers,
+            in_use,
+            told,
+            heard,
+            names,
+            health,
+        }
+    }
+
+    /// A worker hears that somebody else claims a VIP.
+    pub fn hear(&self, conflict: Conflict) {
+        self.heard.send(conflict).unwrap();
     }
 
     pub fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> T {
@@ -160,7 +185,13 @@ impl Drop for Harness {
 }
 
 /// Uses the tables it gets until it is told to stop, or control has gone.
-fn work(mut end: WorkerEnd, in_use: &InUse, flows: &[FlowRecord]) {
+fn work(
+    mut end: WorkerEnd,
+    in_use: &InUse,
+    flows: &[FlowRecord],
+    told: &Told,
+    hears: &Receiver<Conflict>,
+) {
     let mut idle = 0;
     while idle < 60_000 {
         match end.receive() {
@@ -182,9 +213,15 @@ fn work(mut end: WorkerEnd, in_use: &InUse, flows: &[FlowRecord]) {
             Some(ToWorker::DumpNeighbors { buffer }) => {
                 end.send(FromWorker::Neighbors { buffer }).unwrap();
             }
-            Some(ToWorker::Announce { vips }) => end.send(FromWorker::Announced { vips }).unwrap(),
+            Some(ToWorker::Announce { vips }) => {
+                told.lock().unwrap().extend(&vips);
+                end.send(FromWorker::Announced { vips }).unwrap();
+            }
             Some(ToWorker::Stop) => return,
             None => {
+                if let Ok(conflict) = hears.try_recv() {
+                    end.send(FromWorker::Conflict(conflict)).unwrap();
+                }
                 idle += 1;
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -61,6 +61,58 @@ fn one_without_control_keeps_what_it_has_and_is_given_nothing() {
     }
 }
 
+/// One that was the only one announces everything though the API is away when it
+/// starts, and goes on while the API comes back and others do.
+#[test]
+fn one_that_was_alone_announces_without_the_api() {
+    for seed in 0..20 {
+        let mut world = World::new(2, seed);
+        world.kill(1);
+        world.run(ms(SETTLE_MS));
+        let now = world.gateways[0].local(world.now);
+        let machine = world.gateways[0].machine.as_ref().unwrap();
+        assert_eq!(machine.is_alone(now), Some(true));
+        world.kill(0);
+        world.gateways[0].is_cut = true;
+        world.start(0);
+        world.gateways[0].machine.as_mut().unwrap().set_alone();
+        world.run(DURATION / 2);
+        assert!(world.announcers().iter().all(Option::is_none), "the API gets some time");
+        world.run(DURATION);
+        let all = vec![Some("gateway-0".to_owned()); usize::from(GROUPS)];
+        assert_eq!(world.announcers(), all);
+        assert!(world.leaders().is_empty());
+        world.gateways[0].is_cut = false;
+        world.relist(0);
+        for _ in 0..SETTLE_MS / 10 {
+            world.step();
+            assert_eq!(world.announcers(), all, "{:?}", world.now);
+        }
+        assert_eq!(world.leaders(), ["gateway-0"]);
+        world.start(1);
+        world.run(ms(SETTLE_MS));
+        assert_shares(&world);
+        assert_eq!(world.double_max, ms(0));
+    }
+}
+
+/// One that wrongly takes itself for the only one ends when it hears another.
+#[test]
+fn one_that_is_not_alone_after_all_gives_way() {
+    for seed in 0..20 {
+        let mut world = settled(2, seed);
+        world.kill(0);
+        world.run(ms(SETTLE_MS));
+        world.gateways[0].is_cut = true;
+        world.start(0);
+        world.gateways[0].machine.as_mut().unwrap().set_alone();
+        world.run(ms(SETTLE_MS));
+        let all = vec![Some("gateway-1".to_owned()); usize::from(GROUPS)];
+        assert_eq!(world.announcers(), all);
+        assert!(world.double_max <= ms(DOUBLE_MAX_MS), "{:?}", world.double_max);
+    }
+}
+
 #[test]
 fn the_groups_of_one_that_is_killed_are_announced_by_others_in_time() {
     for seed in 0..20 {
