@@ -49,8 +49,8 @@
 //! *able* (the value of the label `sluice.dev/lease`): others do not count on it
 //! for anything that it does not hold, and it does not lead.
 //!
-//! An answer that refuses a renewal (forbidden, for example) is an answer: the
-//! membership ends with its validity. An orderly end announces nothing any more
+//! An answer that refuses a renewal (forbidden, for example) counts as none: an
+//! API server that starts refuses everybody for a while. An orderly end announces nothing any more
 //! first, and then gives the membership up.
 //!
 //! ```text

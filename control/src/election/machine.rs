@@ -399,8 +399,9 @@ impl Machine {
                 self.is_unreachable = false;
             }
             Answer::Lost => self.lose(now),
-            Answer::Refused => self.is_unreachable = false,
-            Answer::Unreachable => {
+            // A refusal says nothing of others: an API server that has just
+            // started refuses everybody, until it knows who has which rights.
+            Answer::Refused | Answer::Unreachable => {
                 // Later than it can be: this process did not run meanwhile, and
                 // what it remembers of the API says nothing.
                 let was_stopped = now.saturating_sub(started) > 2 * self.options.timeout();

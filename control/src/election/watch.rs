@@ -1,6 +1,6 @@
 use super::requests::{LABEL, Requests, lease_of};
 use super::{Lease, Machine};
-use crate::kubernetes::pauses::pauses;
+use crate::kubernetes::pauses::pauses as backoff;
 use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -115,18 +115,20 @@ impl Watch {
 /// Events and failures, without end; each failure is paused after.
 fn events(requests: &Requests) -> BoxStream<'static, watcher::Result<Event<Object>>> {
     let config = watcher::Config::default().labels(LABEL);
-    let stream = watcher(requests.leases(), config).boxed();
-    let failing: Option<ExponentialBackoff> = None;
-    unfold((stream, failing), |(mut stream, mut failing)| async move {
-        if let Some(pauses) = &mut failing {
-            tokio::time::sleep(pauses.next().unwrap_or(PAUSE.1)).await;
+    let state = (watcher(requests.leases(), config).boxed(), None, false);
+    unfold(state, |(mut stream, mut pauses, has_failed)| async move {
+        if let Some(pauses) = pauses.as_mut().filter(|_| has_failed) {
+            tokio::time::sleep(ExponentialBackoff::next(pauses).unwrap_or(PAUSE.1)).await;
         }
         let event = stream.next().await?;
         match &event {
-            Ok(_) => failing = None,
-            Err(_) => drop(failing.get_or_insert_with(|| pauses(PAUSE.0, PAUSE.1))),
+            // Each try of a list begins with it.
+            Ok(Event::Init) => {}
+            Ok(_) => pauses = None,
+            Err(_) => drop(pauses.get_or_insert_with(|| backoff(PAUSE.0, PAUSE.1))),
         }
-        Some((event, (stream, failing)))
+        let has_failed = event.is_err();
+        Some((event, (stream, pauses, has_failed)))
     })
     .boxed()
 }

@@ -126,6 +126,8 @@ pub struct Gateway {
     watch_stalls_until: Duration,
     /// Its control does nothing any more, and its workers go on.
     pub is_uncontrolled: bool,
+    /// The API server refuses what it asks for.
+    pub is_refused: bool,
     /// It has lost the API until then.
     pub is_cut: bool,
     pub stopped_until: Duration,
@@ -170,6 +172,7 @@ impl World {
                 seen: 0,
                 watch_stalls_until: Duration::ZERO,
                 is_uncontrolled: false,
+                is_refused: false,
                 is_cut: false,
                 stopped_until: Duration::ZERO,
                 told: Told::default(),
@@ -248,10 +251,10 @@ impl World {
         let namer = Machine::new(options(&gateway.node), 0);
         for flight in &mut gateway.flights {
             if flight.is_under_way() && flight.commit <= Some(self.now) {
-                let is_cut = gateway.is_cut;
-                flight.answer = Some(match is_cut {
-                    true => Answer::Unreachable,
-                    false => self.api.perform(&gateway.node, &namer, &flight.op),
+                flight.answer = Some(match (gateway.is_cut, gateway.is_refused) {
+                    (true, _) => Answer::Unreachable,
+                    (false, true) => Answer::Refused,
+                    (false, false) => self.api.perform(&gateway.node, &namer, &flight.op),
                 });
             }
         }

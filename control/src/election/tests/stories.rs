@@ -279,3 +279,18 @@ proptest! {
         assert_shares(&world);
     }
 }
+
+/// An API server that refuses renewals for a while, as it does when it starts,
+/// takes no VIPs away.
+#[test]
+fn a_refused_renewal_is_as_none() {
+    let mut world = settled(1, 7);
+    let all = world.announcers();
+    world.gateways[0].is_refused = true;
+    world.run(3 * DURATION);
+    assert_eq!(world.announcers(), all);
+    assert!(world.leaders().is_empty());
+    world.gateways[0].is_refused = false;
+    world.run(ms(SETTLE_MS));
+    assert_shares(&world);
+}
