@@ -208,6 +208,9 @@ impl Driving<'_> {
         if self.intake.take_refused_new() || general != self.said {
             let mut all = general.clone();
             all.extend(self.intake.diagnostics());
+            if general.is_empty() && !self.said.is_empty() {
+                tracing::info!("the API server is there, and what it says is in force");
+            }
             self.said = general;
             events.push(Event::Diagnostics(all));
         }
