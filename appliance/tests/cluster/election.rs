@@ -1,4 +1,5 @@
 use crate::lab::{ControlPlane, eventually};
+use crate::stage::{self, NAMESPACE};
 use sluice_control::announce::Groups;
 use sluice_control::election::{Election, Elector, Options, Seat};
 use sluice_control::kubernetes::Access;
@@ -9,30 +10,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const GROUPS: u16 = 16;
-const NAMESPACE: &str = "sluice-test";
-
-/// What the election needs, and no more.
-const RIGHTS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: sluice-test}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: gateway, namespace: sluice-test}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: gateway, namespace: sluice-test}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [list, watch, create, update, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: gateway, namespace: sluice-test}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: gateway}
-subjects: [{kind: ServiceAccount, name: gateway, namespace: sluice-test}]
-";
 
 /// What each gateway announces, and whether two ever announced the same.
 #[derive(Default)]
@@ -142,9 +119,10 @@ fn follow(node: &str, seat: &Seat, link: &Link, hangs: &AtomicBool, stop: &Atomi
 
 fn cluster() -> (ControlPlane, PathBuf) {
     let cluster = ControlPlane::up(&[]);
-    cluster.apply(RIGHTS);
+    cluster.kubectl(&["create", "namespace", NAMESPACE]);
+    cluster.apply(&stage::rights("flannel"));
     let file = cluster.folder.join("gateway.kubeconfig");
-    cluster.kubeconfig_of(NAMESPACE, "gateway", &file);
+    cluster.kubeconfig_of(NAMESPACE, "sluice", &file);
     (cluster, file)
 }
 

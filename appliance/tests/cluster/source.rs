@@ -5,7 +5,7 @@ use crate::lab::{ControlPlane, eventually};
 use crate::proxy::{Mode, Proxy};
 use crate::stage::at_server;
 use crate::watched::Watched;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn service(name: &str, port: u16) -> String {
@@ -40,6 +40,25 @@ impl Proxied {
         self.cluster.compact();
         self.cluster.stop_apiserver();
         self.cluster.start_apiserver();
+    }
+
+    /// Makes a service account that may list and watch these.
+    fn account(&self, name: &str, resources: &str) {
+        let (verbs, resources) = ("--verb=list,watch", format!("--resource={resources}"));
+        let (role, account) =
+            (format!("--clusterrole={name}"), format!("--serviceaccount=default:{name}"));
+        self.cluster.kubectl(&["create", "serviceaccount", name]);
+        self.cluster.kubectl(&["create", "clusterrole", name, verbs, &resources]);
+        self.cluster.kubectl(&["create", "clusterrolebinding", name, &role, &account]);
+    }
+
+    /// Keeps a snapshot that has a Service.
+    fn keep(&self, kubeconfig: &Path, folder: &Path, name: &str) {
+        self.cluster.apply(&service(name, 80));
+        let mut watched = Watched::start(kubeconfig, Some(folder));
+        watched.until("synced", |w| w.is_synced && w.has(&format!("Service default/{name}")));
+        let is_kept = || std::fs::read_to_string(folder.join("objects.jsonl"));
+        watched.until("kept", |_| is_kept().is_ok_and(|text| text.contains(name)));
     }
 
     fn watch(&self) -> Watched {
@@ -191,28 +210,9 @@ fn a_list_that_is_cut_takes_nothing_away() {
 #[test]
 fn credentials_may_be_rotated_on_disk() {
     let up = Proxied::up(&[]);
-    up.cluster.kubectl(&["create", "serviceaccount", "watcher"]);
-    up.cluster.kubectl(&[
-        "create",
-        "clusterrolebinding",
-        "watcher",
-        "--clusterrole=view",
-        "--serviceaccount=default:watcher",
-    ]);
-    up.cluster.kubectl(&[
-        "create",
-        "clusterrole",
-        "nodes",
-        "--verb=list,watch",
-        "--resource=nodes",
-    ]);
-    up.cluster.kubectl(&[
-        "create",
-        "clusterrolebinding",
-        "nodes",
-        "--clusterrole=nodes",
-        "--serviceaccount=default:watcher",
-    ]);
+    let all = "services,nodes,namespaces,pods,endpointslices.discovery.k8s.io,\
+               networkpolicies.networking.k8s.io";
+    up.account("watcher", all);
     let (own, path) = (up.folder.path().join("own"), up.folder.path().join("kubeconfig"));
     let rotate = || {
         up.cluster.kubeconfig_of("default", "watcher", &own);
@@ -271,32 +271,12 @@ fn a_snapshot_starts_a_gateway_while_the_api_is_away() {
 fn a_kind_that_is_forbidden_brings_back_nothing_old_of_the_others() {
     let up = Proxied::up(&[]);
     let folder = up.folder.path().join("snapshot");
-    up.cluster.apply(&service("old", 80));
     // The snapshot is of the same way to the server, with all rights.
     let kubeconfig = up.kubeconfig();
-    {
-        let mut watched = Watched::start(&kubeconfig, Some(&folder));
-        watched.until("synced", |w| w.is_synced && w.has("Service default/old"));
-        let file = folder.join("objects.jsonl");
-        watched.until("kept", |_| file.exists());
-    }
+    up.keep(&kubeconfig, &folder, "old");
     up.cluster.kubectl(&["delete", "service", "old"]);
     up.cluster.apply(&service("new", 80));
-    up.cluster.kubectl(&["create", "serviceaccount", "half"]);
-    up.cluster.kubectl(&[
-        "create",
-        "clusterrole",
-        "half",
-        "--verb=list,watch",
-        "--resource=services,namespaces,nodes",
-    ]);
-    up.cluster.kubectl(&[
-        "create",
-        "clusterrolebinding",
-        "half",
-        "--clusterrole=half",
-        "--serviceaccount=default:half",
-    ]);
+    up.account("half", "services,namespaces,nodes");
     let own = up.folder.path().join("own");
     up.cluster.kubeconfig_of("default", "half", &own);
     at_server(&own, up.proxy.address, &kubeconfig);
