@@ -307,7 +307,7 @@ impl Control {
                     self.source.diagnostics = diagnostics;
                 }
                 Event::Synced => {
-                    tracing::info!(source = %self.source.description, "all objects are read");
+                    tracing::info!(source = %self.source.description, "there is a whole state, which is put in force");
                     self.source.is_synced = true;
                 }
                 Event::Confirmed => self.board.iter().for_each(Board::synced),
