@@ -10,6 +10,19 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+/// A Service that somebody asks about before he sends traffic.
+const CHECKED: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: checked}
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: Local
+  healthCheckNodePort: 31010
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+";
+
 /// A connection through the gateway that lives on, and asks again and again.
 struct LongLived {
     stream: TcpStream,
@@ -94,6 +107,9 @@ fn traffic_goes_on_while_the_api_is_away_and_after() {
     day.answers("traffic", &FAMILIES[0], day.vip(&FAMILIES[0]));
     let mut flows = day.long_lived();
     let pods: Vec<String> = flows.iter_mut().map(LongLived::ask).collect();
+    stage.cluster.apply(CHECKED);
+    let is_checked = || gateway.fetch("http://127.0.0.1:31010/").0 == 200;
+    eventually("the health check", || is_checked().then_some(()));
 
     for mode in [Mode::Refuse, Mode::Stall] {
         day.proxy.set(mode);
@@ -111,6 +127,9 @@ fn traffic_goes_on_while_the_api_is_away_and_after() {
             for (flow, pod) in flows.iter_mut().zip(&pods) {
                 assert_eq!(&flow.ask(), pod);
             }
+            // It is looked at twice a second.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(is_checked(), "load balancers go on to send traffic");
         }
         // Missed meanwhile: a pod more, and a Service more.
         let name = format!("late-{}", mode as u32);
@@ -153,6 +172,11 @@ fn a_gateway_starts_by_its_snapshot_and_converges() {
         let held = gateway.metric("sluice_election_groups_held", &[]);
         (held > 0.0 && held == gateway.metric("sluice_election_groups", &[])).then_some(())
     });
+    let services = gateway.show(&["services"]);
+    let vips = services.as_array().unwrap().iter().find(|one| one["name"] == "web");
+    let vips = vips.unwrap()["vips"].as_array().unwrap();
+    let balancer: Vec<_> = vips.iter().filter(|vip| vip["kind"] == "balancer").collect();
+    assert!(balancer.len() == 2 && balancer.iter().all(|vip| vip["announced"] == true), "{vips:?}");
     assert_eq!(gateway.metric("sluice_election_leader", &[]), 0.0);
     assert!(gateway.metric("sluice_api_snapshot_age_seconds", &[]) >= 0.0);
     assert_eq!(gateway.get("/readyz").0, 503);

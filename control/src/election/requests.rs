@@ -182,6 +182,10 @@ pub fn lease_of(object: Object) -> Option<(String, Lease)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::client::Body;
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
 
     #[test]
     fn what_is_written_is_what_is_read() {
@@ -209,5 +213,46 @@ mod tests {
         assert_eq!([400, 403, 405].map(answer).map(|a| a == Answer::Refused), [true; 3]);
         let broken = kube::Error::Service("connection refused".into());
         assert_eq!(answer_of(&broken), Answer::Unreachable);
+    }
+
+    /// Answers everything alike, as a proxy does that has lost its server.
+    #[derive(Clone)]
+    struct Proxy(u16, &'static str);
+
+    impl tower_service::Service<http::Request<Body>> for Proxy {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+            let body = Body::from(self.1.as_bytes().to_vec());
+            ready(Ok(http::Response::builder().status(self.0).body(body).unwrap()))
+        }
+    }
+
+    /// What a proxy says in its own words is no answer, whatever its status; what
+    /// the API server says by the same status is one.
+    #[tokio::test]
+    async fn a_proxy_that_answers_takes_nothing_away() {
+        let html = "<html>not here</html>";
+        let status = r#"{"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 404,
+                         "status": "Failure", "reason": "NotFound", "message": "not here"}"#;
+        for (code, text, expected) in [
+            (404, html, Answer::Unreachable),
+            (403, html, Answer::Unreachable),
+            (404, status, Answer::Lost),
+        ] {
+            let duration = Duration::from_secs(2);
+            let renew = Duration::from_millis(500);
+            let options = Options { node: "a".to_owned(), groups: 4, duration, renew };
+            let client = Client::new(Proxy(code, text), "default");
+            let renewal = Op::Renew { identity: "a_1".to_owned(), is_able: true };
+            let (answer, error) = Requests::new(client, "default", options).perform(&renewal).await;
+            assert_eq!(answer, expected, "{code} {text}: {error:?}");
+        }
     }
 }

@@ -212,3 +212,30 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).watch_error = error;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_withdrawn_is_a_later_order_for_nothing() {
+        let seat = Seat::new(4);
+        seat.shared.put_order(7, Groups(0b11));
+        assert_eq!((seat.bell().try_recv(), seat.order()), (Ok(()), (7, Groups(0b11))));
+        seat.shared.withdraw();
+        assert_eq!((seat.bell().try_recv(), seat.order()), (Ok(()), (8, Groups(0))));
+        let view = seat.view();
+        assert!(!view.leader && !view.member && view.error.is_some(), "{view:?}");
+    }
+
+    #[test]
+    fn control_that_is_silent_makes_a_gateway_unable() {
+        let seat = Seat::new(4);
+        seat.ready();
+        seat.beat();
+        assert!(seat.shared.is_eligible(now()));
+        assert!(!seat.shared.is_eligible(now() + STALLED));
+        seat.shared.leave();
+        assert!(!seat.shared.is_eligible(now()));
+    }
+}
