@@ -12,6 +12,8 @@ pub mod address;
 pub mod calico;
 /// Who claims a VIP.
 pub mod claims;
+/// Network policies.
+pub mod network_policy;
 /// Nodes.
 pub mod node;
 /// Who claims a port at the gateway's own addresses.
