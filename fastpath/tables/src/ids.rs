@@ -35,3 +35,19 @@ impl ZoneId {
     /// "No zone", or none that is known.
     pub const NONE: ZoneId = ZoneId(u16::MAX);
 }
+
+/// A rule of a network policy, or another reason to let traffic pass or not, by
+/// a number that control gives and can explain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// "No rule": no policy was asked.
+    pub const NONE: RuleId = RuleId(u32::MAX);
+    /// A pod may always speak with itself.
+    pub const ITSELF: RuleId = RuleId(0);
+    /// A pod may always speak with its own node.
+    pub const OWN_NODE: RuleId = RuleId(1);
+    /// The first number that is control's to give.
+    pub const FIRST: u32 = 2;
+}

@@ -14,6 +14,8 @@ pub mod hash;
 /// Small numbers that name things on both sides.
 pub mod ids;
 
+/// A table by dense number whose values are shared between versions.
+pub mod chunked;
 /// Longest-prefix match.
 pub mod lpm;
 /// A table by dense number, in pages that are shared between versions.
@@ -23,6 +25,8 @@ pub mod shards;
 
 /// Addresses, ports and tunnels of the gateway itself.
 pub mod local;
+/// Network policy: who may speak with whom.
+pub mod policy;
 /// Routes and tunnel endpoints.
 pub mod route;
 /// Services as the fast path sees them: frontends, backends, the choice.
@@ -36,7 +40,7 @@ pub mod mailbox;
 pub mod record;
 
 pub use family::{Family, V4, V6};
-pub use ids::{BackendId, PortId, ServiceId, VtepId, ZoneId};
+pub use ids::{BackendId, PortId, RuleId, ServiceId, VtepId, ZoneId};
 pub use local::{Carriage, Ends, Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};
 pub use route::{RouteTarget, Routes, Vtep};
 pub use service::{

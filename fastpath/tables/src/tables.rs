@@ -3,6 +3,7 @@ use crate::hash::endpoint;
 use crate::ids::{PortId, ServiceId, VtepId, ZoneId};
 use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
+use crate::policy::{AddressRanges, PodPolicy, Rows};
 use crate::route::{RouteTarget, Routes, Vtep};
 use crate::service::{BackendState, Frontend, FrontendKey};
 use crate::shards::ShardMap;
@@ -39,6 +40,8 @@ pub struct Tables {
     pub zone: ZoneId,
     /// Endpoint states by [`crate::BackendId`].
     pub backends: Paged<BackendState>,
+    /// What policies say; by subject and peer.
+    pub policy: Rows,
     /// Which worker owns which slot.
     pub owners: OwnerMap,
     /// IPv4.
@@ -72,6 +75,10 @@ pub struct FamilyTables<F: Family> {
     /// Nodes by the inner address of their tunnel device: a node that masquerades
     /// hides its pods behind it.
     pub tunnel_devices: Arc<HashMap<F::Addr, VtepId>>,
+    /// Pods that policies select or tell apart; none without policies.
+    pub pods: ShardMap<F::Addr, PodPolicy>,
+    /// What every other address is to policies.
+    pub blocks: Arc<AddressRanges<F>>,
 }
 
 impl<F: Family> Default for FamilyTables<F> {
@@ -86,6 +93,8 @@ impl<F: Family> Default for FamilyTables<F> {
             vteps_by_addr: Arc::default(),
             nodes_by_addr: Arc::default(),
             tunnel_devices: Arc::default(),
+            pods: ShardMap::default(),
+            blocks: Arc::default(),
         }
     }
 }
@@ -134,6 +143,7 @@ impl Tables {
             zones: Arc::default(),
             zone: ZoneId::NONE,
             backends: Paged::default(),
+            policy: Rows::default(),
             owners: OwnerMap::even(workers),
             v4: FamilyTables::default(),
             v6: FamilyTables::default(),

@@ -1,0 +1,120 @@
+//! Network policy as the fast path sees it. The question is always: may `src`
+//! open a flow to `dst`, at this protocol and port?
+//!
+//! Policies divide pods and addresses into classes. Who is selected by the same
+//! policies is one **subject** (per direction); who is matched by the same peers
+//! of rules is one **peer**. A subject has a [`Row`]: for each peer, what becomes
+//! of each port. A question costs two lookups of addresses, and one of a row for
+//! each direction in which the pod is selected, however many policies there are.
+
+use crate::family::Family;
+use crate::ids::RuleId;
+use crate::tables::Tables;
+
+mod outcome;
+mod ranges;
+mod row;
+
+pub use outcome::{Outcome, PortKey, Verdict};
+pub use ranges::AddressRanges;
+pub use row::{LANES, Page, Row, RowBuilder, Rows, Span};
+
+/// The policies that select a pod in one direction: the number of a [`Row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectId(pub u32);
+
+impl SubjectId {
+    /// No policy selects it: everything passes.
+    pub const NONE: SubjectId = SubjectId(u32::MAX);
+}
+
+/// What peers of rules match an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+impl PeerId {
+    /// Only rules for everybody match it.
+    pub const OUTSIDE: PeerId = PeerId(0);
+}
+
+/// What policies make of a pod's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodPolicy {
+    /// Whom traffic towards it is asked for.
+    pub ingress: SubjectId,
+    /// Whom traffic from it is asked for.
+    pub egress: SubjectId,
+    /// What it is to others. The blocks that contain its address are in this.
+    pub peer: PeerId,
+}
+
+/// What policies say to a flow: at its source, and at its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgment {
+    /// Of the policies that select the source.
+    pub egress: Outcome,
+    /// Of the policies that select the destination.
+    pub ingress: Outcome,
+}
+
+impl Judgment {
+    /// Nobody was asked.
+    pub const UNASKED: Judgment = Judgment { egress: Outcome::UNASKED, ingress: Outcome::UNASKED };
+
+    /// The rules that decided, at the source and at the destination.
+    pub fn rules(&self) -> [RuleId; 2] {
+        [self.egress.rule(), self.ingress.rule()]
+    }
+}
+
+/// What policies say to a flow from `src` to `dst`: the addresses of the real
+/// ends, before the source and after the destination is translated.
+#[inline]
+pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: PortKey) -> Judgment {
+    let family = F::of(tables);
+    if tables.policy.is_empty() {
+        return Judgment::UNASKED;
+    }
+    let (source, destination) = (family.pods.get(src), family.pods.get(dst));
+    let mut judgment = Judgment::UNASKED;
+    if let Some(source) = source
+        && source.egress != SubjectId::NONE
+    {
+        let peer = destination.map_or_else(|| family.blocks.lookup(dst), |pod| pod.peer);
+        judgment.egress = tables.policy.outcome(source.egress, peer, port);
+        if !judgment.egress.is_allowed() {
+            judgment.egress = excuse::<F>(tables, judgment.egress, src, dst);
+        }
+    }
+    if let Some(destination) = destination
+        && destination.ingress != SubjectId::NONE
+    {
+        let peer = source.map_or_else(|| family.blocks.lookup(src), |pod| pod.peer);
+        judgment.ingress = tables.policy.outcome(destination.ingress, peer, port);
+        if !judgment.ingress.is_allowed() {
+            judgment.ingress = excuse::<F>(tables, judgment.ingress, dst, src);
+        }
+    }
+    judgment
+}
+
+/// What no NetworkPolicy can deny: a pod speaks with itself, and with its own
+/// node (kubernetes.io/docs/concepts/services-networking/network-policies). A
+/// node's tunnel device is no address of the node's own here: a node that
+/// masquerades hides its pods behind it.
+#[cold]
+fn excuse<F: Family>(tables: &Tables, denied: Outcome, pod: &F::Addr, other: &F::Addr) -> Outcome {
+    let family = F::of(tables);
+    let rule = if !denied.is_excusable() {
+        return denied;
+    } else if pod == other {
+        RuleId::ITSELF
+    } else {
+        let node = family.nodes_by_addr.get(other);
+        if node.is_none() || node.copied() != family.pod_node(pod) {
+            return denied;
+        }
+        RuleId::OWN_NODE
+    };
+    Outcome::new(Verdict::Allow, rule, false)
+}

@@ -1,0 +1,132 @@
+use crate::ids::RuleId;
+
+/// What becomes of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It passes.
+    Allow,
+    /// It would be denied, and passes: who would deny it is only tried out.
+    Audit,
+    /// It is dropped.
+    Deny,
+}
+
+/// A verdict and the rule that it is due to, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outcome(u32);
+
+impl Outcome {
+    const RULE: u32 = (1 << 29) - 1;
+    const EXCUSABLE: u32 = 1 << 29;
+
+    /// Nobody was asked: it passes.
+    pub const UNASKED: Outcome = Outcome(Self::RULE);
+
+    /// Most rules that can be told apart; [`RuleId::NONE`] is none of them.
+    pub const RULES_MAX: u32 = Self::RULE;
+
+    /// An outcome. It is excusable if a pod's own node, and the pod itself, are
+    /// let through all the same.
+    pub fn new(verdict: Verdict, rule: RuleId, is_excusable: bool) -> Self {
+        let excusable = if is_excusable { Self::EXCUSABLE } else { 0 };
+        Outcome((verdict as u32) << 30 | excusable | rule.0 & Self::RULE)
+    }
+
+    /// The verdict.
+    #[inline]
+    pub fn verdict(self) -> Verdict {
+        match self.0 >> 30 {
+            0 => Verdict::Allow,
+            1 => Verdict::Audit,
+            _ => Verdict::Deny,
+        }
+    }
+
+    /// True when it passes, and nobody objects.
+    #[inline]
+    pub fn is_allowed(self) -> bool {
+        self.0 >> 30 == 0
+    }
+
+    /// True when a pod's own node and the pod itself are let through all the
+    /// same.
+    #[inline]
+    pub fn is_excusable(self) -> bool {
+        self.0 & Self::EXCUSABLE != 0
+    }
+
+    /// The rule; [`RuleId::NONE`] if nobody was asked.
+    pub fn rule(self) -> RuleId {
+        match self.0 & Self::RULE {
+            Self::RULE => RuleId::NONE,
+            rule => RuleId(rule),
+        }
+    }
+
+    /// The word, for [`Outcome::from_word`].
+    #[inline]
+    pub fn word(self) -> u32 {
+        self.0
+    }
+
+    /// What [`Outcome::word`] gave.
+    #[inline]
+    pub fn from_word(word: u32) -> Self {
+        Outcome(word)
+    }
+}
+
+/// A protocol and destination port as rules tell them apart: TCP, UDP and SCTP
+/// by port, everything else is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey(pub u32);
+
+impl PortKey {
+    /// Everything that is neither TCP, UDP nor SCTP: only rules without ports
+    /// match it.
+    pub const OTHER: PortKey = PortKey(3 << 16);
+    /// The last key of all.
+    pub const LAST: PortKey = Self::OTHER;
+
+    /// The key of an IP protocol number and a destination port.
+    #[inline]
+    pub fn of(protocol: u8, dst_port: u16) -> Self {
+        let class = match protocol {
+            6 => 0,
+            17 => 1,
+            132 => 2,
+            _ => return Self::OTHER,
+        };
+        PortKey(class << 16 | u32::from(dst_port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_a_word() {
+        for verdict in [Verdict::Allow, Verdict::Audit, Verdict::Deny] {
+            for rule in [RuleId(0), RuleId(7), RuleId(Outcome::RULES_MAX - 1), RuleId::NONE] {
+                for excusable in [true, false] {
+                    let outcome = Outcome::new(verdict, rule, excusable);
+                    let outcome = Outcome::from_word(outcome.word());
+                    assert_eq!(outcome.verdict(), verdict);
+                    assert_eq!((outcome.rule(), outcome.is_excusable()), (rule, excusable));
+                    assert_eq!(outcome.is_allowed(), verdict == Verdict::Allow);
+                }
+            }
+        }
+        assert_eq!(Outcome::UNASKED.rule(), RuleId::NONE);
+        assert!(Outcome::UNASKED.is_allowed());
+    }
+
+    #[test]
+    fn ports_are_in_the_order_of_protocols() {
+        assert!(PortKey::of(6, u16::MAX) < PortKey::of(17, 0));
+        assert!(PortKey::of(17, u16::MAX) < PortKey::of(132, 0));
+        assert_eq!(PortKey::of(1, 8), PortKey::of(58, 0));
+        assert!(PortKey::of(132, u16::MAX) < PortKey::LAST);
+    }
+}
