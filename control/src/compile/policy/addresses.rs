@@ -2,9 +2,10 @@
 
 use super::peers::PeerKey;
 use super::{Name, PodNumber, Policies};
+use hashbrown::HashMap;
 use sluice_tables::policy::{Host, KnownAddress, PeerId, SubjectId};
 use sluice_tables::{Family, Tables, V4, V6};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -6,7 +6,8 @@ use super::{AttributeId, PodNumber};
 use crate::cluster::network_policy::{
     DomainName, NamespaceSelector, Operator, Peer, PodSelector, Selector,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One thing that an address has or has not.
@@ -54,6 +55,13 @@ struct Group {
     /// All others.
     others: Vec<AttributeId>,
     len: usize,
+}
+
+impl Attribute {
+    /// How many rules name it.
+    pub(super) fn peer_uses(&self) -> usize {
+        self.peer_uses
+    }
 }
 
 impl Attributes {

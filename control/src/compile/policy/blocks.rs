@@ -2,8 +2,9 @@
 
 use super::AttributeId;
 use crate::cluster::network_policy::Block;
+use hashbrown::HashMap;
 use ipnet::IpNet;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 

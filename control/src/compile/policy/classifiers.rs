@@ -6,8 +6,9 @@ use super::pages::Pages;
 use super::peers::{self, Peers};
 use super::program::NamedPorts;
 use super::{AttributeId, SubjectNumber};
+use hashbrown::HashMap;
 use sluice_tables::policy::{Classifier, LANES, Page, PageClasses, PeerId, Rows};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) type ClassifierNumber = u32;
@@ -157,24 +158,29 @@ impl Classifiers {
         rows: &mut Rows,
     ) -> BTreeSet<SubjectNumber> {
         let fresh = std::mem::take(&mut self.fresh);
-        let touched: BTreeSet<u32> =
-            peers.take_fresh().into_iter().map(|peer| peers::place(peer.0).0).collect();
-        let mut stale: BTreeMap<ClassifierNumber, Vec<u32>> = BTreeMap::new();
-        for &page in &touched {
-            let on_page = peers.on_page(page).filter_map(|id| attributes.get(id));
-            let numbers: BTreeSet<_> = on_page
-                .flat_map(|attribute| attribute.classifiers.iter().copied())
-                .chain(self.named.iter().copied())
-                .collect();
+        let came = peers.take_fresh();
+        let mut stale: BTreeMap<ClassifierNumber, Vec<PeerId>> = BTreeMap::new();
+        let mut on_page: HashMap<u32, BTreeSet<ClassifierNumber>> = HashMap::new();
+        for &peer in &came {
+            let (page, _) = peers::place(peer.0);
+            let numbers = on_page.entry(page).or_insert_with(|| {
+                let on_page = peers.on_page(page).filter_map(|id| attributes.get(id));
+                let on_page = on_page.flat_map(|attribute| attribute.classifiers.iter().copied());
+                on_page.chain(self.named.iter().copied()).collect()
+            });
             for number in numbers.difference(&fresh) {
-                stale.entry(*number).or_default().push(page);
+                stale.entry(*number).or_default().push(peer);
             }
         }
         let mut grown = BTreeSet::new();
         for (number, changed) in stale {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 let before = slot.classes.len();
-                if slot.update(&changed, attributes, peers, pages) {
+                let mut is_different = false;
+                for &peer in &changed {
+                    is_different |= slot.add(peer, peers, pages);
+                }
+                if is_different {
                     rows.classifiers.set(number, Classifier::new(&slot.pages));
                 }
                 if slot.classes.len() > before {
@@ -200,6 +206,49 @@ fn release(classes: PageClasses, pages: &mut Pages) {
 }
 
 impl Slot {
+    /// Finds the class of a peer that is new; whether something is different.
+    fn add(&mut self, peer: PeerId, peers: &Peers, pages: &mut Pages) -> bool {
+        let Some(key) = peers.key(peer) else { return false };
+        let mut class = Class::default();
+        let mut named = self.key.attributes.iter().peekable();
+        for id in &key.attributes {
+            while named.next_if(|one| *one < id).is_some() {}
+            if named.next_if_eq(&id).is_some() {
+                class.attributes.push(*id);
+            }
+        }
+        if self.key.is_named {
+            class.ports.clone_from(&key.ports);
+        }
+        let class = self.number(class);
+        let (page, bit) = peers::place(peer.0);
+        let at = page as usize;
+        let old = self.pages.get(at).copied().unwrap_or(PageClasses::Uniform(0));
+        let lane = bit.trailing_zeros() as usize;
+        let new = match old {
+            PageClasses::Uniform(all) if all == class => return false,
+            PageClasses::Uniform(_) if peers.lanes(page) == bit => PageClasses::Uniform(class),
+            PageClasses::Uniform(all) => {
+                let mut content = Page([all; LANES]);
+                content.0[lane] = class;
+                PageClasses::Page(pages.acquire(content))
+            }
+            PageClasses::Page(number) => {
+                let mut content = pages.content(number);
+                if content.0[lane] == class {
+                    return false;
+                }
+                content.0[lane] = class;
+                PageClasses::Page(pages.acquire(content))
+            }
+        };
+        if at >= self.pages.len() {
+            self.pages.resize(at + 1, PageClasses::Uniform(0));
+        }
+        release(std::mem::replace(&mut self.pages[at], new), pages);
+        true
+    }
+
     /// Looks at every page on which there is something of what it names.
     fn fill(&mut self, attributes: &Attributes, peers: &Peers, pages: &mut Pages) {
         let touched: Vec<u32> = if self.key.is_named {
@@ -210,32 +259,13 @@ impl Slot {
                 named.flat_map(|attribute| attribute.lanes.keys().copied()).collect();
             touched.into_iter().collect()
         };
-        self.update(&touched, attributes, peers, pages);
-    }
-
-    /// Looks at some pages again; whether something is different.
-    fn update(
-        &mut self,
-        changed: &[u32],
-        attributes: &Attributes,
-        peers: &Peers,
-        pages: &mut Pages,
-    ) -> bool {
-        let mut is_different = false;
-        for &page in changed {
-            let now = self.classify(page, attributes, peers, pages);
-            let at = page as usize;
-            if at >= self.pages.len() {
-                if now == PageClasses::Uniform(0) {
-                    continue;
-                }
-                self.pages.resize(at + 1, PageClasses::Uniform(0));
+        for page in touched {
+            let classes = self.classify(page, attributes, peers, pages);
+            if classes != PageClasses::Uniform(0) {
+                self.pages.resize(page as usize, PageClasses::Uniform(0));
+                self.pages.push(classes);
             }
-            let old = std::mem::replace(&mut self.pages[at], now);
-            release(old, pages);
-            is_different |= old != now;
         }
-        is_different
     }
 
     /// The classes of the peers on a page; the page of them is in use once more.

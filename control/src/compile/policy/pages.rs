@@ -1,8 +1,9 @@
 //! Pages of rows: each content once.
 
+use hashbrown::HashMap;
 use sluice_tables::chunked::Chunked;
 use sluice_tables::policy::Page;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// The pages that rows use, by number.
 #[derive(Debug, Default)]
@@ -29,6 +30,11 @@ impl Pages {
         self.numbers.insert(page, number);
         self.fresh.insert(number);
         number
+    }
+
+    /// What a page in use has.
+    pub(super) fn content(&self, number: u32) -> Page {
+        self.slots[number as usize].0
     }
 
     /// One use less.

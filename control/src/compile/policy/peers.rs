@@ -3,8 +3,9 @@
 use super::AttributeId;
 use super::attributes::Attributes;
 use super::program::NamedPorts;
+use hashbrown::HashMap;
 use sluice_tables::policy::{LANES, PeerId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What tells an address from others when it is a peer.
@@ -139,9 +140,14 @@ impl Peers {
         slots.enumerate().fold(0, |lanes, (lane, slot)| lanes | u64::from(slot.is_some()) << lane)
     }
 
+    /// What a peer is.
+    pub(super) fn key(&self, id: PeerId) -> Option<&PeerKey> {
+        self.slots.get(id.0 as usize)?.as_ref().map(|peer| &*peer.key)
+    }
+
     /// The ports of a peer that rules name.
     pub(super) fn ports(&self, id: PeerId) -> Option<&NamedPorts> {
-        self.slots.get(id.0 as usize)?.as_ref()?.key.ports.as_ref()
+        self.key(id)?.ports.as_ref()
     }
 
     /// Pages that there are.

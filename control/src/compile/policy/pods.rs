@@ -4,8 +4,9 @@ use super::program::NamedPorts;
 use super::subjects::SubjectKey;
 use super::{AttributeId, Cluster, Direction, Name, Pod, PodNumber, Policies, PolicyNumber};
 use crate::cluster::network_policy::{PodSelector, Selector};
+use hashbrown::{HashMap, HashSet};
 use sluice_tables::policy::SubjectId;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 

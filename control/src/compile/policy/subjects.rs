@@ -8,10 +8,14 @@ use super::peers::Peers;
 use super::program::{self, Isolation, Matching, NamedPorts};
 use super::{AttributeId, Direction, PolicyNumber, SubjectNumber};
 use crate::cluster::network_policy::{Action, PortMatch, Tier};
+use hashbrown::HashMap;
 use sluice_tables::RuleId;
 use sluice_tables::policy::{Row, Rows, Span, SubjectId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What so many rules name is told apart by a classifier of its own.
+const WIDE: usize = 32;
 
 /// What selects a pod, and what else its rows depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,10 +54,10 @@ struct Subject {
     /// Rules for everybody, and rules by whom they match.
     for_all: Vec<u32>,
     by_attribute: BTreeMap<AttributeId, Vec<u32>>,
-    /// What tells its peers apart.
-    classifier: ClassifierNumber,
-    /// What is said to each class, as far as classes were known.
-    programs: Vec<Arc<[Span]>>,
+    /// What tells its peers apart: what few rules name, and what many do.
+    classifiers: [ClassifierNumber; 2],
+    /// What is said to each pair of classes, as far as classes were known.
+    programs: Vec<Vec<Arc<[Span]>>>,
 }
 
 /// All subjects by number.
@@ -102,12 +106,18 @@ impl Subjects {
         let (rules, isolation) = make(&key);
         let key = Arc::new(key);
         let mut subject = Subject::new(key.clone(), rules, isolation);
-        let shared = ClassifierKey {
-            attributes: subject.by_attribute.keys().copied().collect(),
-            is_named: key.direction == Direction::Egress
-                && subject.rules.iter().any(|rule| rule.is_named),
+        let is_wide = |id: &AttributeId| {
+            attributes.get(*id).is_some_and(|attribute| attribute.peer_uses() >= WIDE)
         };
-        subject.classifier = self.classifiers.acquire(shared, number, attributes);
+        let named = subject.by_attribute.keys().copied();
+        let (wide, narrow): (Vec<_>, Vec<_>) = named.partition(is_wide);
+        let is_named =
+            key.direction == Direction::Egress && subject.rules.iter().any(|rule| rule.is_named);
+        let keys = [(narrow, is_named), (wide, false)];
+        subject.classifiers = keys.map(|(names, is_named)| {
+            let key = ClassifierKey { attributes: names, is_named };
+            self.classifiers.acquire(key, number, attributes)
+        });
         self.fresh.insert(number);
         self.numbers.insert(key, number);
         match self.slots.get_mut(number as usize) {
@@ -136,7 +146,9 @@ impl Subjects {
     ) {
         for number in std::mem::take(&mut self.unused) {
             let Some(subject) = self.slots[number as usize].take() else { continue };
-            self.classifiers.release(subject.classifier, number);
+            for classifier in subject.classifiers {
+                self.classifiers.release(classifier, number);
+            }
             self.numbers.remove(&subject.key);
             self.free.insert(number);
             if !self.fresh.remove(&number) {
@@ -159,9 +171,11 @@ impl Subjects {
         stale.append(&mut self.fresh);
         for number in stale {
             if let Some(Some(subject)) = self.slots.get_mut(number as usize) {
-                subject.write(self.classifiers.classes(subject.classifier));
-                let programs = subject.programs.iter().map(|program| &**program);
-                rows.rows.set(number, Row::new(subject.classifier, programs));
+                let classes = subject.classifiers.map(|one| self.classifiers.classes(one));
+                subject.write(classes);
+                let programs = subject.programs.iter().flatten().map(|program| &**program);
+                let row = Row::new(subject.classifiers, classes[1].len() as u32, programs);
+                rows.rows.set(number, row);
             }
         }
     }
@@ -191,24 +205,28 @@ impl Subject {
             isolation,
             for_all,
             by_attribute,
-            classifier: 0,
+            classifiers: [0; 2],
             programs: Vec::new(),
         }
     }
 
-    /// Says something to the classes that are new.
-    fn write(&mut self, classes: &[Arc<Class>]) {
-        for class in classes.iter().skip(self.programs.len()) {
-            let program = self.program(class);
-            self.programs.push(program);
+    /// Says something to the pairs of classes that are new.
+    fn write(&mut self, [narrow, wide]: [&[Arc<Class>]; 2]) {
+        let mut programs = std::mem::take(&mut self.programs);
+        programs.resize(narrow.len(), Vec::new());
+        for (first, programs) in narrow.iter().zip(&mut programs) {
+            for second in wide.iter().skip(programs.len()) {
+                programs.push(self.program(first, second));
+            }
         }
+        self.programs = programs;
     }
 
-    /// What is said to a class.
-    fn program(&self, class: &Class) -> Arc<[Span]> {
+    /// What is said to a pair of classes.
+    fn program(&self, first: &Class, second: &Class) -> Arc<[Span]> {
         let mut numbers = self.for_all.clone();
-        let named = class.attributes.iter().filter_map(|id| self.by_attribute.get(id));
-        numbers.extend(named.flatten());
+        let named = first.attributes.iter().chain(&second.attributes);
+        numbers.extend(named.filter_map(|id| self.by_attribute.get(id)).flatten());
         numbers.sort_unstable();
         numbers.dedup();
         let matching = |number: &u32| {
@@ -223,7 +241,7 @@ impl Subject {
         };
         let matching: Vec<_> = numbers.iter().map(matching).collect();
         let nothing = NamedPorts::from([]);
-        let ports = class.ports.as_ref().or(self.key.ports.as_ref()).unwrap_or(&nothing);
+        let ports = first.ports.as_ref().or(self.key.ports.as_ref()).unwrap_or(&nothing);
         program::spans(&matching, self.isolation, ports, self.key.is_audited).into()
     }
 }
