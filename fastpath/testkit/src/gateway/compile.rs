@@ -11,6 +11,7 @@ use sluice_tables::{
     SERVICE_EPOCHS, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, ZoneId,
 };
 
+use super::policy;
 use super::topology::{Endpoint, Node, Prefix, Rules, ServiceKey, Topology, Way};
 
 /// Compiles topologies; remembers the numbers that it has given.
@@ -69,6 +70,7 @@ impl Compiler {
         self.set_backends(topology, &mut tables);
         tables.v4 = self.family::<V4>(topology);
         tables.v6 = self.family::<V6>(topology);
+        policy::compile(&topology.policies, &mut tables);
         if let Some(before) = &self.topology {
             self.bump_epochs(before, topology, &mut tables);
         }
@@ -253,6 +255,9 @@ impl Compiler {
         };
         if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
+        }
+        if before.policies != now.policies {
+            tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
         }
         let mut bump = |group: usize| {
             tables.service_epochs[group] = tables.service_epochs[group].wrapping_add(1);
