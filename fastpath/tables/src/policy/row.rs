@@ -1,4 +1,4 @@
-use super::{Outcome, PeerId, PortKey, SubjectId, Verdict};
+use super::{Excuse, Outcome, PeerId, PortKey, SubjectId, Verdict};
 use crate::chunked::Chunked;
 use crate::ids::RuleId;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ impl Rows {
         };
         match spans.get(at) {
             Some([_, outcome]) => Outcome::from_word(*outcome),
-            None => Outcome::new(Verdict::Deny, RuleId::NONE, false),
+            None => Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None),
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn outcome(rule: u32) -> Outcome {
-        Outcome::new(Verdict::Allow, RuleId(rule), false)
+        Outcome::new(Verdict::Allow, RuleId(rule), Excuse::None)
     }
 
     fn span(last: PortKey, rule: u32) -> Span {
