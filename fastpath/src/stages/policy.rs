@@ -9,7 +9,7 @@ use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::wire::ip::Ip;
-use sluice_tables::policy::{self, PortKey, SubjectId, Verdict};
+use sluice_tables::policy::{self, KnownAddress, PortKey, SubjectId, Verdict};
 use sluice_tables::{RuleId, Tables};
 
 /// The rules that decided: of the source's policies, and of the destination's.
@@ -58,8 +58,8 @@ pub fn of_flow<F: Ip>(
 #[inline]
 pub fn is_selected<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
     let is_selected =
-        |pod: &policy::PodPolicy| pod.ingress != SubjectId::NONE || pod.egress != SubjectId::NONE;
-    !tables.policy.is_empty() && F::of(tables).pods.get(addr).is_some_and(is_selected)
+        |known: &KnownAddress| known.ingress != SubjectId::NONE || known.egress != SubjectId::NONE;
+    !tables.policy.is_empty() && F::of(tables).known.get(addr).is_some_and(is_selected)
 }
 
 #[inline]

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sluice_tables::policy::{
-    AddressRanges, LANES, Outcome, Page, PeerId, PodPolicy, PortKey, RowBuilder, Rows, Span,
-    SubjectId, Verdict,
+    AddressRanges, Excuse, Host, KnownAddress, LANES, Outcome, Page, PeerId, PortKey, RowBuilder,
+    Rows, Span, SubjectId, Verdict,
 };
 use sluice_tables::{Family, RuleId, Tables, V4, V6};
 
@@ -43,6 +43,15 @@ pub struct Policy {
     pub otherwise: Verdict,
 }
 
+/// Where nodes and pods are, as far as policies ask.
+pub trait Places {
+    /// The addresses of nodes, and the nodes' numbers.
+    fn nodes(&self) -> Vec<(IpAddr, u32)>;
+
+    /// The node of a pod's address.
+    fn node_of(&self, pod: IpAddr) -> Option<u32>;
+}
+
 /// All policies.
 pub type Policies = BTreeMap<(IpAddr, Direction), Policy>;
 
@@ -58,18 +67,27 @@ impl Rule {
 
 /// Writes policies into tables. Rules are numbered from [`RuleId::FIRST`] on, in the order of pods
 /// and rules; what no rule matches is one more rule of each pod.
-pub(super) fn compile(policies: &Policies, tables: &mut Tables) {
+pub fn compile(policies: &Policies, places: &dyn Places, tables: &mut Tables) {
+    if policies.is_empty() {
+        return clear(tables);
+    }
     let rules = policies.values().flat_map(|policy| &policy.rules);
     let prefixes: BTreeSet<Prefix> = rules.filter_map(|rule| rule.peer).collect();
     let mut peers = Peers { prefixes, sets: vec![BTreeSet::new()] };
-    compile_family::<V4>(policies, &mut peers, tables);
-    compile_family::<V6>(policies, &mut peers, tables);
+    compile_family::<V4>(policies, places, &mut peers, tables);
+    compile_family::<V6>(policies, places, &mut peers, tables);
     tables.policy = Rows::default();
     let mut first_rule = RuleId::FIRST;
     for (subject, policy) in policies.values().enumerate() {
         row(policy, first_rule, subject as u32, &peers, &mut tables.policy);
         first_rule += policy.rules.len() as u32 + 1;
     }
+}
+
+fn clear(tables: &mut Tables) {
+    tables.policy = Rows::default();
+    (tables.v4.known, tables.v4.blocks) = Default::default();
+    (tables.v6.known, tables.v6.blocks) = Default::default();
 }
 
 /// Peers are told apart by the prefixes that contain them.
@@ -90,7 +108,12 @@ impl Peers {
     }
 }
 
-fn compile_family<F: Family>(policies: &Policies, peers: &mut Peers, tables: &mut Tables) {
+fn compile_family<F: Family>(
+    policies: &Policies,
+    places: &dyn Places,
+    peers: &mut Peers,
+    tables: &mut Tables,
+) {
     let family = F::of_mut(tables);
     let of_family = |prefix: &&Prefix| F::from_ip(prefix.addr).is_some();
     let prefixes: Vec<Prefix> = peers.prefixes.iter().filter(of_family).copied().collect();
@@ -112,18 +135,21 @@ fn compile_family<F: Family>(policies: &Policies, peers: &mut Peers, tables: &mu
     let starts = starts.into_iter().map(addr);
     let ranges = starts.filter_map(|start| Some((F::from_ip(start)?, peers.of(start))));
     family.blocks = Arc::new(AddressRanges::new(ranges.collect::<Vec<_>>()));
-    family.pods = Default::default();
+    family.known = Default::default();
     // Pods that are only told apart are among them.
+    let nodes: BTreeMap<IpAddr, u32> = places.nodes().into_iter().collect();
     let single = prefixes.iter().filter(|prefix| prefix.len == F::BITS).map(|prefix| prefix.addr);
     let selected = policies.keys().map(|(pod, _)| *pod);
-    for pod in single.chain(selected).collect::<BTreeSet<_>>() {
+    for pod in single.chain(selected).chain(nodes.keys().copied()).collect::<BTreeSet<_>>() {
         let Some(addr) = F::from_ip(pod) else { continue };
         let subject = |direction| {
             let number = policies.keys().position(|key| *key == (pod, direction));
             number.map_or(SubjectId::NONE, |number| SubjectId(number as u32))
         };
         let (ingress, egress) = (subject(Direction::Ingress), subject(Direction::Egress));
-        family.pods.insert(addr, PodPolicy { ingress, egress, peer: peers.of(pod) });
+        let of_pod = || places.node_of(pod).map_or(Host::UNKNOWN, Host::of_pod);
+        let host = nodes.get(&pod).map_or_else(of_pod, |node| Host::of_node(*node));
+        family.known.insert(addr, KnownAddress { ingress, egress, peer: peers.of(pod), host });
     }
 }
 
@@ -174,8 +200,8 @@ fn spans(policy: &Policy, first_rule: u32, peer: &BTreeSet<Prefix>) -> Vec<Span>
         let at = policy.rules.iter().position(|rule| rule.matches(peer, port));
         let number = at.unwrap_or(policy.rules.len());
         let verdict = policy.rules.get(number).map_or(policy.otherwise, |rule| rule.verdict);
-        let is_excusable = at.is_none();
-        Outcome::new(verdict, RuleId(first_rule + number as u32), is_excusable)
+        let excuse = if at.is_none() { Excuse::Allow } else { Excuse::None };
+        Outcome::new(verdict, RuleId(first_rule + number as u32), excuse)
     };
     lasts.into_iter().map(|last| Span { last, outcome: outcome(last) }).collect()
 }
