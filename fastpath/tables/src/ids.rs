@@ -35,3 +35,13 @@ impl ZoneId {
     /// "No zone", or none that is known.
     pub const NONE: ZoneId = ZoneId(u16::MAX);
 }
+
+/// A rule that judged a packet, by a number that control gives: what flows and
+/// events refer to. Control tells its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// "No rule": nothing was asked.
+    pub const NONE: RuleId = RuleId(u32::MAX);
+}
