@@ -27,7 +27,7 @@ mod requests;
 
 pub use health::HealthChecks;
 pub use heartbeat::Heartbeat;
-pub use names::{PodNames, RuleNames, ServiceLabel, ServiceNames};
+pub use names::{NodeNames, PodNames, RuleNames, ServiceLabel, ServiceNames};
 pub use requests::Request;
 
 use election::Announcing;
@@ -55,6 +55,7 @@ pub struct Control {
     published_unix_ms: Option<u64>,
     names: ServiceNames,
     pod_names: PodNames,
+    node_names: NodeNames,
     rule_names: RuleNames,
     health: HealthChecks,
     health_version: u64,
@@ -127,6 +128,7 @@ impl Control {
             published_unix_ms: None,
             names: ServiceNames::default(),
             pod_names: PodNames::default(),
+            node_names: NodeNames::default(),
             rule_names: RuleNames::default(),
             health: HealthChecks::default(),
             health_version: 0,
@@ -157,6 +159,11 @@ impl Control {
     /// The names of pods by their addresses, kept up to date.
     pub fn pod_names(&self) -> PodNames {
         self.pod_names.clone()
+    }
+
+    /// The names of nodes by their tunnels' numbers, kept up to date.
+    pub fn node_names(&self) -> NodeNames {
+        self.node_names.clone()
     }
 
     /// The names of rules by their numbers, kept up to date.
@@ -369,6 +376,7 @@ impl Control {
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
         let version = tables.version;
+        self.node_names.update(&tables.vteps);
         self.publisher.publish(tables, event_at);
         self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);

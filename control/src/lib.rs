@@ -56,6 +56,7 @@ pub use clock::{Clock, SystemClock};
 pub use compile::{HealthCheck, PortFacts, SetupError};
 pub use diagnostic::{Diagnostic, Severity};
 pub use driver::{
-    Control, HealthChecks, Heartbeat, PodNames, Request, RuleNames, ServiceLabel, ServiceNames,
+    Control, HealthChecks, Heartbeat, NodeNames, PodNames, Request, RuleNames, ServiceLabel,
+    ServiceNames,
 };
 pub use source::Source;

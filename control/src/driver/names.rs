@@ -1,7 +1,7 @@
 use crate::cluster::Cluster;
 use crate::compile::{Compiler, PortKey};
 use crate::object::Name;
-use sluice_tables::{RuleId, ServiceId};
+use sluice_tables::{RuleId, ServiceId, Vtep, VtepId};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -115,6 +115,25 @@ impl PodNames {
             by_addr.extend(own.iter().map(|addr| (*addr, name.clone())));
             addrs.insert(name.clone(), own);
         }
+    }
+}
+
+/// The names of nodes by their tunnels' numbers. Clones share.
+#[derive(Clone, Debug, Default)]
+pub struct NodeNames {
+    vteps: Arc<RwLock<Arc<Vec<Option<Vtep>>>>>,
+}
+
+impl NodeNames {
+    /// The node that has a tunnel.
+    pub fn get(&self, vtep: VtepId) -> Option<Arc<str>> {
+        let vteps = self.vteps.read().unwrap_or_else(PoisonError::into_inner);
+        vteps.get(vtep.0 as usize)?.as_ref().map(|vtep| vtep.name.clone())
+    }
+
+    /// Takes the tunnels of the last tables.
+    pub fn update(&self, vteps: &Arc<Vec<Option<Vtep>>>) {
+        *self.vteps.write().unwrap_or_else(PoisonError::into_inner) = vteps.clone();
     }
 }
 

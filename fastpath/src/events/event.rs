@@ -109,7 +109,7 @@ impl Fate {
 }
 
 /// What a copied packet begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
     /// An Ethernet header.
     Ethernet,

@@ -54,8 +54,10 @@ pub struct EventCounters {
 
 /// A worker's end.
 pub struct EventSender {
-    events: Producer<PacketEvent>,
-    captured: Producer<Captured>,
+    /// What happens.
+    pub events: Producer<PacketEvent>,
+    /// Copies of packets.
+    pub captured: Producer<Captured>,
 }
 
 /// The reader's end.

@@ -284,6 +284,7 @@ impl State {
         let is_kept = seen.link == Link::Ip && *chunk == Some(frame.chunk());
         let data = if is_kept { &bytes[..*copied] } else { frame.data() };
         let copied = data.len().min(snap_len).min(SNAP_LEN_MAX);
+        let len = if seen.link == Link::Ethernet { frame.len() } else { seen.len };
         let mut captured = Captured {
             at: now,
             fate,
@@ -292,7 +293,7 @@ impl State {
             came: seen.came,
             leaves: seen.leaves,
             rules,
-            len: seen.len as u16,
+            len: len as u16,
             copied: copied as u16,
             bytes: [0; SNAP_LEN_MAX],
         };
