@@ -294,12 +294,12 @@ impl Observing {
         self.is_changed = false;
         let waiting: Vec<u64> =
             self.seats.iter().filter(|seat| seat.since.is_none()).map(|seat| seat.id).collect();
+        self.hub.desk().watchers.retain(|watcher| !waiting.contains(&watcher.id));
         for seat in self.seats.iter().filter(|seat| waiting.contains(&seat.id)) {
             let reason = "control has ended: the workers cannot be asked".to_owned();
             let _ = seat.to.try_send(Piece::Failed(reason));
         }
         self.seats.retain(|seat| !waiting.contains(&seat.id));
-        self.hub.desk().watchers.retain(|watcher| !waiting.contains(&watcher.id));
     }
 
     fn now(&self) -> Nanos {

@@ -58,6 +58,15 @@ impl Gateway {
         std::mem::take(&mut self.told)
     }
 
+    /// Runs all workers for some turns, during which nobody reads what they tell.
+    pub fn run_unread(&mut self, turns: usize) {
+        for _ in 0..turns {
+            for worker in &mut self.workers {
+                worker.poll(self.now);
+            }
+        }
+    }
+
     /// Takes what is in the rings.
     pub(super) fn hear(&mut self) {
         for (worker, EventReceiver { events, captured }) in self.receivers.iter_mut().enumerate() {
