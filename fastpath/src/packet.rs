@@ -5,7 +5,7 @@ use sluice_tables::VtepId;
 
 /// Where a packet entered the gateway: a port, or a node's tunnel. One word, so
 /// that a flow entry can hold it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ingress(u32);
 
 impl Ingress {

@@ -210,7 +210,7 @@ fn revalidate<F: Ip>(
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
         return Revalidated::Drop(reason);
     }
-    match policy::of_flow(core, tables, table.both(number)) {
+    match policy::of_flow(core, tables, packet, table.both(number)) {
         Ok(Some(rules)) => table.set_rules(number, rules),
         Ok(None) => {}
         Err(reason) => return Revalidated::Drop(reason),
