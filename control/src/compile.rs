@@ -305,6 +305,12 @@ impl Compiler {
         self.policies.rule(id)
     }
 
+    /// The rules that have got numbers since this was last called, and what each
+    /// stands for.
+    pub fn take_renamed_rules(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+        self.policies.take_renamed()
+    }
+
     /// The policies that select a pod in a direction, in the order in which they
     /// are asked.
     pub fn policies_of(&self, pod: &Name, direction: Direction) -> Vec<Key> {

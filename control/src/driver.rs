@@ -366,6 +366,7 @@ impl Control {
         let now = self.clock.now();
         let live = self.publisher.live();
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
+        self.rule_names.update(self.compiler.take_renamed_rules());
         self.log_findings();
         if self.health_version != self.compiler.health_version() {
             self.health_version = self.compiler.health_version();

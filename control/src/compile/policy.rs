@@ -93,6 +93,8 @@ pub(super) struct Policies {
     /// Names of ports that rules use, and how many do.
     port_names: HashMap<Arc<str>, usize>,
     rules: Ids<Arc<str>>,
+    /// Rules that have got numbers since this was last taken.
+    renamed: Vec<(RuleId, Option<Arc<str>>)>,
     /// The addresses of domain names.
     names: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
     stale: Stale,
@@ -156,6 +158,7 @@ impl Policies {
             range_peers: [const { Vec::new() }; 2],
             port_names: HashMap::new(),
             rules: Ids::new(quarantine),
+            renamed: [RuleId::ITSELF, RuleId::OWN_NODE].map(|id| (id, fixed(id))).to_vec(),
             names: BTreeMap::new(),
             stale: Stale::default(),
         }
@@ -169,10 +172,17 @@ impl Policies {
     pub(super) fn rule(&self, id: RuleId) -> Option<Arc<str>> {
         match id {
             RuleId::NONE => None,
-            RuleId::ITSELF => Some("a pod may speak with itself".into()),
-            RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
-            RuleId(id) => self.rules.key(id.checked_sub(RuleId::FIRST)?).cloned(),
+            RuleId(number) => match number.checked_sub(RuleId::FIRST) {
+                Some(number) => self.rules.key(number).cloned(),
+                None => fixed(id),
+            },
         }
+    }
+
+    /// The rules that have got numbers since this was last called, and what each
+    /// stands for.
+    pub(super) fn take_renamed(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+        std::mem::take(&mut self.renamed)
     }
 
     /// The policies that select a pod in a direction, in the order in which they
@@ -252,7 +262,8 @@ impl Policies {
         compiled.iter().flatten().for_each(|compiled| self.free_rules(compiled, None, at));
         let rules = std::mem::replace(&mut self.rules, Ids::new(Duration::ZERO));
         let names = std::mem::take(&mut self.names);
-        *self = Policies { rules, names, ..Policies::new(Duration::ZERO) };
+        let renamed = std::mem::take(&mut self.renamed);
+        *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
         forget(&mut next.v4);
         forget(&mut next.v6);
@@ -267,6 +278,15 @@ impl Policies {
             self.compiled[number as usize] = None;
             self.free.push(number);
         }
+    }
+}
+
+/// What a rule is that is no policy's.
+fn fixed(id: RuleId) -> Option<Arc<str>> {
+    match id {
+        RuleId::ITSELF => Some("a pod may speak with itself".into()),
+        RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
+        _ => None,
     }
 }
 
