@@ -237,9 +237,7 @@ impl Compiler {
         let services =
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
-        if self.policies.update(cluster, changes, &mut next, at) {
-            epochs.policy();
-        }
+        self.policies.update(cluster, changes, &mut next, &mut epochs, at);
         if !epochs.is_changed() {
             return None;
         }

@@ -89,11 +89,17 @@ impl PortSlot {
 }
 
 impl Core {
-    /// The epoch of routes and policy that flows depend on. Both only count up:
-    /// their sum changes with either.
+    /// The epoch of routes and policy that a direction of a flow depends on, by
+    /// where its packets come from and where they go: its ends are in these groups.
+    /// All of them only count up: their sum changes with any.
     #[inline]
-    pub fn epoch(&self, tables: &Tables) -> u32 {
-        self.route_epoch(tables).wrapping_add(tables.policy_epoch)
+    pub fn epoch(&self, tables: &Tables, ingress: Ingress, way: AdjacencyId) -> u32 {
+        let from = ingress.policy_group();
+        let to = self.adjacencies.row(way).map_or(0, |row| row.policy_group);
+        self.route_epoch(tables)
+            .wrapping_add(tables.policy_epoch)
+            .wrapping_add(tables.policy_epochs[usize::from(from)])
+            .wrapping_add(tables.policy_epochs[usize::from(to)])
     }
 
     /// The route epoch that ways out depend on.

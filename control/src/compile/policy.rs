@@ -12,6 +12,7 @@
 //! depend on a peer that is new. Without policies there is nothing of all this.
 
 use super::Moment;
+use super::epochs::Epochs;
 use super::ids::{self, Ids};
 use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, Ports, Tier};
 use crate::cluster::{Changes, Cluster, Pod};
@@ -211,16 +212,20 @@ impl Policies {
         self.compiled.get(number as usize)?.as_ref()
     }
 
-    /// Brings `next` up to date; whether something in it is different.
+    /// Brings `next` up to date.
     pub(super) fn update(
         &mut self,
         cluster: &Cluster,
         changes: &Changes,
         next: &mut Tables,
+        epochs: &mut Epochs,
         at: Moment,
-    ) -> bool {
+    ) {
         if cluster.network_policies().next().is_none() {
-            return self.deactivate(next, at);
+            if self.deactivate(next, at) {
+                epochs.policy();
+            }
+            return;
         }
         let everything;
         let changes = if self.is_active {
@@ -244,13 +249,15 @@ impl Policies {
             self.set_pod(name, cluster.pod(name));
         }
         self.drop_attributes();
-        let mut is_changed = self.write_ranges(next);
-        is_changed |= self.write_pods();
-        is_changed |= self.write_addresses(next);
+        // Others may have lost or got a block.
+        if self.write_ranges(next) {
+            epochs.policy();
+        }
+        self.write_pods();
+        self.write_addresses(next, epochs);
         self.collect(&mut next.policy);
         self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
         self.pages.write(&mut next.policy.pages);
-        is_changed
     }
 
     /// Forgets everything: there is no policy any more.

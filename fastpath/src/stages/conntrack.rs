@@ -33,7 +33,7 @@ pub fn replay<F: Ip>(
 ) -> Option<Verdict> {
     let number = table.find(&packet.key, packet.hash, packet.candidate)?;
     let entry = table.entry(number);
-    if entry.epoch != core.epoch(tables)
+    if entry.epoch != core.epoch(tables, entry.ingress, entry.adjacency)
         || entry.service_epoch != tables.service_epoch(entry.service)
         || entry.ingress != packet.ingress
     {
@@ -227,7 +227,7 @@ fn revalidate<F: Ip>(
     if sctp::is_corrupt(table.entry(number), packet) {
         return Revalidated::Drop(DropReason::BadSctpChecksum);
     }
-    let epoch = core.epoch(tables);
+    let epoch = core.epoch(tables, packet.ingress, way);
     let mut service_epoch = tables.service_epoch(service);
     if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {
         // The address or port is another Service's by now. The connection goes

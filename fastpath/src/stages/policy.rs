@@ -47,8 +47,9 @@ pub fn of_flow<F: Ip>(
     packet: &Packet<F>,
     flow: &[Entry<F>; 2],
 ) -> Result<Option<Rules>, DropReason> {
-    let epoch = core.epoch(tables);
-    if flow.iter().any(|entry| entry.epoch == epoch) {
+    let is_current =
+        |entry: &Entry<F>| entry.epoch == core.epoch(tables, entry.ingress, entry.adjacency);
+    if flow.iter().any(is_current) {
         return Ok(None);
     }
     let original = &flow[0];

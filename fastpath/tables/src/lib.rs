@@ -50,4 +50,4 @@ pub use service::{
     BackendRef, BackendSet, BackendState, Balance, Frontend, FrontendKey, FrontendRules, Locality,
     SourceRanges,
 };
-pub use tables::{FamilyTables, OwnerMap, SERVICE_EPOCHS, Tables};
+pub use tables::{FamilyTables, OwnerMap, POLICY_EPOCHS, SERVICE_EPOCHS, Tables, policy_group};
