@@ -5,3 +5,9 @@ mod object;
 
 /// What the APIs' texts say.
 mod reference;
+
+/// Clusters, changes and questions from a seed.
+mod random;
+
+/// The comparison.
+mod harness;

@@ -67,6 +67,16 @@ pub struct Question {
     pub port: u16,
 }
 
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Question { src, dst, protocol, port } = self;
+        match protocol {
+            Protocol::Other => write!(f, "{src} -> {dst} icmp"),
+            _ => write!(f, "{src} -> {dst} {} {port}", format!("{protocol:?}").to_lowercase()),
+        }
+    }
+}
+
 /// What becomes of a flow; of two, the greater counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
