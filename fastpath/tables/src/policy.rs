@@ -1,11 +1,12 @@
 //! Network policy as the fast path sees it. The question is always: may `src`
 //! open a flow to `dst`, at this protocol and port?
 //!
-//! Policies divide pods and addresses into classes. Who is selected by the same
-//! policies is one **subject** (per direction); who is matched by the same peers
-//! of rules is one **peer**. A subject has a [`Row`]: for each peer, what becomes
-//! of each port. A question costs two lookups of addresses, and one of a row for
-//! each direction in which the pod is selected, however many policies there are.
+//! Who is selected by the same policies is one **subject** (per direction); who
+//! is matched by the same peers of rules, of all policies, is one **peer**. A
+//! subject has a [`Row`]: what becomes of each port, for each class of peers; and
+//! a [`Classifier`], shared with others, says which class a peer is of. A question
+//! costs two lookups of addresses, and one of a class and a port for each
+//! direction in which the pod is selected, however many policies there are.
 
 use crate::family::Family;
 use crate::ids::RuleId;
@@ -15,9 +16,9 @@ mod outcome;
 mod ranges;
 mod row;
 
-pub use outcome::{Outcome, PortKey, Verdict};
+pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
-pub use row::{LANES, Page, Row, RowBuilder, Rows, Span};
+pub use row::{Classifier, LANES, Page, PageClasses, Row, Rows, Span};
 
 /// The policies that select a pod in one direction: the number of a [`Row`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,15 +38,43 @@ impl PeerId {
     pub const OUTSIDE: PeerId = PeerId(0);
 }
 
-/// What policies make of a pod's address.
+/// What policies make of the address of a pod or node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PodPolicy {
+pub struct KnownAddress {
     /// Whom traffic towards it is asked for.
     pub ingress: SubjectId,
     /// Whom traffic from it is asked for.
     pub egress: SubjectId,
-    /// What it is to others. The blocks that contain its address are in this.
+    /// What it is to others. The blocks that contain the address are in this.
     pub peer: PeerId,
+    /// The node that it is of, or on.
+    pub host: Host,
+}
+
+/// A node, and whether an address is its own or that of a pod on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host(u32);
+
+impl Host {
+    const OWN: u32 = 1 << 31;
+
+    /// A pod whose node is not known.
+    pub const UNKNOWN: Host = Host(u32::MAX >> 1);
+
+    /// A pod on a node.
+    pub fn of_pod(node: u32) -> Self {
+        Host(node & !Self::OWN)
+    }
+
+    /// A node's own address.
+    pub fn of_node(node: u32) -> Self {
+        Host(node | Self::OWN)
+    }
+
+    /// True for the own address of the node that a pod is on.
+    fn is_node_of(self, pod: Host) -> bool {
+        pod != Host::UNKNOWN && self.0 == pod.0 | Self::OWN && self.0 != pod.0
+    }
 }
 
 /// What policies say to a flow: at its source, and at its destination.
@@ -71,28 +100,28 @@ impl Judgment {
 /// ends, before the source and after the destination is translated.
 #[inline]
 pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: PortKey) -> Judgment {
-    let family = F::of(tables);
     if tables.policy.is_empty() {
         return Judgment::UNASKED;
     }
-    let (source, destination) = (family.pods.get(src), family.pods.get(dst));
+    let family = F::of(tables);
+    let (source, destination) = (family.known.get(src), family.known.get(dst));
     let mut judgment = Judgment::UNASKED;
     if let Some(source) = source
         && source.egress != SubjectId::NONE
     {
-        let peer = destination.map_or_else(|| family.blocks.lookup(dst), |pod| pod.peer);
+        let peer = destination.map_or_else(|| family.blocks.lookup(dst), |known| known.peer);
         judgment.egress = tables.policy.outcome(source.egress, peer, port);
         if !judgment.egress.is_allowed() {
-            judgment.egress = excuse::<F>(tables, judgment.egress, src, dst);
+            judgment.egress = excuse(judgment.egress, src == dst, source.host, destination);
         }
     }
     if let Some(destination) = destination
         && destination.ingress != SubjectId::NONE
     {
-        let peer = source.map_or_else(|| family.blocks.lookup(src), |pod| pod.peer);
+        let peer = source.map_or_else(|| family.blocks.lookup(src), |known| known.peer);
         judgment.ingress = tables.policy.outcome(destination.ingress, peer, port);
         if !judgment.ingress.is_allowed() {
-            judgment.ingress = excuse::<F>(tables, judgment.ingress, dst, src);
+            judgment.ingress = excuse(judgment.ingress, src == dst, destination.host, source);
         }
     }
     judgment
@@ -103,18 +132,20 @@ pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: Por
 /// node's tunnel device is no address of the node's own here: a node that
 /// masquerades hides its pods behind it.
 #[cold]
-fn excuse<F: Family>(tables: &Tables, denied: Outcome, pod: &F::Addr, other: &F::Addr) -> Outcome {
-    let family = F::of(tables);
-    let rule = if !denied.is_excusable() {
-        return denied;
-    } else if pod == other {
+fn excuse(denied: Outcome, is_itself: bool, pod: Host, other: Option<&KnownAddress>) -> Outcome {
+    let rule = if is_itself {
         RuleId::ITSELF
-    } else {
-        let node = family.nodes_by_addr.get(other);
-        if node.is_none() || node.copied() != family.pod_node(pod) {
-            return denied;
-        }
+    } else if other.is_some_and(|other| other.host.is_node_of(pod)) {
         RuleId::OWN_NODE
+    } else {
+        return denied;
     };
-    Outcome::new(Verdict::Allow, rule, false)
+    match denied.excuse() {
+        Excuse::None => denied,
+        Excuse::Allow => Outcome::new(Verdict::Allow, rule, Excuse::None),
+        Excuse::Audit => Outcome::new(Verdict::Audit, denied.rule(), Excuse::None),
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use crate::hash::endpoint;
 use crate::ids::{PortId, ServiceId, VtepId, ZoneId};
 use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
-use crate::policy::{AddressRanges, PodPolicy, Rows};
+use crate::policy::{AddressRanges, KnownAddress, Rows};
 use crate::route::{RouteTarget, Routes, Vtep};
 use crate::service::{BackendState, Frontend, FrontendKey};
 use crate::shards::ShardMap;
@@ -75,8 +75,8 @@ pub struct FamilyTables<F: Family> {
     /// Nodes by the inner address of their tunnel device: a node that masquerades
     /// hides its pods behind it.
     pub tunnel_devices: Arc<HashMap<F::Addr, VtepId>>,
-    /// Pods that policies select or tell apart; none without policies.
-    pub pods: ShardMap<F::Addr, PodPolicy>,
+    /// What pods and nodes are to policies; none while there are no policies.
+    pub known: ShardMap<F::Addr, KnownAddress>,
     /// What every other address is to policies.
     pub blocks: Arc<AddressRanges<F>>,
 }
@@ -93,7 +93,7 @@ impl<F: Family> Default for FamilyTables<F> {
             vteps_by_addr: Arc::default(),
             nodes_by_addr: Arc::default(),
             tunnel_devices: Arc::default(),
-            pods: ShardMap::default(),
+            known: ShardMap::default(),
             blocks: Arc::default(),
         }
     }

@@ -11,13 +11,24 @@ pub enum Verdict {
     Deny,
 }
 
+/// What becomes of traffic that is denied, or would be, if it is a pod's with
+/// itself or with its own node: no NetworkPolicy can deny that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Excuse {
+    /// The same as of all other traffic.
+    None,
+    /// It passes.
+    Allow,
+    /// It would still be denied by somebody who is only tried out: it passes.
+    Audit,
+}
+
 /// A verdict and the rule that it is due to, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outcome(u32);
 
 impl Outcome {
-    const RULE: u32 = (1 << 29) - 1;
-    const EXCUSABLE: u32 = 1 << 29;
+    const RULE: u32 = (1 << 28) - 1;
 
     /// Nobody was asked: it passes.
     pub const UNASKED: Outcome = Outcome(Self::RULE);
@@ -25,11 +36,9 @@ impl Outcome {
     /// Most rules that can be told apart; [`RuleId::NONE`] is none of them.
     pub const RULES_MAX: u32 = Self::RULE;
 
-    /// An outcome. It is excusable if a pod's own node, and the pod itself, are
-    /// let through all the same.
-    pub fn new(verdict: Verdict, rule: RuleId, is_excusable: bool) -> Self {
-        let excusable = if is_excusable { Self::EXCUSABLE } else { 0 };
-        Outcome((verdict as u32) << 30 | excusable | rule.0 & Self::RULE)
+    /// An outcome.
+    pub fn new(verdict: Verdict, rule: RuleId, excuse: Excuse) -> Self {
+        Outcome((verdict as u32) << 30 | (excuse as u32) << 28 | rule.0 & Self::RULE)
     }
 
     /// The verdict.
@@ -48,11 +57,14 @@ impl Outcome {
         self.0 >> 30 == 0
     }
 
-    /// True when a pod's own node and the pod itself are let through all the
-    /// same.
+    /// What becomes of it between a pod and itself or its own node.
     #[inline]
-    pub fn is_excusable(self) -> bool {
-        self.0 & Self::EXCUSABLE != 0
+    pub fn excuse(self) -> Excuse {
+        match self.0 >> 28 & 3 {
+            0 => Excuse::None,
+            1 => Excuse::Allow,
+            _ => Excuse::Audit,
+        }
     }
 
     /// The rule; [`RuleId::NONE`] if nobody was asked.
@@ -109,11 +121,11 @@ mod tests {
     fn an_outcome_is_a_word() {
         for verdict in [Verdict::Allow, Verdict::Audit, Verdict::Deny] {
             for rule in [RuleId(0), RuleId(7), RuleId(Outcome::RULES_MAX - 1), RuleId::NONE] {
-                for excusable in [true, false] {
-                    let outcome = Outcome::new(verdict, rule, excusable);
+                for excuse in [Excuse::None, Excuse::Allow, Excuse::Audit] {
+                    let outcome = Outcome::new(verdict, rule, excuse);
                     let outcome = Outcome::from_word(outcome.word());
                     assert_eq!(outcome.verdict(), verdict);
-                    assert_eq!((outcome.rule(), outcome.is_excusable()), (rule, excusable));
+                    assert_eq!((outcome.rule(), outcome.excuse()), (rule, excuse));
                     assert_eq!(outcome.is_allowed(), verdict == Verdict::Allow);
                 }
             }
