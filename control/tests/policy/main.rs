@@ -11,3 +11,9 @@ mod random;
 
 /// The comparison.
 mod harness;
+
+/// The compiler of Sluice, and the tables that it makes.
+mod compiled;
+
+/// What the documentation says, case by case.
+mod cases;

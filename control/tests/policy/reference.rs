@@ -107,6 +107,12 @@ impl Why {
         Why::one("no policy")
     }
 
+    /// The reasons of both.
+    fn or(mut self, other: Why) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// True for an explanation that names one of the rules.
     pub fn accepts(&self, said: &str) -> bool {
         self.0.contains(said)
@@ -124,7 +130,8 @@ impl fmt::Display for Why {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub verdict: Verdict,
-    /// At the source. Of a flow that is denied: by a policy that is enforced.
+    /// At the source. A flow may be denied by two rules: one of all policies, and
+    /// another when those that are only tried out are left aside.
     pub egress: Why,
     /// At the destination.
     pub ingress: Why,
@@ -145,6 +152,15 @@ pub fn judge(world: &World, question: Question) -> Answer {
 enum Direction {
     Egress,
     Ingress,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Direction::Egress => "egress",
+            Direction::Ingress => "ingress",
+        })
+    }
 }
 
 /// A question seen from one of its ends, a pod.
@@ -182,7 +198,11 @@ fn judge_at(world: &World, question: Question, direction: Direction) -> (Verdict
         return (Verdict::Allow, all.why);
     }
     let enforced = decide(&flow(true));
-    if enforced.allows { (Verdict::Audit, all.why) } else { (Verdict::Deny, enforced.why) }
+    if enforced.allows {
+        return (Verdict::Audit, all.why);
+    }
+    // Each of them denies it.
+    (Verdict::Deny, all.why.or(enforced.why))
 }
 
 /// The tiers in their order: Admin, NetworkPolicy, Baseline; "if a given

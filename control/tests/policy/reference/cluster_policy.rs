@@ -53,11 +53,8 @@ fn applies(flow: &Flow<'_>, policy: &Value, tier: Tier) -> bool {
 }
 
 fn first_rule(flow: &Flow<'_>, policy: &Value) -> Option<(Action, String)> {
-    let direction = match flow.direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-    };
-    let rules = policy["spec"][direction].as_array()?;
+    let direction = flow.direction;
+    let rules = policy["spec"][direction.to_string()].as_array()?;
     let mut matches = rules.iter().map(|rule| action_of(flow, rule)).enumerate();
     let (i, action) = matches.find_map(|(i, action)| Some((i, action?)))?;
     let mut text = format!("ClusterNetworkPolicy {} {direction}[{i}]", name_of(policy));

@@ -25,16 +25,9 @@ pub(super) fn decide(flow: &Flow<'_>) -> Option<Decision> {
         return Some(Decision { allows: true, why: Why::any(matching) });
     }
     let (namespace, name) = identity(&first.metadata);
-    let direction = name_of(flow.direction);
+    let direction = flow.direction;
     let why = Why::one(format!("NetworkPolicy {namespace}/{name} default deny {direction}"));
     Some(Decision { allows: false, why })
-}
-
-fn name_of(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-    }
 }
 
 /// "Each NetworkPolicy includes a podSelector which selects the grouping of pods
@@ -86,7 +79,7 @@ fn matching_rules(flow: &Flow<'_>, policy: &NetworkPolicy) -> Vec<String> {
         }
     };
     let (namespace, name) = identity(&policy.metadata);
-    let direction = name_of(flow.direction);
+    let direction = flow.direction;
     let text = |i: usize| format!("NetworkPolicy {namespace}/{name} {direction}[{i}]");
     matches.iter().enumerate().filter(|(_, is_match)| **is_match).map(|(i, _)| text(i)).collect()
 }

@@ -149,7 +149,8 @@ fn what_is_tried_out_denies_nothing() {
     let by = "NetworkPolicy default/test-network-policy default deny ingress";
     assert_eq!(ask(&objects), format!("Audit; no policy; {by}"));
     objects.push(cluster_policy("Baseline", 1, "base", "Deny"));
-    assert_eq!(ask(&objects), "Deny; no policy; ClusterNetworkPolicy base ingress[0]");
+    let base = "ClusterNetworkPolicy base ingress[0]";
+    assert_eq!(ask(&objects), format!("Deny; no policy; {base} | {by}"));
     objects[0]["metadata"]["annotations"] = json!({"sluice.dev/policy-audit": "true"});
     assert_eq!(ask(&objects), format!("Audit; no policy; {by}"));
 }
