@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Seeds that are tried if nobody asks for more.
-const SETS: u64 = 2_000;
+const SETS: u64 = 5_000;
 
 /// A cluster and what is compiled of it.
 pub struct Compiled {

@@ -4,18 +4,22 @@
 use super::*;
 use serde_json::json;
 
+/// Changes an object on the way in.
+type Alter = fn(&mut Value);
+/// True for a step that is lost once there are tables.
+type IsDeaf = fn(&Step) -> bool;
+
 /// The reference, of objects that are altered on the way in.
 struct Broken {
-    alter: fn(&mut Value),
-    /// Changes after the first time are lost.
-    is_deaf: fn(&Step) -> bool,
+    alter: Alter,
+    is_deaf: IsDeaf,
     objects: Objects,
     has_settled: bool,
     world: crate::reference::World,
 }
 
 impl Broken {
-    fn of(alter: fn(&mut Value), is_deaf: fn(&Step) -> bool) -> Box<dyn Subject> {
+    fn of(alter: Alter, is_deaf: IsDeaf) -> Box<dyn Subject> {
         let objects = Objects::default();
         let world = objects.world();
         Box::new(Broken { alter, is_deaf, objects, has_settled: false, world })
@@ -87,7 +91,7 @@ fn policy(value: &mut Value) -> Option<&mut Value> {
 }
 
 /// What a wrong implementation would make of objects.
-const ALTERATIONS: &[(&str, fn(&mut Value))] = &[
+const ALTERATIONS: &[(&str, Alter)] = &[
     ("holes are overlooked", |o| remove(o, "except")),
     ("ranges have one port", |o| remove(o, "endPort")),
     ("NotIn wants the key", |o| {
@@ -186,7 +190,7 @@ const ALTERATIONS: &[(&str, fn(&mut Value))] = &[
 ];
 
 /// What an incremental implementation would overlook.
-const DEAFNESS: &[(&str, fn(&Step) -> bool)] = &[
+const DEAFNESS: &[(&str, IsDeaf)] = &[
     ("policies stay", |step| matches!(step, Step::Delete(key) if key.kind == "NetworkPolicy")),
     ("labels of pods stay", |step| matches!(step, Step::Put(object) if object["kind"] == "Pod")),
     (

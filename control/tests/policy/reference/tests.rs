@@ -117,7 +117,7 @@ fn tiers_are_asked_in_their_order() {
     assert_eq!(ask(&[]), "Allow; no policy; no policy");
     let baseline = policy("Baseline", 1, "base", "Deny");
     let base = "Deny; no policy; ClusterNetworkPolicy base ingress[0]";
-    assert_eq!(ask(&[baseline.clone()]), base);
+    assert_eq!(ask(std::slice::from_ref(&baseline)), base);
     let denied = "Deny; no policy; NetworkPolicy default/test-network-policy default deny ingress";
     assert_eq!(ask(&[baseline.clone(), example()]), denied);
     let pass = policy("Admin", 1, "pass", "Pass");
