@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::testing;
     use sluice_fastpath::flow::{Aside, Entry, FlowLimits, FlowTable, Handshake, Key, Timeouts};
-    use sluice_tables::{BackendId, V4};
+    use sluice_tables::{BackendId, RuleId, V4};
     use std::sync::Arc;
 
     /// A gateway of two workers, with room for 100 flows to an endpoint each.
@@ -134,7 +134,8 @@ mod tests {
             let source = table.source(&key.src, false);
             let admitted = table.admit(source, service, 0).unwrap();
             let backend = BackendId(backend);
-            let aside = Aside { backend, handshake: Handshake::UNSEEN, admitted };
+            let (handshake, rules) = (Handshake::UNSEEN, [RuleId::NONE; 2]);
+            let aside = Aside { backend, handshake, admitted, rules };
             let bits = Entry::<V4>::SNAT;
             let original = Entry { key, service, bits, ..Entry::free() };
             let reply = Entry { key: key.reversed(), service, bits, ..Entry::free() };

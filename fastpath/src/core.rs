@@ -9,6 +9,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::{self, ErrorLimiter};
+use crate::stages::policy::Rules;
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use arrayvec::ArrayVec;
@@ -64,6 +65,9 @@ pub struct Core {
     pub(crate) random: Random,
     /// What ends here.
     pub local: LocalServices,
+    /// What the last question about policy was decided by: the rules that a packet
+    /// was denied by, while its drop is counted.
+    pub rules: Rules,
     /// Claims of others to VIPs of ours, not told to control yet. More than fit
     /// are only counted.
     pub conflicts: ArrayVec<Conflict, CONFLICTS_MAX>,

@@ -81,6 +81,10 @@ pub struct WorkerCounters {
     pub loads: Arc<Loads>,
     /// Flows judged again because tables changed.
     pub revalidated: Counter,
+    /// Questions about policy that were answered by a denial which is only tried
+    /// out, at the source (egress) and at the destination (ingress): one for each
+    /// flow and change of policies, one for each packet that makes no flow.
+    pub policy_audited: [Counter; 2],
     /// TCP resets that lay outside of their receiver's window: passed on, and
     /// not believed.
     pub resets_ignored: Counter,
@@ -223,6 +227,7 @@ impl WorkerCounters {
             snat_capacity: Default::default(),
             loads: Arc::default(),
             revalidated: Counter::default(),
+            policy_audited: Default::default(),
             resets_ignored: Counter::default(),
             masqueraded: Masqueraded::default(),
             syn_gate_closed: Counter::default(),

@@ -14,7 +14,8 @@ use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
 use crate::stages::{
-    balance, conntrack, establish, fragment, icmp, output, route, sanity, service, snat, steer,
+    balance, conntrack, establish, fragment, icmp, output, policy, route, sanity, service, snat,
+    steer,
 };
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
@@ -58,9 +59,7 @@ fn judge<F: Ip>(
     }
     steer::check(core, tables, packet, handed)?;
     sanity::check(tables, packet)?;
-    if !tracked {
-        icmp::translate(core, table, tables, packet)?;
-    }
+    let related = !tracked && icmp::relate(core, table, tables, packet)?;
     fragment::check(tables, packet)?;
     if core.syn_gate.is_closed() && is_syn(packet) && !core.syn_gate.admits(packet.hash) {
         return Err(DropReason::SynGated.into());
@@ -73,6 +72,10 @@ fn judge<F: Ip>(
         core.counters.masqueraded.count(node);
     }
     sanity::tunnel_belongs(tables, packet, (&target.addr, target.l4_port))?;
+    let rules = match related {
+        true => policy::UNASKED,
+        false => policy::check(core, tables, packet, &target)?,
+    };
     route::take_hop(core, tables, packet)?;
     if !tracked {
         let way = route::choose(core, tables, packet, &target.addr)?;
@@ -82,7 +85,7 @@ fn judge<F: Ip>(
     let proposal = snat::propose(core, table, tables, packet, &target)?;
     let way = route::choose(core, tables, packet, &target.addr)?;
     let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
-    let decision = Decision { target, way, replies, admitted };
+    let decision = Decision { target, rules, way, replies, admitted };
     let number = establish::create(core, table, tables, packet, &decision)?;
     if target.affinity_ms != 0 {
         balance::remember(core, &packet.key.src, &target);
@@ -228,8 +231,8 @@ where
     }
 }
 
-/// Takes a fragment through the rest of the journey. Where it may be translated
-/// its ports are found out first, at the worker that all of its datagram meets at;
+/// Takes a fragment through the rest of the journey. Where its
+/// ports matter they are found out first, at the worker that all of its datagram meets at;
 /// from there each fragment goes the way of whole packets, to the worker that owns
 /// the flow.
 #[cold]
@@ -242,7 +245,7 @@ fn run_fragment<F: FragmentFamily>(
 ) where
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
-    if packet.datagram.is_some() || !fragment::may_be_translated(tables, &packet) {
+    if packet.datagram.is_some() || !fragment::is_followed(tables, &packet) {
         return judge_one(core, table, tables, packet, handed);
     }
     if !handed && core.mesh.workers() > 1 {

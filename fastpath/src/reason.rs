@@ -96,8 +96,8 @@ drop_reasons! {
     /// A fragment of a packet whose fragments overlap, or do not agree on its
     /// end (RFC 5722).
     FragmentOverlap = "fragment_overlap",
-    /// A fragment of SCTP or of an ICMP message other than echo, where it may
-    /// have to be translated: that takes the whole packet.
+    /// A fragment of SCTP where it may have to be translated, or of an ICMP message
+    /// other than echo where a policy may be asked too: that takes the whole packet.
     FragmentNotSupported = "fragment_not_supported",
     /// A fragment that waited in vain for the first one of its packet.
     FragmentTimeout = "fragment_timeout",
@@ -136,6 +136,10 @@ drop_reasons! {
     KernelAddress = "kernel_address",
     /// A reply to an address of the SNAT pool that belongs to no flow.
     NoSnatFlow = "no_snat_flow",
+    /// A network policy of the source pod does not allow it.
+    PolicyEgress = "policy_egress",
+    /// A network policy of the destination pod does not allow it.
+    PolicyIngress = "policy_ingress",
     /// The time to live has run out.
     TtlExceeded = "ttl_exceeded",
     /// No route to the destination.

@@ -12,7 +12,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{fragment, link, output, snat, underlay};
+use crate::stages::{fragment, link, output, policy, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
@@ -120,6 +120,7 @@ impl Worker {
             Flows { v4: flow_table(&options, &counters), v6: flow_table(&options, &counters) };
         let neighbors = &options.neighbors;
         let core = Core {
+            rules: policy::UNASKED,
             worker: options.id,
             now: Nanos::default(),
             now_ms: 0,

@@ -29,6 +29,7 @@ mod model {
     mod judge;
     mod link;
     mod parse;
+    mod policy;
     mod random;
     mod services;
     mod subject;
@@ -106,6 +107,8 @@ const ALWAYS_MET: &[DropReason] = {
         SourceNotAllowed,
         NoLocalEndpoint,
         NoSnatFlow,
+        PolicyEgress,
+        PolicyIngress,
         TtlExceeded,
         NoRoute,
         Blackhole,
@@ -133,6 +136,12 @@ const ALWAYS_EVENTS: &[Event] = {
         AffinityMoved,
         AffinityOver,
         Weighted,
+        Cut,
+        CutFragment,
+        CutError,
+        Resumed,
+        OwnNode,
+        Related,
         LeastConnections,
         RandomOfTwo,
     ]

@@ -154,6 +154,7 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         longest.add(&[("worker", id)], seconds(&counters.poll_longest_ns));
     }
     swaps(&workers, families);
+    audited(&workers, families);
     by_family(&workers, families);
     families
         .gauge("sluice_flows_max", "Most flows that are tracked at once, over all workers.")
@@ -175,6 +176,20 @@ fn swaps(workers: &[(String, &WorkerCounters)], families: &mut Families) {
             buckets.extend(SWAP_BOUNDS_NS.get(bucket).map(|&bound| (bound as f64 / 1e9, count)));
         }
         swaps.observe(&[("worker", id)], buckets.into_iter(), seconds(&swaps_of.sum_ns), count);
+    }
+}
+
+fn audited(workers: &[(String, &WorkerCounters)], families: &mut Families) {
+    let mut audited = families.counter(
+        "sluice_policy_audited_total",
+        "Flows that passed, and packets that make none, although a policy that is only tried out \
+         would deny them, at the source (egress) or the destination (ingress); flows again after \
+         a change of policies.",
+    );
+    for (id, counters) in workers {
+        for (direction, count) in ["egress", "ingress"].into_iter().zip(&counters.policy_audited) {
+            audited.count(&[("direction", direction), ("worker", id)], count.get());
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use sluice_tables::mailbox::{WorkerEnd, mailbox};
-use sluice_tables::{BackendId, PortId, ServiceId};
+use sluice_tables::{BackendId, PortId, RuleId, ServiceId};
 use std::net::IpAddr;
 
 const T: fn(u64) -> Duration = Duration::from_millis;
@@ -39,6 +39,7 @@ fn flow(n: u16) -> FlowRecord {
         source: side(4, 2000),
         service: ServiceId(u32::from(n % 2)),
         backend: BackendId(0),
+        rules: [RuleId::NONE; 2],
         state: "established",
         packets: (1, 1),
         idle_ms: 0,

@@ -4,7 +4,7 @@ use crate::support::{Harness, config, config_with, facts};
 use sluice_control::view::FlowQuery;
 use sluice_control::{PortFacts, Request, SetupError};
 use sluice_tables::record::{Conflict, FlowRecord};
-use sluice_tables::{BackendId, PortId, ServiceId};
+use sluice_tables::{BackendId, PortId, RuleId, ServiceId};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -100,6 +100,7 @@ fn flows_behind_a_large_table_are_found() {
         source: (client, 2000),
         service: ServiceId(service),
         backend: BackendId(0),
+        rules: [RuleId::NONE; 2],
         state: "established",
         packets: (1, 1),
         idle_ms: 0,

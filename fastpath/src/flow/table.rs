@@ -2,6 +2,7 @@ use super::buckets::Buckets;
 use super::wheel::Wheel;
 use super::{Direction, Entry, FlowLimits, Handshake, Key, Loads, State, Timeouts};
 use crate::reason::DropReason;
+use crate::stages::policy::Rules;
 use crate::wire::ip::Ip;
 use admit::{SOURCES, SourceLoad};
 use sluice_tables::{BackendId, V4, V6};
@@ -74,6 +75,8 @@ pub struct Aside {
     pub handshake: Handshake,
     /// Whose flow it is.
     pub admitted: Admitted,
+    /// The rules of policies that let it pass.
+    pub rules: Rules,
 }
 
 /// The flows of one family that one worker owns. A flow is two entries side by
@@ -280,6 +283,16 @@ impl<F: Ip> FlowTable<F> {
     /// The backend of an entry's flow.
     pub fn backend(&self, entry: u32) -> BackendId {
         self.asides[entry as usize / 2].backend
+    }
+
+    /// The rules of policies that let an entry's flow pass.
+    pub fn rules(&self, entry: u32) -> Rules {
+        self.asides[entry as usize / 2].rules
+    }
+
+    /// Notes the rules that let an entry's flow pass now.
+    pub fn set_rules(&mut self, entry: u32, rules: Rules) {
+        self.asides[entry as usize / 2].rules = rules;
     }
 
     /// What the SYNs of an entry's flow have said.

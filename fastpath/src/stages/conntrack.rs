@@ -6,7 +6,7 @@ use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{balance, error, mss, route, sanity, sctp, service, steer, tcp};
+use crate::stages::{balance, error, mss, policy, route, sanity, sctp, service, steer, tcp};
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
 use crate::wire::{self, checksum, crc32c};
@@ -181,6 +181,11 @@ fn track<F: Ip>(
 
 /// Judges a flow again: its tables have changed, or its packets come from
 /// elsewhere. NAT and backend stay.
+///
+/// A flow that policies no longer allow is cut, and stays: each packet of either
+/// direction finds it, and asks again. Were it removed, the next packet of its
+/// server would begin a flow the other way round, which may be allowed. It does
+/// not live on by these packets, and goes on if it is allowed again in time.
 #[cold]
 fn revalidate<F: Ip>(
     core: &mut Core,
@@ -204,6 +209,11 @@ fn revalidate<F: Ip>(
     }
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
         return Revalidated::Drop(reason);
+    }
+    match policy::of_flow(core, tables, table.both(number)) {
+        Ok(Some(rules)) => table.set_rules(number, rules),
+        Ok(None) => {}
+        Err(reason) => return Revalidated::Drop(reason),
     }
     let new_dst = table.entry(number).new_dst;
     let way = match route::find::<F>(core, tables, &new_dst) {

@@ -7,6 +7,7 @@ use crate::flow::{Aside, Entry, FlowTable, State};
 use crate::journey::Verdict;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
+use crate::stages::policy::Rules;
 use crate::stages::service::Target;
 use crate::stages::snat::Proposal;
 use crate::stages::{conntrack, sctp, tcp};
@@ -25,6 +26,8 @@ pub fn pass<F: Ip>(packet: &mut Packet<F>, way: AdjacencyId) -> Verdict {
 pub struct Decision<F: Ip> {
     /// Where it goes.
     pub target: Target<F>,
+    /// The rules of policies that let it pass.
+    pub rules: Rules,
     /// The way there.
     pub way: AdjacencyId,
     /// What its replies will look like.
@@ -46,7 +49,7 @@ pub fn create<F: Ip>(
     decision: &Decision<F>,
 ) -> Result<u32, DropReason> {
     let key = packet.key;
-    let Decision { target, way, replies, admitted } = decision;
+    let Decision { target, rules, way, replies, admitted } = decision;
     let mut original = Entry {
         key,
         state: State::initial(packet.ip.l4.kind, packet.ip.l4.tcp_flags),
@@ -71,8 +74,8 @@ pub fn create<F: Ip>(
     (original.ip_delta, original.l4_delta) = conntrack::deltas(&original);
     let mut reply = reply_of(&original);
     sctp::begin(packet, &mut original, &mut reply);
-    let aside =
-        Aside { backend: target.backend, handshake: tcp::begin(packet), admitted: *admitted };
+    let (handshake, admitted, rules) = (tcp::begin(packet), *admitted, *rules);
+    let aside = Aside { backend: target.backend, handshake, admitted, rules };
     let hashes = [packet.hash, replies.hash];
     let number = table.create(original, reply, hashes, aside, core.now_ms)?;
     core.counters.flows_created[F::INDEX].add(1);

@@ -1,5 +1,5 @@
-//! Fragments of what may be translated: virtual reassembly. Only a first fragment
-//! has ports; it tells them to the others, which wait for it if they come before
+//! Fragments of what may be translated, or is asked about: virtual reassembly. Only
+//! a first fragment has ports; it tells them to the others, which wait for it if they come before
 //! it, and then each goes the way of its flow for itself. Everybody else's
 //! fragments pass as they are, and whether they overlap is for their receiver to
 //! judge.
@@ -10,7 +10,7 @@ use crate::flow::table::NO_ENTRY;
 use crate::fragments::{Chain, DatagramKey, Fit, FragmentFamily, Refused, State, Told};
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::sanity;
+use crate::stages::{policy, sanity};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{self, Kind};
 use sluice_io::Frame;
@@ -31,10 +31,19 @@ pub struct Behind {
 /// A fragment that goes on, and what follows it; `None`: it waits, or was dropped.
 type Admitted<F> = Option<(Packet<F>, Behind)>;
 
+/// True for a fragment whose ports must be known: its datagram may be translated,
+/// or policies are asked about it.
+pub fn is_followed<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
+    let key = &packet.key;
+    may_be_translated(tables, packet)
+        || policy::is_selected::<F>(tables, &key.src)
+        || policy::is_selected::<F>(tables, &key.dst)
+}
+
 /// True for a fragment of what is translated or may be. Only first fragments
 /// have ports: where clients are preserved, everything from the overlay to the
 /// outside may be a Service's reply.
-pub fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
+fn may_be_translated<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
     let family = F::of(tables);
     let dst = &packet.key.dst;
     let may_be_reply = family.snat.mode == NatMode::Preserve
@@ -89,7 +98,7 @@ fn try_admit<F: FragmentFamily>(
         return Err((packet.frame, reason));
     }
     let reason = match datagrams.cover(slot, &piece) {
-        Fit::New if is_beyond_translation(&packet) => DropReason::FragmentNotSupported,
+        Fit::New if is_beyond_us(tables, &packet) => DropReason::FragmentNotSupported,
         Fit::New => return Ok(take(core, slot, packet)),
         Fit::Duplicate => return Err((packet.frame, DropReason::FragmentDuplicate)),
         Fit::Conflict => DropReason::FragmentOverlap,
@@ -99,13 +108,15 @@ fn try_admit<F: FragmentFamily>(
     Err((packet.frame, reason))
 }
 
-/// A first fragment that nothing here could translate: SCTP's checksum covers
-/// the whole packet (RFC 9260 section 6.8), and an error or another message of
-/// ICMP has no flow.
-fn is_beyond_translation<F: Ip>(packet: &Packet<F>) -> bool {
+/// A first fragment that nothing here could translate, or find the flow of: SCTP's
+/// checksum covers the whole packet (RFC 9260 section 6.8), and an error or
+/// another message of ICMP has no flow.
+fn is_beyond_us<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
     packet.ip.fragment == Fragment::First
-        && (packet.ip.protocol == l4::SCTP
-            || matches!(packet.ip.l4.kind, Kind::IcmpError | Kind::IcmpOther))
+        && match packet.ip.l4.kind {
+            Kind::IcmpError | Kind::IcmpOther => true,
+            _ => packet.ip.protocol == l4::SCTP && may_be_translated(tables, packet),
+        }
 }
 
 /// The slot of a datagram, which is begun if it is new. The oldest one of a full

@@ -1,5 +1,6 @@
-//! ICMP errors about flows that are translated (RFC 5508 section 4, RFC 4443
-//! section 2.4). An error goes to whoever sent the packet that it quotes, who
+//! ICMP errors about flows (RFC 5508 section 4, RFC 4443 section 2.4). One about
+//! a flow that may go on may do so too, whatever policies say of its sender. Where
+//! the flow is translated, an error goes to whoever sent the packet that it quotes, who
 //! knows the flow by other addresses than the one that reports: the error's own
 //! addresses and those of the quoted packet become what its receiver knows.
 
@@ -9,7 +10,7 @@ use crate::flow::{Direction, Entry, FlowTable};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{conntrack, route, steer};
+use crate::stages::{conntrack, policy, route, steer};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::{checksum, l4, put16};
 use sluice_tables::Tables;
@@ -19,37 +20,44 @@ pub const HEADER_LEN: usize = 8;
 
 /// Sends an ICMP error about a translated flow on, as its receiver understands
 /// it. It is no packet of the flow: it changes nothing about it and does not
-/// keep it alive. Other packets go on as they are.
+/// keep it alive. Other packets go on as they are. True for an error that is
+/// about a flow that is not translated, and goes to the sender of what it quotes:
+/// policies have nothing more to say.
 ///
 /// # Errors
-/// What becomes of an error about a translated flow.
-pub fn translate<F: Ip>(
+/// What becomes of an error about a translated flow, or about one that is cut.
+pub fn relate<F: Ip>(
     core: &mut Core,
     table: &FlowTable<F>,
     tables: &Tables,
     packet: &mut Packet<F>,
-) -> Result<(), Verdict> {
+) -> Result<bool, Verdict> {
     if packet.ip.fragment != Fragment::Whole {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(key) = steer::quoted_flow(packet) else { return Ok(()) };
-    let Some(number) = table.find(&key, table.hash(&key), NO_ENTRY) else { return Ok(()) };
+    let Some(key) = steer::quoted_flow(packet) else { return Ok(false) };
+    let Some(number) = table.find(&key, table.hash(&key), NO_ENTRY) else { return Ok(false) };
     let entry = table.entry(number);
+    // Only the sender of the quoted packet is told of it. What the tables say of
+    // the flow is looked at in full: errors are rare, and change no epochs.
+    let is_about = packet.key.dst == key.dst && conntrack::is_live(core, table, tables, number);
     if !entry.is_translated() {
-        return Ok(());
+        if is_about {
+            policy::of_flow(core, tables, table.both(number))?;
+        }
+        return Ok(is_about);
     }
     let message = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
     if !is_translatable(F::IS_V4, message[0]) {
         return Err(DropReason::IcmpErrorType.into());
     }
-    // Only the sender of the quoted packet is told of it. What the tables say of
-    // the flow is looked at in full: errors are rare, and change no epochs.
-    if packet.key.dst != key.dst || !conntrack::is_live(core, table, tables, number) {
+    if !is_about {
         return Err(DropReason::IcmpErrorNoFlow.into());
     }
     if !is_sound::<F>(&packet.key.src, &packet.key.dst, message) {
         return Err(DropReason::BadIcmpChecksum.into());
     }
+    policy::of_flow(core, tables, table.both(number))?;
     route::take_hop(core, tables, packet)?;
     let way = route::choose(core, tables, packet, &entry.new_dst)?;
     rewrite(packet, entry, FlowTable::<F>::direction(number));

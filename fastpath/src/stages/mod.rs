@@ -13,10 +13,12 @@ pub mod balance;
 pub mod conntrack;
 /// New flows.
 pub mod establish;
-/// Fragments of what may be translated.
+/// Fragments whose ports must be known.
 pub mod fragment;
-/// ICMP errors about translated flows.
+/// ICMP errors about flows.
 pub mod icmp;
+/// Who may open a flow to whom.
+pub mod policy;
 /// Questions to next hops.
 mod resolve;
 /// Destination to way out.

@@ -76,6 +76,7 @@ fn record<F: Ip>(
         source: (F::to_ip(reply.key.dst), reply.key.dst_port),
         service: original.service,
         backend: table.backend(number),
+        rules: table.rules(number),
         state: original.state.label(),
         packets: (original.packets, reply.packets),
         idle_ms: u64::from(idle_ms),

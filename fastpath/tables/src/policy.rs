@@ -4,8 +4,8 @@
 //! Who is selected by the same policies is one **subject** (per direction); who
 //! is matched by the same peers of rules, of all policies, is one **peer**. A
 //! subject has a [`Row`]: what becomes of each port, for each class of peers; and
-//! a [`Classifier`], shared with others, says which class a peer is of. A question
-//! costs two lookups of addresses, and one of a class and a port for each
+//! [`Classifier`]s, shared with others, say which class a peer is of. A question
+//! costs two lookups of addresses, and one of classes and a port for each
 //! direction in which the pod is selected, however many policies there are.
 
 use crate::family::Family;

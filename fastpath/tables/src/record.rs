@@ -1,4 +1,4 @@
-use crate::ids::{BackendId, PortId, ServiceId};
+use crate::ids::{BackendId, PortId, RuleId, ServiceId};
 use std::net::IpAddr;
 
 /// One flow, as `sluice show flows` prints it.
@@ -18,6 +18,9 @@ pub struct FlowRecord {
     pub service: ServiceId,
     /// The endpoint, if any.
     pub backend: BackendId,
+    /// The rules of policies that let it pass: of those that select its client, and
+    /// of those that select its server.
+    pub rules: [RuleId; 2],
     /// Connection state, a short lower-case word.
     pub state: &'static str,
     /// Packets from and to the client (both saturate).

@@ -1,13 +1,16 @@
 //! From the [`World`] to the subject's tables, by hand.
 
 use super::parse::Tuple;
-use super::world::{self, Backend, Health, Own, Rules, Target, World, ZONES, octets};
+use super::world::{self, Backend, Health, Own, Rules, Target, World, ZONES, home, octets};
+use sluice_tables::policy::Verdict;
 use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Balance, Carriage, Family, FamilyTables,
     Frontend, FrontendKey, FrontendRules, Local, LocalAddress, Locality, NatMode, OwnerMap, PortId,
     PortLocal, RouteTarget, Routes, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep,
     VtepId, Vxlan, ZoneId, hash,
 };
+use sluice_testkit::gateway::policy::{self, Direction, Places, Policies, Policy, Rule};
+use sluice_testkit::gateway::topology::Prefix;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -49,7 +52,40 @@ pub fn compile(world: &World) -> Arc<Tables> {
     }
     tables.v4 = family_tables::<V4>(world);
     tables.v6 = family_tables::<V6>(world);
+    policy::compile(&policies(world), world, &mut tables);
     Arc::new(tables)
+}
+
+impl Places for World {
+    fn nodes(&self) -> Vec<(IpAddr, u32)> {
+        let present = self.nodes.iter().zip(0..).filter(|(node, _)| node.present);
+        let own = present.map(|(node, id)| (node.v4.into_iter().chain(node.v6), id));
+        own.flat_map(|(own, id)| own.map(move |address| (address, id))).collect()
+    }
+
+    fn node_of(&self, pod: IpAddr) -> Option<u32> {
+        home(&pod).map(|node| node as u32)
+    }
+}
+
+/// The policies, as cases have them.
+fn policies(world: &World) -> Policies {
+    let verdict = |verdict| match verdict {
+        super::policy::Verdict::Allow => Verdict::Allow,
+        super::policy::Verdict::Audit => Verdict::Audit,
+        super::policy::Verdict::Deny => Verdict::Deny,
+    };
+    let all = world.policies.iter().map(|((pod, egress), policy)| {
+        let direction = if *egress { Direction::Egress } else { Direction::Ingress };
+        let rules = policy.rules.iter().map(|rule| Rule {
+            verdict: verdict(rule.verdict),
+            peer: rule.peer.map(|(addr, len)| Prefix { addr, len }),
+            ports: rule.ports.clone(),
+        });
+        let otherwise = verdict(policy.otherwise);
+        ((*pod, direction), Policy { rules: rules.collect(), otherwise })
+    });
+    all.collect()
 }
 
 fn local(world: &World) -> Local {

@@ -1,7 +1,8 @@
-//! ICMP errors about a Service's flows, as the oracle translates them.
+//! ICMP errors about flows: as the oracle translates those about a Service's, and
+//! relates the others.
 
 use super::compile;
-use super::flows::Translation;
+use super::flows::{Flow, Translation};
 use super::judge::is_served;
 use super::oracle::{Choices, Event, Ingress, Oracle};
 use super::parse::{Packet, Tuple};
@@ -9,24 +10,35 @@ use super::wire::{self, be16};
 use super::world::{TCP, UDP, octets};
 use sluice_fastpath::DropReason;
 
+/// What an ICMP error is about.
+pub(super) enum About {
+    /// No flow.
+    Nothing,
+    /// One that it may pass with, as it is.
+    Flow,
+    /// One, and the error's journey has ended.
+    Ended,
+}
+
 impl Oracle {
-    /// Judges an ICMP error about a Service's flow. False when it is something
-    /// else.
-    pub(super) fn translate_error(
+    /// Judges an ICMP error by the flow that it is about.
+    pub(super) fn relate(
         &mut self,
         data: &[u8],
         packet: &Packet,
         ingress: Ingress,
         choices: &dyn Choices,
-    ) -> bool {
-        let Some(about) = packet.about else { return false };
+    ) -> About {
+        let Some(about) = packet.about else { return About::Nothing };
         let owner = compile::owner(&self.world, &about);
-        let found = self.flows.find(&about).filter(|(id, _)| {
-            let flow = self.flows.get(*id);
-            flow.service.is_some() && flow.worker == owner
-        });
+        let own = self.flows.find(&about).filter(|(id, _)| self.flows.get(*id).worker == owner);
+        let found = own.filter(|(id, _)| self.flows.get(*id).service.is_some());
         if found.is_none() && !choices.lingers_translated(&about, owner) {
-            return false;
+            let flow = own.map(|(id, _)| self.flows.get(id).clone());
+            return match flow.filter(|_| packet.tuple.dst == about.dst) {
+                Some(flow) => self.relate_plain(&flow),
+                None => About::Nothing,
+            };
         }
         match self.translated(data, packet, ingress, &about, found) {
             Ok((data, way)) => {
@@ -36,9 +48,29 @@ impl Oracle {
                 }
                 self.emit_in_pieces(data, way, true, None);
             }
-            Err(reason) => self.drop(reason),
+            Err(reason) => {
+                if [DropReason::PolicyEgress, DropReason::PolicyIngress].contains(&reason) {
+                    self.met(Event::CutError);
+                }
+                self.drop(reason);
+            }
         }
-        true
+        About::Ended
+    }
+
+    /// Judges an ICMP error about a flow that is not translated.
+    fn relate_plain(&mut self, flow: &Flow) -> About {
+        if !is_served(&self.world, &flow.tuples, flow.backend, flow.worker) {
+            return About::Nothing;
+        }
+        match self.still_allowed(flow) {
+            Ok(_) => About::Flow,
+            Err(reason) => {
+                self.met(Event::CutError);
+                self.drop(reason);
+                About::Ended
+            }
+        }
     }
 
     fn translated(
@@ -65,6 +97,7 @@ impl Oracle {
         if wire::segment_sum(&tuple.src, &tuple.dst, tuple.protocol, message) != Some(0xffff) {
             return Err(DropReason::BadIcmpChecksum);
         }
+        self.still_allowed(flow)?;
         if packet.ttl <= 1 {
             return Err(DropReason::TtlExceeded);
         }

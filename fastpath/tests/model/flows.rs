@@ -2,6 +2,7 @@
 //! naively. Nothing is cached: every packet is judged by today's world.
 
 use super::parse::{Kind, Packet, Tuple};
+use super::policy::Rules;
 use super::wire::{ACK, FIN, RST, SYN};
 use super::world::family as family_of;
 use std::collections::BTreeMap;
@@ -376,6 +377,10 @@ pub struct Flow {
     /// Nobody has answered, or the handshake is not over; never again once that
     /// has changed.
     pub half_open: bool,
+    /// The rules of policies that let its last packet pass.
+    pub rules: Rules,
+    /// Its last packet was denied.
+    pub cut: bool,
     /// Time of the last packet of each direction that went on.
     pub seen_ms: [Option<u64>; 2],
     /// Time of the last change of state, by whatever packet.

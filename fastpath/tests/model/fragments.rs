@@ -51,9 +51,16 @@ impl Datagrams {
 }
 
 impl Oracle {
+    /// Whether a fragment's ports must be known.
+    pub(super) fn is_followed(&self, packet: &Packet, ingress: Ingress) -> bool {
+        let ends = [packet.tuple.src, packet.tuple.dst];
+        self.may_be_translated(packet, ingress)
+            || ends.iter().any(|end| self.world.is_selected(end))
+    }
+
     /// Whether a fragment may be of what is translated: only first ones have
     /// ports to tell a Service's reply by.
-    pub(super) fn may_be_translated(&self, packet: &Packet, ingress: Ingress) -> bool {
+    fn may_be_translated(&self, packet: &Packet, ingress: Ingress) -> bool {
         let dst = &packet.tuple.dst;
         let may_be_reply = self.world.pools[family(dst)].preserve
             && matches!(ingress, Ingress::Node(_))
@@ -144,7 +151,7 @@ impl Oracle {
         }
         let is_first = packet.part == Part::First;
         let untranslatable = is_first
-            && (packet.tuple.protocol == 132
+            && (packet.tuple.protocol == 132 && self.may_be_translated(&packet, ingress)
                 || matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther));
         let reason = match is_lie || covered > 0 {
             true => Some(DropReason::FragmentOverlap),

@@ -1,6 +1,7 @@
 //! The oracle's journey: flows, Services, NAT, routes.
 
 use super::compile;
+use super::errors::About;
 use super::flows::{Flow, Heard, Track, Translation, source_of};
 use super::oracle::{Choices, Content, Event, Ingress, Oracle, Way};
 use super::parse::{Kind, Packet, Part, Tuple, tcp_option};
@@ -19,7 +20,7 @@ impl Oracle {
         ingress: Ingress,
         choices: &dyn Choices,
     ) {
-        if packet.part != Part::Whole && self.may_be_translated(&packet, ingress) {
+        if packet.part != Part::Whole && self.is_followed(&packet, ingress) {
             return self.assemble(data, packet, ingress, choices);
         }
         self.judge_known(data, packet, ingress, choices);
@@ -69,6 +70,9 @@ impl Oracle {
             return true;
         }
         self.out.touched.insert(id);
+        if !self.judge_again(id, packet) {
+            return true;
+        }
         let way = match self.way(&self.flows.get(id).translation(side).dst) {
             Ok(way) => way,
             Err(reason) => {
@@ -232,9 +236,11 @@ impl Oracle {
         if packet.part == Part::Later && !is_echo_here {
             return self.drop(DropReason::FragmentNoFlow);
         }
-        if self.translate_error(&data, packet, ingress, choices) {
-            return;
-        }
+        let related = match self.relate(&data, packet, ingress, choices) {
+            About::Ended => return,
+            About::Flow => true,
+            About::Nothing => false,
+        };
         let destination = self.destination(&data, packet, ingress, choices);
         if packet.kind == Kind::Sctp
             && matches!(destination, Destination::Refused(_))
@@ -253,8 +259,21 @@ impl Oracle {
             Destination::Elsewhere => None,
         };
         if matches!(packet.kind, Kind::IcmpError | Kind::IcmpOther) {
-            return self.pass(data, packet, ingress);
+            let Tuple { src, dst, protocol, .. } = packet.tuple;
+            return match self.allowed(&src, &dst, (protocol, 0)) {
+                Err(reason) if !related => self.drop(reason),
+                said => {
+                    if said.is_err() {
+                        self.met(Event::Related);
+                    }
+                    self.pass(data, packet, ingress);
+                }
+            };
         }
+        let service = match self.permitted(packet, service, choices) {
+            Ok(service) => service,
+            Err(reason) => return self.drop(reason),
+        };
         if packet.ttl <= 1 {
             self.answer_time_exceeded(&data, packet, ingress);
             return self.drop(DropReason::TtlExceeded);
@@ -341,8 +360,16 @@ impl Oracle {
             }
             return self.drop(DropReason::FlowCollision);
         }
+        let rules = match self.allowed(&tuple.src, &to.dst, (tuple.protocol, to.dst_port)) {
+            Ok(rules) => rules,
+            Err(reason) => {
+                return self.complain(format!("{tuple:?} passed in spite of {reason:?}"));
+            }
+        };
         let id = self.flows.add(Flow {
             tuples: [tuple, reply],
+            rules,
+            cut: false,
             track: Track::begin(packet),
             service: to_service,
             backend: chosen.map(|choice| choice.id),
@@ -361,6 +388,35 @@ impl Oracle {
             self.met(Event::NodePort);
         }
         self.forward(data, packet, ingress, way, (id, 0));
+    }
+
+    /// The endpoints that policies let a new flow go to, of those that it may get.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    fn permitted(
+        &mut self,
+        packet: &Packet,
+        service: Option<(u32, Vec<Backend>)>,
+        choices: &dyn Choices,
+    ) -> Result<Option<(u32, Vec<Backend>)>, DropReason> {
+        let Tuple { src, dst, dst_port, protocol, .. } = packet.tuple;
+        let Some((service, candidates)) = service else {
+            self.allowed(&src, &dst, (protocol, dst_port))?;
+            return Ok(None);
+        };
+        let worker = compile::owner(&self.world, &packet.tuple);
+        let began = choices.translation(&packet.tuple, worker).is_some();
+        let mut permitted = Vec::new();
+        for candidate in candidates {
+            match self.allowed(&src, &candidate.address, (protocol, candidate.port)) {
+                Ok(_) => permitted.push(candidate),
+                // Which one it was to be is told by what became of it.
+                Err(reason) if !began && choices.dropped(reason) > 0 => return Err(reason),
+                Err(_) => {}
+            }
+        }
+        Ok(Some((service, permitted)))
     }
 
     /// Whether another flow of a source to a Service may begin.

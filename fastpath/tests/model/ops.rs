@@ -250,6 +250,13 @@ pub enum Change {
         node: u8,
         present: bool,
     },
+    /// What policies say of a pod's traffic in one direction.
+    Policy {
+        v6: bool,
+        pod: u8,
+        egress: bool,
+        form: u32,
+    },
     PolicyEpoch,
     RouteEpoch,
     AddNodePort {
@@ -645,7 +652,7 @@ fn wait(random: &mut Random) -> Op {
 
 fn change(random: &mut Random, v6: bool) -> Change {
     let (a, b) = (random.next() as u8, random.next() as u8);
-    match random.below(48) {
+    match random.below(58) {
         0..8 => Change::Health { frontend: a, backend: b, health: random.below(4) as u8 },
         8..13 => Change::AddBackend { frontend: a, endpoint: b },
         13..15 => Change::RemoveVip { number: a, endpoints_stay: random.one_in(2) },
@@ -673,7 +680,11 @@ fn change(random: &mut Random, v6: bool) -> Change {
         }
         39..42 => Change::Balance { frontend: a, how: b },
         42..45 => Change::Locality { frontend: a, bits: random.of(&[0, 0, 1, 2, 2, 3, 5]) },
-        45 => Change::Zone { node: a, zone: random.below(3) as u16 },
+        45..55 => {
+            let form = random.next() as u32;
+            Change::Policy { v6, pod: a, egress: random.one_in(2), form }
+        }
+        55 => Change::Zone { node: a, zone: random.below(3) as u16 },
         _ => Change::Weight { frontend: a, backend: b, weight: random.of(&[1, 2, 7, 100]) },
     }
 }

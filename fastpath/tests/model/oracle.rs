@@ -126,6 +126,17 @@ pub enum Event {
     AffinityOver,
     /// Weights change what is chosen.
     Weighted,
+    /// A packet of a flow that policies cut; a fragment of one; an ICMP error about
+    /// one.
+    Cut,
+    CutFragment,
+    CutError,
+    /// A flow that was cut goes on.
+    Resumed,
+    /// A pod's own node speaks with it, or it with the node.
+    OwnNode,
+    /// An ICMP error goes with its flow, which would be denied.
+    Related,
     /// Not all have the fewest flows.
     LeastConnections,
     RandomOfTwo,

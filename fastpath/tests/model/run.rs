@@ -9,6 +9,7 @@ use super::judge::is_served;
 use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
 use super::oracle::{Choices, Ended, Event, Oracle};
 use super::parse::Tuple;
+use super::policy::{Policy, Rule, Verdict};
 use super::subject::{FlowView, Subject};
 use super::wire::{ACK, SYN};
 use super::world::{
@@ -507,6 +508,15 @@ impl Run {
                     world.set_weight(key, backend.into(), weight);
                 }
             }
+            Change::Policy { v6, pod, egress, form } => {
+                let pods = [0, 1, 2, 3, 5, 6, 7, 23];
+                let pod = World::endpoint(v6, pods[usize::from(pod) % pods.len()]);
+                match policy(v6, form) {
+                    Some(policy) => world.policies.insert((pod, egress), policy),
+                    None => world.policies.remove(&(pod, egress)),
+                };
+                world.policy_epoch += 1;
+            }
             Change::PolicyEpoch => world.policy_epoch += 1,
             Change::RouteEpoch => world.route_epoch += 1,
         }
@@ -657,6 +667,7 @@ impl Run {
         };
         let same = view.state == flow.track.label()
             && view.service == flow.service
+            && view.rules == flow.rules
             && view.backend == flow.backend;
         if same { Ok(()) } else { Err(format!("the subject has {view:?} instead of {flow:?}")) }
     }
@@ -722,6 +733,44 @@ fn sources(v6: bool, list: u8) -> Option<Vec<(IpAddr, u8)>> {
         6 => Some(vec![of(Network::Uplink, 0, all)]),
         _ => None,
     }
+}
+
+/// What policies say of a pod: nothing, or some rules.
+fn policy(v6: bool, form: u32) -> Option<Policy> {
+    let (net, one) = if v6 { (64, 128) } else { (24, 32) };
+    let of = |network, last, len| (host(v6, network, last), len);
+    let peers = [
+        of(Network::Internet, 0, net),
+        of(Network::Uplink, 10, one),
+        of(Network::Tagged, 10, one - 1),
+        of(Network::Pods(0), 0, net),
+        of(Network::Pods(1), 5, one),
+        of(Network::Cluster, 8, one - 2),
+        of(Network::Uplink, 0, 0),
+    ];
+    let ports: [&[(u8, u16, u16)]; 5] = [
+        &[(TCP, 8_080, 8_080)],
+        &[(TCP, 0, 8_442), (UDP, 53, 53), (UDP, 40_000, u16::MAX)],
+        &[(UDP, 8_053, 8_053), (SCTP, 80, 8_080)],
+        &[(SCTP, 0, u16::MAX)],
+        &[(TCP, 8_081, u16::MAX), (UDP, 0, 80)],
+    ];
+    let bits = |at: u32, count: usize| (form >> at) as usize % count;
+    let verdicts = [Verdict::Allow, Verdict::Allow, Verdict::Audit, Verdict::Deny];
+    if bits(0, 8) < 4 {
+        return None;
+    }
+    let rule = |at: u32| Rule {
+        verdict: verdicts[bits(at, 4)],
+        peer: peers.get(bits(at + 2, 8)).copied(),
+        ports: ports.get(bits(at + 5, 16)).map(|ports| ports.to_vec()).unwrap_or_default(),
+    };
+    let mut rules: Vec<Rule> = (0..bits(3, 3) as u32).map(|n| rule(5 + n * 9)).collect();
+    if bits(23, 2) == 0 {
+        rules.push(Rule { verdict: Verdict::Allow, peer: None, ports: Vec::new() });
+    }
+    let otherwise = if bits(24, 3) == 0 { Verdict::Audit } else { Verdict::Deny };
+    Some(Policy { rules, otherwise })
 }
 
 /// Whether the subject has a flow.

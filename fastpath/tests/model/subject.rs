@@ -12,7 +12,7 @@ use sluice_fastpath::{
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, Umem};
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
 use sluice_tables::record::NeighborRecord;
-use sluice_tables::{Family, PortId, ServiceId, Tables, V4, V6};
+use sluice_tables::{Family, PortId, RuleId, ServiceId, Tables, V4, V6};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub struct FlowView {
     pub state: &'static str,
     pub service: Option<u32>,
     pub backend: Option<u32>,
+    /// The rules of policies that let it pass.
+    pub rules: [Option<u32>; 2],
     /// Packets of each direction.
     pub packets: [u32; 2],
     pub worker: usize,
@@ -273,6 +275,7 @@ fn view<F: Ip>(table: &FlowTable<F>, worker: usize, number: u32) -> FlowView {
         state: entries[0].state.label(),
         service: (service != ServiceId::NONE).then_some(service.0),
         backend: (backend != sluice_tables::BackendId::NONE).then_some(backend.0),
+        rules: table.rules(number).map(|rule| (rule != RuleId::NONE).then_some(rule.0)),
         packets: [entries[0].packets, entries[1].packets],
         worker,
     }

@@ -1,6 +1,7 @@
 //! What the gateway is told, as plain collections: the oracle reads it as it
 //! is, [`super::compile`] makes the subject's tables of it.
 
+use super::policy::Policy;
 use sluice_tables::SERVICE_EPOCHS;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -160,6 +161,8 @@ pub struct World {
     pub frontends: BTreeMap<(IpAddr, u16, u8), Frontend>,
     /// Service ports ever made: the next one's id.
     pub services: u32,
+    /// By pod, and whether they are of what it sends.
+    pub policies: BTreeMap<(IpAddr, bool), Policy>,
     /// By backend id.
     pub health: Vec<Health>,
     pub version: u64,
@@ -213,7 +216,7 @@ pub const NODE_PORTS: &[((Network, u8), u8, u16)] = &[
 ];
 
 /// The node whose pod has an address, whatever routes say.
-fn home(address: &IpAddr) -> Option<usize> {
+pub fn home(address: &IpAddr) -> Option<usize> {
     let v6 = address.is_ipv6();
     (0..4)
         .find(|node| contains(&host(v6, Network::Pods(*node), 0), prefix_len(v6), address))
@@ -351,6 +354,7 @@ impl World {
             vips: BTreeMap::new(),
             frontends: BTreeMap::new(),
             services: 0,
+            policies: BTreeMap::new(),
             health: Vec::new(),
             version: 0,
             policy_epoch: 1,

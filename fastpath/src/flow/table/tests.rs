@@ -1,5 +1,6 @@
 use super::*;
 use crate::packet::Ingress;
+use crate::stages::policy::UNASKED;
 use sluice_io::PortId;
 use sluice_tables::ServiceId;
 
@@ -22,7 +23,8 @@ fn begin(
     let original = Entry { key, state: State::UdpNew, service, bits, ..Entry::free() };
     let reply = Entry { key: key.reversed(), state: State::UdpNew, bits, ..Entry::free() };
     let hashes = [table.hash(&original.key), table.hash(&reply.key)];
-    let aside = Aside { backend: BackendId(backend), handshake: Handshake::UNSEEN, admitted };
+    let (handshake, rules) = (Handshake::UNSEEN, UNASKED);
+    let aside = Aside { backend: BackendId(backend), handshake, admitted, rules };
     table.create(original, reply, hashes, aside, 0)
 }
 

@@ -54,10 +54,13 @@ impl Classifier {
     }
 }
 
-/// What a subject's policies say, to every class of peers and every port.
+/// What a subject's policies say, to every peer and every port. Peers are told
+/// apart by two classifiers: what many policies name would otherwise make a change
+/// of one peer a change of them all.
 ///
 /// ```text
-///  classifier | programs P | P + 1 words: where each class's program begins
+///  classifiers 2 | classes of the second C2 | programs P = C1 x C2
+///  | P + 1 words: where the program of each pair of classes begins
 ///  | programs, of spans: last port of the span, outcome
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -73,30 +76,35 @@ pub struct Span {
 }
 
 impl Row {
-    /// The row of a subject: the programs of all classes, in the order of their
-    /// numbers, each with spans in order up to [`PortKey::LAST`].
+    /// The row of a subject: its classifiers, how many classes the second one has,
+    /// and the programs of all pairs of classes, those with the first class of the
+    /// first classifier first; each has spans in order up to [`PortKey::LAST`].
     pub fn new<'a>(
-        classifier: u32,
-        programs: impl ExactSizeIterator<Item = &'a [Span]> + Clone,
+        classifiers: [u32; 2],
+        classes: u32,
+        programs: impl Iterator<Item = &'a [Span]>,
     ) -> Self {
-        let first = 2 + programs.len() as u32 + 1;
-        let mut words = vec![classifier, programs.len() as u32];
-        let mut begin = first;
-        for program in programs.clone() {
-            words.push(begin);
-            begin += 2 * program.len() as u32;
+        let (mut starts, mut spans) = (Vec::new(), Vec::new());
+        for program in programs {
+            starts.push(spans.len() as u32);
+            spans.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
         }
-        words.push(begin);
-        words.extend(programs.flatten().flat_map(|span| [span.last.0, span.outcome.word()]));
+        let [first, second] = classifiers;
+        let mut words = vec![first, second, classes, starts.len() as u32];
+        let begin = words.len() as u32 + starts.len() as u32 + 1;
+        starts.push(spans.len() as u32);
+        words.extend(starts.iter().map(|start| begin + start));
+        words.append(&mut spans);
         Row(words.into())
     }
 
     /// The spans of a peer's program, two words each.
     #[inline]
     fn spans(&self, rows: &Rows, peer: PeerId) -> Option<&[u32]> {
-        let [classifier, programs, row @ ..] = &*self.0 else { return None };
-        let class = rows.classifiers.get(*classifier)?.class(&rows.pages, peer);
-        let at = if class < *programs { class as usize } else { 0 };
+        let [first, second, classes, programs, row @ ..] = &*self.0 else { return None };
+        let class = |number: &u32| Some(rows.classifiers.get(*number)?.class(&rows.pages, peer));
+        let at = class(first)? * classes + class(second)?;
+        let at = if at < *programs { at as usize } else { 0 };
         let (from, to) = (*row.get(at)?, *row.get(at + 1)?);
         self.0.get(from as usize..to as usize)
     }
@@ -167,7 +175,9 @@ mod tests {
         page[4] = 2;
         rows.pages.set(5, Page(page));
         let (uniform, page) = (PageClasses::Uniform, PageClasses::Page(5));
-        rows.classifiers.set(9, Classifier::new(&[uniform(0), page, uniform(1), uniform(0)]));
+        rows.classifiers.set(8, Classifier::new(&[uniform(0), page, uniform(1), uniform(0)]));
+        rows.classifiers.set(9, Classifier::new(&[uniform(0); 4]));
+        rows.classifiers.set(10, Classifier::new(&[uniform(0), uniform(0), uniform(1)]));
         let all = [span(PortKey::LAST, 10)];
         let http = PortKey::of(6, 79);
         let web = [span(http, 20), span(PortKey::of(6, 80), 21), span(PortKey::LAST, 22)];
@@ -175,7 +185,11 @@ mod tests {
             (0..100).map(|i| span(PortKey::of(6, i * 10), u32::from(i) + 100)).collect();
         many.push(span(PortKey::LAST, 99));
         let programs: [&[Span]; 3] = [&all, &web, &many];
-        rows.rows.set(7, Row::new(9, programs.into_iter()));
+        rows.rows.set(7, Row::new([8, 9], 1, programs.into_iter()));
+        // The same the other way round, and both.
+        rows.rows.set(8, Row::new([9, 8], 3, programs.into_iter()));
+        let pairs = programs.iter().flat_map(|program| [*program, &all[..]]);
+        rows.rows.set(9, Row::new([8, 10], 2, pairs));
         let ask = |peer, port| rows.outcome(SubjectId(7), PeerId(peer), port).rule().0;
         for peer in [0, 63, 64, 66, 127, 192, 5000] {
             assert_eq!(ask(peer, PortKey::of(6, 80)), 10, "{peer}");
@@ -196,7 +210,14 @@ mod tests {
                 }
             );
         }
-        let nobody = rows.outcome(SubjectId(8), PeerId(0), PortKey::OTHER);
+        for peer in [3, 67, 68, 150] {
+            let port = PortKey::of(6, 80);
+            let [one, other, both] =
+                [7, 8, 9].map(|row| rows.outcome(SubjectId(row), PeerId(peer), port));
+            assert_eq!(one, other);
+            assert_eq!(both.rule().0, if peer == 150 { 10 } else { one.rule().0 });
+        }
+        let nobody = rows.outcome(SubjectId(99), PeerId(0), PortKey::OTHER);
         assert_eq!(nobody.verdict(), Verdict::Deny);
         assert_eq!(
             Rows::default().outcome(SubjectId(0), PeerId(0), PortKey::OTHER).verdict(),

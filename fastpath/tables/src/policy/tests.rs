@@ -12,7 +12,7 @@ fn tables(excuse: Excuse) -> Tables {
     let denied = Outcome::new(Verdict::Deny, RuleId(9), excuse);
     let program: &[Span] = &[Span { last: PortKey::LAST, outcome: denied }];
     tables.policy.classifiers.set(0, Classifier::default());
-    tables.policy.rows.set(0, Row::new(0, [program].into_iter()));
+    tables.policy.rows.set(0, Row::new([0, 0], 1, [program].into_iter()));
     let free = KnownAddress {
         ingress: SubjectId::NONE,
         egress: SubjectId::NONE,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sluice_fastpath::flow::State;
 use sluice_tables::{BackendState, Balance, Carriage, NatMode};
 
+use super::policy;
 use super::step::{duration, number, port};
 use crate::gateway::GatewayOptions;
 use crate::gateway::topology::{Endpoint, Host, Node, Prefix, Rules, ServiceKey, Topology, Way};
@@ -136,6 +137,9 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
             rules.is_local = *policy == "local";
             rules.prefers_node = *policy == "prefer-node";
         }
+        ["pod", pod, direction @ ("ingress" | "egress"), rest @ ..] => {
+            policy::set((address(pod)?, direction), rest, topology)?;
+        }
         ["balance", key, how] => {
             rules_mut(key, topology)?.balance = match *how {
                 "consistent" => Balance::Consistent,
@@ -247,12 +251,7 @@ fn rules_mut<'a>(key: &str, topology: &'a mut Topology) -> Result<&'a mut Rules,
 fn service_key(text: &str) -> Result<ServiceKey, String> {
     let expected = || format!("expected VIP:PORT/tcp, /udp or /sctp, found `{text}`");
     let (socket, protocol) = text.split_once('/').ok_or_else(expected)?;
-    let protocol = match protocol {
-        "tcp" => 6,
-        "udp" => 17,
-        "sctp" => 132,
-        _ => return Err(expected()),
-    };
+    let protocol = protocol_of(protocol).ok_or_else(expected)?;
     let (addr, l4_port) = endpoint(socket).map_err(|_| expected())?;
     Ok(ServiceKey { addr, l4_port, protocol })
 }
@@ -279,6 +278,15 @@ fn set_backend(endpoint: Endpoint, state: &str, topology: &mut Topology) -> Resu
         topology.states.insert(endpoint, state);
     }
     Ok(())
+}
+
+pub(super) fn protocol_of(text: &str) -> Option<u8> {
+    match text {
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        "sctp" => Some(132),
+        _ => None,
+    }
 }
 
 fn parse_way(words: &[&str]) -> Result<Way, String> {

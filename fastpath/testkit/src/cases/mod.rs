@@ -7,6 +7,7 @@ mod directives;
 mod families;
 mod file;
 mod network;
+mod policy;
 mod run;
 mod step;
 

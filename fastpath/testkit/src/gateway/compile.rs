@@ -11,6 +11,7 @@ use sluice_tables::{
     SERVICE_EPOCHS, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, ZoneId,
 };
 
+use super::policy::{self, Places};
 use super::topology::{Endpoint, Node, Prefix, Rules, ServiceKey, Topology, Way};
 
 /// Compiles topologies; remembers the numbers that it has given.
@@ -69,6 +70,7 @@ impl Compiler {
         self.set_backends(topology, &mut tables);
         tables.v4 = self.family::<V4>(topology);
         tables.v6 = self.family::<V6>(topology);
+        policy::compile(&topology.policies, topology, &mut tables);
         if let Some(before) = &self.topology {
             self.bump_epochs(before, topology, &mut tables);
         }
@@ -254,6 +256,9 @@ impl Compiler {
         if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
         }
+        if before.policies != now.policies {
+            tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
+        }
         let mut bump = |group: usize| {
             tables.service_epochs[group] = tables.service_epochs[group].wrapping_add(1);
         };
@@ -269,6 +274,24 @@ impl Compiler {
         for key in now.services.keys().filter(|key| sources(before, key) != sources(now, key)) {
             bump(Tables::service_group(self.service_id(key)));
         }
+    }
+}
+
+impl Places for Topology {
+    fn nodes(&self) -> Vec<(IpAddr, u32)> {
+        let numbered = self.nodes.iter().zip(0..);
+        let own = numbered.filter_map(|(node, id)| Some((node.as_ref()?, id)));
+        own.flat_map(|(node, id)| {
+            let own = [node.v4.map(IpAddr::from), node.v6.map(IpAddr::from)];
+            own.into_iter().flatten().map(move |addr| (addr, id))
+        })
+        .collect()
+    }
+
+    fn node_of(&self, pod: IpAddr) -> Option<u32> {
+        let has = |node: &Node| node.pods.iter().any(|net| net.contains(pod));
+        let at = self.nodes.iter().position(|node| node.as_ref().is_some_and(has));
+        at.map(|at| at as u32)
     }
 }
 

@@ -10,7 +10,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// `rx`, `tx`, `originated`, `consumed`, `handed_in`, `handed_out`, `held`, `errors_limited`,
 /// `neighbor_news_lost`, `announcements`, `vip_conflicts`, `affinities_forgotten`,
 /// `affinity_news_lost`, `flows`, `flows_created`, `flows_removed`, `snat_ports`, `revalidated`,
-/// `resets_ignored`, `masqueraded`, and `drop.REASON` with the reason's label. Both families are
+/// `audited_egress`, `audited_ingress`, `resets_ignored`, `masqueraded`, and `drop.REASON` with the reason's label. Both families are
 /// counted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
@@ -19,7 +19,7 @@ pub struct Counts(BTreeMap<String, u64>);
 const GAUGES: [&str; 3] = ["held", "flows", "snat_ports"];
 
 /// All names but those of drops, in the order of the journey.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "rx",
     "tx",
     "originated",
@@ -38,6 +38,8 @@ const NAMES: [&str; 20] = [
     "flows_removed",
     "snat_ports",
     "revalidated",
+    "audited_egress",
+    "audited_ingress",
     "resets_ignored",
     "masqueraded",
 ];
@@ -68,6 +70,8 @@ impl Counts {
             both(&counters.flows_removed),
             both(&counters.snat_ports),
             counters.revalidated.get(),
+            counters.policy_audited[0].get(),
+            counters.policy_audited[1].get(),
             counters.resets_ignored.get(),
             counters.masqueraded.flows.get(),
         ];

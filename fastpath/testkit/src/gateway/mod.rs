@@ -7,6 +7,9 @@ pub mod counts;
 /// What the gateway is told of its network and of the cluster.
 pub mod topology;
 
+/// What network policies say.
+pub mod policy;
+
 /// From a topology to tables, as control compiles them.
 mod compile;
 

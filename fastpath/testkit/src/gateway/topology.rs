@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_tables::{BackendState, Balance, Carriage, NatMode, PortId, PortLocal, Vxlan};
 
+use super::policy::Policies;
 use crate::packet::Mac;
 
 /// A host on the link of a port.
@@ -147,6 +148,8 @@ pub struct Topology {
     pub services: BTreeMap<ServiceKey, Vec<Endpoint>>,
     /// What Services ask for beyond that.
     pub rules: BTreeMap<ServiceKey, Rules>,
+    /// Network policies.
+    pub policies: Policies,
     /// Endpoints that are not simply ready.
     pub states: BTreeMap<Endpoint, BackendState>,
     /// Weights of endpoints that are not 1.
@@ -256,6 +259,7 @@ impl Topology {
             vips: BTreeMap::new(),
             services: BTreeMap::new(),
             rules: BTreeMap::new(),
+            policies: Policies::new(),
             states: BTreeMap::new(),
             weights: BTreeMap::new(),
             zones: BTreeMap::new(),

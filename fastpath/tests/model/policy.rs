@@ -1,0 +1,156 @@
+//! Network policy as the oracle understands it: rules in order, looked at one
+//! after the other for every packet, of a flow that there is too.
+
+use super::flows::Flow;
+use super::oracle::{Event, Oracle};
+use super::parse::Packet;
+use super::world::{SCTP, TCP, UDP, World, contains, home};
+use sluice_fastpath::DropReason;
+use std::net::IpAddr;
+
+/// What becomes of what a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    Audit,
+    Deny,
+}
+
+/// A rule of a pod's policies.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub verdict: Verdict,
+    /// The other end: address and length of a prefix; `None`: everybody.
+    pub peer: Option<(IpAddr, u8)>,
+    /// Protocol, first and last port; none: everything.
+    pub ports: Vec<(u8, u16, u16)>,
+}
+
+/// What policies say of a pod's traffic in one direction.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub rules: Vec<Rule>,
+    /// What becomes of what no rule matches.
+    pub otherwise: Verdict,
+}
+
+/// The numbers of the rules that decided: at the source, at the destination.
+pub type Rules = [Option<u32>; 2];
+
+/// The rules that everybody has.
+const ITSELF: u32 = 0;
+const OWN_NODE: u32 = 1;
+const FIRST: u32 = 2;
+
+impl Rule {
+    fn matches(&self, other: &IpAddr, protocol: u8, port: u16) -> bool {
+        let has_ports = [TCP, UDP, SCTP].contains(&protocol);
+        let in_any = self.ports.iter().any(|(of, first, last)| {
+            has_ports && *of == protocol && *first <= port && port <= *last
+        });
+        self.peer.is_none_or(|(prefix, len)| contains(&prefix, len, other))
+            && (self.ports.is_empty() || in_any)
+    }
+}
+
+impl World {
+    /// What the policies of one end say; `None` when there are none.
+    fn asked(
+        &self,
+        (own, other): (&IpAddr, &IpAddr),
+        egress: bool,
+        (protocol, port): (u8, u16),
+    ) -> Option<(Verdict, u32)> {
+        let mut number = FIRST;
+        for (whose, policy) in &self.policies {
+            if *whose != (*own, egress) {
+                number += policy.rules.len() as u32 + 1;
+                continue;
+            }
+            for rule in &policy.rules {
+                if rule.matches(other, protocol, port) {
+                    return Some((rule.verdict, number));
+                }
+                number += 1;
+            }
+            return Some(match self.excuse(own, other) {
+                Some(rule) => (Verdict::Allow, rule),
+                None => (policy.otherwise, number),
+            });
+        }
+        None
+    }
+
+    /// A pod speaks with itself and with its own node whatever else is said.
+    fn excuse(&self, pod: &IpAddr, other: &IpAddr) -> Option<u32> {
+        let node = self.node_by_underlay(other);
+        let is_own = node.is_some() && node == home(pod);
+        match pod == other {
+            true => Some(ITSELF),
+            false => is_own.then_some(OWN_NODE),
+        }
+    }
+
+    /// True for an address that policies speak of as a pod's.
+    pub fn is_selected(&self, address: &IpAddr) -> bool {
+        self.policies.keys().any(|(pod, _)| pod == address)
+    }
+}
+
+impl Oracle {
+    /// What policies say to a flow between the real ends.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    pub(super) fn allowed(
+        &self,
+        src: &IpAddr,
+        dst: &IpAddr,
+        port: (u8, u16),
+    ) -> Result<Rules, DropReason> {
+        let mut rules = [None; 2];
+        let asked = [
+            (self.world.asked((src, dst), true, port), DropReason::PolicyEgress),
+            (self.world.asked((dst, src), false, port), DropReason::PolicyIngress),
+        ];
+        for (side, (said, reason)) in asked.into_iter().enumerate() {
+            let Some((verdict, number)) = said else { continue };
+            rules[side] = Some(number);
+            if verdict == Verdict::Deny {
+                return Err(reason);
+            }
+        }
+        Ok(rules)
+    }
+
+    /// The same of a flow that there is.
+    pub(super) fn still_allowed(&self, flow: &Flow) -> Result<Rules, DropReason> {
+        let [original, reply] = &flow.tuples;
+        self.allowed(&original.src, &reply.src, (original.protocol, reply.src_port))
+    }
+
+    /// A packet of a flow is judged as the flow is now. False when it is dropped.
+    pub(super) fn judge_again(&mut self, id: u64, packet: &Packet) -> bool {
+        let flow = self.flows.get(id);
+        let was_cut = flow.cut;
+        match self.still_allowed(flow) {
+            Ok(rules) => {
+                let flow = self.flows.get_mut(id);
+                (flow.rules, flow.cut) = (rules, false);
+                if was_cut {
+                    self.met(Event::Resumed);
+                }
+                if rules.contains(&Some(OWN_NODE)) {
+                    self.met(Event::OwnNode);
+                }
+                true
+            }
+            Err(reason) => {
+                self.flows.get_mut(id).cut = true;
+                self.met(if packet.told { Event::CutFragment } else { Event::Cut });
+                self.drop(reason);
+                false
+            }
+        }
+    }
+}
