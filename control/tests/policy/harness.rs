@@ -75,12 +75,8 @@ impl fmt::Display for Disagreement {
 /// Builds the cluster of a seed, changes it, and asks; how many questions there
 /// were, or the first of them that the two answer differently.
 pub fn check_world(seed: u64, make: Make<'_>) -> Result<usize, Box<Disagreement>> {
-    check_steps(seed, &steps(seed), make)
-}
-
-/// The same of steps that somebody else made of a seed.
-pub fn check_steps(seed: u64, steps: &[Step], make: Make<'_>) -> Result<usize, Box<Disagreement>> {
-    let Some((at, ..)) = first_disagreement(steps, make) else {
+    let steps = steps(seed);
+    let Some((at, ..)) = first_disagreement(&steps, make) else {
         return Ok(steps.iter().filter(|step| matches!(step, Step::Ask(_))).count());
     };
     // Of the questions only the one that was answered differently is needed.
