@@ -26,7 +26,7 @@
 //!   protocols they name; what has no ports (ICMP) is matched by none of them.
 //! - An Accept rule of a ClusterNetworkPolicy with a peer or protocol entry that
 //!   has no known field matches nothing, a Deny or Pass rule with one denies
-//!   everything.
+//!   everything. `tcp: {}` is such an entry.
 //! - A policy or Namespace annotated `sluice.dev/policy-audit: "true"` is tried
 //!   out: what only it would deny passes, and is told of.
 

@@ -97,7 +97,8 @@ fn protocol(dice: &mut Dice, is_named: bool) -> Value {
             json!({"destinationPort": {"range": {"start": start, "end": end}}})
         }
         8 if dice.chance(10) => json!({"destinationPort": {}}),
-        _ => json!({}),
+        9 if dice.chance(10) => json!({}),
+        _ => json!({"destinationPort": {"range": {"start": 1, "end": 65535}}}),
     };
     json!({field: port})
 }

@@ -9,7 +9,7 @@ pub(super) fn is_valid(object: &Value) -> bool {
     has_name
         && match object["kind"].as_str() {
             Some("Namespace") => true,
-            Some("Node") => object["metadata"]["annotations"]["sluice.dev/vtep-mac"].is_string(),
+            Some("Node") => is_node(object),
             Some("Pod") => has_namespace(object) && is_pod(object),
             Some("NetworkPolicy") => has_namespace(object) && is_network_policy(spec),
             Some("ClusterNetworkPolicy") => is_cluster_policy(spec),
@@ -36,6 +36,12 @@ fn all(value: &Value, field: &str, is_valid: impl Fn(&Value) -> bool) -> bool {
 
 fn fields(value: &Value) -> Option<&Map<String, Value>> {
     value.as_object()
+}
+
+fn is_node(node: &Value) -> bool {
+    let is_address = |entry: &Value| entry["type"].is_string() && entry["address"].is_string();
+    node["metadata"]["annotations"]["sluice.dev/vtep-mac"].is_string()
+        && all(&node["status"], "addresses", is_address)
 }
 
 fn is_pod(pod: &Value) -> bool {

@@ -26,19 +26,19 @@ pub(super) fn network_policy_port(flow: &Flow<'_>, entry: &NetworkPolicyPort) ->
 }
 
 /// An entry of `protocols` of a ClusterNetworkPolicy's rule; `None` if it has no
-/// field that we know. "If destinationPort is omitted, all ports for the
-/// specified protocol match."
-/// <https://network-policy-api.sigs.k8s.io/api-overview/#rules>
+/// field that we know. The overview says that "if destinationPort is omitted, all
+/// ports for the specified protocol match", but the schema wants one field at
+/// least in `tcp`, `udp` and `sctp`, and
+/// <https://network-policy-api.sigs.k8s.io/npeps/npep-187-ports-and-protocols/>
+/// that nothing stands for a protocol alone: where it is omitted there was a
+/// field of a later API.
 pub(super) fn cluster_policy_protocol(flow: &Flow<'_>, entry: &Value) -> Option<bool> {
     if let Some(name) = entry["destinationNamedPort"].as_str() {
         return Some(is_named(flow, name));
     }
     let fields = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
     let (field, protocol) = fields.into_iter().find(|(field, _)| entry[*field].is_object())?;
-    let is_port = match &entry[field]["destinationPort"] {
-        Value::Null => true,
-        port => numbered(port, flow.question.port)?,
-    };
+    let is_port = numbered(&entry[field]["destinationPort"], flow.question.port)?;
     Some(flow.question.protocol == protocol && is_port)
 }
 
