@@ -186,7 +186,7 @@ impl Policies {
             self.touch_pods_on(cluster, name);
             return;
         };
-        let addresses: BTreeSet<IpAddr> = node.addresses.iter().copied().collect();
+        let addresses: BTreeSet<IpAddr> = node.all_addresses.iter().copied().collect();
         for addr in &addresses {
             self.addresses.add_node(*addr, number);
             self.stale.addresses.insert(*addr);

@@ -96,6 +96,8 @@ fn outcome(all: Answer, enforced: Answer) -> Outcome {
     match (all.is_denied, enforced.is_denied) {
         (false, _) => Outcome::new(Verdict::Allow, all.id, Excuse::None),
         (true, false) => Outcome::new(Verdict::Audit, all.id, excuse),
+        // Whoever is excused is told who else would deny it.
+        (true, true) if excuse == Excuse::Audit => Outcome::new(Verdict::Deny, all.id, excuse),
         (true, true) => Outcome::new(Verdict::Deny, enforced.id, excuse),
     }
 }
