@@ -118,6 +118,11 @@ mod tests {
         assert_eq!(of(Kind::NetworkPolicy), policies);
         let blocks = ("crd.projectcalico.org/v1".into(), "ipamblocks".into());
         assert_eq!(of(Kind::IpamBlock), blocks);
+        let of_cluster = [0, 1].map(|attempt| resource(Kind::ClusterNetworkPolicy, attempt));
+        let [first, second] = of_cluster.map(|one| (one.api_version, one.plural));
+        let plural = "clusternetworkpolicies".to_owned();
+        assert_eq!(first, ("policy.networking.k8s.io/v1beta1".into(), plural.clone()));
+        assert_eq!(second, ("policy.networking.k8s.io/v1alpha2".into(), plural));
         let again = [1, 2].map(|attempt| resource(Kind::IpPool, attempt).api_version);
         assert_eq!(again, ["projectcalico.org/v3", "crd.projectcalico.org/v1"]);
     }

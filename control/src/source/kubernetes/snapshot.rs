@@ -272,6 +272,11 @@ pub fn restore(
     let mut intake = Intake::new(kinds);
     let mut objects = BTreeMap::new();
     let mut refused: BTreeMap<Key, Option<Object>> = BTreeMap::new();
+    // One from before a kind was read is whole without it, if a cluster is.
+    for kind in kinds.iter().filter(|kind| kind.is_optional()) {
+        intake.take(*kind, watcher::Event::Init, &mut Vec::new());
+        intake.take(*kind, watcher::Event::InitDone, &mut Vec::new());
+    }
     for line in lines {
         let Ok(line) = line else { break };
         // The last line may be torn; what follows one cannot be trusted.

@@ -17,15 +17,32 @@ const WATCH_S: u32 = 120;
 /// double at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How often it is looked whether a server has a kind by now that it may lack.
+const ABSENT: Duration = Duration::from_secs(5);
+
+/// How often in a row a server must say that it does not have a kind of which it
+/// has listed objects: they are in force until then.
+const GONE_AFTER: usize = 3;
+
 /// The first minor version of Kubernetes 1 whose servers stream lists by
 /// default (KEP-3157).
 const STREAMING_SINCE: u32 = 32;
 
-/// Events of one kind, for ever: failures are paused for, noted, and got over.
+/// Events of one kind, for ever: failures are paused for, noted, and got over. Of a
+/// kind that a cluster may lack, an empty list comes if it does.
 pub fn watch(
     kind: Kind,
     client: Client,
     health: SourceHealth,
+) -> BoxStream<'static, (Kind, Event<Raw>)> {
+    watch_with(kind, client, health, ABSENT)
+}
+
+fn watch_with(
+    kind: Kind,
+    client: Client,
+    health: SourceHealth,
+    absent_pause: Duration,
 ) -> BoxStream<'static, (Kind, Event<Raw>)> {
     let watch = Watch {
         kind,
@@ -36,6 +53,11 @@ pub fn watch(
         pauses: pauses(PAUSE.0, PAUSE.1),
         is_listing: false,
         attempt: 0,
+        unknown: 0,
+        absence: Absence::NotYet,
+        has_begun: false,
+        queued: None,
+        absent_pause,
     };
     unfold(watch, |mut watch| async move {
         let event = watch.next().await;
@@ -56,11 +78,34 @@ struct Watch {
     is_listing: bool,
     /// Which of the kind's API versions is asked for.
     attempt: usize,
+    /// How often in a row the server has said that it does not have the kind.
+    unknown: usize,
+    absence: Absence,
+    absent_pause: Duration,
+    /// A list of a kind that may be absent has begun, which is told when
+    /// something comes.
+    has_begun: bool,
+    /// What comes next.
+    queued: Option<Event<Raw>>,
+}
+
+/// What is known of whether a server has a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    /// Nothing.
+    NotYet,
+    /// A list was whole.
+    Listed,
+    /// It does not have it, which has been told.
+    Told,
 }
 
 impl Watch {
     async fn next(&mut self) -> Event<Raw> {
         loop {
+            if let Some(event) = self.queued.take() {
+                return event;
+            }
             let Some(strategy) = self.strategy.clone() else {
                 self.ask_version().await;
                 continue;
@@ -80,12 +125,26 @@ impl Watch {
                         self.note("the list broke off");
                         self.pause().await;
                     }
+                    if self.kind.is_optional() {
+                        self.has_begun = true;
+                        continue;
+                    }
                     self.health.listed(self.kind);
                     return Event::Init;
                 }
                 Some(Ok(event)) => {
                     self.came(&event);
+                    if std::mem::take(&mut self.has_begun) {
+                        self.health.listed(self.kind);
+                        self.queued = Some(event);
+                        return Event::Init;
+                    }
                     return event;
+                }
+                Some(Err(error)) if self.kind.is_optional() && is_unknown(&error) => {
+                    if self.is_absent().await {
+                        return Event::Init;
+                    }
                 }
                 Some(Err(error)) => self.failed(&error).await,
                 None => self.events = None,
@@ -94,14 +153,42 @@ impl Watch {
     }
 
     fn came(&mut self, event: &Event<Raw>) {
+        self.unknown = 0;
         if matches!(event, Event::InitDone) {
             self.is_listing = false;
+            self.absence = Absence::Listed;
         } else {
             self.health.came(self.kind);
         }
         if !self.is_listing {
             self.pauses = pauses(PAUSE.0, PAUSE.1);
         }
+    }
+
+    /// The server has answered that it does not have the kind by one of its API
+    /// versions. True: it has it by none, and that has to be told.
+    async fn is_absent(&mut self) -> bool {
+        let versions = self.kind.api_versions().len();
+        (self.is_listing, self.has_begun, self.events) = (false, false, None);
+        self.attempt += 1;
+        self.unknown += 1;
+        // It is there, and does what it is asked.
+        self.health.answered(self.kind);
+        let rounds = if self.absence == Absence::Listed { GONE_AFTER } else { 1 };
+        if !self.unknown.is_multiple_of(versions) {
+            return false;
+        }
+        if self.absence == Absence::Told {
+            tokio::time::sleep(self.absent_pause).await;
+            return false;
+        }
+        if self.unknown < rounds * versions {
+            self.pause().await;
+            return false;
+        }
+        tracing::info!(kind = self.kind.as_str(), "the API server does not have this kind");
+        (self.absence, self.queued) = (Absence::Told, Some(Event::InitDone));
+        true
     }
 
     /// Chooses how to list by the server's version.

@@ -389,7 +389,8 @@ fn refused_policies_are_held_as_others_are() {
     // Restored, and then what the API has: what is in force before and after
     // all kinds are there.
     type Restored = (Vec<Object>, Vec<RefusedPolicy>);
-    let cases: [(Restored, &[(u32, u16)], &str, Option<&str>); 6] = [
+    type Case<'a> = (Restored, &'a [(u32, u16)], &'a str, Option<&'a str>);
+    let cases: [Case<'_>; 6] = [
         ((good(), vec![]), &[(2, 0)], "1", Some("1")),
         ((good(), vec![]), &[(2, 81)], "1", Some("2")),
         ((vec![], refused()), &[(2, 0)], "refused", Some("refused in part")),

@@ -71,6 +71,39 @@ fn what_was_last_is_what_is_restored() {
 }
 
 #[test]
+fn refused_policies_are_restored_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(folder.path(), "here").unwrap();
+    let kind = Kind::NetworkPolicy;
+    let mut policy = |event: &str, name: &str, version: u32, types: &[&str]| {
+        let object = json!({
+            "metadata": {"name": name, "namespace": "d", "resourceVersion": version.to_string()},
+            "spec": {"podSelector": {}, "policyTypes": types},
+        });
+        let line = json!({event: {"kind": kind.as_str(), "object": object}}).to_string();
+        writer.write(&serde_json::from_str(&line).unwrap()).unwrap();
+    };
+    policy("listed", "bad", 1, &["x"]);
+    policy("listed", "good", 1, &["Egress"]);
+    policy("listed", "gone", 1, &["x"]);
+    policy("listed", "mended", 1, &["x"]);
+    policy("applied", "good", 2, &["x"]);
+    policy("applied", "mended", 2, &["Egress"]);
+    policy("deleted", "gone", 1, &["x"]);
+    add(&mut writer, "done", kind, None);
+    writer.complete().unwrap();
+    // A snapshot of a time at which a kind was not read that clusters may lack.
+    let kinds = [kind, Kind::ClusterNetworkPolicy];
+    let restored = restore(folder.path(), Duration::from_secs(60), "here", &kinds).unwrap();
+    let names: Vec<_> = restored.objects.iter().map(|one| one.key().name.to_string()).collect();
+    assert_eq!(names, ["good", "mended"]);
+    let [refused] = &restored.refused[..] else { panic!("{:?}", restored.refused) };
+    assert_eq!(refused.key.to_string(), "NetworkPolicy d/bad");
+    assert!(refused.rest.is_some());
+    assert_eq!(refused.diagnostics[0].path, "spec.policyTypes[0]");
+}
+
+#[test]
 fn what_cannot_be_trusted_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path()).complete().unwrap();
