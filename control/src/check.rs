@@ -23,6 +23,7 @@ pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     for event in source.scan() {
         match event {
             Event::Applied { object, origin } => cluster.apply(&object, origin),
+            Event::Refused { key, rest } => cluster.refuse(&key, rest.as_ref()),
             Event::Diagnostics(diagnostics) => all.extend(diagnostics),
             Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {}
         }

@@ -1,9 +1,7 @@
-use crate::diagnostic::{Finding, Findings};
+use crate::diagnostic::Findings;
 use crate::object::{Key, Kind, Name, Object, Origin};
-use ipnet::IpNet;
 use sluice_config::OverlayMode;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which addresses can be an endpoint's or a VIP.
@@ -12,6 +10,8 @@ pub mod address;
 pub mod calico;
 /// Who claims a VIP.
 pub mod claims;
+/// Namespaces.
+pub mod namespace;
 /// Network policies.
 pub mod network_policy;
 /// Nodes.
@@ -33,12 +33,15 @@ pub mod endpoints;
 mod annotations;
 mod excess;
 mod labels;
+mod lookups;
 mod texts;
 
 pub(crate) use annotations::PROXY_NAME;
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use excess::ENDPOINTS_MAX;
+pub use namespace::Namespace;
+pub use network_policy::NetworkPolicy;
 pub use node::Node;
 pub use node_ports::{NodePort, NodePorts};
 pub use pod::Pod;
@@ -63,6 +66,10 @@ pub struct Changes {
     pub pods: BTreeSet<Name>,
     /// Nodes that have changed.
     pub nodes: BTreeSet<Arc<str>>,
+    /// Namespaces that have changed.
+    pub namespaces: BTreeSet<Arc<str>>,
+    /// Network policies that have changed, of both kinds.
+    pub policies: BTreeSet<Key>,
 }
 
 impl Changes {
@@ -72,6 +79,8 @@ impl Changes {
             && self.endpoints.is_empty()
             && self.pods.is_empty()
             && self.nodes.is_empty()
+            && self.namespaces.is_empty()
+            && self.policies.is_empty()
     }
 }
 
@@ -85,9 +94,9 @@ pub struct Cluster {
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     blocks: Blocks,
     pools: BTreeSet<Arc<str>>,
-    namespaces: BTreeSet<Arc<str>>,
+    namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     overlay: OverlayMode,
-    network_policies: BTreeSet<Name>,
+    network_policies: BTreeMap<Key, Arc<NetworkPolicy>>,
     labels: LabelIndex,
     pods_by_node: HashMap<Arc<str>, BTreeSet<Name>>,
     /// Pods that have a weight.
@@ -128,7 +137,10 @@ impl Cluster {
         let key = object.key();
         let mut findings = Vec::new();
         match object {
-            Object::Namespace(_) => drop(self.namespaces.insert(key.name.clone())),
+            Object::Namespace(namespace) => {
+                let namespace = Namespace::reduce(namespace, &mut findings);
+                self.set_namespace(&key.name, Some(namespace));
+            }
             Object::Node(node) => {
                 let mut node = Node::reduce(self.overlay, node, &mut findings);
                 if self.overlay == OverlayMode::Calico {
@@ -163,11 +175,13 @@ impl Cluster {
                 let is_read = self.overlay == OverlayMode::Calico;
                 findings.extend(is_read.then(|| calico::pool_findings(pool)).flatten());
             }
-            Object::NetworkPolicy(_) => {
-                self.network_policies.insert(key.to_name());
-                let message = "is not enforced: Sluice has no network policy yet";
-                let finding = Finding::warning("spec", message);
-                findings.push(finding.expected("another policy engine in the cluster"));
+            Object::NetworkPolicy(policy) => {
+                let reduced = network_policy::reduce(&key.namespace, policy, &mut findings);
+                self.set_network_policy(&key, reduced, object);
+            }
+            Object::ClusterNetworkPolicy(policy) => {
+                let reduced = network_policy::reduce_cluster(policy, &mut findings);
+                self.set_network_policy(&key, reduced, object);
             }
         }
         match origin {
@@ -175,6 +189,18 @@ impl Cluster {
             None => drop(self.origins.remove(&key)),
         }
         self.findings.set(key, findings);
+    }
+
+    /// Takes a network policy that cannot be understood, of which no good version
+    /// is known: everything is denied to the pods that it selects, as far as
+    /// `rest`, which has been decoded of it, tells. Other kinds are left alone.
+    pub fn refuse(&mut self, key: &Key, rest: Option<&Object>) {
+        if !key.kind.is_network_policy() {
+            return;
+        }
+        self.set_policy_of(key, Some(network_policy::refused(key, rest)));
+        self.origins.remove(key);
+        self.findings.set(key.clone(), Vec::new());
     }
 
     /// Notes that an object stands elsewhere.
@@ -185,14 +211,14 @@ impl Cluster {
     /// Forgets an object.
     pub fn delete(&mut self, key: &Key) {
         match key.kind {
-            Kind::Namespace => drop(self.namespaces.remove(&key.name)),
+            Kind::Namespace => self.set_namespace(&key.name, None),
             Kind::Node => self.set_node(&key.name, None),
             Kind::Service => self.set_service(&key.to_name(), None),
             Kind::EndpointSlice => self.set_slice(&key.to_name(), None),
             Kind::Pod => self.set_pod(&key.to_name(), None),
             Kind::IpamBlock => self.set_block(&key.name, None),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
-            Kind::NetworkPolicy => drop(self.network_policies.remove(&key.to_name())),
+            Kind::NetworkPolicy | Kind::ClusterNetworkPolicy => self.set_policy_of(key, None),
         }
         self.origins.remove(key);
         self.findings.set(key.clone(), Vec::new());
@@ -213,12 +239,33 @@ impl Cluster {
             endpoints: BTreeSet::new(),
             pods: self.pods.keys().cloned().collect(),
             nodes: self.nodes.keys().cloned().collect(),
+            namespaces: self.namespaces.keys().cloned().collect(),
+            policies: self.network_policies.keys().cloned().collect(),
         }
     }
 
     fn set_node(&mut self, name: &Arc<str>, node: Option<Node>) {
         if set(&mut self.nodes, name, node).is_some() {
             self.changes.nodes.insert(name.clone());
+        }
+    }
+
+    fn set_namespace(&mut self, name: &Arc<str>, namespace: Option<Namespace>) {
+        if set(&mut self.namespaces, name, namespace).is_some() {
+            self.changes.namespaces.insert(name.clone());
+        }
+    }
+
+    /// Sets a policy to what it was reduced to. One that Kubernetes would not
+    /// accept, which no source passes on, counts as refused.
+    fn set_network_policy(&mut self, key: &Key, policy: Option<NetworkPolicy>, object: &Object) {
+        let policy = policy.unwrap_or_else(|| network_policy::refused(key, Some(object)));
+        self.set_policy_of(key, Some(policy));
+    }
+
+    fn set_policy_of(&mut self, key: &Key, policy: Option<NetworkPolicy>) {
+        if set(&mut self.network_policies, key, policy).is_some() {
+            self.changes.policies.insert(key.clone());
         }
     }
 
@@ -309,104 +356,6 @@ impl Cluster {
                 self.pods_by_node.remove(node);
             }
         }
-    }
-
-    /// The Services, in order.
-    pub fn services(&self) -> impl Iterator<Item = (&Name, &Arc<Service>)> {
-        self.services.iter()
-    }
-
-    /// One Service.
-    pub fn service(&self, name: &Name) -> Option<&Arc<Service>> {
-        self.services.get(name)
-    }
-
-    /// The nodes, in order.
-    pub fn nodes(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
-        self.nodes.iter()
-    }
-
-    /// One node.
-    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(name)
-    }
-
-    /// One pod.
-    pub fn pod(&self, name: &Name) -> Option<&Arc<Pod>> {
-        self.pods.get(name)
-    }
-
-    /// The pods on a node, in order.
-    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Name> {
-        self.pods_by_node.get(node).into_iter().flatten()
-    }
-
-    /// Who has an address that Services claim, as of [`Cluster::take_changes`].
-    pub fn share(&self, addr: IpAddr) -> Option<Share<'_>> {
-        self.claims.share(addr)
-    }
-
-    /// The addresses in a range that Services claim, and a Service that has
-    /// each, as of [`Cluster::take_changes`].
-    pub fn claims_in(&self, net: &IpNet) -> impl Iterator<Item = (IpAddr, &Name)> {
-        self.claims.in_range(net)
-    }
-
-    /// The Service that has a node port, as of [`Cluster::take_changes`].
-    pub fn node_port_holder(&self, port: NodePort) -> Option<&Name> {
-        self.node_ports.holder(port)
-    }
-
-    /// Addresses that Services claim, as of [`Cluster::take_changes`].
-    pub fn claimed_len(&self) -> usize {
-        self.claims.len()
-    }
-
-    /// Where an object was read.
-    pub fn origin(&self, key: &Key) -> Option<&Origin> {
-        self.origins.get(key)
-    }
-
-    /// What is wrong with objects by themselves.
-    pub fn findings(&self) -> impl Iterator<Item = (&Key, &Finding)> {
-        self.findings.iter()
-    }
-
-    /// The findings that there were not when this was last called.
-    pub fn take_new_findings(&mut self) -> Vec<(Key, Finding)> {
-        self.findings.take_new()
-    }
-
-    /// Objects by kind.
-    pub fn count(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Namespace => self.namespaces.len(),
-            Kind::Node => self.nodes.len(),
-            Kind::Service => self.services.len(),
-            Kind::EndpointSlice => self.slices.len(),
-            Kind::Pod => self.pods.len(),
-            Kind::IpamBlock => self.blocks.len(),
-            Kind::IpPool => self.pools.len(),
-            Kind::NetworkPolicy => self.network_policies.len(),
-        }
-    }
-
-    /// The slices of a Service, in order.
-    fn slices_of(&self, service: &Name) -> impl Iterator<Item = (&Name, &Arc<Slice>)> {
-        let names = self.slices_by_service.get(service).into_iter().flatten();
-        names.filter_map(|name| self.slices.get_key_value(name))
-    }
-
-    /// The pods that a selector selects, in order.
-    fn selected<'a>(
-        &'a self,
-        namespace: &Arc<str>,
-        selector: &'a BTreeMap<String, String>,
-    ) -> impl Iterator<Item = (&'a Name, &'a Arc<Pod>)> {
-        let names = self.labels.candidates(namespace, selector).into_iter().flatten();
-        names
-            .filter_map(|name| self.pods.get_key_value(name))
-            .filter(|(_, pod)| labels::matches(selector, &pod.labels))
     }
 }
 

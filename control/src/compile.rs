@@ -4,7 +4,7 @@ use crate::diagnostic::{Finding, Findings};
 use crate::object::{Key, Name};
 use ipnet::IpNet;
 use sluice_config::Config;
-use sluice_tables::{BackendId, OwnerMap, ServiceId, Tables, VtepId};
+use sluice_tables::{BackendId, OwnerMap, RuleId, ServiceId, Tables, VtepId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ mod health;
 mod local;
 mod node_ports;
 mod nodes;
+mod policy;
 mod pool;
 mod rules;
 mod services;
@@ -32,6 +33,7 @@ use epochs::Epochs;
 use ids::{Ids, Moment};
 use local::Statics;
 use nodes::{Nodes, Rerouting};
+use policy::Policies;
 use strays::Strays;
 use taken::Taken;
 use zones::Zones;
@@ -39,6 +41,7 @@ use zones::Zones;
 pub use halves::{Half, Halves, Member};
 pub use health::HealthCheck;
 pub use local::{PortFacts, SetupError};
+pub use policy::{Direction, PolicySizes};
 pub use rules::Rules;
 pub use services::{Programmed, ProgrammedPort};
 
@@ -113,6 +116,7 @@ pub struct Compiler {
     renamed: Vec<ServiceId>,
     backend_ids: Ids<BackendKey>,
     vtep_ids: Ids<Arc<str>>,
+    policies: Policies,
     findings: Findings<Subject, (Key, Finding)>,
 }
 
@@ -161,6 +165,7 @@ impl Compiler {
             renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),
             vtep_ids: Ids::new(quarantine),
+            policies: Policies::new(quarantine),
             findings: Findings::default(),
         })
     }
@@ -176,6 +181,7 @@ impl Compiler {
             &mut self.service_ids as &mut dyn ids::Quarantined,
             &mut self.backend_ids,
             &mut self.vtep_ids,
+            self.policies.rule_ids(),
         ] {
             ids.set_quarantine(quarantine(config));
         }
@@ -210,6 +216,8 @@ impl Compiler {
             everything.services.extend(changes.services.iter().cloned());
             everything.pods.extend(changes.pods.iter().cloned());
             everything.nodes.extend(changes.nodes.iter().cloned());
+            everything.policies.extend(changes.policies.iter().cloned());
+            everything.namespaces.extend(changes.namespaces.iter().cloned());
             all = everything;
             &all
         } else {
@@ -229,6 +237,9 @@ impl Compiler {
         let services =
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
+        if self.policies.update(cluster, changes, &mut next, at) {
+            epochs.policy();
+        }
         if !epochs.is_changed() {
             return None;
         }
@@ -287,6 +298,28 @@ impl Compiler {
     /// The number of a node's tunnel endpoint.
     pub fn vtep_of(&self, node: &str) -> Option<VtepId> {
         self.nodes.vtep_of(node)
+    }
+
+    /// What a rule's number stands for, or has stood for until lately.
+    pub fn rule_of(&self, id: RuleId) -> Option<Arc<str>> {
+        self.policies.rule(id)
+    }
+
+    /// The policies that select a pod in a direction, in the order in which they
+    /// are asked.
+    pub fn policies_of(&self, pod: &Name, direction: Direction) -> Vec<Key> {
+        self.policies.of_pod(pod, direction)
+    }
+
+    /// Takes the addresses that a domain name has now, in lower case and without
+    /// the final dot, for the next [`Compiler::compile`]; none: it is forgotten.
+    pub fn set_name(&mut self, name: &str, addresses: BTreeSet<IpAddr>) {
+        self.policies.set_name(name, addresses);
+    }
+
+    /// How much has been compiled of policies.
+    pub fn policy_sizes(&self) -> PolicySizes {
+        self.policies.sizes()
     }
 
     /// Numbers in quarantine: of Services, endpoints and tunnel endpoints.

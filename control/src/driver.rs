@@ -302,6 +302,7 @@ impl Control {
                     }
                     self.cluster.delete(&key);
                 }
+                Event::Refused { key, rest } => self.cluster.refuse(&key, rest.as_ref()),
                 Event::Diagnostics(diagnostics) => {
                     self.log(&self.source.diagnostics, &diagnostics);
                     self.source.diagnostics = diagnostics;

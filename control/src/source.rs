@@ -9,6 +9,8 @@ pub mod kubernetes;
 /// A folder of Kubernetes manifests.
 pub mod manifests;
 
+mod refused;
+
 /// A change of what the source knows.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -28,6 +30,15 @@ pub enum Event {
     },
     /// The object is gone.
     Deleted(Key),
+    /// A network policy that cannot be understood is there, and there is no good
+    /// version of it, not even an earlier one. Instead of what was before of it.
+    Refused {
+        /// The policy.
+        key: Key,
+        /// What of it can be understood. Where it is not clear which pods it
+        /// selects, it selects all here.
+        rest: Option<Object>,
+    },
     /// Everything that is wrong in the source, instead of what was before.
     Diagnostics(Vec<Diagnostic>),
     /// Everything that exists has been sent once.

@@ -1,13 +1,21 @@
 //! The rules by which the Kubernetes API would refuse an object
-//! (`pkg/apis/core/validation`, `pkg/apis/discovery/validation`), as far as
-//! what is read here depends on them. An object that breaks one is not applied:
-//! its last good version stays.
+//! (`validation` under `pkg/apis/core`, `pkg/apis/discovery`,
+//! `pkg/apis/networking`, and what CRDs say), as far as what is read here depends
+//! on them. An object that breaks one is not applied: its last good version stays.
 
 use crate::diagnostic::Finding;
 use crate::object::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+/// Label selectors.
+pub(crate) mod label_selector;
+
+/// ClusterNetworkPolicies.
+pub(crate) mod cluster_network_policy;
+
 mod calico;
+mod cidr;
+mod network_policy;
 mod node;
 mod pod;
 mod service;
@@ -19,13 +27,17 @@ pub fn refusals(object: &Object) -> Vec<Finding> {
     let is_label = matches!(object, Object::Service(_) | Object::Namespace(_));
     metadata(object.metadata(), is_label, &mut findings);
     match object {
-        Object::Namespace(_) | Object::NetworkPolicy(_) => {}
+        Object::Namespace(_) => {}
         Object::Node(node) => node::refusals(node, &mut findings),
         Object::Service(service) => service::refusals(service, &mut findings),
         Object::EndpointSlice(slice) => slice::refusals(slice, &mut findings),
         Object::Pod(pod) => pod::refusals(pod, &mut findings),
         Object::IpamBlock(block) => calico::refusals(&block.spec.cidr, &mut findings),
         Object::IpPool(pool) => calico::refusals(&pool.spec.cidr, &mut findings),
+        Object::NetworkPolicy(policy) => network_policy::refusals(policy, &mut findings),
+        Object::ClusterNetworkPolicy(policy) => {
+            cluster_network_policy::refusals(policy, &mut findings);
+        }
     }
     findings
 }

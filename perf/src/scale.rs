@@ -6,6 +6,8 @@ pub mod api;
 pub mod config;
 /// Kubernetes objects of a cluster of any size.
 pub mod objects;
+/// Namespaces, pods and network policies.
+pub mod policies;
 
 /// A source that is fed by hand.
 pub mod feed;

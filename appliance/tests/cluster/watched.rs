@@ -91,7 +91,9 @@ impl Watched {
                 Event::Applied { object, .. } => {
                     self.objects.insert(object.key().to_string(), object);
                 }
-                Event::Deleted(key) => drop(self.objects.remove(&key.to_string())),
+                Event::Deleted(key) | Event::Refused { key, .. } => {
+                    self.objects.remove(&key.to_string());
+                }
                 Event::Diagnostics(all) => self.diagnostics = all,
                 Event::Synced => self.is_synced = true,
                 Event::Confirmed => {}

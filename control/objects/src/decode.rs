@@ -46,6 +46,7 @@ pub fn decode(kind: Kind, value: &Value) -> Result<Object, Broken> {
         Kind::IpamBlock => typed(value, kind, Object::IpamBlock),
         Kind::IpPool => typed(value, kind, Object::IpPool),
         Kind::NetworkPolicy => typed(value, kind, Object::NetworkPolicy),
+        Kind::ClusterNetworkPolicy => typed(value, kind, Object::ClusterNetworkPolicy),
     }
 }
 
@@ -61,6 +62,7 @@ pub fn decode_text(kind: Kind, text: &str) -> Result<Object, Broken> {
         Kind::EndpointSlice => serde_json::from_str(text).map(Object::EndpointSlice),
         Kind::Pod => serde_json::from_str(text).map(Object::Pod),
         Kind::NetworkPolicy => serde_json::from_str(text).map(Object::NetworkPolicy),
+        Kind::ClusterNetworkPolicy => serde_json::from_str(text).map(Object::ClusterNetworkPolicy),
         Kind::IpamBlock => serde_json::from_str(text).map(Object::IpamBlock),
         Kind::IpPool => serde_json::from_str(text).map(Object::IpPool),
     };

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod calico;
+mod cluster_network_policy;
 mod culprit;
 mod decode;
 mod object;
@@ -13,6 +14,11 @@ mod places;
 mod unknown;
 
 pub use calico::{IpPool, IpPoolSpec, IpamBlock, IpamBlockSpec};
+pub use cluster_network_policy::{
+    ClusterEgressRule, ClusterIngressRule, ClusterNetworkPolicy, ClusterNetworkPolicySpec,
+    ClusterNetworkPolicyStatus, ClusterPort, ClusterPortRange, ClusterPorts, ClusterProtocol,
+    EgressPeer, NamespacedPod, PodsPeer,
+};
 pub use decode::{Broken, DecodeError, decode, decode_text};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};

@@ -1,4 +1,5 @@
 use crate::calico::{IpPool, IpamBlock};
+use crate::cluster_network_policy::ClusterNetworkPolicy;
 use crate::places::Places;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -26,11 +27,13 @@ pub enum Kind {
     IpPool,
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
+    /// `policy.networking.k8s.io` ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
@@ -39,11 +42,23 @@ impl Kind {
         Kind::IpamBlock,
         Kind::IpPool,
         Kind::NetworkPolicy,
+        Kind::ClusterNetworkPolicy,
     ];
 
     /// Whether it is Calico's: a cluster without Calico does not have it.
     pub fn is_calico(self) -> bool {
         matches!(self, Kind::IpamBlock | Kind::IpPool)
+    }
+
+    /// Whether a cluster may lack it, and is whole without it.
+    pub fn is_optional(self) -> bool {
+        self == Kind::ClusterNetworkPolicy
+    }
+
+    /// Whether it is one of network policies: where one cannot be understood,
+    /// more is denied, not less.
+    pub fn is_network_policy(self) -> bool {
+        matches!(self, Kind::NetworkPolicy | Kind::ClusterNetworkPolicy)
     }
 
     /// The name as in a manifest.
@@ -57,6 +72,7 @@ impl Kind {
             Kind::IpamBlock => "IPAMBlock",
             Kind::IpPool => "IPPool",
             Kind::NetworkPolicy => "NetworkPolicy",
+            Kind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
         }
     }
 
@@ -71,13 +87,17 @@ impl Kind {
             Kind::EndpointSlice => &["discovery.k8s.io/v1"],
             Kind::IpamBlock | Kind::IpPool => &["crd.projectcalico.org/v1", "projectcalico.org/v3"],
             Kind::NetworkPolicy => &["networking.k8s.io/v1"],
+            Kind::ClusterNetworkPolicy => {
+                &["policy.networking.k8s.io/v1beta1", "policy.networking.k8s.io/v1alpha2"]
+            }
             _ => &["v1"],
         }
     }
 
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node) && !self.is_calico()
+        !matches!(self, Kind::Namespace | Kind::Node | Kind::ClusterNetworkPolicy)
+            && !self.is_calico()
     }
 }
 
@@ -178,6 +198,8 @@ pub enum Object {
     IpPool(Box<IpPool>),
     /// A NetworkPolicy.
     NetworkPolicy(Box<NetworkPolicy>),
+    /// A ClusterNetworkPolicy.
+    ClusterNetworkPolicy(Box<ClusterNetworkPolicy>),
 }
 
 impl Object {
@@ -192,6 +214,7 @@ impl Object {
             Object::IpamBlock(_) => Kind::IpamBlock,
             Object::IpPool(_) => Kind::IpPool,
             Object::NetworkPolicy(_) => Kind::NetworkPolicy,
+            Object::ClusterNetworkPolicy(_) => Kind::ClusterNetworkPolicy,
         }
     }
 
@@ -206,6 +229,7 @@ impl Object {
             Object::IpamBlock(object) => &object.metadata,
             Object::IpPool(object) => &object.metadata,
             Object::NetworkPolicy(object) => &object.metadata,
+            Object::ClusterNetworkPolicy(object) => &object.metadata,
         }
     }
 
@@ -218,6 +242,7 @@ impl Object {
             Object::EndpointSlice(object) => &mut object.metadata,
             Object::Pod(object) => &mut object.metadata,
             Object::NetworkPolicy(object) => &mut object.metadata,
+            Object::ClusterNetworkPolicy(object) => &mut object.metadata,
             Object::IpamBlock(object) => &mut object.metadata,
             Object::IpPool(object) => &mut object.metadata,
         }

@@ -100,6 +100,41 @@ const KEYS: &[&str] = &[
     "podIP",
     "podIPs",
     "phase",
+    // Network policies.
+    "podSelector",
+    "namespaceSelector",
+    "matchLabels",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+    "policyTypes",
+    "egress",
+    "from",
+    "to",
+    "endPort",
+    "ipBlock",
+    "cidr",
+    "except",
+    "tier",
+    "priority",
+    "subject",
+    "action",
+    "protocols",
+    "namespaces",
+    "pods",
+    "nodes",
+    "networks",
+    "domainNames",
+    "tcp",
+    "udp",
+    "sctp",
+    "destinationPort",
+    "destinationNamedPort",
+    "number",
+    "range",
+    "start",
+    "end",
 ];
 
 /// A key that no object of the kind has.
@@ -134,6 +169,7 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         // Little of them is read; what else there is, their own API knows.
         Object::IpamBlock(_) | Object::IpPool(_) => return Vec::new(),
         Object::NetworkPolicy(object) => to_value(object),
+        Object::ClusterNetworkPolicy(object) => to_value(object),
     };
     let mut found = Vec::new();
     compare(value, &kept, &mut Vec::new(), &mut found);

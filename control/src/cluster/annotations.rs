@@ -15,6 +15,10 @@ pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 /// The share of new connections of a pod, or of all endpoints of a slice.
 const WEIGHT: &str = "sluice.dev/weight";
 
+/// What network policies would deny is told of, and passes: on a policy, and on a
+/// Namespace.
+const POLICY_AUDIT: &str = "sluice.dev/policy-audit";
+
 /// Most weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
 
@@ -42,4 +46,19 @@ pub(super) fn weight(metadata: &ObjectMeta, findings: &mut Vec<Finding>) -> Opti
         findings.push(finding.expected(format!("0 to {WEIGHT_MAX}")));
     }
     weight
+}
+
+/// Whether what a policy would deny, or what would be denied to the pods of a
+/// namespace, is told of and passes; a value that is none is a finding.
+pub(super) fn is_audited(metadata: &ObjectMeta, findings: &mut Vec<Finding>) -> bool {
+    match annotation(metadata, POLICY_AUDIT) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(text) => {
+            let message = format!("{text:?} is neither; it is ignored, and policy is enforced");
+            let finding = Finding::error(path(POLICY_AUDIT), message);
+            findings.push(finding.expected("\"true\" or \"false\""));
+            false
+        }
+    }
 }

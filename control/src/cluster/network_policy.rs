@@ -10,7 +10,15 @@ use std::sync::Arc;
 /// Label selectors.
 pub mod selector;
 
+mod cluster;
+mod refused;
+mod v1;
+
 pub use selector::{NamespaceSelector, Operator, PodSelector, Requirement, Selector};
+
+pub(super) use cluster::reduce as reduce_cluster;
+pub(super) use refused::refused;
+pub(super) use v1::reduce;
 
 /// A policy of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,3 +137,6 @@ pub enum Ports {
     /// destination that has none is not matched.
     Named(Arc<str>),
 }
+
+#[cfg(test)]
+mod tests;

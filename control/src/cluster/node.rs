@@ -4,6 +4,7 @@ use crate::diagnostic::Finding;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1;
 use sluice_config::OverlayMode;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,8 +32,13 @@ pub struct Node {
     pub pod_cidrs: Vec<(String, IpNet)>,
     /// Where its tunnels end.
     pub tunnel: Tunnel,
-    /// Addresses of the node itself.
+    /// Addresses of the node itself, inside of the cluster.
     pub addresses: Vec<IpAddr>,
+    /// All its addresses, external ones too: network policies that name nodes
+    /// mean these.
+    pub all_addresses: Vec<IpAddr>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// The zone that it is in.
     pub zone: Option<Arc<str>>,
 }
@@ -102,6 +108,8 @@ impl Node {
             pod_cidrs,
             tunnel,
             addresses: internal.iter().filter_map(|(_, text)| text.parse().ok()).collect(),
+            all_addresses: all_addresses(node),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
             zone: annotations::label(&node.metadata, ZONE)
                 .filter(|z| !z.is_empty())
                 .map(Into::into),
@@ -135,6 +143,14 @@ fn internal_addresses(node: &v1::Node) -> Vec<(String, &str)> {
         .filter(|(_, address)| address.type_ == "InternalIP")
         .map(|(i, address)| (format!("status.addresses[{i}].address"), address.address.as_str()))
         .collect()
+}
+
+/// The addresses of all types that have any, each once, in order.
+fn all_addresses(node: &v1::Node) -> Vec<IpAddr> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let addresses: BTreeSet<IpAddr> =
+        addresses.filter_map(|address| address.address.parse().ok()).collect();
+    addresses.into_iter().collect()
 }
 
 fn pod_cidrs(node: &v1::Node) -> Vec<(String, IpNet)> {

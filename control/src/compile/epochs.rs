@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 pub(super) struct Epochs {
     is_changed: bool,
     routes: bool,
+    policy: bool,
     groups: BTreeSet<usize>,
 }
 
@@ -19,6 +20,12 @@ impl Epochs {
     pub(super) fn route(&mut self) {
         self.is_changed = true;
         self.routes = true;
+    }
+
+    /// Policy may say something else to flows that there are.
+    pub(super) fn policy(&mut self) {
+        self.is_changed = true;
+        self.policy = true;
     }
 
     /// Something got worse for the flows of a Service; [`ServiceId::NONE`]: for
@@ -42,6 +49,9 @@ impl Epochs {
     pub(super) fn bump(&self, tables: &mut Tables) {
         if self.routes {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
+        }
+        if self.policy {
+            tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
         }
         for &group in &self.groups {
             let epoch = &mut tables.service_epochs[group];

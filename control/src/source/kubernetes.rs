@@ -171,7 +171,7 @@ impl Driving<'_> {
     fn restore(&mut self, snapshot: &sluice_config::Snapshot, events: &mut Vec<Event>) {
         let server = self.source.access.describe();
         match snapshot::restore(&snapshot.path, snapshot.max_age, &server, &self.source.kinds) {
-            Ok(Restored { objects, age }) => {
+            Ok(Restored { objects, refused, age }) => {
                 let seconds = age.as_secs();
                 tracing::warn!(
                     age_s = seconds,
@@ -179,7 +179,7 @@ impl Driving<'_> {
                     "the API server is away: what was last known of the cluster is in force"
                 );
                 self.source.health.restored(age);
-                events.extend(self.intake.restore(objects));
+                events.extend(self.intake.restore(objects, refused));
             }
             Err(why) => tracing::warn!("the API server is away, and no snapshot is used: {why}"),
         }

@@ -74,6 +74,7 @@ fn objects_of(text: &str) -> (Objects, Vec<Diagnostic>) {
         match event {
             Event::Applied { object, origin } => objects.push((object, origin)),
             Event::Diagnostics(diagnostics) => all.extend(diagnostics),
+            Event::Refused { key, rest } => Cluster::default().refuse(&key, rest.as_ref()),
             Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {
                 panic!("a new file has only new objects")
             }

@@ -1,11 +1,12 @@
 //! Network policy as the fast path sees it. The question is always: may `src`
 //! open a flow to `dst`, at this protocol and port?
 //!
-//! Policies divide pods and addresses into classes. Who is selected by the same
-//! policies is one **subject** (per direction); who is matched by the same peers
-//! of rules is one **peer**. A subject has a [`Row`]: for each peer, what becomes
-//! of each port. A question costs two lookups of addresses, and one of a row for
-//! each direction in which the pod is selected, however many policies there are.
+//! Who is selected by the same policies is one **subject** (per direction); who
+//! is matched by the same peers of rules, of all policies, is one **peer**. A
+//! subject has a [`Row`]: what becomes of each port, for each class of peers; and
+//! [`Classifier`]s, shared with others, say which class a peer is of. A question
+//! costs two lookups of addresses, and one of classes and a port for each
+//! direction in which the pod is selected, however many policies there are.
 
 use crate::family::Family;
 use crate::ids::RuleId;
@@ -17,7 +18,7 @@ mod row;
 
 pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
-pub use row::{LANES, Page, Row, RowBuilder, Rows, Span};
+pub use row::{Classifier, LANES, Page, PageClasses, Row, Rows, Span};
 
 /// The policies that select a pod in one direction: the number of a [`Row`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

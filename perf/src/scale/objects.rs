@@ -244,6 +244,6 @@ pub fn service_name(service: u32) -> String {
     format!("service-{service:05}")
 }
 
-fn of(kind: Kind, value: &Value) -> Result<Object> {
+pub(super) fn of(kind: Kind, value: &Value) -> Result<Object> {
     decode(kind, value).map_err(|error| anyhow::anyhow!("{error:?}")).context("decode")
 }

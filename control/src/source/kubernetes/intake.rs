@@ -1,15 +1,18 @@
 //! What becomes of what watches bring: pure, so that it can be tested.
 
 use super::raw::Raw;
-use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{Broken, Key, Kind, Object, decode_text};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::object::{Key, Kind, Object};
 use crate::source::Event;
-use crate::validate;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use kube::runtime::watcher;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+
+mod decode;
+
+use decode::decode;
 
 /// Most diagnostics about objects; the rest is counted.
 const DIAGNOSTICS_MAX: usize = 1000;
@@ -55,8 +58,29 @@ struct Progress {
 #[derive(Debug)]
 enum Held {
     Applied(Object),
-    /// Only of an object that is in force: so no more is held than there is.
+    /// Of a network policy, [`Event::Refused`].
+    Refused(Option<Object>),
+    /// Only of an object that has been passed on: so no more is held than there is.
     Deleted,
+}
+
+/// What has been passed on of an object last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    Nothing,
+    Refused,
+    Good,
+}
+
+/// A network policy of which no good version is known.
+#[derive(Clone, Debug)]
+pub struct RefusedPolicy {
+    /// Its key.
+    pub key: Key,
+    /// What of it can be understood.
+    pub rest: Option<Object>,
+    /// What is wrong with it.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,29 +89,30 @@ struct Known {
     version: u64,
     /// The last list that had it.
     list: u32,
-    /// A version of it has been passed on.
-    is_in_force: bool,
+    passed: Passed,
 }
 
 impl Progress {
     /// Passes on what is held, in the order of the keys.
     fn release(&mut self, out: &mut Vec<Event>) {
         for (key, held) in std::mem::take(&mut self.held) {
+            let (passed, event) = match held {
+                Held::Applied(object) => (Passed::Good, Event::Applied { object, origin: None }),
+                Held::Refused(rest) => (Passed::Refused, Event::Refused { key: key.clone(), rest }),
+                Held::Deleted => (Passed::Nothing, Event::Deleted(key.clone())),
+            };
             // What is gone may be back in a form that cannot be used.
             if let Some(known) = self.known.get_mut(&key) {
-                known.is_in_force = matches!(held, Held::Applied(_));
+                known.passed = passed;
             }
-            out.push(match held {
-                Held::Applied(object) => Event::Applied { object, origin: None },
-                Held::Deleted => Event::Deleted(key),
-            });
+            out.push(event);
         }
     }
 
     /// Holds that an object is gone; if nobody has been told of it, nobody need
     /// be told that.
-    fn hold_deleted(&mut self, key: Key, is_in_force: bool) {
-        if is_in_force {
+    fn hold_deleted(&mut self, key: Key, passed: Passed) {
+        if passed != Passed::Nothing {
             self.held.insert(key, Held::Deleted);
         } else {
             self.held.remove(&key);
@@ -110,7 +135,7 @@ impl Intake {
     /// the API has delivered by now is newer: the snapshot has a say only in
     /// kinds that are not complete, and there only about objects that have not
     /// come. If the API has delivered everything, it has none.
-    pub fn restore(&mut self, objects: Vec<Object>) -> Vec<Event> {
+    pub fn restore(&mut self, objects: Vec<Object>, refused: Vec<RefusedPolicy>) -> Vec<Event> {
         if self.state != State::Empty {
             return Vec::new();
         }
@@ -125,8 +150,20 @@ impl Intake {
             let metadata = object.metadata();
             let version = version_of(metadata.uid.as_deref(), metadata.resource_version.as_deref());
             // Of no list: the one under way takes it away, unless it has it too.
-            kind.known.insert(key, Known { version, list: 0, is_in_force: true });
+            kind.known.insert(key, Known { version, list: 0, passed: Passed::Good });
             out.push(Event::Applied { object, origin: None });
+        }
+        for RefusedPolicy { key, rest, diagnostics } in refused {
+            let Some(kind) = self.kinds.get_mut(&key.kind) else { continue };
+            if kind.is_complete || kind.known.contains_key(&key) {
+                continue;
+            }
+            // Of no version: it is looked at again when it comes.
+            let version = version_of(None, None);
+            kind.known.insert(key.clone(), Known { version, list: 0, passed: Passed::Refused });
+            self.is_refused_new = true;
+            self.refused.insert(key.clone(), diagnostics);
+            out.push(Event::Refused { key, rest });
         }
         out.push(Event::Synced);
         out
@@ -157,7 +194,7 @@ impl Intake {
                 let Some(progress) = self.kinds.get_mut(&kind) else { return };
                 let Some(known) = progress.known.remove(&key) else { return };
                 if is_held {
-                    progress.hold_deleted(key, known.is_in_force);
+                    progress.hold_deleted(key, known.passed);
                 } else {
                     out.push(Event::Deleted(key));
                 }
@@ -171,10 +208,17 @@ impl Intake {
         let version = version_of(metadata.uid.as_deref(), metadata.resource_version.as_deref());
         let Some(progress) = self.kinds.get_mut(&kind) else { return };
         let before = progress.known.get(&key).copied();
+        let held = progress.held.get(&key);
         // Gone and back while it was held: it has been in force all the time.
-        let is_in_force = before.is_some_and(|before| before.is_in_force)
-            || matches!(progress.held.get(&key), Some(Held::Deleted));
-        let known = Known { version, list: progress.list, is_in_force };
+        let passed = match held {
+            Some(Held::Deleted) => Passed::Good,
+            _ => before.map_or(Passed::Nothing, |before| before.passed),
+        };
+        let has_good = match held {
+            Some(held) => matches!(held, Held::Applied(_)),
+            None => passed == Passed::Good,
+        };
+        let known = Known { version, list: progress.list, passed };
         let known = progress.known.entry(key.clone()).insert(known).into_mut();
         if before.is_some_and(|before| before.version == version) {
             return;
@@ -185,13 +229,21 @@ impl Intake {
                 self.forget_refusal(&key);
             }
             Ok(object) => {
-                known.is_in_force = true;
+                known.passed = Passed::Good;
                 out.push(Event::Applied { object, origin: None });
                 self.forget_refusal(&key);
             }
-            Err(diagnostics) => {
+            Err(refusal) => {
+                let is_denied = kind.is_network_policy() && !has_good;
+                let diagnostics = refusal.diagnostics(is_denied);
                 self.is_refused_new |= self.refused.get(&key) != Some(&diagnostics);
-                self.refused.insert(key, diagnostics);
+                self.refused.insert(key.clone(), diagnostics);
+                if is_denied && is_held {
+                    progress.held.insert(key, Held::Refused(refusal.rest));
+                } else if is_denied {
+                    known.passed = Passed::Refused;
+                    out.push(Event::Refused { key, rest: refusal.rest });
+                }
             }
         }
     }
@@ -204,7 +256,7 @@ impl Intake {
         progress.is_complete = true;
         for (key, known) in gone {
             self.is_refused_new |= self.refused.remove(&key).is_some();
-            progress.hold_deleted(key, known.is_in_force);
+            progress.hold_deleted(key, known.passed);
         }
         match self.state {
             // As long as nothing is in force, nothing could be contradicted.
@@ -235,6 +287,11 @@ impl Intake {
         self.kinds.iter().map(|(kind, progress)| (*kind, progress.is_complete))
     }
 
+    /// What is wrong with an object that cannot be used.
+    pub fn refused(&self, key: &Key) -> &[Diagnostic] {
+        self.refused.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Objects that cannot be used.
     pub fn refused_len(&self) -> usize {
         self.refused.len()
@@ -263,74 +320,6 @@ impl Intake {
 /// A number for a version of an object.
 fn version_of(uid: Option<&str>, resource_version: Option<&str>) -> u64 {
     FixedState::default().hash_one((uid, resource_version))
-}
-
-/// Decodes and checks an object; without what nobody reads.
-fn decode(kind: Kind, text: &str) -> Result<Object, Vec<Diagnostic>> {
-    let (object, mut findings) = match decode_text(kind, text) {
-        Ok(object) => (Some(object), Vec::new()),
-        Err(Broken { errors, rest }) => {
-            let finding = |error: crate::object::DecodeError| Finding {
-                severity: Severity::Error,
-                path: error.path,
-                message: error.message,
-                expected: error.expected,
-            };
-            (rest, errors.into_iter().map(finding).collect())
-        }
-    };
-    if let Some(object) = &object {
-        findings.extend(validate::refusals(object));
-    }
-    match object {
-        Some(mut object) if findings.is_empty() => {
-            strip(&mut object);
-            Ok(object)
-        }
-        object => {
-            let key = object.map(|object| object.key());
-            let key = key.unwrap_or_else(|| key_in(kind, text));
-            let at = |finding: &Finding| {
-                let mut said = finding.at(&key, None);
-                said.message.push_str("; its last good version stays in force");
-                said
-            };
-            Err(findings.iter().map(at).collect())
-        }
-    }
-}
-
-fn key_in(kind: Kind, text: &str) -> Key {
-    match serde_json::from_str::<Raw>(text) {
-        Ok(raw) => Key::of(kind, &raw.metadata),
-        Err(_) => Key::of(kind, &Default::default()),
-    }
-}
-
-/// Drops what is large and not read.
-fn strip(object: &mut Object) {
-    object.metadata_mut().managed_fields = None;
-    match object {
-        Object::Node(node) => {
-            if let Some(status) = &mut node.status {
-                status.images = None;
-            }
-        }
-        Object::Pod(pod) => {
-            if let Some(spec) = &mut pod.spec {
-                spec.volumes = None;
-                for container in
-                    spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten())
-                {
-                    container.env = None;
-                    container.volume_mounts = None;
-                    container.command = None;
-                    container.args = None;
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

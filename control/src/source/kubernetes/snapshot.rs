@@ -1,9 +1,9 @@
 //! What is known of the cluster, on disk: a log of what the watches brought, in
 //! which a list takes the place of what was before it.
 
-use super::intake::Intake;
+use super::intake::{Intake, RefusedPolicy};
 use super::raw::Raw;
-use crate::object::{Kind, Object};
+use crate::object::{Key, Kind, Object};
 use crate::source::Event;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use kube::runtime::watcher;
@@ -233,6 +233,8 @@ fn carry_out(writer: &mut Writer, order: &Order) -> io::Result<()> {
 pub struct Restored {
     /// The objects, as they were.
     pub objects: Vec<Object>,
+    /// The network policies of which no good version was known.
+    pub refused: Vec<RefusedPolicy>,
     /// The time since it was last known to be true.
     pub age: Duration,
 }
@@ -269,6 +271,7 @@ pub fn restore(
     }
     let mut intake = Intake::new(kinds);
     let mut objects = BTreeMap::new();
+    let mut refused: BTreeMap<Key, Option<Object>> = BTreeMap::new();
     for line in lines {
         let Ok(line) = line else { break };
         // The last line may be torn; what follows one cannot be trusted.
@@ -277,8 +280,18 @@ pub fn restore(
         intake.take(kind, event, &mut events);
         for event in events {
             match event {
-                Event::Applied { object, .. } => drop(objects.insert(object.key(), object)),
-                Event::Deleted(key) => drop(objects.remove(&key)),
+                Event::Applied { object, .. } => {
+                    refused.remove(&object.key());
+                    objects.insert(object.key(), object);
+                }
+                Event::Refused { key, rest } => {
+                    objects.remove(&key);
+                    refused.insert(key, rest);
+                }
+                Event::Deleted(key) => {
+                    refused.remove(&key);
+                    objects.remove(&key);
+                }
                 _ => {}
             }
         }
@@ -286,7 +299,12 @@ pub fn restore(
     if !intake.is_synced() {
         return Err(refuse("it is not complete".to_owned()));
     }
-    Ok(Restored { objects: objects.into_values().collect(), age })
+    let with_reasons = |(key, rest)| {
+        let diagnostics = intake.refused(&key).to_vec();
+        RefusedPolicy { key, rest, diagnostics }
+    };
+    let refused = refused.into_iter().map(with_reasons).collect();
+    Ok(Restored { objects: objects.into_values().collect(), refused, age })
 }
 
 fn event_of(line: &str) -> Option<(Kind, watcher::Event<Raw>)> {

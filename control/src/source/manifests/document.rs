@@ -3,6 +3,7 @@
 use super::yaml::{self, Document};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::object::{self, Broken, DecodeError, Key, Kind, Object, Origin, Places, UnknownKey};
+use crate::source::refused::rest_of;
 use crate::validate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -65,6 +66,8 @@ pub(crate) enum Item {
     /// so does everything that the file had before.
     Refused {
         key: Option<Key>,
+        /// What of a network policy can be understood.
+        rest: Option<Box<Object>>,
         /// Lines are relative to the document.
         diagnostics: Vec<Diagnostic>,
     },
@@ -86,7 +89,7 @@ pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
                 message: error.message,
                 expected: error.expected.map(str::to_owned),
             };
-            return vec![Item::Refused { key: None, diagnostics: vec![diagnostic] }];
+            return vec![Item::Refused { key: None, rest: None, diagnostics: vec![diagnostic] }];
         }
     };
     if document.value.is_null() {
@@ -134,15 +137,16 @@ fn decode_item(
         };
         findings.iter().map(diagnostic).collect()
     };
-    let refuse = |key: Option<&Key>, findings: Vec<Finding>| Item::Refused {
+    let refuse = |key: Option<&Key>, rest: Option<Object>, findings: Vec<Finding>| Item::Refused {
         key: key.cloned(),
+        rest: rest.map(Box::new),
         diagnostics: locate(key, findings),
     };
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let Some(kind_name) = text("kind").or(list_kind) else {
         let finding = Finding::error("", "this is no Kubernetes object")
             .expected("a mapping with `apiVersion`, `kind` and `metadata`");
-        return refuse(None, vec![finding]);
+        return refuse(None, None, vec![finding]);
     };
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
         return Item::OtherKind(kind_name.to_owned());
@@ -152,23 +156,34 @@ fn decode_item(
     let is_understood = version.is_some_and(|version| kind.api_versions().contains(&version));
     if !is_understood && (version.is_some() || list_kind.is_none()) {
         // Kinds of the same name in other groups are other kinds, such as
-        // `serving.knative.dev/v1` Service.
-        let group = version.unwrap_or_default();
-        if group.contains('.') && kind != Kind::EndpointSlice {
-            return Item::OtherKind(format!("{group} {kind_name}"));
+        // `serving.knative.dev/v1` Service; those of another version are not.
+        let is_of_kind = |group: &str| kind.api_versions().iter().any(|v| group_of(v) == group);
+        if let Some(version) = version.filter(|v| v.contains('.') && !is_of_kind(group_of(v))) {
+            return Item::OtherKind(format!("{version} {kind_name}"));
         }
         let found = version.map_or("is missing".to_owned(), |v| format!("{v:?} is not understood"));
         let finding = Finding::error("apiVersion", found).expected(kind.api_version());
-        return refuse(key.as_ref(), vec![finding]);
+        // Another version says much the same.
+        let mut known = value.clone();
+        known["apiVersion"] = kind.api_version().into();
+        let rest = match object::decode(kind, &known) {
+            Ok(object) => Some(object).filter(|_| kind.is_network_policy()),
+            Err(broken) => rest_of(kind, broken),
+        };
+        return refuse(key.as_ref(), rest, vec![finding]);
     }
     let object = match object::decode(kind, value) {
         Ok(object) => object,
-        Err(broken) => return refuse(key.as_ref(), of_broken(broken, value)),
+        Err(broken) => {
+            let findings = of_broken(&broken, value);
+            return refuse(key.as_ref(), rest_of(kind, broken), findings);
+        }
     };
     let refusals = validate::refusals(&object);
     let unknown = of_unknown_keys(&object, value);
     if !refusals.is_empty() {
-        return refuse(key.as_ref(), refusals.into_iter().chain(unknown).collect());
+        let rest = Some(object).filter(|_| kind.is_network_policy());
+        return refuse(key.as_ref(), rest, refusals.into_iter().chain(unknown).collect());
     }
     let key = object.key();
     let mut hasher = DefaultHasher::new();
@@ -182,16 +197,21 @@ fn decode_item(
     }
 }
 
+/// The group of an `apiVersion`.
+fn group_of(version: &str) -> &str {
+    version.split_once('/').map_or("", |(group, _)| group)
+}
+
 /// Everything that is wrong with an object that does not decode.
-fn of_broken(broken: Broken, value: &Value) -> Vec<Finding> {
-    let of_error = |error: DecodeError| Finding {
-        expected: error.expected,
-        ..Finding::error(error.path, error.message)
+fn of_broken(broken: &Broken, value: &Value) -> Vec<Finding> {
+    let of_error = |error: &DecodeError| Finding {
+        expected: error.expected.clone(),
+        ..Finding::error(&error.path, &error.message)
     };
-    let mut findings: Vec<Finding> = broken.errors.into_iter().map(of_error).collect();
-    if let Some(rest) = broken.rest {
+    let mut findings: Vec<Finding> = broken.errors.iter().map(of_error).collect();
+    if let Some(rest) = &broken.rest {
         let wrong: Vec<String> = findings.iter().map(|finding| finding.path.clone()).collect();
-        let more = validate::refusals(&rest).into_iter().chain(of_unknown_keys(&rest, value));
+        let more = validate::refusals(rest).into_iter().chain(of_unknown_keys(rest, value));
         // Of what is wrong already, nothing can be said.
         let is_new = |more: &Finding| {
             !wrong.iter().any(|wrong| is_within(wrong, &more.path) || is_within(&more.path, wrong))

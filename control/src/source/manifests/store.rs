@@ -44,6 +44,10 @@ pub(super) struct Store {
     contested: BTreeSet<Key>,
     /// Objects in force that no file has a good version of.
     stale: BTreeSet<Key>,
+    /// The files that have a network policy that cannot be understood.
+    refusing: HashMap<Key, BTreeSet<Arc<str>>>,
+    /// What has been sent of network policies of which no good version is known.
+    refused: HashMap<Key, Option<Object>>,
     /// What has been sent: the file and its entry.
     in_force: HashMap<Key, (Arc<str>, Entry)>,
     /// What has been sent.
@@ -115,6 +119,12 @@ impl Store {
         new: Option<File>,
         touched: &mut BTreeSet<Key>,
     ) {
+        for key in old.iter().flat_map(File::refused_policies) {
+            if let Some(files) = self.refusing.get_mut(key) {
+                files.remove(name);
+            }
+            touched.insert(key.clone());
+        }
         for key in old.iter().flat_map(|file| file.entries.keys()) {
             if let Some(owners) = self.owners.get_mut(key) {
                 owners.remove(name);
@@ -122,6 +132,10 @@ impl Store {
             touched.insert(key.clone());
         }
         if let Some(new) = new {
+            for key in new.refused_policies() {
+                self.refusing.entry(key.clone()).or_default().insert(name.clone());
+                touched.insert(key.clone());
+            }
             for key in new.entries.keys() {
                 self.owners.entry(key.clone()).or_default().insert(name.clone());
                 touched.insert(key.clone());
@@ -147,7 +161,8 @@ impl Store {
         self.stale.remove(key);
         if owners.is_empty() {
             self.owners.remove(key);
-            return self.in_force.remove(key).map(|_| Event::Deleted(key.clone()));
+            let was_there = self.in_force.remove(key).is_some();
+            return self.refuse(key, was_there);
         }
         let current = self.in_force.get(key);
         let owner = current.map(|(file, _)| file).filter(|file| owners.contains(*file)).cloned();
@@ -171,14 +186,33 @@ impl Store {
             // not in force, or a file that has changed meanwhile and is read
             // soon.
             if event.is_some() {
+                self.refused.remove(key);
                 self.in_force.insert(key.clone(), (name.clone(), entry.clone()));
                 return event;
             }
         }
         if self.in_force.contains_key(key) {
             self.stale.insert(key.clone());
+            return None;
         }
-        None
+        self.refuse(key, false)
+    }
+
+    /// What has to be sent of an object of which no good version is known.
+    /// `was_there`: one was, until now.
+    fn refuse(&mut self, key: &Key, was_there: bool) -> Option<Event> {
+        let files = self.refusing.get(key).filter(|files| !files.is_empty());
+        let Some(name) = files.and_then(BTreeSet::first) else {
+            self.refusing.remove(key);
+            let was_refused = self.refused.remove(key).is_some();
+            return (was_there || was_refused).then(|| Event::Deleted(key.clone()));
+        };
+        let rest = self.files.get(name).and_then(|file| file.rest_of(key));
+        if self.refused.get(key) == Some(&rest) {
+            return None;
+        }
+        self.refused.insert(key.clone(), rest.clone());
+        Some(Event::Refused { key: key.clone(), rest })
     }
 
     fn findings(&self) -> Vec<Diagnostic> {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 /// Peers on one page.
 pub const LANES: usize = 64;
 
-/// For each of 64 peers in a row: which of the row's programs is theirs. Rows
-/// share pages.
+/// For each of 64 peers in a row: its class. Classifiers share pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page(pub [u16; LANES]);
 
@@ -17,15 +16,52 @@ impl Default for Page {
     }
 }
 
-/// A page whose peers all have the same program is not stored.
-const UNIFORM: u32 = 1 << 31;
+/// What the peers of one page are to a classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageClasses {
+    /// All are of this class.
+    Uniform(u16),
+    /// Each has its class on this page.
+    Page(u32),
+}
 
-/// What a subject's policies say, to every peer and port.
+/// Divides peers into classes: those that match the same of some rules' peers.
+/// Subjects whose rules name the same peers share one, whatever their rules say:
+/// one word for each 64 peers, a page or the one class of all. Peers beyond the
+/// last word are of class 0.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Classifier(Arc<[u32]>);
+
+impl Classifier {
+    const UNIFORM: u32 = 1 << 31;
+
+    /// The classifier with these classes.
+    pub fn new(pages: &[PageClasses]) -> Self {
+        let word = |classes: &PageClasses| match classes {
+            PageClasses::Uniform(class) => Self::UNIFORM | u32::from(*class),
+            PageClasses::Page(page) => page & !Self::UNIFORM,
+        };
+        Classifier(pages.iter().map(word).collect())
+    }
+
+    #[inline]
+    fn class(&self, pages: &Chunked<Page>, peer: PeerId) -> u32 {
+        let Some(&word) = self.0.get(peer.0 as usize / LANES) else { return 0 };
+        if word & Self::UNIFORM != 0 {
+            return word & !Self::UNIFORM;
+        }
+        pages.get(word).map_or(0, |page| u32::from(page.0[peer.0 as usize % LANES]))
+    }
+}
+
+/// What a subject's policies say, to every peer and every port. Peers are told
+/// apart by two classifiers: what many policies name would otherwise make a change
+/// of one peer a change of them all.
 ///
 /// ```text
-///  row    programs P | pages N | N words, a page or one program each
-///         | P + 1 words: where each program begins | programs
-///  program  spans: last port of the span, outcome
+///  classifiers 2 | classes of the second C2 | programs P = C1 x C2
+///  | P + 1 words: where the program of each pair of classes begins
+///  | programs, of spans: last port of the span, outcome
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Row(Arc<[u32]>);
@@ -39,86 +75,38 @@ pub struct Span {
     pub outcome: Outcome,
 }
 
-/// What a [`Row`] is made of.
-#[derive(Clone, Debug, Default)]
-pub struct RowBuilder {
-    /// For each page of peers: all have one program, or a page says which.
-    words: Vec<u32>,
-    /// Where each program begins, from the first span of all.
-    starts: Vec<u32>,
-    spans: Vec<Span>,
-}
-
-impl RowBuilder {
-    /// Adds a program: spans in order, up to [`PortKey::LAST`]. The first one is
-    /// number 0. Returns its number; beyond 65,536 of them, the last one's.
-    pub fn program(&mut self, spans: &[Span]) -> u16 {
-        if let Ok(number) = u16::try_from(self.starts.len()) {
-            self.starts.push(self.spans.len() as u32);
-            self.spans.extend_from_slice(spans);
-            return number;
-        }
-        u16::MAX
-    }
-
-    /// The next 64 peers have this program.
-    pub fn uniform(&mut self, program: u16) {
-        self.words.push(UNIFORM | u32::from(program));
-    }
-
-    /// The next 64 peers have the programs of this page.
-    pub fn page(&mut self, page: u32) {
-        self.words.push(page & !UNIFORM);
-    }
-
-    /// The row. Peers beyond the last page have program 0.
-    pub fn build(mut self) -> Row {
-        while self.words.last() == Some(&UNIFORM) {
-            self.words.pop();
-        }
-        let (programs, pages) = (self.starts.len() as u32, self.words.len() as u32);
-        let first = 2 + pages + programs + 1;
-        let begin = |span: u32| first + span * 2;
-        let ends = [self.spans.len() as u32];
-        let mut words = vec![programs, pages];
-        words.append(&mut self.words);
-        words.extend(self.starts.iter().chain(&ends).map(|span| begin(*span)));
-        words.extend(self.spans.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
-        Row(words.into())
-    }
-}
-
 impl Row {
-    /// The pages that it refers to.
-    pub fn pages(&self) -> impl Iterator<Item = u32> {
-        let pages = self.0.get(1).map_or(0, |pages| *pages as usize);
-        self.0.iter().skip(2).take(pages).copied().filter(|word| word & UNIFORM == 0)
-    }
-
-    /// Bytes of memory.
-    pub fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.0)
+    /// The row of a subject: its classifiers, how many classes the second one has,
+    /// and the programs of all pairs of classes, those with the first class of the
+    /// first classifier first; each has spans in order up to [`PortKey::LAST`].
+    pub fn new<'a>(
+        classifiers: [u32; 2],
+        classes: u32,
+        programs: impl Iterator<Item = &'a [Span]>,
+    ) -> Self {
+        let (mut starts, mut spans) = (Vec::new(), Vec::new());
+        for program in programs {
+            starts.push(spans.len() as u32);
+            spans.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
+        }
+        let [first, second] = classifiers;
+        let mut words = vec![first, second, classes, starts.len() as u32];
+        let begin = words.len() as u32 + starts.len() as u32 + 1;
+        starts.push(spans.len() as u32);
+        words.extend(starts.iter().map(|start| begin + start));
+        words.append(&mut spans);
+        Row(words.into())
     }
 
     /// The spans of a peer's program, two words each.
     #[inline]
-    fn spans(&self, pages: &Chunked<Page>, peer: PeerId) -> Option<&[u32]> {
-        let row = &*self.0;
-        let (programs, count) = (*row.first()?, *row.get(1)?);
-        let page = peer.0 / LANES as u32;
-        let program = if page < count {
-            let word = *row.get(2 + page as usize)?;
-            if word & UNIFORM != 0 {
-                word & !UNIFORM
-            } else {
-                u32::from(pages.get(word)?.0[peer.0 as usize % LANES])
-            }
-        } else {
-            0
-        };
-        let at = 2 + count as usize + program.min(programs) as usize;
+    fn spans(&self, rows: &Rows, peer: PeerId) -> Option<&[u32]> {
+        let [first, second, classes, programs, row @ ..] = &*self.0 else { return None };
+        let class = |number: &u32| Some(rows.classifiers.get(*number)?.class(&rows.pages, peer));
+        let at = class(first)? * classes + class(second)?;
+        let at = if at < *programs { at as usize } else { 0 };
         let (from, to) = (*row.get(at)?, *row.get(at + 1)?);
-        row.get(from as usize..to as usize)
+        self.0.get(from as usize..to as usize)
     }
 }
 
@@ -127,7 +115,9 @@ impl Row {
 pub struct Rows {
     /// Rows by [`SubjectId`].
     pub rows: Chunked<Row>,
-    /// Pages that rows refer to.
+    /// Classifiers that rows refer to.
+    pub classifiers: Chunked<Classifier>,
+    /// Pages that classifiers refer to.
     pub pages: Chunked<Page>,
 }
 
@@ -142,7 +132,7 @@ impl Rows {
     /// is denied everything: there is none.
     #[inline]
     pub fn outcome(&self, subject: SubjectId, peer: PeerId, port: PortKey) -> Outcome {
-        let spans = self.rows.get(subject.0).and_then(|row| row.spans(&self.pages, peer));
+        let spans = self.rows.get(subject.0).and_then(|row| row.spans(self, peer));
         let (spans, _) = spans.unwrap_or_default().as_chunks::<2>();
         // Most programs have few spans.
         let at = if spans.len() <= 8 {
@@ -158,8 +148,10 @@ impl Rows {
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(|row| size_of::<Row>() + row.memory_bytes()).sum();
-        rows + self.pages.iter().count() * size_of::<Page>()
+        let words = |words: &Arc<[u32]>| size_of::<Row>() + size_of_val(&**words);
+        let rows: usize = self.rows.iter().map(|row| words(&row.0)).sum();
+        let classifiers: usize = self.classifiers.iter().map(|one| words(&one.0)).sum();
+        rows + classifiers + self.pages.iter().count() * size_of::<Page>()
     }
 }
 
@@ -182,22 +174,22 @@ mod tests {
         page[3] = 1;
         page[4] = 2;
         rows.pages.set(5, Page(page));
-        let mut builder = RowBuilder::default();
-        assert_eq!(builder.program(&[span(PortKey::LAST, 10)]), 0);
+        let (uniform, page) = (PageClasses::Uniform, PageClasses::Page(5));
+        rows.classifiers.set(8, Classifier::new(&[uniform(0), page, uniform(1), uniform(0)]));
+        rows.classifiers.set(9, Classifier::new(&[uniform(0); 4]));
+        rows.classifiers.set(10, Classifier::new(&[uniform(0), uniform(0), uniform(1)]));
+        let all = [span(PortKey::LAST, 10)];
         let http = PortKey::of(6, 79);
         let web = [span(http, 20), span(PortKey::of(6, 80), 21), span(PortKey::LAST, 22)];
-        assert_eq!(builder.program(&web), 1);
-        let many: Vec<_> =
+        let mut many: Vec<_> =
             (0..100).map(|i| span(PortKey::of(6, i * 10), u32::from(i) + 100)).collect();
-        let many = [&many[..], &[span(PortKey::LAST, 99)]].concat();
-        assert_eq!(builder.program(&many), 2);
-        builder.uniform(0);
-        builder.page(5);
-        builder.uniform(1);
-        builder.uniform(0);
-        let row = builder.build();
-        assert_eq!(row.pages().collect::<Vec<_>>(), [5]);
-        rows.rows.set(7, row);
+        many.push(span(PortKey::LAST, 99));
+        let programs: [&[Span]; 3] = [&all, &web, &many];
+        rows.rows.set(7, Row::new([8, 9], 1, programs.into_iter()));
+        // The same the other way round, and both.
+        rows.rows.set(8, Row::new([9, 8], 3, programs.into_iter()));
+        let pairs = programs.iter().flat_map(|program| [*program, &all[..]]);
+        rows.rows.set(9, Row::new([8, 10], 2, pairs));
         let ask = |peer, port| rows.outcome(SubjectId(7), PeerId(peer), port).rule().0;
         for peer in [0, 63, 64, 66, 127, 192, 5000] {
             assert_eq!(ask(peer, PortKey::of(6, 80)), 10, "{peer}");
@@ -218,7 +210,14 @@ mod tests {
                 }
             );
         }
-        let nobody = rows.outcome(SubjectId(8), PeerId(0), PortKey::OTHER);
+        for peer in [3, 67, 68, 150] {
+            let port = PortKey::of(6, 80);
+            let [one, other, both] =
+                [7, 8, 9].map(|row| rows.outcome(SubjectId(row), PeerId(peer), port));
+            assert_eq!(one, other);
+            assert_eq!(both.rule().0, if peer == 150 { 10 } else { one.rule().0 });
+        }
+        let nobody = rows.outcome(SubjectId(99), PeerId(0), PortKey::OTHER);
         assert_eq!(nobody.verdict(), Verdict::Deny);
         assert_eq!(
             Rows::default().outcome(SubjectId(0), PeerId(0), PortKey::OTHER).verdict(),

@@ -10,9 +10,9 @@ const FAR_NODE: [u8; 4] = [10, 10, 0, 2];
 fn tables(excuse: Excuse) -> Tables {
     let mut tables = Tables::empty(1);
     let denied = Outcome::new(Verdict::Deny, RuleId(9), excuse);
-    let mut builder = RowBuilder::default();
-    builder.program(&[Span { last: PortKey::LAST, outcome: denied }]);
-    tables.policy.rows.set(0, builder.build());
+    let program: &[Span] = &[Span { last: PortKey::LAST, outcome: denied }];
+    tables.policy.classifiers.set(0, Classifier::default());
+    tables.policy.rows.set(0, Row::new([0, 0], 1, [program].into_iter()));
     let free = KnownAddress {
         ingress: SubjectId::NONE,
         egress: SubjectId::NONE,

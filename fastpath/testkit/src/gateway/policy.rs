@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sluice_tables::policy::{
-    AddressRanges, Excuse, Host, KnownAddress, LANES, Outcome, Page, PeerId, PortKey, RowBuilder,
-    Rows, Span, SubjectId, Verdict,
+    AddressRanges, Classifier, Excuse, Host, KnownAddress, LANES, Outcome, Page, PageClasses,
+    PeerId, PortKey, Row, Rows, Span, SubjectId, Verdict,
 };
 use sluice_tables::{Family, RuleId, Tables, V4, V6};
 
@@ -161,21 +161,20 @@ fn bits(addr: IpAddr) -> u128 {
 }
 
 fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut Rows) {
-    let mut builder = RowBuilder::default();
     let mut programs: Vec<Vec<Span>> = Vec::new();
     let mut of_peers = Vec::new();
     for peer in &peers.sets {
         let spans = spans(policy, first_rule, peer);
         let number = programs.iter().position(|known| *known == spans).unwrap_or_else(|| {
-            builder.program(&spans);
             programs.push(spans);
             programs.len() - 1
         });
         of_peers.push(number as u16);
     }
+    let mut pages = Vec::new();
     for (number, of_peers) in of_peers.chunks(LANES).enumerate() {
         if of_peers.iter().all(|program| *program == of_peers[0]) {
-            builder.uniform(of_peers[0]);
+            pages.push(PageClasses::Uniform(of_peers[0]));
             continue;
         }
         let mut page = Page::default();
@@ -183,9 +182,14 @@ fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut
         let pages_a_row = peers.sets.len().div_ceil(LANES);
         let id = subject * pages_a_row as u32 + number as u32;
         rows.pages.set(id, page);
-        builder.page(id);
+        pages.push(PageClasses::Page(id));
     }
-    rows.rows.set(subject, builder.build());
+    // What would tell apart what many policies name tells nothing apart.
+    let (narrow, wide) = (2 * subject, 2 * subject + 1);
+    rows.classifiers.set(narrow, Classifier::new(&pages));
+    rows.classifiers.set(wide, Classifier::default());
+    let programs = programs.iter().map(|program| &**program);
+    rows.rows.set(subject, Row::new([narrow, wide], 1, programs));
 }
 
 /// What becomes of each port of a peer.

@@ -37,6 +37,10 @@ impl World {
                     let version = object.metadata().resource_version.clone().unwrap();
                     self.objects.insert(object.key().to_string(), version);
                 }
+                Event::Refused { key, rest } => {
+                    let what = if rest.is_some() { "refused in part" } else { "refused" };
+                    self.objects.insert(key.to_string(), what.to_owned());
+                }
                 Event::Deleted(key) => drop(self.objects.remove(&key.to_string())),
                 Event::Synced => self.synced += 1,
                 _ => {}
@@ -119,7 +123,7 @@ fn what_cannot_be_used_stalls_only_itself() {
 fn a_snapshot_is_in_force_until_everything_is_there() {
     let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
     let snapshot = vec![object(Kind::Service, "a", 1), object(Kind::Service, "b", 1)];
-    world.take(intake.restore(snapshot));
+    world.take(intake.restore(snapshot, Vec::new()));
     assert_eq!((world.synced, intake.is_synced()), (1, false));
     list(&mut intake, &mut world, Kind::Service, &[("b", 1), ("c", 1)]);
     send(&mut intake, &mut world, Kind::Service, watcher::Event::InitDone);
@@ -144,19 +148,22 @@ fn a_snapshot_has_no_say_about_what_the_api_has_delivered() {
         (Kind::Namespace, "came"),
         (Kind::Namespace, "to-come"),
     ];
-    world.take(intake.restore(old.map(|(kind, name)| object(kind, name, 1)).to_vec()));
+    world.take(intake.restore(old.map(|(kind, name)| object(kind, name, 1)).to_vec(), Vec::new()));
     assert_eq!(world.names(), ["Namespace came", "Namespace to-come", "Service d/stays"]);
     assert_eq!((&*world.objects["Namespace came"], &*world.objects["Service d/stays"]), ("5", "5"));
     // The list goes on: what it has delivered is not lost, what it lacks is.
     send(&mut intake, &mut world, Kind::Namespace, watcher::Event::InitDone);
     assert_eq!(world.names(), ["Namespace came", "Service d/stays"]);
-    assert!(intake.is_synced() && intake.restore(vec![object(Kind::Service, "b", 1)]).is_empty());
+    assert!(
+        intake.is_synced()
+            && intake.restore(vec![object(Kind::Service, "b", 1)], Vec::new()).is_empty()
+    );
 }
 
 #[test]
 fn no_more_is_held_than_there_is() {
     let (mut intake, mut world) = (Intake::new(&KINDS), World::default());
-    world.take(intake.restore(vec![object(Kind::Service, "old", 1)]));
+    world.take(intake.restore(vec![object(Kind::Service, "old", 1)], Vec::new()));
     list(&mut intake, &mut world, Kind::Service, &[("old", 1)]);
     send(&mut intake, &mut world, Kind::Service, watcher::Event::InitDone);
     for version in 2..50 {
@@ -280,7 +287,7 @@ proptest! {
                     let old = |((of, id), v): (&(usize, u8), &u32)| object(KINDS[*of], &format!("s{id}"), *v);
                     let is_first = !std::mem::replace(&mut is_restored, true);
                     let is_of_use = is_first && kinds.iter().any(|naive| !naive.is_complete);
-                    world.take(intake.restore(snapshot.iter().map(old).collect()));
+                    world.take(intake.restore(snapshot.iter().map(old).collect(), Vec::new()));
                     if is_of_use {
                         frozen = Some([0, 1].map(|of| {
                             let naive = &kinds[of];
@@ -315,4 +322,105 @@ proptest! {
             }
         }
     }
+}
+
+/// A policy; one with port 0 cannot be.
+fn policy(kind: Kind, version: u32, port: u16) -> Raw {
+    let spec = match kind {
+        Kind::NetworkPolicy => json!({"podSelector": {}, "ingress": [{"ports": [{"port": port}]}]}),
+        _ => json!({
+            "tier": "Admin", "priority": 1, "subject": {"namespaces": {}},
+            "ingress": [{"action": "Deny", "from": [{"namespaces": {}}],
+                "protocols": [{"tcp": {"destinationPort": {"number": port}}}]}],
+        }),
+    };
+    let object = json!({
+        "apiVersion": kind.api_version(), "kind": kind.as_str(), "spec": spec,
+        "metadata": {"name": "p", "namespace": "d", "resourceVersion": version.to_string()},
+    });
+    serde_json::from_str(&object.to_string()).unwrap()
+}
+
+const POLICIES: [(Kind, &str); 2] = [
+    (Kind::NetworkPolicy, "NetworkPolicy d/p"),
+    (Kind::ClusterNetworkPolicy, "ClusterNetworkPolicy p"),
+];
+
+#[test]
+fn a_policy_without_a_good_version_is_refused_and_a_good_one_stays() {
+    for (kind, name) in POLICIES {
+        let (mut intake, mut world) = (Intake::new(&[kind]), World::default());
+        send(&mut intake, &mut world, kind, watcher::Event::Init);
+        let bad = |version| policy(kind, version, 0);
+        send(&mut intake, &mut world, kind, watcher::Event::InitApply(bad(1)));
+        send(&mut intake, &mut world, kind, watcher::Event::InitDone);
+        assert_eq!(world.objects[name], "refused in part");
+        let said = intake.diagnostics();
+        assert!(said[0].message.contains("denied everything"), "{said:?}");
+        assert_eq!(said[0].object.as_deref(), Some(name));
+        send(&mut intake, &mut world, kind, watcher::Event::Apply(policy(kind, 2, 80)));
+        assert_eq!((&*world.objects[name], intake.refused_len()), ("2", 0));
+        send(&mut intake, &mut world, kind, watcher::Event::Apply(bad(3)));
+        assert_eq!(world.objects[name], "2");
+        assert!(intake.diagnostics()[0].message.contains("its last good version stays in force"));
+        // It is another one when it comes back.
+        send(&mut intake, &mut world, kind, watcher::Event::Delete(bad(3)));
+        assert_eq!(world.names(), [""; 0]);
+        send(&mut intake, &mut world, kind, watcher::Event::Apply(bad(4)));
+        assert_eq!(world.objects[name], "refused in part");
+        send(&mut intake, &mut world, kind, watcher::Event::Init);
+        send(&mut intake, &mut world, kind, watcher::Event::InitDone);
+        assert_eq!((world.names(), intake.refused_len()), (vec![""; 0], 0));
+    }
+}
+
+#[test]
+fn refused_policies_are_held_as_others_are() {
+    let (kind, name) = POLICIES[0];
+    let kinds = [kind, Kind::Namespace];
+    let good = || {
+        let text = policy(kind, 1, 80);
+        vec![decode(kind, text.text.get()).unwrap()]
+    };
+    let refused = || {
+        let diagnostics = vec![Diagnostic::of_source(Severity::Error, "bad")];
+        vec![RefusedPolicy { key: Key::parse(name).unwrap(), rest: None, diagnostics }]
+    };
+    // Restored, and then what the API has: what is in force before and after
+    // all kinds are there.
+    type Restored = (Vec<Object>, Vec<RefusedPolicy>);
+    let cases: [(Restored, &[(u32, u16)], &str, Option<&str>); 6] = [
+        ((good(), vec![]), &[(2, 0)], "1", Some("1")),
+        ((good(), vec![]), &[(2, 81)], "1", Some("2")),
+        ((vec![], refused()), &[(2, 0)], "refused", Some("refused in part")),
+        ((vec![], refused()), &[(2, 81)], "refused", Some("2")),
+        ((vec![], refused()), &[(2, 81), (3, 0)], "refused", Some("2")),
+        ((vec![], refused()), &[], "refused", None),
+    ];
+    for ((objects, refused), versions, before, after) in cases {
+        let (mut intake, mut world) = (Intake::new(&kinds), World::default());
+        world.take(intake.restore(objects, refused));
+        send(&mut intake, &mut world, kind, watcher::Event::Init);
+        for (version, port) in versions {
+            let raw = policy(kind, *version, *port);
+            send(&mut intake, &mut world, kind, watcher::Event::InitApply(raw));
+        }
+        send(&mut intake, &mut world, kind, watcher::Event::InitDone);
+        assert_eq!(world.objects[name], before, "{versions:?}");
+        send(&mut intake, &mut world, Kind::Namespace, watcher::Event::Init);
+        send(&mut intake, &mut world, Kind::Namespace, watcher::Event::InitDone);
+        assert_eq!(world.objects.get(name).map(String::as_str), after, "{versions:?}");
+    }
+    // Gone and back, in a form that cannot be used, while it is held.
+    let (mut intake, mut world) = (Intake::new(&kinds), World::default());
+    world.take(intake.restore(good(), vec![]));
+    send(&mut intake, &mut world, kind, watcher::Event::Init);
+    send(&mut intake, &mut world, kind, watcher::Event::InitApply(policy(kind, 1, 80)));
+    send(&mut intake, &mut world, kind, watcher::Event::InitDone);
+    send(&mut intake, &mut world, kind, watcher::Event::Delete(policy(kind, 1, 80)));
+    send(&mut intake, &mut world, kind, watcher::Event::Apply(policy(kind, 2, 0)));
+    assert_eq!(world.objects[name], "1");
+    send(&mut intake, &mut world, Kind::Namespace, watcher::Event::Init);
+    send(&mut intake, &mut world, Kind::Namespace, watcher::Event::InitDone);
+    assert_eq!(world.objects[name], "refused in part");
 }

@@ -1,7 +1,8 @@
 use super::{Entry, Fresh, hash_of};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{Key, Places};
+use crate::object::{Key, Object, Places};
 use crate::source::manifests::document::{self, Item};
+use crate::source::refused::DENIED;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -32,9 +33,19 @@ struct Part {
 /// What one object of a document turned out to be, without the object itself.
 #[derive(Debug)]
 enum Outcome {
-    Object { key: Key, hash: u64, places: Arc<Places>, warnings: Vec<Diagnostic> },
+    Object {
+        key: Key,
+        hash: u64,
+        places: Arc<Places>,
+        warnings: Vec<Diagnostic>,
+    },
     OtherKind(String),
-    Refused { key: Option<Key>, diagnostics: Vec<Diagnostic> },
+    /// With what of a network policy can be understood.
+    Refused {
+        key: Option<Key>,
+        rest: Option<Box<Object>>,
+        diagnostics: Vec<Diagnostic>,
+    },
 }
 
 impl File {
@@ -122,6 +133,24 @@ impl File {
         })
     }
 
+    /// The network policies that it has and that cannot be understood.
+    pub(super) fn refused_policies(&self) -> impl Iterator<Item = &Key> {
+        self.outcomes().filter_map(|(_, outcome)| match outcome {
+            Outcome::Refused { key, .. } => key.as_ref().filter(|key| key.kind.is_network_policy()),
+            _ => None,
+        })
+    }
+
+    /// What can be understood of one of [`File::refused_policies`].
+    pub(super) fn rest_of(&self, wanted: &Key) -> Option<Object> {
+        self.outcomes().find_map(|(_, outcome)| match outcome {
+            Outcome::Refused { key: Some(key), rest, .. } if key == wanted => {
+                rest.as_deref().cloned()
+            }
+            _ => None,
+        })
+    }
+
     /// An object that its text has.
     pub(super) fn good(&self, key: &Key) -> Option<&Entry> {
         self.entries.get(key).filter(|_| !self.kept.contains(key))
@@ -147,13 +176,16 @@ impl File {
                     continue;
                 }
                 Outcome::OtherKind(_) => continue,
-                Outcome::Refused { key, diagnostics } => (key, diagnostics),
+                Outcome::Refused { key, diagnostics, .. } => (key, diagnostics),
             };
             let consequence = match key {
                 Some(key) if self.kept.contains(key) => match owner(key) {
                     Some(other) if other != name => format!("that of {other} stays in force"),
                     _ => "its last good version stays in force".to_owned(),
                 },
+                Some(key) if key.kind.is_network_policy() && owner(key).is_none() => {
+                    DENIED.to_owned()
+                }
                 Some(_) => "the object is ignored".to_owned(),
                 None => match names(self.kept.iter().filter(|key| owner(key) == Some(name))) {
                     names if names.is_empty() => "this document is ignored".to_owned(),
@@ -191,7 +223,7 @@ fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
             Outcome::Object { key, hash, places, warnings }
         }
         Item::OtherKind(kind) => Outcome::OtherKind(kind),
-        Item::Refused { key, diagnostics } => Outcome::Refused { key, diagnostics },
+        Item::Refused { key, rest, diagnostics } => Outcome::Refused { key, rest, diagnostics },
     };
     document::decode(text, name).into_iter().map(outcome).collect()
 }

@@ -151,6 +151,7 @@ proptest! {
                     Event::Deleted(key) => {
                         prop_assert!(found.remove(&*key.name).is_some(), "{} was not there", key);
                     }
+                    Event::Refused { key, .. } => prop_assert!(false, "{} is no policy", key),
                     Event::Diagnostics(all) => diagnostics = all,
                     Event::Synced | Event::Confirmed => {}
                 }

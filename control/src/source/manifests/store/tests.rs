@@ -45,6 +45,9 @@ fn short(event: &Event) -> Vec<String> {
         }
         Event::Moved { key, origin } => vec![format!("~ {} {}", key.name, origin.file)],
         Event::Deleted(key) => vec![format!("- {}", key.name)],
+        Event::Refused { key, rest } => {
+            vec![format!("x {} {}", key.name, if rest.is_some() { "in part" } else { "whole" })]
+        }
         Event::Diagnostics(all) => all.iter().map(|d| format!("! {d}")).collect(),
         Event::Synced | Event::Confirmed => vec!["synced".to_owned()],
     }
@@ -187,4 +190,72 @@ fn what_cannot_be_read_stays() {
     assert!(matches!(&events[..], [Event::Diagnostics(all)] if all.is_empty()), "{events:?}");
     let events = store.update(vec![Change::Gone("f".into())], &|_| None);
     assert_eq!(events.iter().flat_map(short).collect::<Vec<_>>(), ["- a"]);
+}
+
+fn policy(name: &str, label: &str, port: &str) -> String {
+    format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {{name: {name}, namespace: d, labels: {{l: {label}}}}}\n\
+         spec: {{podSelector: {{}}, ingress: [{{ports: [{{port: {port}}}]}}]}}\n"
+    )
+}
+
+/// The events without what is wrong.
+fn events(all: Vec<String>) -> Vec<String> {
+    all.into_iter().filter(|event| !event.starts_with('!')).collect()
+}
+
+#[test]
+fn a_policy_without_a_good_version_is_refused_and_a_good_one_stays() {
+    let mut files = Files::default();
+    let said = files.write(&[("f", Some(&policy("p", "x", "0")))]);
+    assert_eq!(said[0], "x p in part");
+    let port =
+        "f:5:51: error: NetworkPolicy d/p: spec.ingress[0].ports[0].port: 0 is no valid port";
+    let expected = format!("! {port}; {}\n    expected 1 to 65535", crate::source::refused::DENIED);
+    assert_eq!(said[1..], [expected]);
+    // What of it is understood has changed, or not.
+    assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "0")))])), ["x p in part"]);
+    assert_eq!(events(files.write(&[("g", Some(&policy("p", "y", "0")))])), [""; 0]);
+    assert_eq!(events(files.write(&[("g", None)])), [""; 0]);
+    assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "80")))])), ["+ p y f"]);
+    // From now on there is a good version.
+    let broken = files.write(&[("f", Some(&policy("p", "z", "[]")))]);
+    assert!(broken[0].contains("its last good version stays in force"), "{broken:?}");
+    assert_eq!((events(broken.clone()).len(), broken.len()), (0, 1));
+    assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "0")))])), [""; 0]);
+    assert_eq!(events(files.write(&[("f", Some(""))])), ["- p"]);
+    assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "0")))])), ["x p in part"]);
+    assert_eq!(events(files.write(&[("f", None)])), ["- p"]);
+}
+
+#[test]
+fn a_good_version_in_another_file_comes_before_a_refusal() {
+    let mut files = Files::default();
+    let (good, bad) = (policy("p", "x", "80"), policy("p", "x", "0"));
+    let said = files.write(&[("a", Some(&bad)), ("b", Some(&good))]);
+    assert_eq!(events(said.clone()), ["+ p x b"]);
+    assert!(said[1].contains("the object is ignored"), "{said:?}");
+    assert_eq!(events(files.write(&[("b", None)])), ["x p in part"]);
+    assert_eq!(events(files.write(&[("b", Some(&good))])), ["+ p x b"]);
+}
+
+#[test]
+fn policies_of_versions_that_are_not_understood_and_of_the_cluster_are_refused() {
+    let mut files = Files::default();
+    let later = policy("p", "x", "80").replace("io/v1", "io/v2");
+    assert_eq!(events(files.write(&[("f", Some(&later))])), ["x p in part"]);
+    let other = policy("p", "x", "80").replace("networking.k8s.io/v1", "projectcalico.org/v3");
+    assert_eq!(events(files.write(&[("f", Some(&other))])), ["- p"]);
+    let of_cluster = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\
+                      metadata: {name: c}\nspec: {tier: Admin, priority: X, subject: {namespaces: {}}}\n";
+    let said = files.write(&[("f", Some(&of_cluster.replace('X', "1001")))]);
+    assert_eq!(events(said), ["x c in part"]);
+    let said = files.write(&[("f", Some(&of_cluster.replace('X', "x")))]);
+    assert_eq!(events(said), ["x c in part"]);
+    let without_labels = of_cluster.replace("{name: c}", "{name: c, labels: {l: x}}");
+    assert_eq!(
+        events(files.write(&[("f", Some(&without_labels.replace('X', "1000")))])),
+        ["+ c x f"]
+    );
 }

@@ -1,0 +1,293 @@
+//! From network policies to rows of who may speak with whom
+//! ([`sluice_tables::policy`]).
+//!
+//! ```text
+//!  policies -> attributes (selectors, blocks, nodes, names: each once)
+//!  pods, namespaces, nodes -> attributes that each address has
+//!  attributes -> subjects (which policies select it), peers (what rules match it)
+//!  subjects x peers -> programs: verdict and rule for each port
+//! ```
+//!
+//! A change touches the pods whose attributes it changes, and the rows that
+//! depend on a peer that is new. Without policies there is nothing of all this.
+
+use super::Moment;
+use super::ids::{self, Ids};
+use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, Ports, Tier};
+use crate::cluster::{Changes, Cluster, Pod};
+use crate::object::{Key, Name};
+use hashbrown::HashMap;
+use sluice_tables::policy::{PeerId, Rows};
+use sluice_tables::{FamilyTables, RuleId, Tables};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod addresses;
+mod attributes;
+mod blocks;
+mod classifiers;
+mod names;
+mod pages;
+mod peers;
+mod pods;
+mod program;
+mod ranges;
+mod rules;
+mod subjects;
+
+use addresses::Addresses;
+use attributes::Attributes;
+use blocks::Blocks;
+use pages::Pages;
+use peers::Peers;
+use pods::{Nodes, Pods};
+use subjects::Subjects;
+
+type AttributeId = u32;
+type PodNumber = u32;
+type PolicyNumber = u32;
+type SubjectNumber = u32;
+
+/// Which way traffic goes, seen from the pod that a policy selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Towards it.
+    Ingress,
+    /// Away from it.
+    Egress,
+}
+
+impl Direction {
+    /// Both, in the order in which rules of flows are told: of the source, of the
+    /// destination.
+    pub const ALL: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+
+    /// The name of its field in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        }
+    }
+}
+
+/// Everything that has been compiled of policies.
+#[derive(Debug)]
+pub(super) struct Policies {
+    is_active: bool,
+    attributes: Attributes,
+    peers: Peers,
+    subjects: Subjects,
+    pages: Pages,
+    compiled: Vec<Option<Compiled>>,
+    free: Vec<PolicyNumber>,
+    numbers: BTreeMap<Key, PolicyNumber>,
+    pods: Pods,
+    nodes: Nodes,
+    addresses: Addresses,
+    blocks: Blocks,
+    /// The peers of ranges of addresses, IPv4 and IPv6.
+    range_peers: [Vec<PeerId>; 2],
+    /// Names of ports that rules use, and how many do.
+    port_names: HashMap<Arc<str>, usize>,
+    rules: Ids<Arc<str>>,
+    /// The addresses of domain names.
+    names: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
+    stale: Stale,
+}
+
+/// What has to be looked at again in this turn.
+#[derive(Debug, Default)]
+struct Stale {
+    pods: BTreeSet<PodNumber>,
+    addresses: BTreeSet<IpAddr>,
+    blocks: bool,
+    /// Attributes that may have lost their last use.
+    attributes: BTreeSet<AttributeId>,
+    policies: Vec<PolicyNumber>,
+}
+
+/// One version of a policy.
+#[derive(Debug)]
+struct Compiled {
+    key: Key,
+    tier: Tier,
+    policy: Arc<NetworkPolicy>,
+    subject: AttributeId,
+    /// Its rules by direction; `None` where it says nothing.
+    ingress: Option<Ways>,
+    egress: Option<Ways>,
+}
+
+/// What a policy says in one direction.
+#[derive(Debug)]
+struct Ways {
+    rules: Vec<subjects::Rule>,
+    /// The number of its default denial, if it is a NetworkPolicy.
+    default: Option<RuleId>,
+}
+
+impl Compiled {
+    fn ways(&self, direction: Direction) -> Option<&Ways> {
+        match direction {
+            Direction::Ingress => self.ingress.as_ref(),
+            Direction::Egress => self.egress.as_ref(),
+        }
+    }
+}
+
+impl Policies {
+    pub(super) fn new(quarantine: Duration) -> Self {
+        Policies {
+            is_active: false,
+            attributes: Attributes::default(),
+            peers: Peers::default(),
+            subjects: Subjects::default(),
+            pages: Pages::default(),
+            compiled: Vec::new(),
+            free: Vec::new(),
+            numbers: BTreeMap::new(),
+            pods: Pods::default(),
+            nodes: Nodes::default(),
+            addresses: Addresses::default(),
+            blocks: Blocks::default(),
+            range_peers: [const { Vec::new() }; 2],
+            port_names: HashMap::new(),
+            rules: Ids::new(quarantine),
+            names: BTreeMap::new(),
+            stale: Stale::default(),
+        }
+    }
+
+    pub(super) fn rule_ids(&mut self) -> &mut dyn ids::Quarantined {
+        &mut self.rules
+    }
+
+    /// What a rule's number stands for, or has stood for until lately.
+    pub(super) fn rule(&self, id: RuleId) -> Option<Arc<str>> {
+        match id {
+            RuleId::NONE => None,
+            RuleId::ITSELF => Some("a pod may speak with itself".into()),
+            RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
+            RuleId(id) => self.rules.key(id.checked_sub(RuleId::FIRST)?).cloned(),
+        }
+    }
+
+    /// The policies that select a pod in a direction, in the order in which they
+    /// are asked.
+    pub(super) fn of_pod(&self, pod: &Name, direction: Direction) -> Vec<Key> {
+        let subject = self.pods.subject(pod, direction);
+        let key = subject.and_then(|subject| self.subjects.key(subject));
+        let numbers = key.map(|key| key.policies.as_slice()).unwrap_or_default();
+        let compiled = numbers.iter().filter_map(|number| self.compiled(*number));
+        compiled.map(|compiled| compiled.key.clone()).collect()
+    }
+
+    /// How much there is.
+    pub(super) fn sizes(&self) -> PolicySizes {
+        PolicySizes {
+            policies: self.numbers.len(),
+            attributes: self.attributes.len(),
+            subjects: self.subjects.len(),
+            classifiers: self.subjects.classifiers_len(),
+            peers: self.peers.len(),
+            pages: self.pages.len(),
+        }
+    }
+
+    fn compiled(&self, number: PolicyNumber) -> Option<&Compiled> {
+        self.compiled.get(number as usize)?.as_ref()
+    }
+
+    /// Brings `next` up to date; whether something in it is different.
+    pub(super) fn update(
+        &mut self,
+        cluster: &Cluster,
+        changes: &Changes,
+        next: &mut Tables,
+        at: Moment,
+    ) -> bool {
+        if cluster.network_policies().next().is_none() {
+            return self.deactivate(next, at);
+        }
+        let everything;
+        let changes = if self.is_active {
+            changes
+        } else {
+            self.is_active = true;
+            everything = cluster.everything();
+            self.add_names();
+            &everything
+        };
+        for name in &changes.namespaces {
+            self.set_namespace(cluster, name);
+        }
+        for name in &changes.nodes {
+            self.set_node(cluster, name);
+        }
+        for key in &changes.policies {
+            self.set_policy(key, cluster.network_policy(key), at);
+        }
+        for name in &changes.pods {
+            self.set_pod(name, cluster.pod(name));
+        }
+        self.drop_attributes();
+        let mut is_changed = self.write_ranges(next);
+        is_changed |= self.write_pods();
+        is_changed |= self.write_addresses(next);
+        self.collect(&mut next.policy);
+        self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
+        self.pages.write(&mut next.policy.pages);
+        is_changed
+    }
+
+    /// Forgets everything: there is no policy any more.
+    fn deactivate(&mut self, next: &mut Tables, at: Moment) -> bool {
+        if !std::mem::take(&mut self.is_active) {
+            return false;
+        }
+        let compiled = std::mem::take(&mut self.compiled);
+        compiled.iter().flatten().for_each(|compiled| self.free_rules(compiled, None, at));
+        let rules = std::mem::replace(&mut self.rules, Ids::new(Duration::ZERO));
+        let names = std::mem::take(&mut self.names);
+        *self = Policies { rules, names, ..Policies::new(Duration::ZERO) };
+        next.policy = Rows::default();
+        forget(&mut next.v4);
+        forget(&mut next.v6);
+        true
+    }
+
+    /// Gives up what has no use any more, at the end of a turn.
+    fn collect(&mut self, rows: &mut Rows) {
+        self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
+        self.peers.collect(&mut self.attributes);
+        for number in std::mem::take(&mut self.stale.policies) {
+            self.compiled[number as usize] = None;
+            self.free.push(number);
+        }
+    }
+}
+
+fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
+    family.known = Default::default();
+    family.blocks = Arc::default();
+}
+
+/// How much has been compiled of policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicySizes {
+    /// Policies.
+    pub policies: usize,
+    /// Selectors, blocks and the like, each once.
+    pub attributes: usize,
+    /// Sets of policies that select pods.
+    pub subjects: usize,
+    /// What tells the peers of subjects apart, where rules name the same.
+    pub classifiers: usize,
+    /// Sets of attributes that tell peers apart.
+    pub peers: usize,
+    /// Pages of rows.
+    pub pages: usize,
+}

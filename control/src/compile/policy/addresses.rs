@@ -1,0 +1,143 @@
+//! Who has which address, and what policies make of it.
+
+use super::peers::PeerKey;
+use super::{Name, PodNumber, Policies};
+use hashbrown::HashMap;
+use sluice_tables::policy::{Host, KnownAddress, PeerId, SubjectId};
+use sluice_tables::{Family, Tables, V4, V6};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The addresses of pods and nodes.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    by_addr: HashMap<IpAddr, Holders>,
+}
+
+/// Who has an address.
+#[derive(Debug, Default)]
+struct Holders {
+    /// The youngest comes last, and is the one that counts.
+    pods: BTreeSet<(Option<i64>, Name, PodNumber)>,
+    nodes: BTreeSet<u32>,
+    /// The domain names that have been seen to have it.
+    names: BTreeSet<Arc<str>>,
+    /// What is in the tables; its peer is in use.
+    known: Option<KnownAddress>,
+}
+
+impl Addresses {
+    pub(super) fn add_pod(
+        &mut self,
+        addr: IpAddr,
+        created: Option<i64>,
+        name: &Name,
+        number: PodNumber,
+    ) {
+        let pods = &mut self.by_addr.entry(addr).or_default().pods;
+        pods.insert((created, name.clone(), number));
+    }
+
+    pub(super) fn remove_pod(&mut self, addr: IpAddr, created: Option<i64>, name: &Name) {
+        if let Some(holders) = self.by_addr.get_mut(&addr) {
+            holders.pods.retain(|(when, who, _)| (*when, who) != (created, name));
+        }
+    }
+
+    pub(super) fn add_node(&mut self, addr: IpAddr, number: u32) {
+        self.by_addr.entry(addr).or_default().nodes.insert(number);
+    }
+
+    pub(super) fn remove_node(&mut self, addr: IpAddr, number: u32) {
+        if let Some(holders) = self.by_addr.get_mut(&addr) {
+            holders.nodes.remove(&number);
+        }
+    }
+
+    pub(super) fn add_name(&mut self, addr: IpAddr, name: &Arc<str>) {
+        self.by_addr.entry(addr).or_default().names.insert(name.clone());
+    }
+
+    pub(super) fn remove_name(&mut self, addr: IpAddr, name: &Arc<str>) {
+        if let Some(holders) = self.by_addr.get_mut(&addr) {
+            holders.names.remove(name);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.by_addr.keys().copied()
+    }
+}
+
+impl Policies {
+    /// Writes the addresses that have changed into the tables; whether any is
+    /// different there.
+    pub(super) fn write_addresses(&mut self, next: &mut Tables) -> bool {
+        let mut is_changed = false;
+        for addr in std::mem::take(&mut self.stale.addresses) {
+            let Some(holders) = self.addresses.by_addr.get(&addr) else { continue };
+            let old = holders.known;
+            let is_held =
+                !holders.pods.is_empty() || !holders.nodes.is_empty() || !holders.names.is_empty();
+            let new = is_held.then(|| self.known(addr));
+            if let Some(old) = old {
+                self.peers.release(old.peer);
+            }
+            if is_held {
+                if let Some(holders) = self.addresses.by_addr.get_mut(&addr) {
+                    holders.known = new;
+                }
+            } else {
+                self.addresses.by_addr.remove(&addr);
+            }
+            if old != new {
+                is_changed = true;
+                match addr {
+                    IpAddr::V4(_) => put::<V4>(next, addr, new),
+                    IpAddr::V6(_) => put::<V6>(next, addr, new),
+                }
+            }
+        }
+        is_changed
+    }
+
+    /// What policies make of an address that somebody has. Its peer is in use
+    /// once more.
+    fn known(&mut self, addr: IpAddr) -> KnownAddress {
+        let holders = self.addresses.by_addr.get(&addr);
+        let pod = holders.and_then(|holders| holders.pods.last()).map(|(.., number)| *number);
+        let pod = pod.and_then(|number| self.pods.get(number));
+        let nodes = holders.into_iter().flat_map(|holders| holders.nodes.iter().copied());
+        let node = nodes.clone().next();
+        let mut attributes = self.blocks.of(addr).to_vec();
+        attributes.extend(nodes.flat_map(|node| self.nodes.attributes(node)));
+        let names = holders.into_iter().flat_map(|holders| &holders.names);
+        attributes.extend(names.flat_map(|name| self.attributes.of_name(name)));
+        let selected = pod.iter().flat_map(|pod| &pod.attributes);
+        attributes.extend(selected.copied().filter(|id| self.attributes.is_peer(*id)));
+        attributes.sort_unstable();
+        attributes.dedup();
+        let ports = pod.and_then(|pod| self.named_ports(&pod.pod));
+        let of_pod = |node: &Arc<str>| self.nodes.number(node).map(Host::of_pod);
+        let host = match (pod, node) {
+            (Some(pod), _) => pod.pod.node.as_ref().and_then(of_pod).unwrap_or(Host::UNKNOWN),
+            (None, Some(node)) => Host::of_node(node),
+            (None, None) => Host::UNKNOWN,
+        };
+        let (ingress, egress) =
+            pod.map_or((SubjectId::NONE, SubjectId::NONE), |pod| (pod.ingress, pod.egress));
+        let key = PeerKey { attributes, ports };
+        let peer: PeerId = self.peers.acquire(key, &mut self.attributes);
+        KnownAddress { ingress, egress, peer, host }
+    }
+}
+
+fn put<F: Family>(tables: &mut Tables, addr: IpAddr, known: Option<KnownAddress>) {
+    let Some(addr) = F::from_ip(addr) else { return };
+    let map = &mut F::of_mut(tables).known;
+    match known {
+        Some(known) => drop(map.insert(addr, known)),
+        None => drop(map.remove(&addr)),
+    }
+}

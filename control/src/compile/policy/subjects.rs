@@ -1,0 +1,247 @@
+//! Pods that the same policies select in one direction, and what is said to
+//! whom: a row each.
+
+use super::attributes::Attributes;
+use super::classifiers::{Class, ClassifierKey, ClassifierNumber, Classifiers};
+use super::pages::Pages;
+use super::peers::Peers;
+use super::program::{self, Isolation, Matching, NamedPorts};
+use super::{AttributeId, Direction, PolicyNumber, SubjectNumber};
+use crate::cluster::network_policy::{Action, PortMatch, Tier};
+use hashbrown::HashMap;
+use sluice_tables::RuleId;
+use sluice_tables::policy::{Row, Rows, Span, SubjectId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What so many rules name is told apart by a classifier of its own.
+const WIDE: usize = 32;
+
+/// What selects a pod, and what else its rows depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SubjectKey {
+    pub(super) direction: Direction,
+    /// The policies that select it, in the order in which they are asked.
+    pub(super) policies: Vec<PolicyNumber>,
+    /// Its named ports, where rules towards it name some.
+    pub(super) ports: Option<NamedPorts>,
+    /// Its namespace is audited.
+    pub(super) is_audited: bool,
+}
+
+/// A rule of a policy, ready to be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) tier: Tier,
+    pub(super) action: Action,
+    /// Whom it matches; `None`: everybody.
+    pub(super) peers: Option<Vec<AttributeId>>,
+    pub(super) ports: Option<Arc<[PortMatch]>>,
+    pub(super) id: RuleId,
+    pub(super) is_audited: bool,
+    /// It names ports.
+    pub(super) is_named: bool,
+}
+
+/// Everything about one subject.
+#[derive(Debug)]
+struct Subject {
+    key: Arc<SubjectKey>,
+    uses: usize,
+    /// The rules of its policies, in order.
+    rules: Vec<Rule>,
+    isolation: Isolation,
+    /// Rules for everybody, and rules by whom they match.
+    for_all: Vec<u32>,
+    by_attribute: BTreeMap<AttributeId, Vec<u32>>,
+    /// What tells its peers apart: what few rules name, and what many do.
+    classifiers: [ClassifierNumber; 2],
+    /// What is said to each pair of classes, as far as classes were known.
+    programs: Vec<Vec<Arc<[Span]>>>,
+}
+
+/// All subjects by number.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    slots: Vec<Option<Subject>>,
+    free: BTreeSet<SubjectNumber>,
+    numbers: HashMap<Arc<SubjectKey>, SubjectNumber>,
+    unused: BTreeSet<SubjectNumber>,
+    /// Made, and without a row yet.
+    fresh: BTreeSet<SubjectNumber>,
+    classifiers: Classifiers,
+}
+
+impl Subjects {
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Classifiers that they share.
+    pub(super) fn classifiers_len(&self) -> usize {
+        self.classifiers.len()
+    }
+
+    /// The policies that select a subject.
+    pub(super) fn key(&self, id: SubjectId) -> Option<&SubjectKey> {
+        self.slots.get(id.0 as usize)?.as_ref().map(|subject| &*subject.key)
+    }
+
+    /// Another use of a subject; a new one, of the rules that `make` gives, if
+    /// there is none like it.
+    pub(super) fn acquire(
+        &mut self,
+        key: SubjectKey,
+        attributes: &mut Attributes,
+        make: impl FnOnce(&SubjectKey) -> (Vec<Rule>, Isolation),
+    ) -> SubjectId {
+        if let Some(&number) = self.numbers.get(&key) {
+            if let Some(subject) = &mut self.slots[number as usize] {
+                subject.uses += 1;
+                self.unused.remove(&number);
+            }
+            return SubjectId(number);
+        }
+        let number = self.free.pop_first().unwrap_or(self.slots.len() as SubjectNumber);
+        let (rules, isolation) = make(&key);
+        let key = Arc::new(key);
+        let mut subject = Subject::new(key.clone(), rules, isolation);
+        let is_wide = |id: &AttributeId| {
+            attributes.get(*id).is_some_and(|attribute| attribute.peer_uses() >= WIDE)
+        };
+        let named = subject.by_attribute.keys().copied();
+        let (wide, narrow): (Vec<_>, Vec<_>) = named.partition(is_wide);
+        let is_named =
+            key.direction == Direction::Egress && subject.rules.iter().any(|rule| rule.is_named);
+        let keys = [(narrow, is_named), (wide, false)];
+        subject.classifiers = keys.map(|(names, is_named)| {
+            let key = ClassifierKey { attributes: names, is_named };
+            self.classifiers.acquire(key, number, attributes)
+        });
+        self.fresh.insert(number);
+        self.numbers.insert(key, number);
+        match self.slots.get_mut(number as usize) {
+            Some(slot) => *slot = Some(subject),
+            None => self.slots.push(Some(subject)),
+        }
+        SubjectId(number)
+    }
+
+    /// One use less.
+    pub(super) fn release(&mut self, id: SubjectId) {
+        if let Some(Some(subject)) = self.slots.get_mut(id.0 as usize) {
+            subject.uses -= 1;
+            if subject.uses == 0 {
+                self.unused.insert(id.0);
+            }
+        }
+    }
+
+    /// Forgets the subjects without a use.
+    pub(super) fn collect(
+        &mut self,
+        attributes: &mut Attributes,
+        pages: &mut Pages,
+        rows: &mut Rows,
+    ) {
+        for number in std::mem::take(&mut self.unused) {
+            let Some(subject) = self.slots[number as usize].take() else { continue };
+            for classifier in subject.classifiers {
+                self.classifiers.release(classifier, number);
+            }
+            self.numbers.remove(&subject.key);
+            self.free.insert(number);
+            if !self.fresh.remove(&number) {
+                rows.rows.set(number, Row::default());
+            }
+        }
+        self.classifiers.collect(attributes, pages, rows);
+    }
+
+    /// Brings the rows up to date: those of new subjects, and those that depend
+    /// on peers that are new.
+    pub(super) fn write(
+        &mut self,
+        attributes: &Attributes,
+        peers: &mut Peers,
+        pages: &mut Pages,
+        rows: &mut Rows,
+    ) {
+        let mut stale = self.classifiers.write(attributes, peers, pages, rows);
+        stale.append(&mut self.fresh);
+        for number in stale {
+            if let Some(Some(subject)) = self.slots.get_mut(number as usize) {
+                let classes = subject.classifiers.map(|one| self.classifiers.classes(one));
+                subject.write(classes);
+                let programs = subject.programs.iter().flatten().map(|program| &**program);
+                let row = Row::new(subject.classifiers, classes[1].len() as u32, programs);
+                rows.rows.set(number, row);
+            }
+        }
+    }
+}
+
+impl Subject {
+    fn new(key: Arc<SubjectKey>, rules: Vec<Rule>, isolation: Isolation) -> Self {
+        let mut for_all = Vec::new();
+        let mut by_attribute: BTreeMap<AttributeId, Vec<u32>> = BTreeMap::new();
+        for (number, rule) in (0..).zip(&rules) {
+            match &rule.peers {
+                None => for_all.push(number),
+                Some(peers) => {
+                    for id in peers {
+                        let numbers = by_attribute.entry(*id).or_default();
+                        if numbers.last() != Some(&number) {
+                            numbers.push(number);
+                        }
+                    }
+                }
+            }
+        }
+        Subject {
+            key,
+            uses: 1,
+            rules,
+            isolation,
+            for_all,
+            by_attribute,
+            classifiers: [0; 2],
+            programs: Vec::new(),
+        }
+    }
+
+    /// Says something to the pairs of classes that are new.
+    fn write(&mut self, [narrow, wide]: [&[Arc<Class>]; 2]) {
+        let mut programs = std::mem::take(&mut self.programs);
+        programs.resize(narrow.len(), Vec::new());
+        for (first, programs) in narrow.iter().zip(&mut programs) {
+            for second in wide.iter().skip(programs.len()) {
+                programs.push(self.program(first, second));
+            }
+        }
+        self.programs = programs;
+    }
+
+    /// What is said to a pair of classes.
+    fn program(&self, first: &Class, second: &Class) -> Arc<[Span]> {
+        let mut numbers = self.for_all.clone();
+        let named = first.attributes.iter().chain(&second.attributes);
+        numbers.extend(named.filter_map(|id| self.by_attribute.get(id)).flatten());
+        numbers.sort_unstable();
+        numbers.dedup();
+        let matching = |number: &u32| {
+            let rule = &self.rules[*number as usize];
+            Matching {
+                tier: rule.tier,
+                action: rule.action,
+                ports: rule.ports.as_deref(),
+                id: rule.id,
+                is_audited: rule.is_audited,
+            }
+        };
+        let matching: Vec<_> = numbers.iter().map(matching).collect();
+        let nothing = NamedPorts::from([]);
+        let ports = first.ports.as_ref().or(self.key.ports.as_ref()).unwrap_or(&nothing);
+        program::spans(&matching, self.isolation, ports, self.key.is_audited).into()
+    }
+}
