@@ -1,7 +1,9 @@
 use crossbeam_channel::{Sender, bounded};
 use sluice_control::source::kubernetes::SourceHealth;
 use sluice_control::status::StatusMetrics;
-use sluice_control::{Control, HealthChecks, Heartbeat, Request, ServiceNames};
+use sluice_control::{
+    Control, HealthChecks, Heartbeat, NodeNames, PodNames, Request, RuleNames, ServiceNames,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +26,12 @@ pub struct ControlHandle {
     pub requests: Sender<Request>,
     /// The names of Services.
     pub names: ServiceNames,
+    /// The names of pods.
+    pub pods: PodNames,
+    /// The names of nodes.
+    pub nodes: NodeNames,
+    /// The names of policies' rules.
+    pub rules: RuleNames,
     /// What those are told who ask about Services.
     pub health: HealthChecks,
     /// When it last turned its loop.
@@ -53,6 +61,9 @@ impl ControlHandle {
         ControlHandle {
             requests,
             names: control.service_names(),
+            pods: control.pod_names(),
+            nodes: control.node_names(),
+            rules: control.rule_names(),
             health: control.health_checks(),
             heartbeat: control.heartbeat(),
             source: control.source_health(),

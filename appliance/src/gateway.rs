@@ -1,4 +1,5 @@
 use crate::metrics::baselines::Baselines;
+use crate::observe::Hub;
 use crate::reloads::Reloads;
 use crate::start::threads::WorkerState;
 use sluice_io::device::OperState;
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub loops: LoopWatch,
     /// What became of the reloads.
     pub reloads: Reloads,
+    /// Where those come who want to be told of single packets.
+    pub hub: Arc<Hub>,
     draining: AtomicBool,
 }
 
@@ -125,6 +128,7 @@ impl Gateway {
             needs_pool: parts.needs_pool,
             baselines: Baselines::default(),
             reloads: Reloads::default(),
+            hub: Arc::default(),
             draining: AtomicBool::new(false),
         }
     }

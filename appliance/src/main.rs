@@ -4,7 +4,7 @@
 //! cli ---- run -----> start: devices -> ports -> workers -> control -> servers
 //!      \-- check ---> config, control
 //!      \-- doctor --> this machine
-//!      \-- show, status --> admin socket of a running gateway
+//!      \-- show, status, capture --> admin socket of a running gateway
 //! ```
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,9 @@ mod control;
 
 /// What became of reloads.
 mod reloads;
+
+/// What is told of single packets.
+mod observe;
 
 /// SNAT ports in use, by Service and endpoint.
 mod snat;
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cli::check::run(&args.config),
         Command::Show(args) => cli::show::run(&args),
         Command::Status(args) => cli::status::run(&args),
+        Command::Capture(args) => cli::capture::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::DropReasons => drop_reasons::run(),
     };

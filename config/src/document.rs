@@ -5,6 +5,7 @@ use crate::announce::Announce;
 use crate::check;
 use crate::cluster::RawCluster;
 use crate::drain::Drain;
+use crate::flow_log::Observe;
 use crate::flows::Flows;
 use crate::fragments::Fragments;
 use crate::icmp::Icmp;
@@ -81,6 +82,7 @@ pub(crate) static SECTION: Section = Section {
         section("metrics", "the HTTP server for Prometheus and health checks"),
         section("admin", "the socket of `sluice show` and `sluice status`"),
         section("logging", "what is logged, and how"),
+        section("observe", "what is told of single packets and flows"),
         section("drain", "what happens between the order to stop and the end"),
     ],
 };
@@ -137,6 +139,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let metrics = RawMetrics::read(reader, &root);
     let admin = Admin::read(reader, &root);
     let logging = Logging::read(reader, &root);
+    let observe = Observe::read(reader, &root);
     let drain = Drain::read(reader, &root);
 
     let raw = Raw { ports, overlay, snat, cluster, services, load_balancer, source, metrics };
@@ -180,6 +183,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         metrics: metrics?.build(),
         admin: admin?,
         logging: logging?,
+        observe: observe?,
         drain: drain?,
     })
 }

@@ -53,6 +53,8 @@ mod icmp;
 
 mod observe;
 
+mod flow_log;
+
 mod drain;
 
 mod check;
@@ -67,6 +69,7 @@ pub use crate::announce::{Announce, Leases};
 pub use crate::cluster::Cluster;
 pub use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 pub use crate::drain::Drain;
+pub use crate::flow_log::{FlowLog, FlowLogTarget, Observe};
 pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
@@ -136,6 +139,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged, and how.
     pub logging: Logging,
+    /// What is told of single packets and flows.
+    pub observe: Observe,
     /// How Sluice takes leave.
     pub drain: Drain,
 }

@@ -84,6 +84,8 @@ pub static SECTIONS: &[&Section] = &[
     &crate::observe::METRICS,
     &crate::observe::ADMIN,
     &crate::observe::LOGGING,
+    &crate::flow_log::SECTION,
+    &crate::flow_log::FLOW_LOG,
     &crate::drain::SECTION,
 ];
 

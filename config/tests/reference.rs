@@ -77,6 +77,10 @@ fn with(section: &str, line: &str) -> String {
         text.push_str(&format!("load_balancer: {{pools: [{pool}], {own}}}\n"));
         return text;
     }
+    if section == "observe.flow_log" {
+        text.push_str(&format!("observe: {{flow_log: {{path: l, {line}}}}}\n"));
+        return text;
+    }
     let mut parts = section.rsplit('.');
     let mut value = format!("{{{line}}}");
     let last = parts.next_back().expect("a section has a name");
@@ -99,7 +103,10 @@ fn a_default_written_out_changes_nothing() {
     let mut checked = 0;
     for section in schema::SECTIONS {
         let base = match section.path {
-            path if path.starts_with("source.") || path.starts_with("load_balancer") => {
+            path if path.starts_with("source.")
+                || path.starts_with("load_balancer")
+                || path.starts_with("observe.") =>
+            {
                 config(&with(path, ""))
             }
             _ => config(&with("", "")),

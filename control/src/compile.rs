@@ -237,9 +237,7 @@ impl Compiler {
         let services =
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
-        if self.policies.update(cluster, changes, &mut next, at) {
-            epochs.policy();
-        }
+        self.policies.update(cluster, changes, &mut next, &mut epochs, at);
         if !epochs.is_changed() {
             return None;
         }
@@ -303,6 +301,12 @@ impl Compiler {
     /// What a rule's number stands for, or has stood for until lately.
     pub fn rule_of(&self, id: RuleId) -> Option<Arc<str>> {
         self.policies.rule(id)
+    }
+
+    /// The rules that have got numbers since this was last called, and what each
+    /// stands for.
+    pub fn take_renamed_rules(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+        self.policies.take_renamed()
     }
 
     /// The policies that select a pod in a direction, in the order in which they

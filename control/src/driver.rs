@@ -27,7 +27,7 @@ mod requests;
 
 pub use health::HealthChecks;
 pub use heartbeat::Heartbeat;
-pub use names::{ServiceLabel, ServiceNames};
+pub use names::{NodeNames, PodNames, RuleNames, ServiceLabel, ServiceNames};
 pub use requests::Request;
 
 use election::Announcing;
@@ -54,6 +54,9 @@ pub struct Control {
     event_at: Option<Duration>,
     published_unix_ms: Option<u64>,
     names: ServiceNames,
+    pod_names: PodNames,
+    node_names: NodeNames,
+    rule_names: RuleNames,
     health: HealthChecks,
     health_version: u64,
     heartbeat: Heartbeat,
@@ -124,6 +127,9 @@ impl Control {
             event_at: None,
             published_unix_ms: None,
             names: ServiceNames::default(),
+            pod_names: PodNames::default(),
+            node_names: NodeNames::default(),
+            rule_names: RuleNames::default(),
             health: HealthChecks::default(),
             health_version: 0,
             announcing: Announcing::default(),
@@ -148,6 +154,21 @@ impl Control {
     /// The names of Services by their numbers, kept up to date.
     pub fn service_names(&self) -> ServiceNames {
         self.names.clone()
+    }
+
+    /// The names of pods by their addresses, kept up to date.
+    pub fn pod_names(&self) -> PodNames {
+        self.pod_names.clone()
+    }
+
+    /// The names of nodes by their tunnels' numbers, kept up to date.
+    pub fn node_names(&self) -> NodeNames {
+        self.node_names.clone()
+    }
+
+    /// The names of rules by their numbers, kept up to date.
+    pub fn rule_names(&self) -> RuleNames {
+        self.rule_names.clone()
     }
 
     /// What those are told who ask about Services, kept up to date.
@@ -341,9 +362,11 @@ impl Control {
 
     fn compile(&mut self, event_at: Duration) -> bool {
         let changes: Changes = self.cluster.take_changes();
+        self.pod_names.update(&self.cluster, &changes.pods);
         let now = self.clock.now();
         let live = self.publisher.live();
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
+        self.rule_names.update(self.compiler.take_renamed_rules());
         self.log_findings();
         if self.health_version != self.compiler.health_version() {
             self.health_version = self.compiler.health_version();
@@ -355,6 +378,7 @@ impl Control {
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.published_unix_ms = u64::try_from(unix.as_millis()).ok();
         let version = tables.version;
+        self.node_names.update(&tables.vteps);
         self.publisher.publish(tables, event_at);
         self.publisher.announce(version, self.compiler.announced().iter().copied());
         self.names.update(&self.compiler);

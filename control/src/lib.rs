@@ -55,5 +55,8 @@ pub use check::check;
 pub use clock::{Clock, SystemClock};
 pub use compile::{HealthCheck, PortFacts, SetupError};
 pub use diagnostic::{Diagnostic, Severity};
-pub use driver::{Control, HealthChecks, Heartbeat, Request, ServiceLabel, ServiceNames};
+pub use driver::{
+    Control, HealthChecks, Heartbeat, NodeNames, PodNames, Request, RuleNames, ServiceLabel,
+    ServiceNames,
+};
 pub use source::Source;

@@ -1,4 +1,5 @@
 use crate::announce::{Telling, TellingCounts};
+use sluice_tables::Observe;
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker};
 use sluice_tables::record::{Conflict, FlowRecord, NeighborRecord};
@@ -44,12 +45,16 @@ pub struct Publisher {
     /// The worker that tells of VIPs now.
     teller: Option<usize>,
     conflicts: Vec<Conflict>,
+    /// What is to be told of single packets, and how often that has changed.
+    observe: (Arc<Observe>, u64),
 }
 
 #[derive(Debug)]
 struct Worker {
     end: ControlEnd,
     sent: u64,
+    /// How many changes of what is told it knows.
+    observes: u64,
     live: u64,
     is_gone: bool,
     is_told_to_stop: bool,
@@ -69,7 +74,14 @@ pub struct Progress {
 impl Publisher {
     /// A publisher to the workers at the other ends.
     pub fn new(ends: Vec<ControlEnd>) -> Self {
-        let worker = |end| Worker { end, sent: 0, live: 0, is_gone: false, is_told_to_stop: false };
+        let worker = |end| Worker {
+            end,
+            sent: 0,
+            observes: 0,
+            live: 0,
+            is_gone: false,
+            is_told_to_stop: false,
+        };
         let workers: Vec<_> = ends.into_iter().map(worker).collect();
         Publisher {
             dumps: Dumps::new(workers.len()),
@@ -83,6 +95,7 @@ impl Publisher {
             telling: Telling::default(),
             teller: None,
             conflicts: Vec::new(),
+            observe: (Arc::default(), 0),
         }
     }
 
@@ -91,6 +104,12 @@ impl Publisher {
         self.waiting.push_back((tables.version, event_at));
         self.latest = Some(tables);
         self.published += 1;
+        self.send();
+    }
+
+    /// Has all workers tell this of single packets, and nothing else.
+    pub fn observe(&mut self, observe: Arc<Observe>) {
+        self.observe = (observe, self.observe.1 + 1);
         self.send();
     }
 
@@ -116,6 +135,7 @@ impl Publisher {
                 match message {
                     FromWorker::Live { version } => worker.live = worker.live.max(version),
                     FromWorker::Retired(tables) => self.retired.push(tables),
+                    FromWorker::Unobserved(observe) => drop(observe),
                     FromWorker::Flows { next, buffer } => self.dumps.flows(index, next, buffer),
                     FromWorker::Neighbors { buffer } => self.dumps.neighbors(index, buffer),
                     FromWorker::Announced { .. } if self.teller == Some(index) => {
@@ -173,6 +193,13 @@ impl Publisher {
     }
 
     fn send(&mut self) {
+        let (observe, changes) = &self.observe;
+        for worker in &mut self.workers {
+            let is_behind = worker.observes < *changes && !worker.is_gone;
+            if is_behind && worker.end.send(ToWorker::Observe(observe.clone())).is_ok() {
+                worker.observes = *changes;
+            }
+        }
         let Some(latest) = &self.latest else { return };
         for worker in &mut self.workers {
             let is_behind = worker.sent < latest.version && !worker.is_gone;
@@ -190,7 +217,11 @@ impl Publisher {
 
     /// True while something is expected from a worker.
     pub fn is_busy(&self) -> bool {
-        !self.waiting.is_empty() || self.dumps.is_busy() || self.teller.is_some()
+        let is_behind = |worker: &Worker| !worker.is_gone && worker.observes < self.observe.1;
+        !self.waiting.is_empty()
+            || self.dumps.is_busy()
+            || self.teller.is_some()
+            || self.workers.iter().any(is_behind)
     }
 
     /// How long nothing is to be sent at least; `None`: until something comes.

@@ -60,6 +60,9 @@ pub struct Adjacency {
     pub resolved: bool,
     /// Route epoch that the row was built in.
     pub epoch: u32,
+    /// The group in epochs of policy of the addresses that it leads to
+    /// ([`sluice_tables::policy_group`]).
+    pub policy_group: u8,
     /// A packet took it since the neighbor was last looked at.
     pub used: bool,
 }
@@ -129,6 +132,7 @@ impl Adjacency {
             neighbor,
             resolved: false,
             epoch,
+            policy_group: sluice_tables::policy_group(None),
             used: false,
         }
     }

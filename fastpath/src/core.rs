@@ -1,17 +1,19 @@
 use crate::adjacency::{Adjacencies, AdjacencyId};
 use crate::affinity::Affinities;
 use crate::counters::WorkerCounters;
+use crate::events::{Events, Link};
 use crate::fragments::Fragments;
 use crate::local::LocalServices;
 use crate::mesh::MeshEnd;
 use crate::neighbor::{Held, Neighbors};
+use crate::packet::{Ingress, Packet};
 use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::{self, ErrorLimiter};
-use crate::stages::policy::Rules;
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
+use crate::wire::ip::Ip;
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
 use sluice_tables::Tables;
@@ -65,12 +67,11 @@ pub struct Core {
     pub(crate) random: Random,
     /// What ends here.
     pub local: LocalServices,
-    /// What the last question about policy was decided by: the rules that a packet
-    /// was denied by, while its drop is counted.
-    pub rules: Rules,
     /// Claims of others to VIPs of ours, not told to control yet. More than fit
     /// are only counted.
     pub conflicts: ArrayVec<Conflict, CONFLICTS_MAX>,
+    /// What is told of single packets.
+    pub events: Events,
 }
 
 /// A port and what is to be sent by it.
@@ -88,11 +89,17 @@ impl PortSlot {
 }
 
 impl Core {
-    /// The epoch of routes and policy that flows depend on. Both only count up:
-    /// their sum changes with either.
+    /// The epoch of routes and policy that a direction of a flow depends on, by
+    /// where its packets come from and where they go: its ends are in these groups.
+    /// All of them only count up: their sum changes with any.
     #[inline]
-    pub fn epoch(&self, tables: &Tables) -> u32 {
-        self.route_epoch(tables).wrapping_add(tables.policy_epoch)
+    pub fn epoch(&self, tables: &Tables, ingress: Ingress, way: AdjacencyId) -> u32 {
+        let from = ingress.policy_group();
+        let to = self.adjacencies.row(way).map_or(0, |row| row.policy_group);
+        self.route_epoch(tables)
+            .wrapping_add(tables.policy_epoch)
+            .wrapping_add(tables.policy_epochs[usize::from(from)])
+            .wrapping_add(tables.policy_epochs[usize::from(to)])
     }
 
     /// The route epoch that ways out depend on.
@@ -101,10 +108,54 @@ impl Core {
         tables.route_epoch.wrapping_add(self.neighbor_epoch)
     }
 
-    /// Drops a packet.
+    /// Drops a frame: one that is being received, or one on its way out whose data
+    /// begins with its IP header.
     #[inline]
-    pub fn drop(&mut self, frame: Frame, reason: DropReason) {
+    pub fn drop(&mut self, mut frame: Frame, reason: DropReason) {
         self.counters.count_drop(reason);
+        if self.events.is_on() {
+            self.tell_dropped_frame(&mut frame, Link::Ip, reason);
+        }
+        self.cache.free(frame);
+    }
+
+    /// Drops a packet on its journey.
+    #[inline]
+    pub fn drop_packet<F: Ip>(&mut self, packet: Packet<F>, reason: DropReason) {
+        self.counters.count_drop(reason);
+        if self.events.is_on() {
+            self.tell_dropped(&packet, reason);
+        }
+        self.cache.free(packet.frame);
+    }
+
+    /// Drops a packet that was to end here; its frame's data begins with its IP header.
+    #[cold]
+    pub fn drop_undelivered(&mut self, frame: Frame, ingress: Ingress, reason: DropReason) {
+        self.counters.count_drop(reason);
+        if self.events.is_on() {
+            self.tell_undelivered(&frame, ingress, reason);
+        }
+        self.cache.free(frame);
+    }
+
+    /// Drops a frame of a port of which nothing is known yet.
+    #[cold]
+    pub fn refuse(&mut self, port: PortId, frame: Frame) {
+        if self.events.is_on() {
+            self.events.arrives(Ingress::port(port), &frame);
+        }
+        self.drop(frame, DropReason::NoRoute);
+        self.events.all_arrived();
+    }
+
+    /// Drops a frame that is complete.
+    #[cold]
+    fn drop_complete(&mut self, mut frame: Frame, reason: DropReason) {
+        self.counters.count_drop(reason);
+        if self.events.is_on() {
+            self.tell_dropped_frame(&mut frame, Link::Ethernet, reason);
+        }
         self.cache.free(frame);
     }
 
@@ -137,7 +188,7 @@ impl Core {
     #[inline(always)]
     pub fn send(&mut self, port: PortId, frame: Frame) {
         let Some(slot) = self.ports.get_mut(usize::from(port.0)) else {
-            return self.drop(frame, DropReason::NoRoute);
+            return self.drop_complete(frame, DropReason::NoRoute);
         };
         slot.tx.push(frame);
         if slot.tx.is_full() {
@@ -165,9 +216,8 @@ impl Core {
         let counters = &self.counters.ports[port];
         counters.tx_packets.add((packets - refused) as u64);
         counters.tx_bytes.add(before - bytes(&slot.tx));
-        for frame in slot.tx.drain(..) {
-            self.counters.count_drop(DropReason::TxRingFull);
-            self.cache.free(frame);
+        while let Some(frame) = self.ports[port].tx.pop() {
+            self.drop_complete(frame, DropReason::TxRingFull);
         }
     }
 

@@ -1,3 +1,4 @@
+use crate::events::EventCounters;
 use crate::flow::Loads;
 use crate::masquerade::Masqueraded;
 use crate::reason::DropReason;
@@ -110,6 +111,8 @@ pub struct WorkerCounters {
     pub sleeps: Counter,
     /// Frames in the worker's cache (a gauge).
     pub frames_cached: Counter,
+    /// What was told of single packets.
+    pub events: EventCounters,
 }
 
 /// Counters of one port's queue.
@@ -240,6 +243,7 @@ impl WorkerCounters {
             poll_longest_ns: Counter::default(),
             sleeps: Counter::default(),
             frames_cached: Counter::default(),
+            events: EventCounters::default(),
         }
     }
 

@@ -4,12 +4,13 @@
 //! the first is judged.
 
 use crate::core::Core;
+use crate::events::Fate;
 use crate::flow::table::{NO_ENTRY, prefetch};
 use crate::flow::{FlowTable, Flows};
 use crate::fragments::FragmentFamily;
 use crate::local::{LocalContext, LocalPacket};
 use crate::mesh::Handed;
-use crate::packet::Packet;
+use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
@@ -87,6 +88,9 @@ fn judge<F: Ip>(
     let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
     let decision = Decision { target, rules, way, replies, admitted };
     let number = establish::create(core, table, tables, packet, &decision)?;
+    if core.events.sample() != 0 {
+        core.tell_begun(table, number, packet.hash);
+    }
     if target.affinity_ms != 0 {
         balance::remember(core, &packet.key.src, &target);
     }
@@ -119,11 +123,31 @@ pub fn run(
     for frame in burst.iter() {
         frame.prefetch();
     }
+    if core.events.is_on() {
+        receive_noted(core, flows, tables, port, burst, &mut arrivals);
+    }
     for frame in burst.drain(..) {
         receive(core, flows, tables, port, frame, &mut arrivals);
     }
     forward(core, flows, tables, &mut arrivals.v4, false);
     forward(core, flows, tables, &mut arrivals.v6, false);
+}
+
+/// Receives a burst, and notes each frame as it comes: drops are told of.
+#[cold]
+fn receive_noted(
+    core: &mut Core,
+    flows: &Flows,
+    tables: &Tables,
+    port: &PortLocal,
+    burst: &mut RxBurst,
+    arrivals: &mut Arrivals,
+) {
+    for frame in burst.drain(..) {
+        core.events.arrives(Ingress::port(port.id), &frame);
+        receive(core, flows, tables, port, frame, arrivals);
+    }
+    core.events.all_arrived();
 }
 
 /// Takes packets that other workers handed over through the rest of the
@@ -173,7 +197,7 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     if core.syn_gate.is_closed() {
         prefetch_gate(core, packets);
     }
-    if has_fragments {
+    if has_fragments || core.events.is_capturing() {
         return forward_mixed(core, table, tables, packets, handed);
     }
     for mut packet in packets.drain(..) {
@@ -190,7 +214,7 @@ fn prefetch_gate<F: Ip>(core: &Core, packets: &[Packet<F>]) {
     }
 }
 
-/// [`forward`] for packets some of which are fragments.
+/// [`forward`] for packets some of which are fragments, or are copied.
 #[cold]
 fn forward_mixed<F: FragmentFamily>(
     core: &mut Core,
@@ -219,13 +243,14 @@ where
         Verdict::Forward(way) => {
             output::forward::<F>(core, packet.frame, way, packet.ip.tos, packet.hash);
         }
-        Verdict::Drop(reason) => core.drop(packet.frame, reason),
+        Verdict::Drop(reason) => core.drop_packet(packet, reason),
         Verdict::Handoff(owner) => hand_over(core, owner, packet),
         Verdict::Local => {
+            let ingress = packet.ingress;
             let mut context = LocalContext { now: core.now, cache: &mut core.cache };
             match core.local.deliver(packet.into(), &mut context) {
                 Ok(()) => core.counters.consumed.add(1),
-                Err(frame) => core.drop(frame, DropReason::LocalQueueFull),
+                Err(frame) => core.drop_undelivered(frame, ingress, DropReason::LocalQueueFull),
             }
         }
     }
@@ -261,8 +286,8 @@ fn run_fragment<F: FragmentFamily>(
     }
 }
 
-/// Judges a packet, a fragment or one beside fragments, and carries the verdict
-/// out.
+/// Judges a packet, a fragment, one beside fragments or one that may be copied, and
+/// carries the verdict out.
 fn judge_one<F: FragmentFamily>(
     core: &mut Core,
     table: &mut FlowTable<F>,
@@ -272,9 +297,20 @@ fn judge_one<F: FragmentFamily>(
 ) where
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
+    if core.events.is_capturing() {
+        core.keep_as_it_came(&packet);
+    }
     let (Ok(verdict) | Err(verdict)) = judge(core, table, tables, &mut packet, handed);
     if matches!(verdict, Verdict::Forward(_)) {
         fragment::renumber(&mut packet);
+    }
+    if core.events.is_capturing() {
+        match verdict {
+            Verdict::Forward(_) => core.capture_passed(&packet, Fate::Forwarded),
+            Verdict::Local => core.capture_passed(&packet, Fate::Local),
+            // Told of where it is dropped, or by the owner of its flow.
+            Verdict::Drop(_) | Verdict::Handoff(_) => {}
+        }
     }
     carry_out(core, packet, verdict);
 }
@@ -285,8 +321,8 @@ where
 {
     match core.mesh.send(owner, packet.into()) {
         Ok(()) => core.counters.handed_out.add(1),
-        Err(Handed::V4(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
-        Err(Handed::V6(packet)) => core.drop(packet.frame, DropReason::HandoffRingFull),
+        Err(Handed::V4(packet)) => core.drop_packet(packet, DropReason::HandoffRingFull),
+        Err(Handed::V6(packet)) => core.drop_packet(packet, DropReason::HandoffRingFull),
     }
 }
 

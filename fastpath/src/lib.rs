@@ -15,6 +15,8 @@ pub mod stages;
 
 /// Counters of a worker, read by metrics.
 pub mod counters;
+/// What is told of single packets, if anybody asks.
+pub mod events;
 /// A packet on its journey, and what can become of it.
 pub mod packet;
 /// Why packets are dropped: the one list.

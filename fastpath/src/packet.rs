@@ -5,7 +5,7 @@ use sluice_tables::VtepId;
 
 /// Where a packet entered the gateway: a port, or a node's tunnel. One word, so
 /// that a flow entry can hold it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ingress(u32);
 
 impl Ingress {
@@ -30,6 +30,14 @@ impl Ingress {
     #[inline]
     pub fn vtep(self) -> Option<VtepId> {
         (self.0 & Self::TUNNEL != 0).then_some(VtepId(self.0 & !Self::TUNNEL))
+    }
+
+    /// The group of its addresses in epochs of policy
+    /// ([`sluice_tables::policy_group`]), without a branch.
+    #[inline]
+    pub fn policy_group(self) -> u8 {
+        let is_tunnel = (self.0 >> 31) as u8;
+        (self.0 as u8 | 0x80) & is_tunnel.wrapping_neg()
     }
 
     /// The port, if it came by one.
@@ -69,5 +77,20 @@ impl<F: Ip> Packet<F> {
     /// The transport header and what follows it.
     pub fn l4(&self) -> &[u8] {
         self.frame.data().get(usize::from(self.ip.l4_offset)..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tables::policy_group;
+
+    #[test]
+    fn groups_of_policy_are_those_of_nodes() {
+        for node in [0, 1, 127, 128, 255, 256, 70_000] {
+            let vtep = VtepId(node);
+            assert_eq!(Ingress::tunnel(vtep).policy_group(), policy_group(Some(vtep)));
+        }
+        assert_eq!(Ingress::port(PortId(3)).policy_group(), policy_group(None));
     }
 }

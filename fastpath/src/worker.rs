@@ -1,6 +1,7 @@
 use crate::affinity::Affinities;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
+use crate::events::EventSender;
 use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
 use crate::fragments::{FragmentOptions, Fragments};
 use crate::idle::Idle;
@@ -12,11 +13,11 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{fragment, link, output, policy, snat, underlay};
+use crate::stages::{fragment, link, output, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
-use sluice_io::{BURST, FrameCache, Port, RxBurst};
+use sluice_io::{BURST, FrameCache, Port, PortId, RxBurst};
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
 use sluice_tables::{Tables, V4, V6};
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 mod announce;
 mod dump;
+mod observe;
 
 /// Messages of control taken in one turn.
 const MAIL_BUDGET: usize = 4;
@@ -120,7 +122,6 @@ impl Worker {
             Flows { v4: flow_table(&options, &counters), v6: flow_table(&options, &counters) };
         let neighbors = &options.neighbors;
         let core = Core {
-            rules: policy::UNASKED,
             worker: options.id,
             now: Nanos::default(),
             now_ms: 0,
@@ -142,6 +143,7 @@ impl Worker {
             random: Random::new(options.seed ^ (options.id as u64 + 1)),
             local: LocalServices::new(),
             conflicts: Default::default(),
+            events: Default::default(),
         };
         Worker {
             core,
@@ -155,6 +157,12 @@ impl Worker {
             turns: 0,
             stopping: false,
         }
+    }
+
+    /// The worker, which tells of single packets into `sender` when it is asked to.
+    pub fn with_events(mut self, sender: EventSender) -> Self {
+        self.core.events.set_sender(sender);
+        self
     }
 
     /// One turn of the loop, at time `now`: a burst of every port and of the
@@ -188,6 +196,9 @@ impl Worker {
         work += self.take_handed(&tables);
         work += self.poll_local(&tables);
         work += self.run_timers(&tables, now);
+        if self.core.events.sample() != 0 {
+            self.tell_ends();
+        }
         self.core.flush();
         for slot in &mut self.core.ports {
             slot.port.flush(&mut self.core.cache);
@@ -237,11 +248,10 @@ impl Worker {
         self.core.count_held();
         while let Some(handed) = self.core.mesh.receive(0) {
             self.core.counters.handed_in.add(1);
-            let frame = match handed {
-                Handed::V4(packet) => packet.frame,
-                Handed::V6(packet) => packet.frame,
-            };
-            self.core.drop(frame, DropReason::Stopping);
+            match handed {
+                Handed::V4(packet) => self.core.drop_packet(packet, DropReason::Stopping),
+                Handed::V6(packet) => self.core.drop_packet(packet, DropReason::Stopping),
+            }
         }
         let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
         while let Some(frame) = self.core.local.poll(&mut context) {
@@ -287,8 +297,7 @@ impl Worker {
             // Nothing is known yet: nothing may pass.
             None => {
                 for frame in self.burst.drain(..) {
-                    self.core.counters.count_drop(DropReason::NoRoute);
-                    self.core.cache.free(frame);
+                    self.core.refuse(PortId(port as u8), frame);
                 }
             }
         }
@@ -408,6 +417,7 @@ impl Worker {
                 ToWorker::DumpFlows { cursor, buffer } => self.dump_flows(cursor, buffer),
                 ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
                 ToWorker::Announce { vips } => self.take_announcement(vips),
+                ToWorker::Observe(observe) => self.observe(observe),
                 ToWorker::Stop => self.stopping = true,
             }
         }

@@ -1,3 +1,4 @@
+use crate::scale::policies::Policed;
 use crate::site::{self, Family, OVERLAY_MAC, PORT_MACS, SERVICE_PORT, TARGET_PORT, VNI, Who};
 use anyhow::{Context, Result};
 use sluice_tables::{
@@ -26,12 +27,15 @@ pub struct Cluster {
     pub nodes: u32,
     /// The IP protocol of every Service.
     pub protocol: u8,
+    /// Network policies that its endpoints are in, and that let all of their
+    /// traffic pass ([`Policed`]).
+    pub policies: u32,
 }
 
 impl Cluster {
     /// 10 endpoints a Service on 100 nodes, over UDP.
     pub fn new(family: Family, services: u32) -> Self {
-        Cluster { family, services, backends: 10, nodes: 100, protocol: UDP }
+        Cluster { family, services, backends: 10, nodes: 100, protocol: UDP, policies: 0 }
     }
 
     /// The node and the address of an endpoint, by its number in the cluster.
@@ -61,6 +65,17 @@ impl Cluster {
         match self.family {
             Family::V4 => tables.v4 = self.half::<V4>()?,
             Family::V6 => tables.v6 = self.half::<V6>()?,
+        }
+        if self.policies > 0 {
+            let pods = self.services * self.backends;
+            let policed =
+                Policed { pods, nodes: self.nodes, policies: self.policies, ..Policed::LARGE };
+            let compiled = policed.tables()?;
+            tables.policy = compiled.policy.clone();
+            tables.v4.known = compiled.v4.known.clone();
+            tables.v4.blocks = compiled.v4.blocks.clone();
+            tables.v6.known = compiled.v6.known.clone();
+            tables.v6.blocks = compiled.v6.blocks.clone();
         }
         Ok(tables)
     }

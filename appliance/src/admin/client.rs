@@ -1,5 +1,7 @@
 use super::{Question, Reply};
+use crate::observe::Follow;
 use anyhow::{Context, anyhow, bail};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -18,7 +20,27 @@ pub fn ask(socket: &Path, question: &Question) -> anyhow::Result<Value> {
     ask_within(ANSWER_TIMEOUT, socket, question)
 }
 
+/// Asks a running gateway for what goes on and on; it follows what this returns has
+/// been read up to.
+///
+/// # Errors
+/// When nobody listens at the socket, or the gateway refuses.
+pub fn follow(socket: &Path, follow: &Follow) -> anyhow::Result<BufReader<UnixStream>> {
+    let (_, stream) = ask_for::<Value>(ANSWER_TIMEOUT, socket, follow)?;
+    stream.get_ref().set_read_timeout(None)?;
+    Ok(stream)
+}
+
 fn ask_within(limit: Duration, socket: &Path, question: &Question) -> anyhow::Result<Value> {
+    Ok(ask_for(limit, socket, question)?.0)
+}
+
+/// Asks, and returns the answer and what comes after it.
+fn ask_for<T: DeserializeOwned>(
+    limit: Duration,
+    socket: &Path,
+    question: &impl Serialize,
+) -> anyhow::Result<(T, BufReader<UnixStream>)> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => anyhow!(
@@ -45,9 +67,10 @@ fn ask_within(limit: Duration, socket: &Path, question: &Question) -> anyhow::Re
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
+    let mut stream = BufReader::new(stream);
+    stream.read_line(&mut answer).map_err(failed)?;
     match serde_json::from_str(&answer) {
-        Ok(Reply::Ok(value)) => Ok(value),
+        Ok(Reply::Ok(value)) => Ok((value, stream)),
         Ok(Reply::Error(error)) => bail!("{error}"),
         Err(_) if answer.is_empty() => bail!("the gateway at {shown} hung up"),
         Err(error) => bail!("{shown} answered something else than a gateway does: {error}"),

@@ -6,6 +6,15 @@
 //! > {"show":"weather"}
 //! < {"error":"..."}
 //! ```
+//!
+//! What is followed ([`crate::observe::Follow`]) comes after one such answer, until
+//! the client hangs up or shuts its side down: JSON lines, or a capture.
+//!
+//! ```text
+//! > {"follow":"drops","filter":{"reasons":["no_route"]}}
+//! < {"ok":null}
+//! < {"time":"...","event":"drop","reason":"no_route",...}
+//! ```
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -16,6 +25,8 @@ pub mod answer;
 pub mod client;
 /// The side that answers.
 pub mod server;
+/// What goes on and on.
+mod stream;
 /// Answers that are not control's.
 pub mod view;
 

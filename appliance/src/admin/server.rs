@@ -1,4 +1,5 @@
 use super::answer::answer;
+use super::stream as streaming;
 use super::{QUESTION_BYTES_MAX, Question, Reply};
 use crate::gateway::Gateway;
 use anyhow::{Context, bail};
@@ -127,6 +128,9 @@ async fn serve_client(
             return Ok(());
         }
         let is_whole = line.ends_with(b"\n");
+        if is_whole && let Some(follow) = streaming::asked(&line) {
+            return streaming::serve(&mut stream, &gateway, follow).await;
+        }
         let reply = if is_whole {
             reply_to(&line, &gateway, answers).await
         } else {

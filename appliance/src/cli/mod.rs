@@ -1,6 +1,11 @@
 //! The command line.
 
+use crate::observe::filter::{Protocol, SNAP_LEN, prefix};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use sluice_fastpath::DropReason;
+use sluice_fastpath::events::SNAP_LEN_MAX;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -9,8 +14,12 @@ pub mod table;
 /// Durations, counts and rates as a person reads them.
 pub mod units;
 
+/// `sluice capture`.
+pub mod capture;
 /// `sluice check`.
 pub mod check;
+/// `sluice show drops --follow`.
+pub mod follow;
 /// `sluice show`.
 pub mod show;
 /// `sluice status`.
@@ -42,6 +51,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Show on one screen how a running gateway does, and what is wrong
     Status(StatusArgs),
+    /// Write packets of a running gateway to a pcapng file, with what became of each
+    Capture(CaptureArgs),
     /// Check this machine: each finding with the command that mends it
     Doctor(DoctorArgs),
     /// Print the table of drop reasons as Markdown
@@ -145,8 +156,62 @@ pub struct FlowArgs {
 #[derive(Debug, Args)]
 pub struct DropArgs {
     /// Also reasons that never occurred
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     pub all: bool,
+    /// Print each packet that is dropped from now on, or would be
+    #[arg(long)]
+    pub follow: bool,
+    /// Which packets
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Which packets are meant: all that is given must hold.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Only packets dropped for this reason; may be given several times
+    #[arg(long, value_name = "REASON", hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(DropReason::ALL.iter().map(|reason| reason.label())))]
+    pub reason: Vec<String>,
+    /// Only packets from this prefix or address
+    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    pub src: Option<IpNet>,
+    /// Only packets to this prefix or address
+    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    pub dst: Option<IpNet>,
+    /// Only packets from or to this port
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Only packets of this protocol
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    pub proto: Option<Protocol>,
+}
+
+/// Arguments of `sluice capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// The file; `-`: standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub write: PathBuf,
+    /// Which packets, as they came or as they leave
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Only packets that are dropped; --reason implies it
+    #[arg(long)]
+    pub drops_only: bool,
+    /// End after so many packets
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// Bytes of each packet
+    #[arg(long, value_name = "BYTES", default_value_t = SNAP_LEN,
+        value_parser = clap::value_parser!(u16).range(1..=SNAP_LEN_MAX as i64))]
+    pub snaplen: u16,
+    /// Whom to ask
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// Arguments of `sluice status`.

@@ -3,7 +3,8 @@ use super::units::{bytes, count, duration_ms, endpoint, percent};
 use super::{GlobalTarget, Output, Show, ShowArgs};
 use crate::admin::view::{DropView, PortView, SnatView, WorkerView};
 use crate::admin::{Question, client};
-use crate::cli::check;
+use crate::cli::{check, follow};
+use crate::observe::FilterQuery;
 use crate::output;
 use anyhow::Context;
 use serde_json::Value;
@@ -26,6 +27,13 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         Ok(socket) => socket,
         Err(code) => return Ok(code),
     };
+    if let Show::Drops(drops) = &args.what {
+        if drops.follow {
+            return follow::run(&socket, drops, args.output);
+        }
+        let is_filtered = drops.filter.query() != FilterQuery::default();
+        anyhow::ensure!(!is_filtered, "--reason, --src, --dst, --port and --proto need --follow");
+    }
     let answer = client::ask(&socket, &question(&args.what))?;
     let text = match args.output {
         Output::Json => document(&answer)?,

@@ -4,6 +4,8 @@
 mod gather;
 /// What control knows.
 mod of_control;
+/// What is told of single packets.
+mod of_events;
 /// Ports, XDP programs and memory.
 mod of_ports;
 /// Services.

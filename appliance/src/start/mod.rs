@@ -3,6 +3,8 @@
 use crate::cli::check;
 use crate::control::{ControlHandle, REQUESTS_MAX};
 use crate::gateway::{Attached, Gateway, Parts, PortState};
+use crate::observe::view::Names;
+use crate::observe::{Observer, Setup};
 use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -12,6 +14,7 @@ use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
 use sluice_control::source::manifests::Manifests;
 use sluice_control::{Control, PortFacts, Source, SystemClock};
+use sluice_fastpath::events::{EventReceiver, EventSender, events as event_rings};
 use sluice_fastpath::{WorkerCounters, mesh};
 use sluice_io::{AfXdp, AllMulticast, Device, FrameCache, Port, PortInfo};
 use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
@@ -120,6 +123,7 @@ struct Running {
     servers: Servers,
     /// The part in the election of who announces VIPs, if there is one.
     elector: Option<Elector>,
+    observer: Observer,
 }
 
 /// Why the gateway stops.
@@ -177,7 +181,9 @@ impl Running {
             control: handle,
             needs_pool: config.snat.from_node.is_some(),
         }));
-        let workers = start_workers(&config, &gateway, opened.ports, mailboxes, &events)?;
+        let (ends, receivers) = with_rings(mailboxes);
+        let observer = start_observer(&config, &gateway, receivers)?;
+        let workers = start_workers(&config, &gateway, opened.ports, ends, &events)?;
         let control = control::start(control, taken, is_up, events)?;
         let health_checks = config.services.health_check_addresses.clone();
         let servers = Servers::start(listener, socket, health_checks, Arc::clone(&gateway))?;
@@ -190,7 +196,7 @@ impl Running {
             admin = %config.admin.socket.display(),
             "the gateway runs"
         );
-        Ok(Running { config, gateway, workers, control, servers, elector })
+        Ok(Running { config, gateway, workers, control, servers, elector, observer })
     }
 
     /// Waits until it is to stop.
@@ -198,7 +204,10 @@ impl Running {
         use signal_hook::consts::SIGHUP;
         loop {
             match events.recv() {
-                Ok(Event::Signal(SIGHUP)) => reload::reload(path, &self.config, &self.gateway),
+                Ok(Event::Signal(SIGHUP)) => {
+                    self.gateway.hub.reopen();
+                    reload::reload(path, &self.config, &self.gateway);
+                }
                 Ok(Event::Signal(signal)) => {
                     let name = signal_hook::low_level::signal_name(signal).unwrap_or("?");
                     tracing::info!(signal = name, "told to stop");
@@ -239,6 +248,15 @@ fn mailboxes(workers: usize) -> anyhow::Result<(Vec<ControlEnd>, Vec<WorkerEnd>)
     Ok(pairs.context("cannot make the workers' mailboxes")?.into_iter().unzip())
 }
 
+/// The workers' ends with rings for their events, and the other ends of those.
+fn with_rings(mailboxes: Vec<WorkerEnd>) -> (Vec<(WorkerEnd, EventSender)>, Vec<EventReceiver>) {
+    let with_ring = |mailbox| {
+        let (sender, receiver) = event_rings();
+        ((mailbox, sender), receiver)
+    };
+    mailboxes.into_iter().map(with_ring).unzip()
+}
+
 /// Control, not running yet.
 fn new_control(
     config: &Config,
@@ -263,18 +281,18 @@ fn start_workers(
     config: &Config,
     gateway: &Gateway,
     ports: Vec<Vec<Box<dyn Port>>>,
-    mailboxes: Vec<WorkerEnd>,
+    ends: Vec<(WorkerEnd, EventSender)>,
     events: &Sender<Event>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let seed = RandomState::new().build_hasher().finish();
-    let wakers: Vec<_> = mailboxes.iter().map(|end| end.waker().clone()).collect();
+    let wakers: Vec<_> = ends.iter().map(|(mailbox, _)| mailbox.waker().clone()).collect();
     let meshes = mesh(&wakers, config.workers.handoff_ring_len as usize);
     ports
         .into_iter()
-        .zip(mailboxes)
+        .zip(ends)
         .zip(meshes)
         .enumerate()
-        .map(|(id, ((ports, mailbox), mesh))| {
+        .map(|(id, ((ports, (mailbox, sender)), mesh))| {
             let seat = Seat {
                 options: options::worker(config, id, seed),
                 idle: options::idle(config),
@@ -282,12 +300,33 @@ fn start_workers(
                 cache: FrameCache::new(&gateway.umem, CACHE_FRAMES),
                 mailbox,
                 mesh,
+                events: sender,
                 state: Arc::clone(&gateway.workers[id]),
             };
             seat.start(gateway.started, events.clone())
                 .with_context(|| format!("cannot start worker {id}"))
         })
         .collect()
+}
+
+/// Starts what reads the workers' events.
+fn start_observer(
+    config: &Config,
+    gateway: &Gateway,
+    receivers: Vec<EventReceiver>,
+) -> anyhow::Result<Observer> {
+    let counters = gateway.workers.iter().map(|worker| Arc::clone(&worker.counters));
+    let setup = Setup {
+        hub: Arc::clone(&gateway.hub),
+        workers: receivers.into_iter().zip(counters).collect(),
+        names: Names {
+            control: gateway.control.clone(),
+            ports: config.ports.iter().map(|port| port.name.to_string()).collect(),
+            started: gateway.started,
+        },
+        flow_log: config.observe.flow_log.clone(),
+    };
+    Observer::start(setup).context("cannot start the observer")
 }
 
 fn port_states(config: &Config, found: &[(Device, PortFacts)], opened: &AfXdp) -> Vec<PortState> {

@@ -68,6 +68,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("metrics", old.metrics == new.metrics),
         ("admin", old.admin == new.admin),
         ("logging", old.logging == new.logging),
+        ("observe", old.observe == new.observe),
         ("drain", old.drain == new.drain),
     ];
     checks.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -56,7 +56,7 @@ impl Running {
     /// ports; XDP programs go; sockets close. A thread that does not finish in
     /// time is left behind.
     pub(super) fn stop(self, outcome: Outcome, events: &Receiver<Event>) -> ExitCode {
-        let Running { config, gateway, workers, control, servers, elector } = self;
+        let Running { config, gateway, workers, control, servers, elector, observer } = self;
         gateway.drain();
         // Done long ago, unless something has failed.
         election::leave(elector.as_ref(), FAILED_LEAVE_TIMEOUT);
@@ -86,6 +86,7 @@ impl Running {
         if late > 0 {
             tracing::error!(workers = late, "workers have not finished in time");
         }
+        observer.stop();
         gateway.detach();
         wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
         servers.stop();

@@ -69,8 +69,10 @@ fn world(ports: [Box<dyn Port>; 2]) -> World {
     let socket = Socket::bind(&folder.path().join("sock")).unwrap();
     let servers = Servers::start(listener, socket, Vec::new(), Arc::clone(&gateway)).unwrap();
     let ports = ports.into_iter().map(|port| vec![port]).collect();
-    let workers = start_workers(&config, &gateway, ports, mailboxes, &sender).unwrap();
-    let running = Running { config, gateway, workers, control, servers, elector: None };
+    let (ends, receivers) = with_rings(mailboxes);
+    let observer = start_observer(&config, &gateway, receivers).unwrap();
+    let workers = start_workers(&config, &gateway, ports, ends, &sender).unwrap();
+    let running = Running { config, gateway, workers, control, servers, elector: None, observer };
     World { running, clock, sender, events, _folder: folder }
 }
 

@@ -3,6 +3,7 @@ use super::devices::Misfit;
 use core_affinity::CoreId;
 use crossbeam_channel::Sender;
 use sluice_config::Config;
+use sluice_fastpath::events::EventSender;
 use sluice_fastpath::idle::{Idle, IdleMode};
 use sluice_fastpath::{MeshEnd, Nanos, Worker, WorkerCounters, WorkerOptions};
 use sluice_io::{FrameCache, Port};
@@ -49,6 +50,8 @@ pub struct Seat {
     pub mailbox: WorkerEnd,
     /// Its rings to the other workers.
     pub mesh: MeshEnd,
+    /// Where it tells of single packets.
+    pub events: EventSender,
     /// What the outside sees of it.
     pub state: Arc<WorkerState>,
 }
@@ -86,7 +89,8 @@ impl Seat {
         let counters = Arc::clone(&self.state.counters);
         // Made here, so that its memory is on the NUMA node of its core.
         let mut worker =
-            Worker::new(self.options, self.ports, self.cache, self.mailbox, self.mesh, counters);
+            Worker::new(self.options, self.ports, self.cache, self.mailbox, self.mesh, counters)
+                .with_events(self.events);
         let clock = || Nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         worker.run(clock, Idle::new(self.idle));
     }

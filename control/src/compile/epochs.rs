@@ -7,6 +7,7 @@ pub(super) struct Epochs {
     is_changed: bool,
     routes: bool,
     policy: bool,
+    policy_groups: BTreeSet<u8>,
     groups: BTreeSet<usize>,
 }
 
@@ -22,10 +23,16 @@ impl Epochs {
         self.routes = true;
     }
 
-    /// Policy may say something else to flows that there are.
+    /// Policy may say something else to any flow.
     pub(super) fn policy(&mut self) {
         self.is_changed = true;
         self.policy = true;
+    }
+
+    /// Policy may say something else to flows of a group of addresses.
+    pub(super) fn policy_group(&mut self, group: u8) {
+        self.is_changed = true;
+        self.policy_groups.insert(group);
     }
 
     /// Something got worse for the flows of a Service; [`ServiceId::NONE`]: for
@@ -52,6 +59,11 @@ impl Epochs {
         }
         if self.policy {
             tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
+        } else {
+            for &group in &self.policy_groups {
+                let epoch = &mut tables.policy_epochs[usize::from(group)];
+                *epoch = epoch.wrapping_add(1);
+            }
         }
         for &group in &self.groups {
             let epoch = &mut tables.service_epochs[group];

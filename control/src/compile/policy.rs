@@ -12,6 +12,7 @@
 //! depend on a peer that is new. Without policies there is nothing of all this.
 
 use super::Moment;
+use super::epochs::Epochs;
 use super::ids::{self, Ids};
 use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, Ports, Tier};
 use crate::cluster::{Changes, Cluster, Pod};
@@ -93,6 +94,8 @@ pub(super) struct Policies {
     /// Names of ports that rules use, and how many do.
     port_names: HashMap<Arc<str>, usize>,
     rules: Ids<Arc<str>>,
+    /// Rules that have got numbers since this was last taken.
+    renamed: Vec<(RuleId, Option<Arc<str>>)>,
     /// The addresses of domain names.
     names: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
     stale: Stale,
@@ -156,6 +159,7 @@ impl Policies {
             range_peers: [const { Vec::new() }; 2],
             port_names: HashMap::new(),
             rules: Ids::new(quarantine),
+            renamed: [RuleId::ITSELF, RuleId::OWN_NODE].map(|id| (id, fixed(id))).to_vec(),
             names: BTreeMap::new(),
             stale: Stale::default(),
         }
@@ -169,10 +173,17 @@ impl Policies {
     pub(super) fn rule(&self, id: RuleId) -> Option<Arc<str>> {
         match id {
             RuleId::NONE => None,
-            RuleId::ITSELF => Some("a pod may speak with itself".into()),
-            RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
-            RuleId(id) => self.rules.key(id.checked_sub(RuleId::FIRST)?).cloned(),
+            RuleId(number) => match number.checked_sub(RuleId::FIRST) {
+                Some(number) => self.rules.key(number).cloned(),
+                None => fixed(id),
+            },
         }
+    }
+
+    /// The rules that have got numbers since this was last called, and what each
+    /// stands for.
+    pub(super) fn take_renamed(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+        std::mem::take(&mut self.renamed)
     }
 
     /// The policies that select a pod in a direction, in the order in which they
@@ -201,16 +212,20 @@ impl Policies {
         self.compiled.get(number as usize)?.as_ref()
     }
 
-    /// Brings `next` up to date; whether something in it is different.
+    /// Brings `next` up to date.
     pub(super) fn update(
         &mut self,
         cluster: &Cluster,
         changes: &Changes,
         next: &mut Tables,
+        epochs: &mut Epochs,
         at: Moment,
-    ) -> bool {
+    ) {
         if cluster.network_policies().next().is_none() {
-            return self.deactivate(next, at);
+            if self.deactivate(next, at) {
+                epochs.policy();
+            }
+            return;
         }
         let everything;
         let changes = if self.is_active {
@@ -234,13 +249,15 @@ impl Policies {
             self.set_pod(name, cluster.pod(name));
         }
         self.drop_attributes();
-        let mut is_changed = self.write_ranges(next);
-        is_changed |= self.write_pods();
-        is_changed |= self.write_addresses(next);
+        // Others may have lost or got a block.
+        if self.write_ranges(next) {
+            epochs.policy();
+        }
+        self.write_pods();
+        self.write_addresses(next, epochs);
         self.collect(&mut next.policy);
         self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
         self.pages.write(&mut next.policy.pages);
-        is_changed
     }
 
     /// Forgets everything: there is no policy any more.
@@ -252,7 +269,8 @@ impl Policies {
         compiled.iter().flatten().for_each(|compiled| self.free_rules(compiled, None, at));
         let rules = std::mem::replace(&mut self.rules, Ids::new(Duration::ZERO));
         let names = std::mem::take(&mut self.names);
-        *self = Policies { rules, names, ..Policies::new(Duration::ZERO) };
+        let renamed = std::mem::take(&mut self.renamed);
+        *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
         forget(&mut next.v4);
         forget(&mut next.v6);
@@ -267,6 +285,15 @@ impl Policies {
             self.compiled[number as usize] = None;
             self.free.push(number);
         }
+    }
+}
+
+/// What a rule is that is no policy's.
+fn fixed(id: RuleId) -> Option<Arc<str>> {
+    match id {
+        RuleId::ITSELF => Some("a pod may speak with itself".into()),
+        RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
+        _ => None,
     }
 }
 

@@ -11,8 +11,9 @@ use crate::view::{
 };
 use crossbeam_channel::Sender;
 use sluice_config::Config;
-use sluice_tables::ServiceId;
+use sluice_tables::{Observe, ServiceId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long workers may take to answer.
@@ -73,6 +74,13 @@ pub enum Request {
     Metrics {
         /// Where the answer goes.
         reply: Sender<ControlMetrics>,
+    },
+    /// Have the workers tell this of single packets, and nothing else.
+    Observe {
+        /// What.
+        observe: Arc<Observe>,
+        /// Told once it is on its way to them.
+        reply: Sender<()>,
     },
     /// Use another configuration.
     Reload {
@@ -136,6 +144,10 @@ impl Control {
             Request::Diagnostics { reply } => give(&reply, self.diagnostics()),
             Request::Versions { reply } => give(&reply, self.versions()),
             Request::Metrics { reply } => give(&reply, self.metrics()),
+            Request::Observe { observe, reply } => {
+                self.publisher.observe(observe);
+                give(&reply, ());
+            }
             Request::Reload { config, facts, reply } => {
                 let result = self.reload(*config, &facts);
                 give(&reply, result);

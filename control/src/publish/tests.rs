@@ -1,6 +1,6 @@
 use super::*;
 use sluice_tables::mailbox::{WorkerEnd, mailbox};
-use sluice_tables::{BackendId, PortId, RuleId, ServiceId};
+use sluice_tables::{BackendId, FlowTelling, PortId, RuleId, ServiceId};
 use std::net::IpAddr;
 
 const T: fn(u64) -> Duration = Duration::from_millis;
@@ -255,4 +255,30 @@ fn claims_of_others_are_kept_until_they_are_taken_and_no_more_than_a_few() {
     }
     assert_eq!(publisher.take_conflicts(), vec![conflict; CONFLICTS_MAX]);
     assert!(publisher.take_conflicts().is_empty());
+}
+
+#[test]
+fn the_last_of_what_is_to_be_told_reaches_every_worker_once_it_has_room() {
+    let (mut publisher, mut workers) = setup(1);
+    let telling = |sample| FlowTelling { sample, per_second: 1 };
+    // More than a mailbox holds.
+    for sample in 1..=100 {
+        let flows = Some(telling(sample));
+        publisher.observe(Arc::new(Observe { flows, ..Observe::default() }));
+    }
+    assert!(publisher.is_busy(), "the last ones have found no room");
+    let mut samples = Vec::new();
+    let mut take = |end: &mut WorkerEnd| {
+        while let Some(ToWorker::Observe(observe)) = end.receive() {
+            samples.push(observe.flows.unwrap().sample);
+            end.send(FromWorker::Unobserved(observe)).unwrap();
+        }
+    };
+    for now in 0..9 {
+        take(&mut workers[0]);
+        publisher.pump(T(now));
+    }
+    assert_eq!(samples.last(), Some(&100));
+    assert!(samples.is_sorted() && samples.len() < 100, "{samples:?}");
+    assert!(!publisher.is_busy());
 }

@@ -217,6 +217,7 @@ fn work(
                 told.lock().unwrap().extend(&vips);
                 end.send(FromWorker::Announced { vips }).unwrap();
             }
+            Some(ToWorker::Observe(observe)) => end.send(FromWorker::Unobserved(observe)).unwrap(),
             Some(ToWorker::Stop) => return,
             None => {
                 if let Ok(conflict) = hears.try_recv() {

@@ -5,14 +5,17 @@ use crate::reason::DropReason;
 use crate::stages::policy::Rules;
 use crate::wire::ip::Ip;
 use admit::{SOURCES, SourceLoad};
+use ends::Ends;
 use sluice_tables::{BackendId, V4, V6};
 use std::sync::Arc;
 
 mod admit;
+mod ends;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Admitted, Source};
+pub use ends::Ended;
 
 /// The flows of both families of one worker.
 pub struct Flows {
@@ -103,6 +106,8 @@ pub struct FlowTable<F: Ip> {
     /// TCP connections whose handshake is not over.
     syns: usize,
     given_up: u64,
+    /// Ended flows that are to be told of.
+    ends: Ends<F>,
 }
 
 /// Steps from one station of the expiry to the next.
@@ -152,6 +157,7 @@ impl<F: Ip> FlowTable<F> {
             snat_ports: 0,
             syns: 0,
             given_up: 0,
+            ends: Ends::default(),
         }
     }
 
@@ -382,7 +388,11 @@ impl<F: Ip> FlowTable<F> {
     }
 
     /// Gives up a flow that the wheel no longer holds.
-    fn forget(&mut self, Condemned { flow, hashes }: Condemned) {
+    fn forget(&mut self, condemned: Condemned) {
+        if self.ends.sample != 0 {
+            self.keep_end(condemned);
+        }
+        let Condemned { flow, hashes } = condemned;
         self.buckets.remove(hashes[0], flow * 2);
         self.buckets.remove(hashes[1], flow * 2 + 1);
         let entries = &mut self.entries[flow as usize];

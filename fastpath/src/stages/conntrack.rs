@@ -33,7 +33,7 @@ pub fn replay<F: Ip>(
 ) -> Option<Verdict> {
     let number = table.find(&packet.key, packet.hash, packet.candidate)?;
     let entry = table.entry(number);
-    if entry.epoch != core.epoch(tables)
+    if entry.epoch != core.epoch(tables, entry.ingress, entry.adjacency)
         || entry.service_epoch != tables.service_epoch(entry.service)
         || entry.ingress != packet.ingress
     {
@@ -210,7 +210,7 @@ fn revalidate<F: Ip>(
     if let Err(reason) = sanity::source_belongs::<F>(tables, packet.ingress, &packet.key.src) {
         return Revalidated::Drop(reason);
     }
-    match policy::of_flow(core, tables, table.both(number)) {
+    match policy::of_flow(core, tables, packet, table.both(number)) {
         Ok(Some(rules)) => table.set_rules(number, rules),
         Ok(None) => {}
         Err(reason) => return Revalidated::Drop(reason),
@@ -227,7 +227,7 @@ fn revalidate<F: Ip>(
     if sctp::is_corrupt(table.entry(number), packet) {
         return Revalidated::Drop(DropReason::BadSctpChecksum);
     }
-    let epoch = core.epoch(tables);
+    let epoch = core.epoch(tables, packet.ingress, way);
     let mut service_epoch = tables.service_epoch(service);
     if service_changed && !is_destination_of(tables, service, &table.both(number)[0].key) {
         // The address or port is another Service's by now. The connection goes

@@ -60,7 +60,7 @@ pub fn create<F: Ip>(
         adjacency: *way,
         service: target.service,
         ingress: packet.ingress,
-        epoch: core.epoch(tables),
+        epoch: core.epoch(tables, packet.ingress, *way),
         service_epoch: tables.service_epoch(target.service),
         last_seen_ms: core.now_ms,
         ..Entry::free()

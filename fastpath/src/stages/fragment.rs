@@ -13,7 +13,6 @@ use crate::reason::DropReason;
 use crate::stages::{policy, sanity};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{self, Kind};
-use sluice_io::Frame;
 use sluice_tables::{NatMode, Tables, V4, V6};
 
 /// Datagrams whose time is over that are looked at in one turn, of each family.
@@ -72,8 +71,8 @@ pub fn admit<F: FragmentFamily>(
 ) -> Admitted<F> {
     match try_admit(core, tables, packet) {
         Ok(admitted) => admitted.map(|(packet, behind)| (learn(table, packet, &behind), behind)),
-        Err((frame, reason)) => {
-            core.drop(frame, reason);
+        Err((packet, reason)) => {
+            core.drop_packet(packet, reason);
             None
         }
     }
@@ -83,29 +82,29 @@ fn try_admit<F: FragmentFamily>(
     core: &mut Core,
     tables: &Tables,
     packet: Packet<F>,
-) -> Result<Admitted<F>, (Frame, DropReason)> {
+) -> Result<Admitted<F>, (Packet<F>, DropReason)> {
     let piece = match F::piece(packet.frame.data()) {
         Some(piece) if piece.len > 0 && !(piece.more && piece.len % 8 != 0) => piece,
-        _ => return Err((packet.frame, DropReason::BadFragment)),
+        _ => return Err((packet, DropReason::BadFragment)),
     };
     // Who may not speak takes no room.
     if let Err(reason) = sanity::check(tables, &packet) {
-        return Err((packet.frame, reason));
+        return Err((packet, reason));
     }
     let slot = slot_of(core, DatagramKey::of(&packet, &piece));
     let datagrams = F::table_of(&mut core.fragments);
     if let State::Condemned(reason) = datagrams.state(slot) {
-        return Err((packet.frame, reason));
+        return Err((packet, reason));
     }
     let reason = match datagrams.cover(slot, &piece) {
         Fit::New if is_beyond_us(tables, &packet) => DropReason::FragmentNotSupported,
         Fit::New => return Ok(take(core, slot, packet)),
-        Fit::Duplicate => return Err((packet.frame, DropReason::FragmentDuplicate)),
+        Fit::Duplicate => return Err((packet, DropReason::FragmentDuplicate)),
         Fit::Conflict => DropReason::FragmentOverlap,
     };
     let waited = datagrams.condemn(slot, reason);
     drop_all::<F>(core, waited, reason);
-    Err((packet.frame, reason))
+    Err((packet, reason))
 }
 
 /// A first fragment that nothing here could translate, or find the flow of: SCTP's
@@ -184,7 +183,7 @@ fn hold<F: FragmentFamily>(core: &mut Core, slot: u16, packet: Packet<F>) {
         let waited = datagrams.condemn(gives_way, DropReason::FragmentQueueFull);
         drop_all::<F>(core, waited, DropReason::FragmentQueueFull);
         if gives_way == slot {
-            return core.drop(packet.frame, DropReason::FragmentQueueFull);
+            return core.drop_packet(packet, DropReason::FragmentQueueFull);
         }
     }
     F::table_of(&mut core.fragments).hold(slot, packet);
@@ -282,7 +281,7 @@ fn close_of<F: FragmentFamily>(core: &mut Core) {
 
 fn drop_all<F: FragmentFamily>(core: &mut Core, mut waited: Chain, reason: DropReason) {
     while let Some(packet) = F::table_of(&mut core.fragments).release(&mut waited) {
-        core.drop(packet.frame, reason);
+        core.drop_packet(packet, reason);
     }
     core.count_held();
 }

@@ -4,13 +4,13 @@
 //! policies have changed; its packets are not.
 
 use crate::core::Core;
-use crate::flow::Entry;
+use crate::flow::{Entry, Key};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::wire::ip::Ip;
-use sluice_tables::policy::{self, KnownAddress, PortKey, SubjectId, Verdict};
-use sluice_tables::{RuleId, Tables};
+use sluice_tables::policy::{self, Judgment, KnownAddress, PortKey, SubjectId, Verdict};
+use sluice_tables::{RuleId, Tables, Tuple};
 
 /// The rules that decided: of the source's policies, and of the destination's.
 pub type Rules = [RuleId; 2];
@@ -29,27 +29,39 @@ pub fn check<F: Ip>(
     packet: &Packet<F>,
     target: &Target<F>,
 ) -> Result<Rules, DropReason> {
-    let port = PortKey::of(packet.key.protocol, target.l4_port);
-    ask::<F>(core, tables, (&packet.key.src, &target.addr), port)
+    let ends = Ends {
+        client: (packet.key.src, packet.key.src_port),
+        server: (target.addr, target.l4_port),
+    };
+    ask(core, tables, packet, &ends)
 }
 
-/// Judges a flow again, by its client and its server; `None` if it has been
-/// judged since policies changed last.
+/// Judges the flow of a packet again, by its client and its server; `None` if it
+/// has been judged since policies changed last.
 ///
 /// # Errors
 /// As [`check`].
 pub fn of_flow<F: Ip>(
     core: &mut Core,
     tables: &Tables,
+    packet: &Packet<F>,
     flow: &[Entry<F>; 2],
 ) -> Result<Option<Rules>, DropReason> {
-    let epoch = core.epoch(tables);
-    if flow.iter().any(|entry| entry.epoch == epoch) {
+    let is_current =
+        |entry: &Entry<F>| entry.epoch == core.epoch(tables, entry.ingress, entry.adjacency);
+    if flow.iter().any(is_current) {
         return Ok(None);
     }
     let original = &flow[0];
-    let port = PortKey::of(original.key.protocol, original.new_dst_port);
-    ask::<F>(core, tables, (&original.key.src, &original.new_dst), port).map(Some)
+    let client = (original.key.src, original.key.src_port);
+    let ends = Ends { client, server: (original.new_dst, original.new_dst_port) };
+    ask(core, tables, packet, &ends).map(Some)
+}
+
+/// Addresses and ports of the real ends.
+struct Ends<F: Ip> {
+    client: (F::Addr, u16),
+    server: (F::Addr, u16),
 }
 
 /// True for a pod that policies select: what goes to or from it is asked about.
@@ -66,39 +78,45 @@ pub fn is_selected<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
 fn ask<F: Ip>(
     core: &mut Core,
     tables: &Tables,
-    ends: (&F::Addr, &F::Addr),
-    port: PortKey,
+    packet: &Packet<F>,
+    ends: &Ends<F>,
 ) -> Result<Rules, DropReason> {
     if tables.policy.is_empty() {
         return Ok(UNASKED);
     }
-    judge::<F>(core, tables, ends, port)
+    let port = PortKey::of(packet.key.protocol, ends.server.1);
+    let judgment = policy::judge::<F>(tables, &ends.client.0, &ends.server.0, port);
+    if judgment.egress.is_allowed() && judgment.ingress.is_allowed() {
+        return Ok(judgment.rules());
+    }
+    object(core, packet, ends, judgment)
 }
 
-/// The source's policies are looked at first: what they deny never gets to the
-/// destination.
-#[inline(never)]
-fn judge<F: Ip>(
+/// Drops what is denied, and tells of it; tells of what would be. The source's
+/// policies are looked at first: what they deny never gets to the destination.
+#[cold]
+fn object<F: Ip>(
     core: &mut Core,
-    tables: &Tables,
-    (src, dst): (&F::Addr, &F::Addr),
-    port: PortKey,
+    packet: &Packet<F>,
+    ends: &Ends<F>,
+    judgment: Judgment,
 ) -> Result<Rules, DropReason> {
-    let judgment = policy::judge::<F>(tables, src, dst, port);
     let rules = judgment.rules();
-    core.rules = rules;
     let verdicts = [judgment.egress.verdict(), judgment.ingress.verdict()];
-    if verdicts == [Verdict::Allow; 2] {
-        return Ok(rules);
-    }
     let reasons = [DropReason::PolicyEgress, DropReason::PolicyIngress];
     for (verdict, reason) in verdicts.into_iter().zip(reasons) {
         if verdict == Verdict::Deny {
+            let ((src, src_port), (dst, dst_port)) = (ends.client, ends.server);
+            let key: Key<F> = Key { src, dst, src_port, dst_port, protocol: packet.key.protocol };
+            core.events.note_judgment(rules, Tuple::from(&key));
             return Err(reason);
         }
     }
-    for (verdict, counter) in verdicts.into_iter().zip(&core.counters.policy_audited) {
-        counter.add(u64::from(verdict == Verdict::Audit));
+    for (number, (verdict, reason)) in verdicts.into_iter().zip(reasons).enumerate() {
+        if verdict == Verdict::Audit {
+            core.counters.policy_audited[number].add(1);
+            core.tell_audited(packet, reason, rules);
+        }
     }
     Ok(rules)
 }

@@ -130,6 +130,7 @@ pub fn tunnel(
             Adjacency::vxlan::<V6>(port, id, local, peer, (own, to), ethertype, epoch)
         }
     };
+    row.policy_group = sluice_tables::policy_group(Some(vtep));
     row.set_path_mtu(core.path_mtus.get(vtep, ends.node()));
     Ok(install(core, target, row))
 }

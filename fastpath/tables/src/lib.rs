@@ -36,15 +36,18 @@ pub mod tables;
 
 /// The channel between control and one worker.
 pub mod mailbox;
+/// What workers are asked to tell of single packets.
+pub mod observe;
 /// What a worker reports of its flows and neighbors.
 pub mod record;
 
 pub use family::{Family, V4, V6};
 pub use ids::{BackendId, PortId, RuleId, ServiceId, VtepId, ZoneId};
 pub use local::{Carriage, Ends, Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};
+pub use observe::{Capture, FlowTelling, Observe, PacketFilter, Tuple};
 pub use route::{RouteTarget, Routes, Vtep};
 pub use service::{
     BackendRef, BackendSet, BackendState, Balance, Frontend, FrontendKey, FrontendRules, Locality,
     SourceRanges,
 };
-pub use tables::{FamilyTables, OwnerMap, SERVICE_EPOCHS, Tables};
+pub use tables::{FamilyTables, OwnerMap, POLICY_EPOCHS, SERVICE_EPOCHS, Tables, policy_group};

@@ -1,3 +1,4 @@
+use crate::observe::Observe;
 use crate::record::{Conflict, FlowRecord, NeighborRecord};
 use crate::tables::Tables;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -34,6 +35,8 @@ pub enum ToWorker {
         /// The VIPs. Sent back when they are told.
         vips: Vec<IpAddr>,
     },
+    /// Tell this of single packets from now on, and nothing else.
+    Observe(Arc<Observe>),
     /// Finish: send what is queued, give frames back, return from the loop.
     Stop,
 }
@@ -71,6 +74,8 @@ pub enum FromWorker {
         /// What [`ToWorker::Announce`] brought.
         vips: Vec<IpAddr>,
     },
+    /// What [`ToWorker::Observe`] has replaced, to be freed here.
+    Unobserved(Arc<Observe>),
     /// Somebody else claims a VIP that is announced here. Not every claim is
     /// told: the worker's counters have all of them.
     Conflict(Conflict),

@@ -16,14 +16,22 @@ use std::sync::Arc;
 /// busy flows look again so often that a packet cost half as much again.
 pub const SERVICE_EPOCHS: usize = 4096;
 
+/// Groups of addresses that share an epoch of policy: those on one node in so
+/// many, and all that are on none. A pod that comes, goes or is selected by others
+/// makes the flows of its group be asked about again, and no others.
+pub const POLICY_EPOCHS: usize = 256;
+
 /// One immutable view of everything that workers look up. Cloning it copies
 /// pointers; see the crate's documentation.
 #[derive(Clone)]
 pub struct Tables {
     /// Counts publications, from 1.
     pub version: u64,
-    /// Changes when a flow may be judged differently by policy.
+    /// Changes when any flow may be judged differently by policy.
     pub policy_epoch: u32,
+    /// Per group of addresses ([`policy_group`]): changes when a flow of one of them
+    /// may be judged differently by policy.
+    pub policy_epochs: Box<[u32; POLICY_EPOCHS]>,
     /// Changes when a flow may be routed differently.
     pub route_epoch: u32,
     /// Per group of Services: changes when a backend's state changes. The extra
@@ -48,6 +56,13 @@ pub struct Tables {
     pub v4: FamilyTables<V4>,
     /// IPv6.
     pub v6: FamilyTables<V6>,
+}
+
+/// The group of addresses that are on a node that has a tunnel, or on none:
+/// index into [`Tables::policy_epochs`].
+#[inline]
+pub fn policy_group(node: Option<VtepId>) -> u8 {
+    node.map_or(0, |VtepId(node)| 0x80 | node as u8)
 }
 
 /// One family's half of [`Tables`].
@@ -136,6 +151,7 @@ impl Tables {
         Tables {
             version: 0,
             policy_epoch: 1,
+            policy_epochs: Box::new([0; POLICY_EPOCHS]),
             route_epoch: 1,
             service_epochs: Box::new([1; SERVICE_EPOCHS + 1]),
             local: Arc::default(),

@@ -58,6 +58,7 @@ struct Plan {
 struct Variant {
     family: Family,
     services: u32,
+    policies: u32,
     flows: usize,
     mix: Mix,
     feed: Feed,
@@ -67,12 +68,15 @@ struct Variant {
 impl Variant {
     fn plain(family: Family, flows: usize) -> Self {
         let (mix, feed) = (Mix::Both, Feed::Alone);
-        Variant { family, services: 1, flows, mix, feed, changes_every: None }
+        Variant { family, services: 1, policies: 0, flows, mix, feed, changes_every: None }
     }
 
     fn options(&self) -> GatewayOptions {
         GatewayOptions {
-            cluster: Cluster::new(self.family, self.services),
+            cluster: Cluster {
+                policies: self.policies,
+                ..Cluster::new(self.family, self.services)
+            },
             workers: if self.feed == Feed::Alone { 1 } else { 2 },
             flows_max: (self.flows * 2).max(1024),
             frames: PACKETS,
@@ -125,6 +129,18 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
             changing.plan(&format!("changes-{size}"), "the same, 100 table changes a second"),
         );
     }
+    for family in [Family::V4, Family::V6] {
+        for (size, policies) in [("none", 0), ("1", 1), ("10k", 10_000)] {
+            let what = format!("{policies} policies, 10,000 pods in 1,000 namespaces");
+            let name = |of: &str| format!("policy-{}-{of}-{size}", family.label());
+            let variant = Variant { services: 1000, policies, ..Variant::plain(family, 1 << 16) };
+            plans.push(variant.plan(&name("64k"), &format!("{what}; 65,536 flows")));
+            let options = GatewayOptions { flows_max: 1 << 20, ..variant.options() };
+            let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
+            let what = format!("{what}; flows begin and expire");
+            plans.push(Plan { name: name("new"), what, unit: "ns/flow", make });
+        }
+    }
     let base = Variant::plain(Family::V4, 1 << 10);
     let direct = Variant { feed: Feed::Direct, ..base };
     plans.push(direct.plan("handoff-direct", "two workers, the owner gets every packet"));
@@ -162,6 +178,13 @@ fn aims(report: &mut Report) {
     for family in ["v4", "v6"] {
         let what = format!("new flows a second, {family}, millions");
         report.aim(&what, 1.5, true, &[&format!("new-{family}")], |v| 1e3 / v[0]);
+    }
+    for family in ["v4", "v6"] {
+        for (of, what, aim) in [("64k", "established packets", 1.02), ("new", "new flows", 1.1)] {
+            let rows = ["10k", "1"].map(|size| format!("policy-{family}-{of}-{size}"));
+            let what = format!("10,000 policies against one, {what}, {family}, ratio");
+            report.aim(&what, aim, false, &[&rows[0], &rows[1]], |v| v[0] / v[1]);
+        }
     }
     let handoff = ["handoff", "handoff-direct"];
     report.aim("a handoff, ns/packet", 80.0, false, &handoff, |v| v[0] - v[1]);

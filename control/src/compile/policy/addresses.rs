@@ -1,10 +1,10 @@
 //! Who has which address, and what policies make of it.
 
 use super::peers::PeerKey;
-use super::{Name, PodNumber, Policies};
+use super::{Epochs, Name, PodNumber, Policies};
 use hashbrown::HashMap;
 use sluice_tables::policy::{Host, KnownAddress, PeerId, SubjectId};
-use sluice_tables::{Family, Tables, V4, V6};
+use sluice_tables::{Family, Tables, V4, V6, policy_group};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,10 +71,11 @@ impl Addresses {
 }
 
 impl Policies {
-    /// Writes the addresses that have changed into the tables; whether any is
-    /// different there.
-    pub(super) fn write_addresses(&mut self, next: &mut Tables) -> bool {
-        let mut is_changed = false;
+    /// Writes the addresses that have changed into the tables. What is said to a
+    /// subject about a peer never changes: whoever is told something else has
+    /// become another subject or peer. So the flows of these addresses are asked
+    /// about again, and no others.
+    pub(super) fn write_addresses(&mut self, next: &mut Tables, epochs: &mut Epochs) {
         for addr in std::mem::take(&mut self.stale.addresses) {
             let Some(holders) = self.addresses.by_addr.get(&addr) else { continue };
             let old = holders.known;
@@ -92,14 +93,13 @@ impl Policies {
                 self.addresses.by_addr.remove(&addr);
             }
             if old != new {
-                is_changed = true;
-                match addr {
+                let group = match addr {
                     IpAddr::V4(_) => put::<V4>(next, addr, new),
                     IpAddr::V6(_) => put::<V6>(next, addr, new),
-                }
+                };
+                epochs.policy_group(group);
             }
         }
-        is_changed
     }
 
     /// What policies make of an address that somebody has. Its peer is in use
@@ -133,11 +133,13 @@ impl Policies {
     }
 }
 
-fn put<F: Family>(tables: &mut Tables, addr: IpAddr, known: Option<KnownAddress>) {
-    let Some(addr) = F::from_ip(addr) else { return };
-    let map = &mut F::of_mut(tables).known;
+/// Writes an address, and returns the group of its flows.
+fn put<F: Family>(tables: &mut Tables, addr: IpAddr, known: Option<KnownAddress>) -> u8 {
+    let Some(addr) = F::from_ip(addr) else { return policy_group(None) };
+    let family = F::of_mut(tables);
     match known {
-        Some(known) => drop(map.insert(addr, known)),
-        None => drop(map.remove(&addr)),
+        Some(known) => drop(family.known.insert(addr, known)),
+        None => drop(family.known.remove(&addr)),
     }
+    policy_group(family.pod_node(&addr))
 }

@@ -301,10 +301,8 @@ impl Policies {
         }
     }
 
-    /// Finds out which policies select the pods that have changed; whether any
-    /// pod is selected by others than before.
-    pub(super) fn write_pods(&mut self) -> bool {
-        let mut is_changed = false;
+    /// Finds out which policies select the pods that have changed.
+    pub(super) fn write_pods(&mut self) {
         for number in std::mem::take(&mut self.stale.pods) {
             let Some(pod) = self.pods.get(number) else { continue };
             self.stale.addresses.extend(pod.pod.ips.iter().map(|(_, addr)| *addr));
@@ -323,9 +321,7 @@ impl Policies {
             (pod.ingress, pod.egress) = (ingress, egress);
             self.subjects.release(before.0);
             self.subjects.release(before.1);
-            is_changed |= before != (ingress, egress);
         }
-        is_changed
     }
 
     /// What selects a pod in a direction, if anything does.

@@ -234,7 +234,7 @@ mod tests {
             rule(Tier::Namespaced, Action::Accept, Some(&web), 1),
             rule(Tier::Namespaced, Action::Accept, Some(&high), 2),
         ];
-        let spans = spans(&rules, NAMESPACED, &Arc::new([]), false);
+        let spans = spans(&rules, NAMESPACED, &NamedPorts::from([]), false);
         for (port, expected) in
             [(79, 100), (80, 1), (81, 100), (399, 100), (400, 2), (443, 1), (444, 2), (65535, 2)]
         {
@@ -254,11 +254,11 @@ mod tests {
             rule(Tier::Baseline(1), Action::Pass, Some(&some), 4),
             rule(Tier::Baseline(2), Action::Deny, None, 5),
         ];
-        let open = spans(&rules, Isolation::default(), &Arc::new([]), false);
+        let open = spans(&rules, Isolation::default(), &NamedPorts::from([]), false);
         assert_eq!(ask(&open, PortKey::of(6, 49)), (Verdict::Deny, RuleId(2)));
         assert_eq!(ask(&open, PortKey::of(6, 55)), (Verdict::Allow, RuleId::NONE));
         assert_eq!(ask(&open, PortKey::of(6, 100)), (Verdict::Deny, RuleId(5)));
-        let isolated = spans(&rules, NAMESPACED, &Arc::new([]), false);
+        let isolated = spans(&rules, NAMESPACED, &NamedPorts::from([]), false);
         assert_eq!(ask(&isolated, PortKey::of(6, 55)), (Verdict::Deny, RuleId(100)));
         // The admin tier's denial knows no excuse.
         let excuse = |port| isolated.iter().find(|s| port <= s.last).unwrap().outcome.excuse();
@@ -272,8 +272,9 @@ mod tests {
         let mut audited = rule(Tier::Namespaced, Action::Accept, Some(&web), 1);
         audited.is_audited = true;
         let only = Isolation { by_any: Some(RuleId(7)), by_enforced: None };
-        let spans_of =
-            |rules: &[Matching<'_>], isolation, all| spans(rules, isolation, &Arc::new([]), all);
+        let spans_of = |rules: &[Matching<'_>], isolation, all| {
+            spans(rules, isolation, &NamedPorts::from([]), all)
+        };
         let tried = spans_of(std::slice::from_ref(&audited), only, false);
         assert_eq!(ask(&tried, PortKey::of(6, 80)), (Verdict::Allow, RuleId(1)));
         assert_eq!(ask(&tried, PortKey::of(6, 81)), (Verdict::Audit, RuleId(7)));
@@ -292,8 +293,10 @@ mod tests {
         let ports =
             [PortMatch { protocol: Some(Protocol::Tcp), ports: Ports::Named("http".into()) }];
         let any = [PortMatch { protocol: None, ports: Ports::Named("http".into()) }];
-        let named: NamedPorts =
-            Arc::new([("http".into(), Protocol::Tcp, 8080), ("http".into(), Protocol::Udp, 90)]);
+        let named: NamedPorts = NamedPorts::from([
+            ("http".into(), Protocol::Tcp, 8080),
+            ("http".into(), Protocol::Udp, 90),
+        ]);
         for (ports, named, tcp, udp) in [
             (&ports, &named, true, false),
             (&any, &named, true, true),

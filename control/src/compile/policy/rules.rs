@@ -104,7 +104,9 @@ impl Policies {
     }
 
     fn rule_id(&mut self, text: Arc<str>, at: Moment) -> RuleId {
-        RuleId(self.rules.give(&text, at) + RuleId::FIRST)
+        let id = RuleId(self.rules.give(&text, at) + RuleId::FIRST);
+        self.renamed.push((id, Some(text)));
+        id
     }
 
     /// A policy goes, or another version of it comes. Its number stays taken

@@ -13,6 +13,7 @@ use super::{
     counts,
     directives::{self, Options},
 };
+use crate::gateway::told::everything;
 use crate::gateway::topology::OVERLAY_MAC;
 use crate::gateway::{Compiler, Counts, Gateway, Sent, Topology};
 use crate::packet::{Bindings, Defaults, Line, Mac, Value, addresses, format_with};
@@ -22,7 +23,16 @@ use crate::packet::{Bindings, Defaults, Line, Mac, Value, addresses, format_with
 /// # Errors
 /// The line, and what is wrong there.
 pub(super) fn run(case: &Case, family: Family) -> Result<(), (usize, String)> {
+    run_as(case, family, false)?;
+    let watched = |(line, message)| (line, format!("while everything is told of: {message}"));
+    run_as(case, family, true).map_err(watched)
+}
+
+/// Runs it, with everything told of single packets if it `is_watched`: that changes
+/// nothing, and what is told is what was counted.
+fn run_as(case: &Case, family: Family, is_watched: bool) -> Result<(), (usize, String)> {
     let mut run = Run::new(family);
+    run.is_watched = is_watched;
     for (number, line) in &case.lines {
         run.line(line).map_err(|message| (*number, message))?;
     }
@@ -35,6 +45,8 @@ struct Run {
     topology: Topology,
     /// The topology was changed and not yet published.
     unpublished: bool,
+    /// Everything is told of.
+    is_watched: bool,
     running: Option<Running>,
 }
 
@@ -61,7 +73,7 @@ impl Run {
             topology.vxlan.v4 = None;
         }
         let options = Options::default();
-        Run { family, options, topology, unpublished: true, running: None }
+        Run { family, options, topology, unpublished: true, is_watched: false, running: None }
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
@@ -87,7 +99,7 @@ impl Run {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         if self.running.is_none() {
-            self.running = Some(Running::start(&self.options, &self.topology)?);
+            self.running = Some(Running::start(&self.options, &self.topology, self.is_watched)?);
             self.unpublished = false;
         }
         let Some(running) = &mut self.running else { return Ok(()) };
@@ -103,7 +115,8 @@ impl Run {
             running.counted = false;
         }
         running.step(step, self.family, &self.topology)?;
-        running.gateway.check_balance()
+        running.gateway.check_balance()?;
+        if self.is_watched { running.gateway.check_told() } else { Ok(()) }
     }
 
     fn finish(self) -> Result<(), String> {
@@ -122,8 +135,11 @@ impl Run {
 }
 
 impl Running {
-    fn start(options: &Options, topology: &Topology) -> Result<Running, String> {
+    fn start(options: &Options, topology: &Topology, watched: bool) -> Result<Running, String> {
         let mut gateway = Gateway::new(&options.gateway)?;
+        if watched {
+            gateway.observe(everything())?;
+        }
         let mut compiler = Compiler::new(options.gateway.workers);
         gateway.publish(compiler.compile(topology))?;
         if options.neighbors_known {

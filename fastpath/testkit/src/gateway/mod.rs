@@ -9,6 +9,8 @@ pub mod topology;
 
 /// What network policies say.
 pub mod policy;
+/// What workers tell of single packets.
+pub mod told;
 
 /// From a topology to tables, as control compiles them.
 mod compile;
@@ -17,6 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_fastpath::events::{EventReceiver, events};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{
     FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
@@ -27,6 +30,7 @@ use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
 
 pub use compile::Compiler;
 pub use counts::{Counts, balance};
+pub use told::Told;
 pub use topology::Topology;
 
 /// When the simulated clock starts. Not zero, so that "never" and "at the start" differ.
@@ -109,6 +113,9 @@ pub struct Gateway {
     peers: Vec<Vec<MemoryPortPeer>>,
     umem: Umem,
     now: Nanos,
+    receivers: Vec<EventReceiver>,
+    told: Told,
+    sums: Vec<told::Sums>,
 }
 
 impl Gateway {
@@ -134,6 +141,9 @@ impl Gateway {
             peers: Vec::new(),
             umem,
             now: START,
+            receivers: Vec::new(),
+            told: Told::default(),
+            sums: vec![told::Sums::default(); options.workers],
         };
         for (id, (mailbox, mesh)) in mailboxes.into_iter().zip(meshes).enumerate() {
             let mut ports: Vec<Box<dyn Port>> = Vec::new();
@@ -159,14 +169,10 @@ impl Gateway {
                 seed: options.seed,
             };
             let cache = FrameCache::new(&gateway.umem, 0);
-            gateway.workers.push(Worker::new(
-                worker,
-                ports,
-                cache,
-                mailbox,
-                mesh,
-                counters.clone(),
-            ));
+            let worker = Worker::new(worker, ports, cache, mailbox, mesh, counters.clone());
+            let (sender, receiver) = events();
+            gateway.workers.push(worker.with_events(sender));
+            gateway.receivers.push(receiver);
             gateway.counters.push(counters);
             gateway.peers.push(peers);
         }
@@ -228,6 +234,7 @@ impl Gateway {
             for worker in &mut self.workers {
                 busy |= worker.poll(self.now);
             }
+            self.hear();
             if !busy {
                 return Ok(());
             }

@@ -1,0 +1,388 @@
+use super::read;
+use super::{
+    Audience, Captured, EventCounters, EventKind, Fate, Link, PacketEvent, SNAP_LEN_MAX, Snapshot,
+    State,
+};
+use crate::core::Core;
+use crate::flow::table::Ended;
+use crate::flow::{Entry, FlowTable, Key};
+use crate::packet::{Ingress, Packet};
+use crate::reason::DropReason;
+use crate::time::Nanos;
+use crate::wire::ip::Ip;
+use crate::wire::{ethernet, l4};
+use sluice_io::Frame;
+use sluice_tables::{BackendId, FrontendKey, RuleId, ServiceId, Tables, Tuple, V4, V6};
+
+/// What is known of a dropped frame.
+#[derive(Clone, Copy)]
+struct Seen {
+    ingress: Option<Ingress>,
+    came: Option<Tuple>,
+    leaves: Option<Tuple>,
+    link: Link,
+    /// Bytes of the packet.
+    len: usize,
+}
+
+impl<F: Ip> From<&Key<F>> for Tuple {
+    fn from(key: &Key<F>) -> Self {
+        Tuple {
+            src: F::to_ip(key.src),
+            dst: F::to_ip(key.dst),
+            src_port: key.src_port,
+            dst_port: key.dst_port,
+            protocol: key.protocol,
+        }
+    }
+}
+
+impl Core {
+    /// Tells of a packet that is dropped on its journey: it is known exactly.
+    #[cold]
+    pub(crate) fn tell_dropped<F: Ip>(&mut self, packet: &Packet<F>, reason: DropReason) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let seen = Seen {
+            ingress: Some(packet.ingress),
+            came: Some(Tuple::from(&packet.key)),
+            leaves: None,
+            link: Link::Ip,
+            len: usize::from(packet.ip.len),
+        };
+        state.dropped(&self.counters.events, &self.tables, self.now, &packet.frame, &seen, reason);
+    }
+
+    /// Tells of a frame that is dropped: while it is received, it is made whole
+    /// again; after that it is a packet on its way out, `link` and all.
+    #[cold]
+    pub(crate) fn tell_dropped_frame(&mut self, frame: &mut Frame, link: Link, reason: DropReason) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let arrival =
+            state.arrival.filter(|arrival| link == Link::Ip && arrival.chunk == frame.chunk());
+        let seen = match arrival {
+            Some(arrival) => {
+                let at = frame.head().saturating_sub(arrival.head);
+                let _ = frame.set_window(arrival.head, arrival.len);
+                arriving(&self.tables, frame, arrival.ingress, at)
+            }
+            None => leaving(&self.tables, frame, link),
+        };
+        state.dropped(&self.counters.events, &self.tables, self.now, frame, &seen, reason);
+    }
+
+    /// Tells of a packet that nobody here took: `frame` is as it came, its data begins
+    /// with its IP header.
+    #[cold]
+    pub(crate) fn tell_undelivered(&mut self, frame: &Frame, ingress: Ingress, reason: DropReason) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let (came, len) = (read::tuple(frame.data()), frame.len());
+        let seen = Seen { ingress: Some(ingress), came, leaves: None, link: Link::Ip, len };
+        state.dropped(&self.counters.events, &self.tables, self.now, frame, &seen, reason);
+    }
+
+    /// Tells of a packet that passes, and would have been dropped for `reason` by
+    /// `rules` (egress, ingress) if its policy were not only audited.
+    #[inline]
+    pub fn tell_audited<F: Ip>(
+        &mut self,
+        packet: &Packet<F>,
+        reason: DropReason,
+        rules: [RuleId; 2],
+    ) {
+        if self.events.is_on() {
+            self.audited(packet, reason, rules);
+        }
+    }
+
+    #[cold]
+    fn audited<F: Ip>(&mut self, packet: &Packet<F>, reason: DropReason, rules: [RuleId; 2]) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let came = Tuple::from(&packet.key);
+        let kind = EventKind::Audited(reason);
+        let Some(to) = state.of_packet(&self.counters.events, self.now, kind, [Some(&came), None])
+        else {
+            return;
+        };
+        let event = PacketEvent {
+            at: self.now,
+            kind,
+            to,
+            ingress: Some(packet.ingress),
+            came: Some(came),
+            leaves: None,
+            service: service(&self.tables, &came),
+            backend: BackendId::NONE,
+            rules,
+            len: packet.ip.len,
+        };
+        state.tell(&self.counters.events, event);
+    }
+
+    /// Tells of a flow that has begun, if it is one of those that are told of.
+    #[cold]
+    pub(crate) fn tell_begun<F: Ip>(&mut self, table: &FlowTable<F>, number: u32, hash: u64) {
+        if !is_sampled(hash, self.events.sample()) {
+            return;
+        }
+        let flow = Ended::of(table, number);
+        self.tell_flow(&flow, EventKind::FlowBegun);
+    }
+
+    /// Tells of a flow that has ended.
+    #[cold]
+    pub(crate) fn tell_ended<F: Ip>(&mut self, flow: &Ended<F>) {
+        let [original, reply] = &flow.entries;
+        let packets = [original.packets, reply.packets];
+        self.tell_flow(flow, EventKind::FlowEnded { state: flow.state.label(), packets });
+    }
+
+    fn tell_flow<F: Ip>(&mut self, flow: &Ended<F>, kind: EventKind) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let counters = &self.counters.events;
+        if !state.log_flows.take(self.now) {
+            return counters.flow_log_limited.add(1);
+        }
+        let original: &Entry<F> = &flow.entries[0];
+        let leaves = Tuple {
+            src: F::to_ip(original.new_src),
+            dst: F::to_ip(original.new_dst),
+            src_port: original.new_src_port,
+            dst_port: original.new_dst_port,
+            protocol: original.key.protocol,
+        };
+        let event = PacketEvent {
+            at: self.now,
+            kind,
+            to: Audience { followers: false, flow_log: true },
+            ingress: Some(original.ingress),
+            came: Some(Tuple::from(&original.key)),
+            leaves: Some(leaves),
+            service: original.service,
+            backend: flow.backend,
+            rules: flow.rules,
+            len: 0,
+        };
+        state.tell(counters, event);
+    }
+
+    /// Counts flows whose end found no room to be told.
+    pub(crate) fn count_untold_ends(&self, ends: u64) {
+        self.counters.events.flow_log_limited.add(ends);
+    }
+
+    /// Keeps a packet as it is before it is judged, while packets are copied.
+    #[cold]
+    pub(crate) fn keep_as_it_came<F: Ip>(&mut self, packet: &Packet<F>) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let data = packet.frame.data();
+        let snapshot = &mut state.snapshot;
+        snapshot.chunk = Some(packet.frame.chunk());
+        snapshot.copied = data.len().min(snapshot.snap_len);
+        snapshot.bytes[..snapshot.copied].copy_from_slice(&data[..snapshot.copied]);
+    }
+
+    /// Copies a packet that was judged and is not dropped, as it came.
+    #[cold]
+    pub(crate) fn capture_passed<F: Ip>(&mut self, packet: &Packet<F>, fate: Fate) {
+        let Some(state) = self.events.state.as_deref_mut() else { return };
+        let leaves = match fate {
+            Fate::Forwarded => read::tuple(packet.frame.data()),
+            Fate::Local | Fate::Dropped(_) => None,
+        };
+        let seen = Seen {
+            ingress: Some(packet.ingress),
+            came: Some(Tuple::from(&packet.key)),
+            leaves,
+            link: Link::Ip,
+            len: usize::from(packet.ip.len),
+        };
+        let rules = [RuleId::NONE; 2];
+        state.capture(&self.counters.events, self.now, &packet.frame, &seen, fate, rules);
+    }
+}
+
+impl State {
+    fn dropped(
+        &mut self,
+        counters: &EventCounters,
+        tables: &Tables,
+        now: Nanos,
+        frame: &Frame,
+        seen: &Seen,
+        reason: DropReason,
+    ) {
+        let denied = self.denied.take();
+        let rules = denied.map_or([RuleId::NONE; 2], |(rules, _)| rules);
+        let seen = &Seen { leaves: seen.leaves.or(denied.map(|(_, between)| between)), ..*seen };
+        let tuples = [seen.came.as_ref(), seen.leaves.as_ref()];
+        let kind = EventKind::Dropped(reason);
+        if let Some(to) = self.of_packet(counters, now, kind, tuples) {
+            let event = PacketEvent {
+                at: now,
+                kind,
+                to,
+                ingress: seen.ingress,
+                came: seen.came,
+                leaves: seen.leaves,
+                service: seen.came.map_or(ServiceId::NONE, |came| service(tables, &came)),
+                backend: BackendId::NONE,
+                rules,
+                len: seen.len as u16,
+            };
+            self.tell(counters, event);
+        }
+        if !self.observe.captures.is_empty() {
+            self.capture(counters, now, frame, seen, Fate::Dropped(reason), rules);
+        }
+    }
+
+    /// Who is told of a packet: those whose filters and limits let it through.
+    fn of_packet(
+        &mut self,
+        counters: &EventCounters,
+        now: Nanos,
+        kind: EventKind,
+        tuples: [Option<&Tuple>; 2],
+    ) -> Option<Audience> {
+        let reason = kind.reason().map(|reason| reason as u8);
+        let mut to = Audience { followers: false, flow_log: false };
+        if self.observe.follows.iter().any(|filter| filter.matches(reason, tuples)) {
+            to.followers = self.follows.take(now);
+            counters.follows_limited.add(u64::from(!to.followers));
+        }
+        if self.observe.flows.is_some() {
+            to.flow_log = self.log_packets.take(now);
+            counters.flow_log_limited.add(u64::from(!to.flow_log));
+        }
+        (to.followers || to.flow_log).then_some(to)
+    }
+
+    fn tell(&mut self, counters: &EventCounters, event: PacketEvent) {
+        match self.sender.events.push(event) {
+            Ok(()) => counters.told[event.kind.index()].add(1),
+            Err(_) => counters.lost.add(1),
+        }
+    }
+
+    /// Copies a packet, if anybody wants it: as it was before it was judged, if that
+    /// is known.
+    fn capture(
+        &mut self,
+        counters: &EventCounters,
+        now: Nanos,
+        frame: &Frame,
+        seen: &Seen,
+        fate: Fate,
+        rules: [RuleId; 2],
+    ) {
+        let reason = fate.reason().map(|reason| reason as u8);
+        let tuples = [seen.came.as_ref(), seen.leaves.as_ref()];
+        let wants = self.observe.captures.iter().filter(|capture| {
+            (reason.is_some() || !capture.drops_only) && capture.filter.matches(reason, tuples)
+        });
+        let Some(snap_len) = wants.map(|capture| usize::from(capture.snap_len)).max() else {
+            return;
+        };
+        let Snapshot { chunk, copied, bytes, .. } = &self.snapshot;
+        let is_kept = seen.link == Link::Ip && *chunk == Some(frame.chunk());
+        let data = if is_kept { &bytes[..*copied] } else { frame.data() };
+        let copied = data.len().min(snap_len).min(SNAP_LEN_MAX);
+        let len = if seen.link == Link::Ethernet { frame.len() } else { seen.len };
+        let mut captured = Captured {
+            at: now,
+            fate,
+            ingress: seen.ingress,
+            link: seen.link,
+            came: seen.came,
+            leaves: seen.leaves,
+            rules,
+            len: len as u16,
+            copied: copied as u16,
+            bytes: [0; SNAP_LEN_MAX],
+        };
+        captured.bytes[..copied].copy_from_slice(&data[..copied]);
+        // It is told of once.
+        self.snapshot.chunk = None;
+        match self.sender.captured.push(captured) {
+            Ok(()) => counters.captured.add(1),
+            Err(_) => counters.captured_lost.add(1),
+        }
+    }
+}
+
+/// True for one flow in `sample`, by the hash of its original tuple: its begin and
+/// its end alike.
+#[inline]
+pub(crate) fn is_sampled(hash: u64, sample: u32) -> bool {
+    sample != 0 && hash.is_multiple_of(u64::from(sample))
+}
+
+/// A frame that is dropped while it is received: `frame` is whole, and was taken
+/// apart up to `at`. Within a tunnel packet, the inner packet is meant once it was
+/// reached.
+fn arriving(tables: &Tables, frame: &Frame, ingress: Ingress, at: usize) -> Seen {
+    let data = frame.data();
+    let outer = read::framed(data);
+    let is_inside = outer.is_some_and(|(_, start)| at > start) && is_ip_behind(data, at);
+    let inner = data.get(at..).filter(|_| is_inside).and_then(read::tuple);
+    let (came, ingress) = match (outer, inner) {
+        (Some((outer, _)), Some(inner)) => {
+            (Some(inner), node(tables, &outer).map_or(ingress, Ingress::tunnel))
+        }
+        (outer, _) => (outer.map(|(outer, _)| outer), ingress),
+    };
+    let start = if inner.is_some() { at } else { outer.map_or(0, |(_, start)| start) };
+    let len = data.len() - start;
+    Seen { ingress: Some(ingress), came, leaves: None, link: Link::Ethernet, len }
+}
+
+/// True when an EtherType of IP is right before `at`.
+fn is_ip_behind(data: &[u8], at: usize) -> bool {
+    let word = at.checked_sub(2).and_then(|from| data.get(from..at));
+    let ethertype = word.map(|word| u16::from_be_bytes([word[0], word[1]]));
+    matches!(ethertype, Some(ethernet::IPV4 | ethernet::IPV6))
+}
+
+/// A frame that is dropped on its way out, with its new addresses; in a tunnel, the
+/// inner packet is meant.
+fn leaving(tables: &Tables, frame: &Frame, link: Link) -> Seen {
+    let data = frame.data();
+    let outer = match link {
+        Link::Ethernet => read::framed(data),
+        Link::Ip => read::tuple(data).map(|tuple| (tuple, 0)),
+    };
+    let inner = outer.and_then(|(outer, start)| {
+        let vxlan = tables.local.vxlan.as_ref()?;
+        let is_tunnel = outer.protocol == l4::UDP && outer.dst_port == vxlan.udp_port;
+        let header_len = if outer.dst.is_ipv4() { 20 } else { 40 };
+        let at = start + header_len + 8 + crate::wire::vxlan::HEADER_LEN;
+        let (inner, inside) = data.get(at..).filter(|_| is_tunnel).and_then(read::framed)?;
+        Some((inner, at + inside))
+    });
+    let found = inner.or(outer);
+    Seen {
+        ingress: None,
+        came: None,
+        leaves: found.map(|(tuple, _)| tuple),
+        link,
+        len: data.len() - found.map_or(0, |(_, start)| start),
+    }
+}
+
+/// The node that has the source of a tunnel packet.
+fn node(tables: &Tables, outer: &Tuple) -> Option<sluice_tables::VtepId> {
+    fn of<F: Ip>(tables: &Tables, outer: &Tuple) -> Option<sluice_tables::VtepId> {
+        F::of(tables).vteps_by_addr.get(&F::from_ip(outer.src)?).copied()
+    }
+    of::<V4>(tables, outer).or_else(|| of::<V6>(tables, outer))
+}
+
+/// The Service that a packet is addressed to.
+fn service(tables: &Tables, came: &Tuple) -> ServiceId {
+    fn of<F: Ip>(tables: &Tables, came: &Tuple) -> Option<ServiceId> {
+        let addr = F::from_ip(came.dst)?;
+        let key = FrontendKey { addr, l4_port: came.dst_port, protocol: came.protocol };
+        F::of(tables).frontends.get(&key).map(|frontend| frontend.service)
+    }
+    of::<V4>(tables, came).or_else(|| of::<V6>(tables, came)).unwrap_or(ServiceId::NONE)
+}
