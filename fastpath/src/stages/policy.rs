@@ -32,6 +32,7 @@ pub fn check<F: Ip>(
     let ends = Ends {
         client: (packet.key.src, packet.key.src_port),
         server: (target.addr, target.l4_port),
+        protocol: packet.key.protocol,
     };
     ask(core, tables, packet, &ends)
 }
@@ -54,14 +55,17 @@ pub fn of_flow<F: Ip>(
     }
     let original = &flow[0];
     let client = (original.key.src, original.key.src_port);
-    let ends = Ends { client, server: (original.new_dst, original.new_dst_port) };
+    let server = (original.new_dst, original.new_dst_port);
+    let ends = Ends { client, server, protocol: original.key.protocol };
     ask(core, tables, packet, &ends).map(Some)
 }
 
-/// Addresses and ports of the real ends.
+/// Addresses and ports of a flow's real ends, and its protocol: an ICMP error
+/// about it has another.
 struct Ends<F: Ip> {
     client: (F::Addr, u16),
     server: (F::Addr, u16),
+    protocol: u8,
 }
 
 /// True for a pod that policies select: what goes to or from it is asked about.
@@ -84,7 +88,7 @@ fn ask<F: Ip>(
     if tables.policy.is_empty() {
         return Ok(UNASKED);
     }
-    let port = PortKey::of(packet.key.protocol, ends.server.1);
+    let port = PortKey::of(ends.protocol, ends.server.1);
     let judgment = policy::judge::<F>(tables, &ends.client.0, &ends.server.0, port);
     if judgment.egress.is_allowed() && judgment.ingress.is_allowed() {
         return Ok(judgment.rules());
@@ -107,7 +111,7 @@ fn object<F: Ip>(
     for (verdict, reason) in verdicts.into_iter().zip(reasons) {
         if verdict == Verdict::Deny {
             let ((src, src_port), (dst, dst_port)) = (ends.client, ends.server);
-            let key: Key<F> = Key { src, dst, src_port, dst_port, protocol: packet.key.protocol };
+            let key: Key<F> = Key { src, dst, src_port, dst_port, protocol: ends.protocol };
             core.events.note_judgment(rules, Tuple::from(&key));
             return Err(reason);
         }

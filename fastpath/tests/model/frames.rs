@@ -281,6 +281,17 @@ fn quote(about: &Tuple, form: u8) -> Vec<u8> {
             wire::tcp(&src, &dst, &segment)
         }
         UDP => wire::udp((&src, src_port), (&dst, dst_port), !form.is_multiple_of(3), &payload),
+        // An echo, of either end.
+        wire::ICMP | wire::ICMPV6 => {
+            let kind = match (form.is_multiple_of(2), src.is_ipv4()) {
+                (true, true) => 8,
+                (false, true) => 0,
+                (true, false) => 128,
+                (false, false) => 129,
+            };
+            let [a, b] = src_port.to_be_bytes();
+            wire::icmp(&src, &dst, kind, 0, [a, b, 0, 1], &payload)
+        }
         _ => [&src_port.to_be_bytes()[..], &dst_port.to_be_bytes(), &[0; 4]].concat(),
     };
     let mut quote = wire::ip_packet(&Header::new(src, dst, protocol), &segment);

@@ -366,6 +366,7 @@ impl Oracle {
                 return self.complain(format!("{tuple:?} passed in spite of {reason:?}"));
             }
         };
+        self.met_rules(rules);
         let id = self.flows.add(Flow {
             tuples: [tuple, reply],
             rules,
@@ -630,8 +631,8 @@ fn translate(data: &mut [u8], packet: &Packet, to: &Translation) -> bool {
         if let Some(before) = before {
             wire::set_checksum(&to.src, &to.dst, tuple.protocol, segment, before);
         }
-        if tuple.protocol == SCTP && (to.src_port, to.dst_port) != (tuple.src_port, tuple.dst_port)
-        {
+        let changes_ports = (to.src_port, to.dst_port) != (tuple.src_port, tuple.dst_port);
+        if has_transport && tuple.protocol == SCTP && changes_ports {
             wire::set_crc(segment);
         }
     }

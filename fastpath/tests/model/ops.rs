@@ -6,6 +6,7 @@ use super::random::Random;
 use super::wire::{ACK, FIN, RST, SYN};
 use super::world::{Network, SCTP, TCP, UDP};
 use std::fmt;
+use std::net::IpAddr;
 
 /// Where both sides' sequence numbers begin: they wrap soon.
 const FIRST_NUMBER: u32 = 0xffff_ff00;
@@ -30,6 +31,12 @@ pub enum Op {
     /// A packet of a flow in fragments, each by another queue: `form` says in which
     /// order, whether some are missing, come twice or overlap.
     Datagram { queue: u8, flow: u16, side: u8, id: u8, form: u16 },
+    /// Policies deny everything to the pod at an end of a flow: to its server, or
+    /// from its client. A packet follows: `form` says whether of the flow, of some
+    /// fragments of it, of an ICMP error about it, or of the pod's node; or an error
+    /// about a flow that goes on, which would not pass by itself. Then policies are as
+    /// before, and another packet follows.
+    Cut { queue: u8, flow: u16, side: u8, egress: bool, form: u8 },
     /// Several packets of a flow at once.
     Burst { queue: u8, flow: u16, side: u8, count: u8 },
     /// ARP or ND.
@@ -250,6 +257,13 @@ pub enum Change {
         node: u8,
         present: bool,
     },
+    /// A pod's policies for one direction select it and allow nothing; or they say
+    /// what they said before that.
+    Deny {
+        pod: IpAddr,
+        egress: bool,
+    },
+    Restore,
     /// What policies say of a pod's traffic in one direction.
     Policy {
         v6: bool,
@@ -416,7 +430,14 @@ pub fn draw(random: &mut Random) -> Op {
             flow: random.next() as u16,
             src_port: 1024 + random.below(16) as u16,
         },
-        69..76 => anything(random, queue, v6),
+        69..71 => Op::Cut {
+            queue,
+            flow: random.below(64) as u16,
+            side: random.below(2) as u8,
+            egress: random.one_in(3),
+            form: random.next() as u8,
+        },
+        71..76 => anything(random, queue, v6),
         76..79 => Op::Burst {
             queue,
             flow: random.next() as u16,

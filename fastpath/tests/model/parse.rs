@@ -2,7 +2,7 @@
 //! none.
 
 use super::fragments::Piece;
-use super::wire::{be16, sum};
+use super::wire::{ICMP, ICMPV6, be16, sum};
 use super::world::{Mac, SCTP, TCP, UDP};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
@@ -269,8 +269,8 @@ pub fn v6(data: &[u8]) -> Result<Packet, DropReason> {
     Ok(packet)
 }
 
-/// What an error quotes, if it has ports: TCP, UDP or SCTP, the first part, right
-/// behind the IP header or its options.
+/// What an error quotes, if it has ports: TCP, UDP, SCTP or an echo, the first
+/// part, right behind the IP header or its options.
 fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
     let version = quote.first()? >> 4;
     let (l4, protocol_at, src_at, len) =
@@ -281,8 +281,15 @@ fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
     if v4 && be16(quote, 6) & 0x1fff != 0 {
         return None;
     }
-    let protocol =
-        Some(quote[protocol_at]).filter(|protocol| [TCP, UDP, SCTP].contains(protocol))?;
+    let protocol = quote[protocol_at];
+    let ports = if [TCP, UDP, SCTP].contains(&protocol) {
+        (be16(quote, l4 + 2), be16(quote, l4))
+    } else {
+        let echo: [u8; 2] = if v4 { [8, 0] } else { [128, 129] };
+        let is_echo = protocol == if v4 { ICMP } else { ICMPV6 } && echo.contains(&quote[l4]);
+        let id = be16(quote.get(..l4 + 6).filter(|_| is_echo)?, l4 + 4);
+        (id, id)
+    };
     let address = |at: usize| match v4 {
         true => IpAddr::from(<[u8; 4]>::try_from(&quote[at..at + 4]).expect("four bytes")),
         false => IpAddr::from(<[u8; 16]>::try_from(&quote[at..at + 16]).expect("sixteen bytes")),
@@ -290,8 +297,8 @@ fn about(v4: bool, quote: &[u8]) -> Option<Tuple> {
     Some(Tuple {
         src: address(src_at + len),
         dst: address(src_at),
-        src_port: be16(quote, l4 + 2),
-        dst_port: be16(quote, l4),
+        src_port: ports.0,
+        dst_port: ports.1,
         protocol,
     })
 }

@@ -129,6 +129,13 @@ impl Oracle {
         self.allowed(&original.src, &reply.src, (original.protocol, reply.src_port))
     }
 
+    /// Notes what is special about the rules that a flow passes by.
+    pub(super) fn met_rules(&mut self, rules: Rules) {
+        if rules.contains(&Some(OWN_NODE)) {
+            self.met(Event::OwnNode);
+        }
+    }
+
     /// A packet of a flow is judged as the flow is now. False when it is dropped.
     pub(super) fn judge_again(&mut self, id: u64, packet: &Packet) -> bool {
         let flow = self.flows.get(id);
@@ -140,9 +147,7 @@ impl Oracle {
                 if was_cut {
                     self.met(Event::Resumed);
                 }
-                if rules.contains(&Some(OWN_NODE)) {
-                    self.met(Event::OwnNode);
-                }
+                self.met_rules(rules);
                 true
             }
             Err(reason) => {

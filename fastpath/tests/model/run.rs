@@ -13,12 +13,12 @@ use super::policy::{Policy, Rule, Verdict};
 use super::subject::{FlowView, Subject};
 use super::wire::{ACK, SYN};
 use super::world::{
-    Balance, Health, Locality, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, host,
+    Balance, Health, Locality, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, home, host,
     router,
 };
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Time that passes with every operation: enough for the limit of errors to a
@@ -37,6 +37,8 @@ pub struct Run {
     /// Flows that ended because the tables changed: their worker may still have
     /// them, to be dropped when it looks at them or in time.
     ghosts: Ended,
+    /// Policies before everything to a pod was denied.
+    policies_before: BTreeMap<(IpAddr, bool), Policy>,
     steps: u64,
 }
 
@@ -110,6 +112,7 @@ impl Run {
             ledger: Ledger::default(),
             known: BTreeSet::new(),
             ghosts: Ended::new(),
+            policies_before: BTreeMap::new(),
             steps: 0,
         };
         run.publish()?;
@@ -141,6 +144,9 @@ impl Run {
             }
             Op::Again { queue, flow, frontend } => self.again(*queue, *flow, *frontend),
             Op::Return { queue, flow, src_port } => self.come_back(*queue, *flow, *src_port),
+            Op::Cut { queue, flow, side, egress, form } => {
+                self.cut(*queue, (*flow, *side), *egress, *form)
+            }
             Op::Burst { queue, flow, side, count } => match self.pick(*flow, *side, ACK) {
                 Some((tuple, l4)) => self.send(*queue, &tuple, &l4, &Shape::PLAIN, *count),
                 None => Ok(()),
@@ -154,13 +160,7 @@ impl Run {
             },
             Op::Datagram { queue, flow, side, id, form } => {
                 let Some((tuple, l4)) = self.pick(*flow, *side, ACK) else { return Ok(()) };
-                let frames =
-                    frames::fragments(&self.oracle.world, &tuple, &l4, (*id).into(), *form);
-                // One after the other: workers take turns within a step.
-                frames.into_iter().zip(*queue..).try_for_each(|((port, frame), queue)| {
-                    let worker = usize::from(queue) % self.subject.workers();
-                    self.step(&[(worker, port, frame)])
-                })
+                self.datagram(*queue, (&tuple, &l4), *id, *form)
             }
             Op::Link { queue, port, v6, kind, sender, target } => {
                 self.link(*queue, *port, *v6, *kind, *sender, *target)
@@ -212,6 +212,77 @@ impl Run {
             self.send(queue, tuple, l4, &Shape { numbers, scale, ..Shape::PLAIN }, 1)?;
         }
         Ok(())
+    }
+
+    /// A flow is cut, and is as before.
+    fn cut(
+        &mut self,
+        queue: u8,
+        (flow, side): (u16, u8),
+        egress: bool,
+        form: u8,
+    ) -> Result<(), String> {
+        if form % 8 == 4 {
+            return self.relate(queue, flow, form / 8);
+        }
+        let Some((client, _)) = self.pick(flow, 0, ACK) else { return Ok(()) };
+        let Some((server, _)) = self.pick(flow, 1, ACK) else { return Ok(()) };
+        let Some((tuple, l4)) = self.pick(flow, side, ACK) else { return Ok(()) };
+        let pod = if egress { client.src } else { server.src };
+        let Some(node) = home(&pod) else { return Ok(()) };
+        self.change(Change::Deny { pod, egress })?;
+        match form % 4 {
+            0 => self.send(queue, &tuple, &l4, &Shape::PLAIN, 1)?,
+            1 => {
+                let to = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..tuple };
+                let l4 = L4::Error { about: tuple, form: form / 4 };
+                self.send(queue, &to, &l4, &Shape::PLAIN, 1)?;
+            }
+            2 => self.datagram(queue, (&tuple, &l4), 5, 4)?,
+            _ => {
+                let src = host(pod.is_ipv6(), Network::Cluster, 10 + node as u8);
+                let (src_port, dst_port) = (3_000, 53);
+                let tuple = Tuple { src, dst: pod, src_port, dst_port, protocol: UDP };
+                let l4 = L4::Udp { src_port, dst_port, checksum: true };
+                self.send(queue, &tuple, &l4, &Shape::PLAIN, 1)?;
+            }
+        }
+        self.change(Change::Restore)?;
+        self.send(queue, &tuple, &l4, &Shape::PLAIN, 1)
+    }
+
+    /// An ICMP error comes to the client of a flow that is not translated, while
+    /// policies deny everything that goes that way by itself.
+    fn relate(&mut self, queue: u8, flow: u16, form: u8) -> Result<(), String> {
+        let flows = self.oracle.flows.iter().map(|(_, flow)| flow);
+        let plain: Vec<_> = flows.filter(|flow| flow.service.is_none()).collect();
+        let newest = plain.len().saturating_sub(1 + usize::from(flow) % 8);
+        let Some(flow) = plain.get(newest) else { return Ok(()) };
+        let about = flow.tuples[1];
+        let (pod, egress) = match home(&about.dst) {
+            Some(_) => (about.dst, false),
+            None => (about.src, true),
+        };
+        self.change(Change::Deny { pod, egress })?;
+        let tuple = Tuple { src_port: 0, dst_port: 0, protocol: 0, ..about };
+        self.send(queue, &tuple, &L4::Error { about, form }, &Shape::PLAIN, 1)?;
+        self.change(Change::Restore)
+    }
+
+    /// A packet in fragments.
+    fn datagram(
+        &mut self,
+        queue: u8,
+        (tuple, l4): (&Tuple, &L4),
+        id: u8,
+        form: u16,
+    ) -> Result<(), String> {
+        let frames = frames::fragments(&self.oracle.world, tuple, l4, id.into(), form);
+        // One after the other: workers take turns within a step.
+        frames.into_iter().zip(queue..).try_for_each(|((port, frame), queue)| {
+            let worker = usize::from(queue) % self.subject.workers();
+            self.step(&[(worker, port, frame)])
+        })
     }
 
     /// A connection from the client's end of some flow to a port of a VIP of
@@ -507,6 +578,16 @@ impl Run {
                 if let Some(key) = key(frontend) {
                     world.set_weight(key, backend.into(), weight);
                 }
+            }
+            Change::Deny { pod, egress } => {
+                self.policies_before.clone_from(&world.policies);
+                let policy = Policy { rules: Vec::new(), otherwise: Verdict::Deny };
+                world.policies.insert((pod, egress), policy);
+                world.policy_epoch += 1;
+            }
+            Change::Restore => {
+                world.policies = std::mem::take(&mut self.policies_before);
+                world.policy_epoch += 1;
             }
             Change::Policy { v6, pod, egress, form } => {
                 let pods = [0, 1, 2, 3, 5, 6, 7, 23];

@@ -1,7 +1,11 @@
+use sluice_tables::policy::{
+    Classifier, Excuse, Host, KnownAddress, Outcome, PeerId, PortKey, Row, Rows, Span, SubjectId,
+    Verdict,
+};
 use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Carriage, Family, FamilyTables, Frontend,
     FrontendKey, Local, LocalAddress, NatMode, OwnerMap, PortId, PortLocal, RouteTarget, Routes,
-    ServiceId, SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
+    RuleId, ServiceId, SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +23,8 @@ pub const INNER_MAC: [u8; 6] = [2, 0, 0, 2, 0, 0];
 
 const NODES: u8 = 3;
 const BACKENDS: u8 = 16;
+/// Pods that policies may select: node, and the last number of the address.
+const PODS: [(u8, u8); 4] = [(0, 5), (1, 6), (2, 7), (0, 8)];
 
 /// The state of the cluster that a script changes: small numbers, of which the
 /// tables are made anew.
@@ -40,6 +46,8 @@ pub struct Cluster {
     pub mtu: u16,
     /// There is a default route.
     pub default_route: bool,
+    /// Bits: pods of which policies are asked, as destinations, then as sources.
+    pub policies: u8,
     /// Counts changes.
     pub version: u32,
 }
@@ -56,6 +64,7 @@ impl Cluster {
             underlay_v6: flags & 4 != 0,
             mtu: 1500,
             default_route: flags & 8 != 0,
+            policies: 0,
             version: 1,
         }
     }
@@ -71,7 +80,7 @@ impl Cluster {
             4 => self.mtu = [1280, 1400, 1500, 9000][usize::from(value & 3)],
             5 => self.default_route = !self.default_route,
             6 => self.ready = u32::from(value),
-            _ => {}
+            _ => self.policies = value,
         }
         self.version += 1;
     }
@@ -108,7 +117,26 @@ impl Cluster {
         }
         tables.v4 = self.family::<V4>();
         tables.v6 = self.family::<V6>();
+        if self.policies != 0 {
+            self.select(&mut tables.v4);
+            self.select(&mut tables.v6);
+            tables.policy = rows();
+        }
         Arc::new(tables)
+    }
+
+    /// Pods are selected by the one subject that there is.
+    fn select<F: Family>(&self, tables: &mut FamilyTables<F>) {
+        for (bit, (node, last)) in PODS.into_iter().enumerate() {
+            let subject = |bit: usize| match self.policies >> bit & 1 {
+                0 => SubjectId::NONE,
+                _ => SubjectId(0),
+            };
+            let (ingress, egress) = (subject(bit), subject(bit + PODS.len()));
+            let (peer, host) = (PeerId::OUTSIDE, Host::of_pod(node.into()));
+            let pod = F::from_ip(address(!F::IS_V4, Net::Pods(node), last)).unwrap_or_default();
+            tables.known.insert(pod, KnownAddress { ingress, egress, peer, host });
+        }
     }
 
     fn local(&self) -> Local {
@@ -206,6 +234,28 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What policies say of whomever they select: some ports are allowed, some are
+/// only audited.
+fn rows() -> Rows {
+    let span = |protocol, last, verdict| {
+        let outcome = Outcome::new(verdict, RuleId(RuleId::FIRST), Excuse::Allow);
+        Span { last: PortKey::of(protocol, last), outcome }
+    };
+    let spans = [
+        span(6, 80, Verdict::Allow),
+        span(6, 8079, Verdict::Deny),
+        span(6, 9000, Verdict::Allow),
+        span(17, 52, Verdict::Deny),
+        span(17, 8079, Verdict::Audit),
+        span(132, 80, Verdict::Allow),
+        Span { last: PortKey::LAST, ..span(0, 0, Verdict::Deny) },
+    ];
+    let mut rows = Rows::default();
+    rows.classifiers.set(0, Classifier::default());
+    rows.rows.set(0, Row::new([0, 0], 1, std::iter::once(&spans[..])));
+    rows
 }
 
 /// The networks of the cluster.
