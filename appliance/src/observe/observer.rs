@@ -491,7 +491,9 @@ fn comment(names: &Names, worker: usize, packet: &Captured) -> String {
     let mut text = match packet.fate {
         Fate::Forwarded => "forwarded".to_owned(),
         Fate::Local => "for the gateway itself".to_owned(),
-        Fate::Dropped(reason) => format!("dropped: {}: {}", reason.label(), reason.help()),
+        Fate::Dropped(reason) => {
+            format!("dropped: {}: {}", reason.label(), reason.help().trim_end_matches('.'))
+        }
     };
     if let Some(leaves) = packet.leaves.filter(|leaves| Some(*leaves) != packet.came) {
         let ends = names.ends(&leaves);

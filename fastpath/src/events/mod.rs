@@ -176,8 +176,8 @@ impl Events {
         self.sample
     }
 
-    /// Notes which rules (egress, ingress) decide about the packet at hand; to be
-    /// called before it is dropped by them.
+    /// Notes which rules (egress, ingress) decide about the packet at hand: to be
+    /// called right before it is dropped by them. The next drop is told with them.
     #[inline]
     pub fn note_rules(&mut self, rules: [RuleId; 2]) {
         if self.is_on {
@@ -189,6 +189,14 @@ impl Events {
     fn keep_rules(&mut self, rules: [RuleId; 2]) {
         if let Some(state) = &mut self.state {
             state.rules = rules;
+        }
+    }
+
+    /// Forgets the packet that was kept as it came: its journey is over.
+    #[cold]
+    pub(crate) fn forget_as_it_came(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.snapshot.chunk = None;
         }
     }
 
