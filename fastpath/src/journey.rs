@@ -313,6 +313,9 @@ fn judge_one<F: FragmentFamily>(
         }
     }
     carry_out(core, packet, verdict);
+    if core.events.is_capturing() {
+        core.events.forget_as_it_came();
+    }
 }
 
 fn hand_over<F: Ip>(core: &mut Core, owner: usize, packet: Packet<F>)

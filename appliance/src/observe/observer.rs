@@ -25,6 +25,10 @@ const CAPTURE_PAUSE: Duration = Duration::from_millis(5);
 /// Dropped packets told of to those who follow, a second and worker.
 const FOLLOWS_PER_SECOND: u32 = 1000;
 
+/// Events, and packets, of one worker that are taken at a time: a ring full. The
+/// others and those who come are not kept waiting by one that never ends.
+const TAKEN_MAX: usize = 4096;
+
 /// How often it is said that something is left out.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -310,10 +314,12 @@ impl Observing {
     /// Takes what is in the rings, and sends it to whom it concerns.
     fn drain(&mut self) {
         for worker in 0..self.workers.len() {
-            while let Ok(event) = self.workers[worker].0.events.pop() {
+            for _ in 0..TAKEN_MAX {
+                let Ok(event) = self.workers[worker].0.events.pop() else { break };
                 self.event(worker, &event);
             }
-            while let Ok(packet) = self.workers[worker].0.captured.pop() {
+            for _ in 0..TAKEN_MAX {
+                let Ok(packet) = self.workers[worker].0.captured.pop() else { break };
                 self.packet(worker, &packet);
             }
         }
@@ -491,7 +497,9 @@ fn comment(names: &Names, worker: usize, packet: &Captured) -> String {
     let mut text = match packet.fate {
         Fate::Forwarded => "forwarded".to_owned(),
         Fate::Local => "for the gateway itself".to_owned(),
-        Fate::Dropped(reason) => format!("dropped: {}: {}", reason.label(), reason.help()),
+        Fate::Dropped(reason) => {
+            format!("dropped: {}: {}", reason.label(), reason.help().trim_end_matches('.'))
+        }
     };
     if let Some(leaves) = packet.leaves.filter(|leaves| Some(*leaves) != packet.came) {
         let ends = names.ends(&leaves);

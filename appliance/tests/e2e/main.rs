@@ -23,6 +23,8 @@ mod changes;
 mod draining;
 /// ICMP errors and fragments of translated flows.
 mod errors;
+/// What is told of single packets.
+mod events;
 /// `externalTrafficPolicy: Local`, where clients are kept.
 mod external_local;
 /// Fragments and ICMP errors, through kernels.

@@ -184,6 +184,14 @@ impl Events {
         }
     }
 
+    /// Forgets the packet that was kept as it came: its journey is over.
+    #[cold]
+    pub(crate) fn forget_as_it_came(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.snapshot.chunk = None;
+        }
+    }
+
     /// Notes a frame as it comes by a port: what drops it while it is received
     /// may have taken it apart already.
     #[cold]

@@ -272,7 +272,7 @@ fn a_capture_has_what_was_asked_for_and_what_became_of_it() {
         read(&file)
     };
     let three = all(&mut three);
-    let help = DropReason::TooBig.help();
+    let help = DropReason::TooBig.help().trim_end_matches('.');
     assert_eq!(
         three,
         [
