@@ -255,9 +255,15 @@ impl Policies {
         }
         self.write_pods();
         self.write_addresses(next, epochs);
-        self.collect(&mut next.policy);
-        self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
-        self.pages.write(&mut next.policy.pages);
+        let mut is_written = self.collect(&mut next.policy);
+        let Policies { attributes, peers, pages, .. } = self;
+        is_written |= self.subjects.write(attributes, peers, pages, &mut next.policy);
+        is_written |= self.pages.write(&mut next.policy.pages);
+        // No flow is told by them before an address is: but they are in these
+        // tables, and nowhere else.
+        if is_written {
+            epochs.changed();
+        }
     }
 
     /// Forgets everything: there is no policy any more.
@@ -277,14 +283,16 @@ impl Policies {
         true
     }
 
-    /// Gives up what has no use any more, at the end of a turn.
-    fn collect(&mut self, rows: &mut Rows) {
-        self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
+    /// Gives up what has no use any more, at the end of a turn; whether rows are
+    /// different by that.
+    fn collect(&mut self, rows: &mut Rows) -> bool {
+        let is_written = self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
         self.peers.collect(&mut self.attributes);
         for number in std::mem::take(&mut self.stale.policies) {
             self.compiled[number as usize] = None;
             self.free.push(number);
         }
+        is_written
     }
 }
 
