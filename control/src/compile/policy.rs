@@ -18,6 +18,7 @@ use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, 
 use crate::cluster::{Changes, Cluster, Pod};
 use crate::object::{Key, Name};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use sluice_tables::policy::{PeerId, Rows};
 use sluice_tables::{FamilyTables, RuleId, Tables};
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,9 +197,11 @@ impl Policies {
         compiled.map(|compiled| compiled.key.clone()).collect()
     }
 
-    /// How much there is.
-    pub(super) fn sizes(&self) -> PolicySizes {
+    /// How much there is, and in the tables.
+    pub(super) fn sizes(&self, tables: &Tables) -> PolicySizes {
+        let ranges = tables.v4.blocks.memory_bytes() + tables.v6.blocks.memory_bytes();
         PolicySizes {
+            bytes: tables.policy.memory_bytes() + ranges,
             policies: self.numbers.len(),
             attributes: self.attributes.len(),
             subjects: self.subjects.len(),
@@ -311,7 +314,7 @@ fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
 }
 
 /// How much has been compiled of policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySizes {
     /// Policies.
     pub policies: usize,
@@ -325,4 +328,6 @@ pub struct PolicySizes {
     pub peers: usize,
     /// Pages of rows.
     pub pages: usize,
+    /// Bytes of rows, pages and ranges in the tables.
+    pub bytes: usize,
 }
