@@ -9,7 +9,7 @@ use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::wire::ip::Ip;
-use sluice_tables::policy::{self, Judgment, KnownAddress, PortKey, SubjectId, Verdict};
+use sluice_tables::policy::{self, Judgment, KnownAddress, PortKey, Verdict};
 use sluice_tables::{RuleId, Tables, Tuple};
 
 /// The rules that decided: of the source's policies, and of the destination's.
@@ -74,7 +74,7 @@ struct Ends<F: Ip> {
 #[inline]
 pub fn is_selected<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {
     let is_selected =
-        |known: &KnownAddress| known.ingress != SubjectId::NONE || known.egress != SubjectId::NONE;
+        |known: &KnownAddress| known.ingress.is_selected() || known.egress.is_selected();
     !tables.policy.is_empty() && F::of(tables).known.get(addr).is_some_and(is_selected)
 }
 

@@ -19,10 +19,16 @@ pub trait Family: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
         + Sync
         + 'static;
 
+    /// An address as a number, in the order of addresses.
+    type Number: Copy + Debug + Default + Eq + Ord + Send + Sync + 'static;
+
     /// Bits of an address.
     const BITS: u8;
     /// True for IPv4.
     const IS_V4: bool;
+
+    /// The address as a number.
+    fn number(addr: &Self::Addr) -> Self::Number;
 
     /// The address as the standard library's type.
     fn to_ip(addr: Self::Addr) -> IpAddr;
@@ -47,8 +53,14 @@ pub struct V6;
 
 impl Family for V4 {
     type Addr = [u8; 4];
+    type Number = u32;
     const BITS: u8 = 32;
     const IS_V4: bool = true;
+
+    #[inline]
+    fn number(addr: &[u8; 4]) -> u32 {
+        u32::from_be_bytes(*addr)
+    }
 
     fn to_ip(addr: [u8; 4]) -> IpAddr {
         IpAddr::from(addr)
@@ -72,8 +84,14 @@ impl Family for V4 {
 
 impl Family for V6 {
     type Addr = [u8; 16];
+    type Number = u128;
     const BITS: u8 = 128;
     const IS_V4: bool = false;
+
+    #[inline]
+    fn number(addr: &[u8; 16]) -> u128 {
+        u128::from_be_bytes(*addr)
+    }
 
     fn to_ip(addr: [u8; 16]) -> IpAddr {
         IpAddr::from(addr)

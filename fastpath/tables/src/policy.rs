@@ -20,13 +20,24 @@ pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
 pub use row::{Classifier, LANES, Page, PageClasses, Row, Rows, Span};
 
-/// The policies that select a pod in one direction: the number of a [`Row`].
+/// The policies that select a pod in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubjectId(pub u32);
+pub struct Subject {
+    /// The number of its [`Row`].
+    pub row: u32,
+    /// The numbers of the [`Classifier`]s that tell its peers apart.
+    pub classifiers: [u32; 2],
+}
 
-impl SubjectId {
+impl Subject {
     /// No policy selects it: everything passes.
-    pub const NONE: SubjectId = SubjectId(u32::MAX);
+    pub const NONE: Subject = Subject { row: u32::MAX, classifiers: [0; 2] };
+
+    /// True when any policy does.
+    #[inline]
+    pub fn is_selected(&self) -> bool {
+        self.row != u32::MAX
+    }
 }
 
 /// What peers of rules match an address.
@@ -42,9 +53,9 @@ impl PeerId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownAddress {
     /// Whom traffic towards it is asked for.
-    pub ingress: SubjectId,
+    pub ingress: Subject,
     /// Whom traffic from it is asked for.
-    pub egress: SubjectId,
+    pub egress: Subject,
     /// What it is to others. The blocks that contain the address are in this.
     pub peer: PeerId,
     /// The node that it is of, or on.
@@ -107,19 +118,19 @@ pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: Por
     let (source, destination) = (family.known.get(src), family.known.get(dst));
     let mut judgment = Judgment::UNASKED;
     if let Some(source) = source
-        && source.egress != SubjectId::NONE
+        && source.egress.is_selected()
     {
         let peer = destination.map_or_else(|| family.blocks.lookup(dst), |known| known.peer);
-        judgment.egress = tables.policy.outcome(source.egress, peer, port);
+        judgment.egress = tables.policy.outcome(&source.egress, peer, port);
         if !judgment.egress.is_allowed() {
             judgment.egress = excuse(judgment.egress, src == dst, source.host, destination);
         }
     }
     if let Some(destination) = destination
-        && destination.ingress != SubjectId::NONE
+        && destination.ingress.is_selected()
     {
         let peer = source.map_or_else(|| family.blocks.lookup(src), |known| known.peer);
-        judgment.ingress = tables.policy.outcome(destination.ingress, peer, port);
+        judgment.ingress = tables.policy.outcome(&destination.ingress, peer, port);
         if !judgment.ingress.is_allowed() {
             judgment.ingress = excuse(judgment.ingress, src == dst, destination.host, source);
         }

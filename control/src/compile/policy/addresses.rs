@@ -3,7 +3,7 @@
 use super::peers::PeerKey;
 use super::{Epochs, Name, PodNumber, Policies};
 use hashbrown::HashMap;
-use sluice_tables::policy::{Host, KnownAddress, PeerId, SubjectId};
+use sluice_tables::policy::{Host, KnownAddress, PeerId, Subject};
 use sluice_tables::{Family, Tables, V4, V6, policy_group};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -126,7 +126,7 @@ impl Policies {
             (None, None) => Host::UNKNOWN,
         };
         let (ingress, egress) =
-            pod.map_or((SubjectId::NONE, SubjectId::NONE), |pod| (pod.ingress, pod.egress));
+            pod.map_or((Subject::NONE, Subject::NONE), |pod| (pod.ingress, pod.egress));
         let key = PeerKey { attributes, ports };
         let peer: PeerId = self.peers.acquire(key, &mut self.attributes);
         KnownAddress { ingress, egress, peer, host }

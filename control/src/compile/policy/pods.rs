@@ -5,7 +5,7 @@ use super::subjects::SubjectKey;
 use super::{AttributeId, Cluster, Direction, Name, Pod, PodNumber, Policies, PolicyNumber};
 use crate::cluster::network_policy::{PodSelector, Selector};
 use hashbrown::{HashMap, HashSet};
-use sluice_tables::policy::SubjectId;
+use sluice_tables::policy::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub(super) struct PolicyPod {
     pub(super) pod: Arc<Pod>,
     /// What selects it, in order.
     pub(super) attributes: Vec<AttributeId>,
-    pub(super) ingress: SubjectId,
-    pub(super) egress: SubjectId,
+    pub(super) ingress: Subject,
+    pub(super) egress: Subject,
 }
 
 impl Pods {
@@ -42,13 +42,13 @@ impl Pods {
     }
 
     /// The subject of a pod in a direction.
-    pub(super) fn subject(&self, name: &Name, direction: Direction) -> Option<SubjectId> {
+    pub(super) fn subject(&self, name: &Name, direction: Direction) -> Option<Subject> {
         let pod = self.get(*self.numbers.get(name)?)?;
         let subject = match direction {
             Direction::Ingress => pod.ingress,
             Direction::Egress => pod.egress,
         };
-        (subject != SubjectId::NONE).then_some(subject)
+        subject.is_selected().then_some(subject)
     }
 
     /// An attribute is no more.
@@ -66,8 +66,8 @@ impl Pods {
             name: name.clone(),
             pod,
             attributes: Vec::new(),
-            ingress: SubjectId::NONE,
-            egress: SubjectId::NONE,
+            ingress: Subject::NONE,
+            egress: Subject::NONE,
         };
         match self.slots.get_mut(number as usize) {
             Some(slot) => *slot = Some(pod),
@@ -314,7 +314,7 @@ impl Policies {
                     let make = |key: &SubjectKey| Policies::rules_of(compiled, key);
                     self.subjects.acquire(key, &mut self.attributes, make)
                 }
-                None => SubjectId::NONE,
+                None => Subject::NONE,
             });
             let Some(Some(pod)) = self.pods.slots.get_mut(number as usize) else { continue };
             let before = (pod.ingress, pod.egress);

@@ -10,7 +10,7 @@ use super::{AttributeId, Direction, PolicyNumber, SubjectNumber};
 use crate::cluster::network_policy::{Action, PortMatch, Tier};
 use hashbrown::HashMap;
 use sluice_tables::RuleId;
-use sluice_tables::policy::{Row, Rows, Span, SubjectId};
+use sluice_tables::policy::{Row, Rows, Span, Subject as InTables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -83,8 +83,8 @@ impl Subjects {
     }
 
     /// The policies that select a subject.
-    pub(super) fn key(&self, id: SubjectId) -> Option<&SubjectKey> {
-        self.slots.get(id.0 as usize)?.as_ref().map(|subject| &*subject.key)
+    pub(super) fn key(&self, id: InTables) -> Option<&SubjectKey> {
+        self.slots.get(id.row as usize)?.as_ref().map(|subject| &*subject.key)
     }
 
     /// Another use of a subject; a new one, of the rules that `make` gives, if
@@ -94,13 +94,13 @@ impl Subjects {
         key: SubjectKey,
         attributes: &mut Attributes,
         make: impl FnOnce(&SubjectKey) -> (Vec<Rule>, Isolation),
-    ) -> SubjectId {
+    ) -> InTables {
         if let Some(&number) = self.numbers.get(&key) {
             if let Some(subject) = &mut self.slots[number as usize] {
                 subject.uses += 1;
                 self.unused.remove(&number);
+                return InTables { row: number, classifiers: subject.classifiers };
             }
-            return SubjectId(number);
         }
         let number = self.free.pop_first().unwrap_or(self.slots.len() as SubjectNumber);
         let (rules, isolation) = make(&key);
@@ -118,21 +118,22 @@ impl Subjects {
             let key = ClassifierKey { attributes: names, is_named };
             self.classifiers.acquire(key, number, attributes)
         });
+        let in_tables = InTables { row: number, classifiers: subject.classifiers };
         self.fresh.insert(number);
         self.numbers.insert(key, number);
         match self.slots.get_mut(number as usize) {
             Some(slot) => *slot = Some(subject),
             None => self.slots.push(Some(subject)),
         }
-        SubjectId(number)
+        in_tables
     }
 
     /// One use less.
-    pub(super) fn release(&mut self, id: SubjectId) {
-        if let Some(Some(subject)) = self.slots.get_mut(id.0 as usize) {
+    pub(super) fn release(&mut self, id: InTables) {
+        if let Some(Some(subject)) = self.slots.get_mut(id.row as usize) {
             subject.uses -= 1;
             if subject.uses == 0 {
-                self.unused.insert(id.0);
+                self.unused.insert(id.row);
             }
         }
     }
@@ -177,7 +178,7 @@ impl Subjects {
                 let classes = subject.classifiers.map(|one| self.classifiers.classes(one));
                 subject.write(classes);
                 let programs = subject.programs.iter().flatten().map(|program| &**program);
-                let row = Row::new(subject.classifiers, classes[1].len() as u32, programs);
+                let row = Row::new(classes[1].len() as u32, programs);
                 rows.rows.set(number, row);
             }
         }

@@ -13,7 +13,7 @@ const FAN: usize = 16;
 pub struct AddressRanges<F: Family> {
     /// First addresses of all ranges but the first, in order; above it every
     /// 16th of the level below.
-    levels: Vec<Vec<F::Addr>>,
+    levels: Vec<Vec<F::Number>>,
     /// The peers of all ranges.
     peers: Vec<PeerId>,
 }
@@ -32,7 +32,7 @@ impl<F: Family> AddressRanges<F> {
         let mut keys = Vec::new();
         for (start, peer) in starts {
             if ranges.peers.last() != Some(&peer) {
-                keys.push(start);
+                keys.push(F::number(&start));
                 ranges.peers.push(peer);
             }
         }
@@ -47,12 +47,13 @@ impl<F: Family> AddressRanges<F> {
     /// The peer that an address is.
     #[inline]
     pub fn lookup(&self, addr: &F::Addr) -> PeerId {
+        let number = F::number(addr);
         // Of each level: how many keys are not above the address.
         let mut rank = 0;
         for level in self.levels.iter().rev() {
             let from = rank * FAN;
             let node = level.get(from..level.len().min(from + FAN)).unwrap_or_default();
-            rank = from + node.iter().filter(|key| *key <= addr).count();
+            rank = from + node.iter().map(|key| usize::from(*key <= number)).sum::<usize>();
         }
         self.peers.get(rank).copied().unwrap_or(PeerId::OUTSIDE)
     }
@@ -75,7 +76,7 @@ impl<F: Family> AddressRanges<F> {
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
         let keys: usize = self.levels.iter().map(Vec::capacity).sum();
-        keys * size_of::<F::Addr>() + self.peers.capacity() * size_of::<PeerId>()
+        keys * size_of::<F::Number>() + self.peers.capacity() * size_of::<PeerId>()
     }
 }
 

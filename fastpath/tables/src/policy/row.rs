@@ -1,6 +1,7 @@
-use super::{Excuse, Outcome, PeerId, PortKey, SubjectId, Verdict};
+use super::{Excuse, Outcome, PeerId, PortKey, Subject, Verdict};
 use crate::chunked::Chunked;
 use crate::ids::RuleId;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Peers on one page.
@@ -59,9 +60,9 @@ impl Classifier {
 /// of one peer a change of them all.
 ///
 /// ```text
-///  classifiers 2 | classes of the second C2 | programs P = C1 x C2
-///  | P + 1 words: where the program of each pair of classes begins
-///  | programs, of spans: last port of the span, outcome
+///  classes of the second classifier C2 | programs P = C1 x C2
+///  | P words: where the program of each pair of classes begins
+///  | programs, each once: how many spans | spans: last port of the span, outcome
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Row(Arc<[u32]>);
@@ -76,46 +77,44 @@ pub struct Span {
 }
 
 impl Row {
-    /// The row of a subject: its classifiers, how many classes the second one has,
-    /// and the programs of all pairs of classes, those with the first class of the
+    /// The row of a subject: how many classes its second classifier has, and the
+    /// programs of all pairs of classes, those with the first class of the
     /// first classifier first; each has spans in order up to [`PortKey::LAST`].
-    pub fn new<'a>(
-        classifiers: [u32; 2],
-        classes: u32,
-        programs: impl Iterator<Item = &'a [Span]>,
-    ) -> Self {
-        let (mut starts, mut spans) = (Vec::new(), Vec::new());
+    pub fn new<'a>(classes: u32, programs: impl Iterator<Item = &'a [Span]>) -> Self {
+        let (mut starts, mut said) = (Vec::new(), Vec::new());
+        let mut numbers: HashMap<&[Span], u32> = HashMap::new();
         for program in programs {
-            starts.push(spans.len() as u32);
-            spans.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
+            starts.push(*numbers.entry(program).or_insert_with(|| {
+                let start = said.len() as u32;
+                said.push(program.len() as u32);
+                said.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
+                start
+            }));
         }
-        let [first, second] = classifiers;
-        let mut words = vec![first, second, classes, starts.len() as u32];
-        let begin = words.len() as u32 + starts.len() as u32 + 1;
-        starts.push(spans.len() as u32);
+        let mut words = vec![classes, starts.len() as u32];
+        let begin = words.len() as u32 + starts.len() as u32;
         words.extend(starts.iter().map(|start| begin + start));
-        words.append(&mut spans);
+        words.append(&mut said);
         Row(words.into())
     }
 
-    /// The spans of a peer's program, two words each.
+    /// The spans of the program of a pair of classes, two words each.
     #[inline]
-    fn spans(&self, rows: &Rows, peer: PeerId) -> Option<&[u32]> {
-        let [first, second, classes, programs, row @ ..] = &*self.0 else { return None };
-        let class = |number: &u32| Some(rows.classifiers.get(*number)?.class(&rows.pages, peer));
-        let at = class(first)? * classes + class(second)?;
+    fn spans(&self, [first, second]: [u32; 2]) -> Option<&[u32]> {
+        let [classes, programs, starts @ ..] = &*self.0 else { return None };
+        let at = first * classes + second;
         let at = if at < *programs { at as usize } else { 0 };
-        let (from, to) = (*row.get(at)?, *row.get(at + 1)?);
-        self.0.get(from as usize..to as usize)
+        let (len, spans) = self.0.get(*starts.get(at)? as usize..)?.split_first()?;
+        spans.get(..2 * *len as usize)
     }
 }
 
 /// The rows of all subjects, and what they share.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    /// Rows by [`SubjectId`].
+    /// Rows by [`Subject::row`].
     pub rows: Chunked<Row>,
-    /// Classifiers that rows refer to.
+    /// Classifiers by [`Subject::classifiers`].
     pub classifiers: Chunked<Classifier>,
     /// Pages that classifiers refer to.
     pub pages: Chunked<Page>,
@@ -131,8 +130,12 @@ impl Rows {
     /// What a subject's policies say to a peer and port. A subject without a row
     /// is denied everything: there is none.
     #[inline]
-    pub fn outcome(&self, subject: SubjectId, peer: PeerId, port: PortKey) -> Outcome {
-        let spans = self.rows.get(subject.0).and_then(|row| row.spans(self, peer));
+    pub fn outcome(&self, subject: &Subject, peer: PeerId, port: PortKey) -> Outcome {
+        let class = |number: u32| {
+            self.classifiers.get(number).map_or(0, |one| one.class(&self.pages, peer))
+        };
+        let classes = subject.classifiers.map(class);
+        let spans = self.rows.get(subject.row).and_then(|row| row.spans(classes));
         let (spans, _) = spans.unwrap_or_default().as_chunks::<2>();
         // Most programs have few spans.
         let at = if spans.len() <= 8 {
@@ -185,12 +188,13 @@ mod tests {
             (0..100).map(|i| span(PortKey::of(6, i * 10), u32::from(i) + 100)).collect();
         many.push(span(PortKey::LAST, 99));
         let programs: [&[Span]; 3] = [&all, &web, &many];
-        rows.rows.set(7, Row::new([8, 9], 1, programs.into_iter()));
+        rows.rows.set(7, Row::new(1, programs.into_iter()));
         // The same the other way round, and both.
-        rows.rows.set(8, Row::new([9, 8], 3, programs.into_iter()));
+        rows.rows.set(8, Row::new(3, programs.into_iter()));
         let pairs = programs.iter().flat_map(|program| [*program, &all[..]]);
-        rows.rows.set(9, Row::new([8, 10], 2, pairs));
-        let ask = |peer, port| rows.outcome(SubjectId(7), PeerId(peer), port).rule().0;
+        rows.rows.set(9, Row::new(2, pairs));
+        let subject = |row, classifiers| Subject { row, classifiers };
+        let ask = |peer, port| rows.outcome(&subject(7, [8, 9]), PeerId(peer), port).rule().0;
         for peer in [0, 63, 64, 66, 127, 192, 5000] {
             assert_eq!(ask(peer, PortKey::of(6, 80)), 10, "{peer}");
         }
@@ -212,15 +216,15 @@ mod tests {
         }
         for peer in [3, 67, 68, 150] {
             let port = PortKey::of(6, 80);
-            let [one, other, both] =
-                [7, 8, 9].map(|row| rows.outcome(SubjectId(row), PeerId(peer), port));
+            let [one, other, both] = [subject(7, [8, 9]), subject(8, [9, 8]), subject(9, [8, 10])]
+                .map(|subject| rows.outcome(&subject, PeerId(peer), port));
             assert_eq!(one, other);
             assert_eq!(both.rule().0, if peer == 150 { 10 } else { one.rule().0 });
         }
-        let nobody = rows.outcome(SubjectId(99), PeerId(0), PortKey::OTHER);
+        let nobody = rows.outcome(&subject(99, [8, 9]), PeerId(0), PortKey::OTHER);
         assert_eq!(nobody.verdict(), Verdict::Deny);
         assert_eq!(
-            Rows::default().outcome(SubjectId(0), PeerId(0), PortKey::OTHER).verdict(),
+            Rows::default().outcome(&subject(0, [0; 2]), PeerId(0), PortKey::OTHER).verdict(),
             Verdict::Deny
         );
     }

@@ -12,14 +12,14 @@ fn tables(excuse: Excuse) -> Tables {
     let denied = Outcome::new(Verdict::Deny, RuleId(9), excuse);
     let program: &[Span] = &[Span { last: PortKey::LAST, outcome: denied }];
     tables.policy.classifiers.set(0, Classifier::default());
-    tables.policy.rows.set(0, Row::new([0, 0], 1, [program].into_iter()));
+    tables.policy.rows.set(0, Row::new(1, [program].into_iter()));
     let free = KnownAddress {
-        ingress: SubjectId::NONE,
-        egress: SubjectId::NONE,
+        ingress: Subject::NONE,
+        egress: Subject::NONE,
         peer: PeerId::OUTSIDE,
         host: Host::of_pod(1),
     };
-    let (ingress, egress) = (SubjectId(0), SubjectId(0));
+    let [ingress, egress] = [Subject { row: 0, classifiers: [0; 2] }; 2];
     tables.v4.known.insert(POD, KnownAddress { ingress, egress, ..free });
     tables.v4.known.insert(OTHER, free);
     tables.v4.known.insert(NODE, KnownAddress { host: Host::of_node(1), ..free });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sluice_tables::policy::{
     AddressRanges, Classifier, Excuse, Host, KnownAddress, LANES, Outcome, Page, PageClasses,
-    PeerId, PortKey, Row, Rows, Span, SubjectId, Verdict,
+    PeerId, PortKey, Row, Rows, Span, Subject, Verdict,
 };
 use sluice_tables::{Family, RuleId, Tables, V4, V6};
 
@@ -144,7 +144,10 @@ fn compile_family<F: Family>(
         let Some(addr) = F::from_ip(pod) else { continue };
         let subject = |direction| {
             let number = policies.keys().position(|key| *key == (pod, direction));
-            number.map_or(SubjectId::NONE, |number| SubjectId(number as u32))
+            number.map_or(Subject::NONE, |number| {
+                let row = number as u32;
+                Subject { row, classifiers: [2 * row, 2 * row + 1] }
+            })
         };
         let (ingress, egress) = (subject(Direction::Ingress), subject(Direction::Egress));
         let of_pod = || places.node_of(pod).map_or(Host::UNKNOWN, Host::of_pod);
@@ -189,7 +192,7 @@ fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut
     rows.classifiers.set(narrow, Classifier::new(&pages));
     rows.classifiers.set(wide, Classifier::default());
     let programs = programs.iter().map(|program| &**program);
-    rows.rows.set(subject, Row::new([narrow, wide], 1, programs));
+    rows.rows.set(subject, Row::new(1, programs));
 }
 
 /// What becomes of each port of a peer.
