@@ -10,8 +10,8 @@ use std::net::IpAddr;
 /// What is to be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamesQuery {
-    /// Addresses.
-    pub addresses: Vec<IpAddr>,
+    /// Addresses: of the source, of the destination, of who gets it.
+    pub addresses: [IpAddr; 3],
     /// Rules of policies: of the source, of the destination.
     pub rules: [RuleId; 2],
     /// A Service's port.
@@ -24,7 +24,7 @@ pub struct NamesQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// Who has the addresses, in their order.
-    pub who: Vec<WhoView>,
+    pub who: [WhoView; 3],
     /// The rules; `None` for no rule.
     pub rules: [Option<String>; 2],
     /// The Service, as `namespace/name:port`.
@@ -97,7 +97,7 @@ pub(crate) fn names(
     query: &NamesQuery,
 ) -> Names {
     Names {
-        who: query.addresses.iter().map(|addr| who(cluster, compiler, pods, *addr)).collect(),
+        who: query.addresses.map(|addr| who(cluster, compiler, pods, addr)),
         rules: query.rules.map(|rule| rule_text(compiler, rule)),
         service: service_text(compiler, query.service),
         pod: pod_of(compiler, query.backend),
