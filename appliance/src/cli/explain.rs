@@ -1,4 +1,4 @@
-use super::show::{document, socket_path};
+use super::show::socket_path;
 use super::{ExplainArgs, Output};
 use crate::admin::{Question, client};
 use crate::explain::view::Explanation;
@@ -29,7 +29,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     };
     output::print(&match args.output {
-        Output::Json => document(&serde_json::to_value(&explanation)?)?,
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&explanation)?),
         Output::Table => text::render(&explanation),
     })?;
     Ok(ExitCode::SUCCESS)

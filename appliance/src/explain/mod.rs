@@ -77,6 +77,14 @@ fn server(tuple: &FlowTuple, probe: &Probe) -> (IpAddr, u16) {
     leaves.unwrap_or((tuple.destination, tuple.port))
 }
 
+/// The number of the endpoint that was chosen, where its flow has begun.
+fn backend_of(probe: &Probe) -> BackendId {
+    match &probe.outcome {
+        Outcome::Forwarded(event) | Outcome::Dropped(_, event) => event.backend,
+        Outcome::Answered => BackendId::NONE,
+    }
+}
+
 fn leaves(probe: &Probe) -> Option<Tuple> {
     match &probe.outcome {
         Outcome::Forwarded(event) | Outcome::Dropped(_, event) => event.leaves,
@@ -85,12 +93,11 @@ fn leaves(probe: &Probe) -> Option<Tuple> {
 }
 
 fn query_of(tuple: &FlowTuple, probe: &Probe) -> NamesQuery {
-    let (rules, service, backend) = match &probe.outcome {
-        Outcome::Forwarded(event) | Outcome::Dropped(_, event) => {
-            (event.rules, event.service, event.backend)
-        }
-        Outcome::Answered => ([RuleId::NONE; 2], ServiceId::NONE, BackendId::NONE),
+    let (rules, service) = match &probe.outcome {
+        Outcome::Forwarded(event) | Outcome::Dropped(_, event) => (event.rules, event.service),
+        Outcome::Answered => ([RuleId::NONE; 2], ServiceId::NONE),
     };
+    let backend = backend_of(probe);
     let addresses = [tuple.source, tuple.destination, server(tuple, probe).0];
     NamesQuery { addresses, rules, service, backend }
 }
@@ -110,6 +117,7 @@ fn put_together(tables: &Tables, tuple: &FlowTuple, probe: &Probe, names: Names)
     let egress = judgment(&source, 0, egress_rule);
     let ingress = judgment(&server_who, 1, ingress_rule);
     let is_forwarded = matches!(probe.outcome, Outcome::Forwarded(_));
+    let is_endpoint = backend_of(probe) != BackendId::NONE || server_addr != tuple.destination;
     let snat = leaves(probe).filter(|leaves| is_forwarded && leaves.src != tuple.source);
     let (verdict, reason) = match &probe.outcome {
         Outcome::Forwarded(_) => ("forwarded", None),
@@ -126,8 +134,7 @@ fn put_together(tables: &Tables, tuple: &FlowTuple, probe: &Probe, names: Names)
         server: (server_addr != tuple.destination).then_some(server_who),
         destination,
         service,
-        endpoint: (server_addr != tuple.destination || server_port != tuple.port)
-            .then(|| end_text(tuple, server_addr, server_port)),
+        endpoint: is_endpoint.then(|| end_text(tuple, server_addr, server_port)),
         endpoint_pod: pod,
         egress,
         ingress,
@@ -263,3 +270,6 @@ fn direction(tuple: &FlowTuple, flow: &FlowView) -> Option<Direction> {
     }
     is_packet(&flow.server, &flow.source).then_some(Direction::Reply)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ fn entrance(from: &From) -> String {
 /// The flows that there are, or that there are none.
 fn flows(of: &Explanation) -> Vec<String> {
     let Some(flows) = &of.flows else {
-        return vec!["not asked for: no gateway was".to_owned()];
+        return vec!["not looked for: no gateway is asked".to_owned()];
     };
     if flows.is_empty() {
         return vec!["none yet: what follows is of a new one".to_owned()];
@@ -152,7 +152,7 @@ fn ruling(judgment: &JudgmentView) -> String {
     let JudgmentView { policies, namespace_audited, rule, ruling } = judgment;
     let by = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
     match ruling {
-        Ruling::Allowed if rule.is_none() && policies.is_empty() => {
+        Ruling::Allowed | Ruling::Passed if rule.is_none() && policies.is_empty() => {
             "allowed: no policy selects it".to_owned()
         }
         Ruling::Allowed | Ruling::Passed if rule.is_none() => {
@@ -188,9 +188,11 @@ fn tunnel(way: &Way) -> Option<String> {
 }
 
 fn verdict(of: &Explanation) -> String {
+    let is_old = of.flows.as_ref().is_some_and(|flows| !flows.is_empty());
+    let new = if is_old { "of a new flow: " } else { "" };
     match (of.verdict.as_str(), &of.reason, &of.help) {
-        ("answered", ..) => "answered here".to_owned(),
-        (verdict, Some(reason), Some(help)) => format!("{verdict}: {reason}: {help}"),
-        (verdict, ..) => verdict.to_owned(),
+        ("answered", ..) => format!("{new}answered here"),
+        (verdict, Some(reason), Some(help)) => format!("{new}{verdict}: {reason}: {help}"),
+        (verdict, ..) => format!("{new}{verdict}"),
     }
 }

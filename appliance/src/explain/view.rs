@@ -44,7 +44,7 @@ pub struct Explanation {
     /// The address and port that stand in for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat: Option<String>,
-    /// `forwarded`, `answered` (by the gateway itself) or `dropped`.
+    /// Of a new flow: `forwarded`, `answered` (by the gateway itself) or `dropped`.
     pub verdict: String,
     /// Why it is dropped: a label of `sluice show drops`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
