@@ -271,6 +271,7 @@ impl Control {
             compile: self.compile.clone(),
             event_to_live: self.publisher.event_to_live().clone(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
+            policy: self.compiler.policy_sizes(),
         }
     }
 }

@@ -1,3 +1,4 @@
+use crate::compile::PolicySizes;
 use crate::diagnostic::Diagnostic;
 use crate::election::ElectionView;
 use crate::publish::Histogram;
@@ -76,4 +77,6 @@ pub struct ControlMetrics {
     pub event_to_live: Histogram,
     /// Numbers in quarantine: `service`, `backend`, `vtep`.
     pub quarantined: BTreeMap<String, usize>,
+    /// What has been compiled of network policies.
+    pub policy: PolicySizes,
 }

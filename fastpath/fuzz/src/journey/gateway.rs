@@ -1,5 +1,6 @@
 use super::check;
 use super::cluster::{Cluster, PORTS};
+use sluice_fastpath::events::{EventKind, EventReceiver, events};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{
     DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
@@ -7,6 +8,7 @@ use sluice_fastpath::{
 };
 use sluice_io::{CHUNK_LEN, FrameCache, HEADROOM, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
+use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter};
 use std::sync::Arc;
 
 /// Longest frame that a port receives.
@@ -19,12 +21,17 @@ struct Lane {
     control: ControlEnd,
     counters: Arc<WorkerCounters>,
     peers: Vec<MemoryPortPeer>,
+    told: EventReceiver,
+    /// Drops that it has told of.
+    drops_told: u64,
 }
 
 /// The workers of a gateway on memory ports.
 pub struct Gateway {
     umem: Umem,
     frames: usize,
+    /// Everything is told of.
+    is_watched: bool,
     lanes: Vec<Lane>,
     now: Nanos,
 }
@@ -46,6 +53,8 @@ pub struct Sizes {
     pub tx_room: usize,
     /// Errors a second.
     pub errors: u32,
+    /// Everything is told of single packets.
+    pub is_watched: bool,
 }
 
 impl Sizes {
@@ -58,10 +67,19 @@ impl Sizes {
         ring: 64,
         tx_room: 256,
         errors: 1000,
+        is_watched: false,
     };
     /// So little that every limit is met.
-    pub const TIGHT: Sizes =
-        Sizes { frames: 140, flows: 6, neighbors: 4, waiting: 3, ring: 2, tx_room: 3, errors: 3 };
+    pub const TIGHT: Sizes = Sizes {
+        frames: 140,
+        flows: 6,
+        neighbors: 4,
+        waiting: 3,
+        ring: 2,
+        tx_room: 3,
+        errors: 3,
+        is_watched: true,
+    };
 }
 
 impl Gateway {
@@ -76,7 +94,7 @@ impl Gateway {
         let wakers: Vec<_> = controls.iter().map(ControlEnd::waker).collect();
         let meshes = mesh(&wakers, sizes.ring);
         let lanes = controls.into_iter().zip(ends).zip(meshes).enumerate();
-        let lanes = lanes.map(|(id, ((control, end), mesh))| {
+        let lanes = lanes.map(|(id, ((mut control, end), mesh))| {
             let ports = (0..PORTS).map(|port| {
                 let name = format!("p{port}");
                 let (port, peer) =
@@ -107,11 +125,22 @@ impl Gateway {
             };
             let counters = Arc::new(WorkerCounters::new(PORTS, 8));
             let cache = FrameCache::new(&umem, 128);
+            let (sender, told) = events();
             let worker = Worker::new(options, ports, cache, end, mesh, counters.clone());
-            Lane { worker, control, counters, peers }
+            let worker = worker.with_events(sender);
+            if sizes.is_watched {
+                let _ = control.send(ToWorker::Observe(Arc::new(everything())));
+            }
+            Lane { worker, control, counters, peers, told, drops_told: 0 }
         });
         let lanes = lanes.collect();
-        Gateway { umem, frames: sizes.frames, lanes, now: Nanos(Nanos::SECOND) }
+        Gateway {
+            umem,
+            frames: sizes.frames,
+            is_watched: sizes.is_watched,
+            lanes,
+            now: Nanos(Nanos::SECOND),
+        }
     }
 
     /// Gives every worker the tables of a cluster.
@@ -143,6 +172,10 @@ impl Gateway {
             for (id, lane) in self.lanes.iter_mut().enumerate() {
                 work |= lane.worker.poll(self.now);
                 while lane.control.receive().is_some() {}
+                while let Ok(event) = lane.told.events.pop() {
+                    lane.drops_told += u64::from(matches!(event.kind, EventKind::Dropped(_)));
+                }
+                while lane.told.captured.pop().is_ok() {}
                 for (port, peer) in lane.peers.iter().enumerate() {
                     while let Some(frame) = peer.receive() {
                         sent.push((id as u8, port as u8, frame));
@@ -174,6 +207,11 @@ impl Gateway {
             let held = counters.held.get();
             let out = tx + dropped + counters.consumed.get() + counters.handed_out.get() + held;
             assert_eq!(into, out, "packets are not conserved: {counters:?}");
+            if self.is_watched {
+                let told = lane.drops_told + counters.events.lost.get();
+                assert!(told >= dropped, "{told} drops are told of, of {dropped}: {counters:?}");
+                assert!(lane.drops_told <= dropped, "{told} drops are told of, of {dropped}");
+            }
             cached += counters.frames_cached.get() + held;
         }
         let all = self.umem.free_chunks() as u64 + cached;
@@ -187,6 +225,16 @@ impl Gateway {
         }
         self.lanes.clear();
         assert_eq!(self.umem.free_chunks(), self.frames, "frames did not come back");
+    }
+}
+
+/// What is told when everything is.
+fn everything() -> Observe {
+    Observe {
+        follows: vec![PacketFilter::default()],
+        follows_per_second: u32::MAX,
+        flows: Some(FlowTelling { sample: 1, per_second: u32::MAX }),
+        captures: vec![Capture { snap_len: 512, ..Capture::default() }],
     }
 }
 

@@ -40,9 +40,12 @@ impl<F: Ip> Ended<F> {
     /// A flow by the number of one of its entries, as it is now.
     pub(crate) fn of(table: &FlowTable<F>, number: u32) -> Self {
         let entries = *table.both(number);
-        // The rules of a flow are not kept yet: nothing was asked.
-        let rules = [RuleId::NONE; 2];
-        Ended { entries, state: entries[0].state, backend: table.backend(number), rules }
+        Ended {
+            entries,
+            state: entries[0].state,
+            backend: table.backend(number),
+            rules: table.rules(number),
+        }
     }
 }
 
