@@ -14,7 +14,9 @@ const CONFIG: &str = include_str!("../../../control/tests/control/config.yaml");
 fn read(manifests: &str) -> Offline {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.yaml"), manifests).unwrap();
-    let config = sluice_config::parse("config.yaml", CONFIG).unwrap().config;
+    let routes = "routes:\n  - {to: \"::/0\", via: \"2001:db8::254\"}";
+    let config = CONFIG.replace("routes:", routes);
+    let config = sluice_config::parse("config.yaml", &config).unwrap().config;
     Offline::read(&config, folder.path()).unwrap()
 }
 

@@ -114,10 +114,7 @@ impl FromStr for FlowTuple {
 fn end(which: &str, text: &str) -> Result<(IpAddr, Option<u16>), BadTuple> {
     let text = text.trim();
     if let Ok(whole) = text.parse::<SocketAddr>() {
-        return match whole.port() {
-            0 => Err(BadTuple { what: format!("the {which}'s port is 0, which nobody has") }),
-            port => Ok((whole.ip(), Some(port))),
-        };
+        return Ok((whole.ip(), Some(whole.port())));
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let addr = bare.parse();
@@ -185,8 +182,6 @@ mod tests {
             ("10.1.2.3 -> 10.96.0.10:80", "has no '/PROTOCOL'"),
             ("10.1.2.3 -> 10.96.0.10:80/gre", "\"gre\" is no protocol"),
             ("10.1.2.3 -> 10.96.0.10/tcp", "lacks its port"),
-            ("10.1.2.3 -> 10.96.0.10:0/tcp", "port is 0"),
-            ("10.1.2.3:0 -> 10.96.0.10:1/tcp", "the source's port is 0"),
             ("10.1.2.3 -> 10.96.0.10:70000/tcp", "\"10.96.0.10:70000\" is neither"),
             ("10.1.2.256 -> 10.96.0.10:80/tcp", "the source \"10.1.2.256\" is neither"),
             ("fd00::1:80 -> 10.96.0.10:80/tcp", "not of one family"),
