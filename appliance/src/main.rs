@@ -3,6 +3,7 @@
 //! ```text
 //! cli ---- run -----> start: devices -> ports -> workers -> control -> servers
 //!      \-- check ---> config, control
+//!      \-- explain -> admin socket, or config and control; a probe
 //!      \-- doctor --> this machine
 //!      \-- show, status, capture --> admin socket of a running gateway
 //! ```
@@ -27,6 +28,9 @@ mod reloads;
 
 /// What is told of single packets.
 mod observe;
+
+/// What becomes of a packet, and why.
+mod explain;
 
 /// SNAT ports in use, by Service and endpoint.
 mod snat;
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Show(args) => cli::show::run(&args),
         Command::Status(args) => cli::status::run(&args),
         Command::Capture(args) => cli::capture::run(&args),
+        Command::Explain(args) => cli::explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::DropReasons => drop_reasons::run(),
     };

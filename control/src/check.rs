@@ -15,6 +15,17 @@ const MTU_DEFAULT: u16 = 1500;
 /// Everything that is wrong with the manifests of a folder under a
 /// configuration, in order of file and place. Reads the folder once.
 pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
+    let (mut cluster, mut all) = scan(config, folder);
+    match compile(config, &mut cluster) {
+        Ok(compiler) => all.extend(located(&cluster, &compiler)),
+        Err(error) => all.push(of_setup(&error)),
+    }
+    all.sort_by(Diagnostic::order);
+    all
+}
+
+/// The objects of a folder, and what is wrong with its files.
+pub(crate) fn scan(config: &Config, folder: &Path) -> (Cluster, Vec<Diagnostic>) {
     let mut cluster = Cluster::default();
     cluster.set_policy(Policy::of(&config.services));
     cluster.set_overlay(config.overlay_mode());
@@ -28,21 +39,24 @@ pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
             Event::Moved { .. } | Event::Deleted(_) | Event::Synced | Event::Confirmed => {}
         }
     }
+    (cluster, all)
+}
+
+/// A compiler that has seen all of a cluster. The devices of the ports are not
+/// asked.
+///
+/// # Errors
+/// When the configuration does not fit itself.
+pub(crate) fn compile(config: &Config, cluster: &mut Cluster) -> Result<Compiler, SetupError> {
     let facts = |port: &sluice_config::Port| PortFacts {
         mac: [0; 6],
         mtu: port.mtu.unwrap_or(MTU_DEFAULT),
     };
     let facts: Vec<_> = config.ports.iter().map(facts).collect();
-    match Compiler::new(config, &facts, 0) {
-        Ok(mut compiler) => {
-            let changes = cluster.take_changes();
-            compiler.compile(&cluster, &changes, Duration::ZERO, 0);
-            all.extend(located(&cluster, &compiler));
-        }
-        Err(error) => all.push(of_setup(&error)),
-    }
-    all.sort_by(Diagnostic::order);
-    all
+    let mut compiler = Compiler::new(config, &facts, 0)?;
+    let changes = cluster.take_changes();
+    compiler.compile(cluster, &changes, Duration::ZERO, 0);
+    Ok(compiler)
 }
 
 fn of_setup(error: &SetupError) -> Diagnostic {

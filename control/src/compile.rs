@@ -251,6 +251,11 @@ impl Compiler {
         &self.tables
     }
 
+    /// The same, to be kept.
+    pub fn shared_tables(&self) -> Arc<Tables> {
+        self.tables.clone()
+    }
+
     /// What is wrong with objects together: with each other, or with the
     /// configuration.
     pub fn findings(&self) -> impl Iterator<Item = &(Key, Finding)> {

@@ -50,6 +50,7 @@ pub mod driver;
 
 mod check;
 mod clock;
+mod offline;
 
 pub use check::check;
 pub use clock::{Clock, SystemClock};
@@ -59,4 +60,5 @@ pub use driver::{
     Control, HealthChecks, Heartbeat, NodeNames, PodNames, Request, RuleNames, ServiceLabel,
     ServiceNames,
 };
+pub use offline::Offline;
 pub use source::Source;

@@ -1,16 +1,19 @@
 //! Plain data for `sluice show` and `sluice status`: addresses are strings,
 //! and everything can be written as JSON and read back.
 
+mod explain;
 mod flows;
 mod network;
 mod services;
 mod status;
 
+pub use explain::{Names, NamesQuery, PolicyView, WhoKind, WhoView};
 pub use flows::{FlowQuery, FlowView, FlowsView};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
 
+pub(crate) use explain::names;
 pub(crate) use flows::flow_view;
 pub(crate) use network::{neighbors_view, routes, tunnels};
 pub(crate) use services::{backends, services};

@@ -2,6 +2,7 @@ use super::view::{DropView, PortView, QueueView, Rates, SnatView, StatusView, Wo
 use super::{FLOWS_MAX, Question};
 use crate::cli::units;
 use crate::control::NoAnswer;
+use crate::explain;
 use crate::gateway::{Gateway, PortState};
 use crate::masquerade;
 use crate::snat::{self, Used};
@@ -40,6 +41,10 @@ pub fn answer(gateway: &Gateway, question: Question) -> Result<Value, Failed> {
         Question::Snat => json(snat(gateway)),
         Question::Drops => json(Ok(drops(gateway))),
         Question::Status => json(status(gateway)),
+        Question::Explain { packet } => {
+            let explanation = explain::live(control, &packet).map_err(|e| format!("{e:#}"))?;
+            json(Ok(explanation))
+        }
     }
 }
 

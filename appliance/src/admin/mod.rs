@@ -16,6 +16,7 @@
 //! < {"time":"...","event":"drop","reason":"no_route",...}
 //! ```
 
+use crate::explain::tuple::FlowTuple;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -71,6 +72,11 @@ pub enum Question {
     Drops,
     /// [`view::StatusView`].
     Status,
+    /// [`crate::explain::view::Explanation`].
+    Explain {
+        /// The packet.
+        packet: FlowTuple,
+    },
 }
 
 /// An answer.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::explain::tuple::FlowTuple;
 use crate::observe::filter::{Protocol, SNAP_LEN, prefix};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -18,6 +19,8 @@ pub mod units;
 pub mod capture;
 /// `sluice check`.
 pub mod check;
+/// `sluice explain`.
+pub mod explain;
 /// `sluice show drops --follow`.
 pub mod follow;
 /// `sluice show`.
@@ -53,11 +56,39 @@ pub enum Command {
     Status(StatusArgs),
     /// Write packets of a running gateway to a pcapng file, with what became of each
     Capture(CaptureArgs),
+    /// Explain what becomes of a packet, step by step: which rule lets it pass or stops it
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Check this machine: each finding with the command that mends it
     Doctor(DoctorArgs),
     /// Print the table of drop reasons as Markdown
     #[command(hide = true)]
     DropReasons,
+}
+
+/// What `sluice explain --help` ends with.
+const EXPLAIN_HELP: &str = "\
+A packet is SOURCE[:PORT] -> DESTINATION:PORT/PROTOCOL, or without ports for ICMP:
+  sluice explain '10.1.2.3:4000 -> 10.96.0.10:80/tcp'
+  sluice explain '[2001:db8::1]:4000 -> [fd00::10]:80/tcp'
+  sluice explain '10.1.2.3 -> 10.96.0.10/icmp'
+Exit status: 0 explained, whatever becomes of the packet; 1 there is no answer; 2 wrong usage.";
+
+/// Arguments of `sluice explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The packet, as its sender sends it
+    #[arg(value_name = "PACKET")]
+    pub packet: FlowTuple,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
+    /// The admin socket of the gateway to ask [default: /run/sluice/sluice.sock]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// Ask no gateway: read the manifests of this configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// A configuration file that must be given.

@@ -85,6 +85,33 @@ fn wrong_usage_is_told_from_errors() {
 }
 
 #[test]
+fn a_packet_is_explained_without_a_gateway() {
+    let folder = Folder::new("explain");
+    folder.write("gateway.yaml", CONFIG);
+    let explain =
+        |packet: &str, more: &[&str]| sluice(&[&["explain", packet], more].concat(), &folder.0);
+    let offline = ["--config", "gateway.yaml"];
+    let (code, out, _) = explain("192.0.2.9 -> 192.0.2.1/icmp", &offline);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("verdict         answered here\n"), "{out}");
+    // Dropped, and explained.
+    let (code, out, _) = explain("192.0.2.9 -> 10.9.9.9:80/tcp", &offline);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("dropped: no_route: "), "{out}");
+    let (code, _, err) = explain("192.0.2.9 to 192.0.2.1", &offline);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("expected '10.1.2.3:4000 -> 10.96.0.10:80/tcp'"), "{err}");
+    let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &["--socket", "absent.sock"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no gateway listens at absent.sock"), "{err}");
+    let api = "source: {kubernetes: {kubeconfig: /absent}}";
+    folder.write("gateway.yaml", &CONFIG.replace("source: {manifests: {path: manifests}}", api));
+    let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &offline);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("`source` is the API server, which is not asked here"), "{err}");
+}
+
+#[test]
 fn the_program_describes_itself() {
     let folder = Folder::new("self");
     let (code, out, _) = sluice(&["--version"], &folder.0);

@@ -25,6 +25,8 @@ mod draining;
 mod errors;
 /// What is told of single packets.
 mod events;
+/// Explanations, and what the data plane does.
+mod explain;
 /// `externalTrafficPolicy: Local`, where clients are kept.
 mod external_local;
 /// Fragments and ICMP errors, through kernels.

@@ -6,12 +6,12 @@ use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
 use crate::status::StatusConfig;
 use crate::view::{
-    self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
-    StatusView, TunnelView, VersionsView, WorkerView,
+    self, BackendView, ControlMetrics, FlowQuery, FlowsView, Names, NamesQuery, NeighborsView,
+    RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
 };
 use crossbeam_channel::Sender;
 use sluice_config::Config;
-use sluice_tables::{Observe, ServiceId};
+use sluice_tables::{Observe, ServiceId, Tables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,18 @@ pub enum Request {
     Tunnels {
         /// Where the answer goes.
         reply: Sender<Vec<TunnelView>>,
+    },
+    /// The tables that were published last.
+    Tables {
+        /// Where the answer goes.
+        reply: Sender<Arc<Tables>>,
+    },
+    /// What numbers and addresses in the tables stand for.
+    Names {
+        /// Which.
+        query: NamesQuery,
+        /// Where the answer goes.
+        reply: Sender<Names>,
     },
     /// Everything that is wrong.
     Diagnostics {
@@ -141,6 +153,11 @@ impl Control {
             }
             Request::Routes { reply } => give(&reply, view::routes(self.compiler.tables())),
             Request::Tunnels { reply } => give(&reply, view::tunnels(self.compiler.tables())),
+            Request::Tables { reply } => give(&reply, self.compiler.shared_tables()),
+            Request::Names { query, reply } => {
+                let names = view::names(&self.cluster, &self.compiler, &self.pod_names, &query);
+                give(&reply, names);
+            }
             Request::Diagnostics { reply } => give(&reply, self.diagnostics()),
             Request::Versions { reply } => give(&reply, self.versions()),
             Request::Metrics { reply } => give(&reply, self.metrics()),

@@ -2,7 +2,7 @@ use super::protocol_text;
 use crate::compile::{Compiler, Halves, Member};
 use serde::{Deserialize, Serialize};
 use sluice_tables::record::FlowRecord;
-use sluice_tables::{BackendId, Family, V4, V6};
+use sluice_tables::{BackendId, Family, RuleId, ServiceId, V4, V6};
 use std::net::{IpAddr, SocketAddr};
 
 /// Which flows to show; what is not told does not matter.
@@ -47,6 +47,12 @@ pub struct FlowView {
     pub service: Option<String>,
     /// The pod behind the chosen endpoint.
     pub pod: Option<String>,
+    /// The rule for what its client sends that let it pass; `None`: no policy has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_rule: Option<String>,
+    /// The rule for what its server gets that let it pass; `None`: no policy has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_rule: Option<String>,
     /// State of the connection.
     pub state: String,
     /// Packets from the client.
@@ -62,7 +68,6 @@ pub struct FlowView {
 /// A flow with the names of its Service and pod.
 pub(crate) fn flow_view(compiler: &Compiler, worker: usize, flow: &FlowRecord) -> FlowView {
     let side = |(addr, port): (IpAddr, u16)| SocketAddr::new(addr, port).to_string();
-    let port = compiler.port_of(flow.service);
     FlowView {
         worker,
         protocol: protocol_text(flow.protocol),
@@ -70,8 +75,10 @@ pub(crate) fn flow_view(compiler: &Compiler, worker: usize, flow: &FlowRecord) -
         destination: side(flow.destination),
         server: side(flow.server),
         source: side(flow.source),
-        service: port.map(|key| format!("{}:{}", key.service, key.port)),
+        service: service_text(compiler, flow.service),
         pod: pod_of(compiler, flow.backend),
+        egress_rule: rule_text(compiler, flow.rules[0]),
+        ingress_rule: rule_text(compiler, flow.rules[1]),
         state: flow.state.to_owned(),
         packets_in: flow.packets.0,
         packets_out: flow.packets.1,
@@ -80,7 +87,20 @@ pub(crate) fn flow_view(compiler: &Compiler, worker: usize, flow: &FlowRecord) -
     }
 }
 
-fn pod_of(compiler: &Compiler, id: BackendId) -> Option<String> {
+/// A Service's port, as `namespace/name:port`.
+pub(super) fn service_text(compiler: &Compiler, id: ServiceId) -> Option<String> {
+    let key = compiler.port_of(id)?;
+    Some(format!("{}:{}", key.service, key.port))
+}
+
+/// What a rule is; its number, if it has gone.
+pub(super) fn rule_text(compiler: &Compiler, id: RuleId) -> Option<String> {
+    let text = compiler.rule_of(id).map(|text| text.to_string());
+    (id != RuleId::NONE).then(|| text.unwrap_or_else(|| format!("rule {}, which has gone", id.0)))
+}
+
+/// The pod behind an endpoint.
+pub(super) fn pod_of(compiler: &Compiler, id: BackendId) -> Option<String> {
     let backend = compiler.backend_of(id)?;
     let key = compiler.port_of(backend.service)?;
     let programmed = compiler.programmed(&key.service)?;

@@ -1,0 +1,198 @@
+use super::view::{Direction, Explanation, From, JudgmentView, Match, Ruling, Way, WayKind};
+use crate::cli::table::Table;
+use crate::cli::units::duration_ms;
+use sluice_control::view::{PolicyView, WhoKind, WhoView};
+
+/// An explanation: a line a step, in the order of the journey.
+pub fn render(explanation: &Explanation) -> String {
+    let mut table = Table::new(&["STEP", "WHAT"]);
+    let mut row = |step: &str, what: String| table.row([step.to_owned(), what]);
+    let of = explanation;
+    row("packet", of.packet.to_string());
+    row("from", format!("{}, by {}", who(&of.source), entrance(&of.from)));
+    for line in flows(of) {
+        row("flow", line);
+    }
+    row("to", who(&of.destination));
+    row("service", service(of));
+    if let Some(endpoint) = &of.endpoint {
+        row("endpoint", with_pod(endpoint, of));
+    }
+    for (step, judgment) in [("egress policy", &of.egress), ("ingress policy", &of.ingress)] {
+        for policy in &judgment.policies {
+            row(step, selects(policy));
+        }
+        row(step, ruling(judgment));
+    }
+    if let Some(way) = &of.way {
+        row("route", route(way));
+    }
+    if let Some(tunnel) = of.way.as_ref().and_then(tunnel) {
+        row("tunnel", tunnel);
+    }
+    if of.way.is_some() {
+        let none = || "none: the source stays as it is".to_owned();
+        let drawn = |snat: &String| format!("as {snat}, drawn for each flow");
+        row("snat", of.snat.as_ref().map_or_else(none, drawn));
+    }
+    row("verdict", verdict(of));
+    let mut text = table.render(0, "");
+    for note in &of.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text
+}
+
+/// Who has an address, with what policies see of it.
+fn who(who: &WhoView) -> String {
+    let name = who.name.as_deref().unwrap_or_default();
+    let address = who.address;
+    match who.kind {
+        WhoKind::Pod => {
+            let node = who.node.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default();
+            let labels: Vec<_> =
+                who.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let labels = match labels.is_empty() {
+                true => String::new(),
+                false => format!(" {{{}}}", labels.join(", ")),
+            };
+            format!("{address}, pod {name}{node}{labels}")
+        }
+        WhoKind::Node => format!("{address}, node {name}"),
+        WhoKind::Service => format!("{address}, Service {name}"),
+        WhoKind::Gateway if name.is_empty() => format!("{address}, the gateway's SNAT pool"),
+        WhoKind::Gateway => format!("{address}, the gateway's own on port {name}"),
+        WhoKind::Outside => format!("{address}, outside of the cluster"),
+    }
+}
+
+fn entrance(from: &From) -> String {
+    match &from.node {
+        Some(node) => format!("the tunnel from node {node} on port {}", from.port),
+        None => format!("port {}", from.port),
+    }
+}
+
+/// The flows that there are, or that there are none.
+fn flows(of: &Explanation) -> Vec<String> {
+    let Some(flows) = &of.flows else {
+        return vec!["not looked for: no gateway is asked".to_owned()];
+    };
+    if flows.is_empty() {
+        return vec!["none yet: what follows is of a new one".to_owned()];
+    }
+    let mut lines: Vec<String> = flows.iter().map(flow).collect();
+    if of.flows_left_out > 0 {
+        lines.push(format!("and {} more", of.flows_left_out));
+    }
+    lines.push("what follows is of a new one".to_owned());
+    lines
+}
+
+/// A flow as its worker has it.
+fn flow(of: &Match) -> String {
+    let Match { direction, flow } = of;
+    let mut text = match direction {
+        Direction::Original => format!("{}: {} -> {}", flow.state, flow.client, flow.destination),
+        Direction::Reply => {
+            format!("{}, replies of {} -> {}", flow.state, flow.client, flow.destination)
+        }
+    };
+    let mut add = |part: String| {
+        text.push_str(", ");
+        text.push_str(&part);
+    };
+    if flow.server != flow.destination {
+        let pod = flow.pod.as_ref().map(|pod| format!(" (pod {pod})")).unwrap_or_default();
+        add(format!("endpoint {}{pod}", flow.server));
+    }
+    if flow.source != flow.client {
+        add(format!("as {}", flow.source));
+    }
+    for (direction, rule) in [("egress", &flow.egress_rule), ("ingress", &flow.ingress_rule)] {
+        if let Some(rule) = rule {
+            add(format!("{direction} by {rule}"));
+        }
+    }
+    add(format!("idle {}", duration_ms(flow.idle_ms)));
+    add(format!("worker {}", flow.worker));
+    text
+}
+
+fn service(of: &Explanation) -> String {
+    match &of.service {
+        Some(service) => service.clone(),
+        None => "none is addressed".to_owned(),
+    }
+}
+
+fn with_pod(endpoint: &str, of: &Explanation) -> String {
+    let pod = match &of.server {
+        Some(server) if server.kind == WhoKind::Pod => {
+            let node = server.node.as_ref().map(|node| format!(" on node {node}"));
+            server.name.as_ref().map(|pod| format!("{pod}{}", node.unwrap_or_default()))
+        }
+        _ => of.endpoint_pod.clone(),
+    };
+    pod.map_or_else(|| endpoint.to_owned(), |pod| format!("{endpoint}, pod {pod}"))
+}
+
+fn selects(view: &PolicyView) -> String {
+    let mut text = format!("{} selects it", view.policy);
+    if view.audited {
+        text.push_str(", audited");
+    }
+    if view.refused {
+        text.push_str(", refused: it denies everything");
+    }
+    text
+}
+
+fn ruling(judgment: &JudgmentView) -> String {
+    let JudgmentView { policies, namespace_audited, rule, ruling } = judgment;
+    let by = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+    match ruling {
+        Ruling::Allowed | Ruling::Passed if rule.is_none() && policies.is_empty() => {
+            "allowed: no policy selects it".to_owned()
+        }
+        Ruling::Allowed | Ruling::Passed if rule.is_none() => {
+            "allowed: no policy objects".to_owned()
+        }
+        Ruling::Allowed => format!("allowed{by}"),
+        Ruling::Audited if *namespace_audited => {
+            format!("would be denied{by}; passes, its namespace is audited")
+        }
+        Ruling::Audited => format!("would be denied{by}; passes, the policy is audited"),
+        Ruling::Passed => format!("let pass{by}"),
+        Ruling::Denied => format!("denied{by}"),
+        Ruling::NotAsked => "not asked".to_owned(),
+        Ruling::NotTold => "not decisive: it is dropped for another reason".to_owned(),
+    }
+}
+
+fn route(way: &Way) -> String {
+    let port = way.port.as_deref().unwrap_or("?");
+    match (way.kind, way.via) {
+        (WayKind::Connected, _) => format!("connected on port {port}"),
+        (WayKind::Via, Some(via)) => format!("via {via} on port {port}"),
+        (WayKind::Via, None) => format!("port {port}"),
+        (WayKind::Tunnel, _) => {
+            format!("the tunnel to node {}", way.node.as_deref().unwrap_or("?"))
+        }
+    }
+}
+
+fn tunnel(way: &Way) -> Option<String> {
+    let via = way.via.map(|via| format!(" via {via}")).unwrap_or_default();
+    Some(format!("VXLAN to {}, by port {}{via}", way.vtep?, way.port.as_deref().unwrap_or("?")))
+}
+
+fn verdict(of: &Explanation) -> String {
+    let is_old = of.flows.as_ref().is_some_and(|flows| !flows.is_empty());
+    let new = if is_old { "of a new flow: " } else { "" };
+    match (of.verdict.as_str(), &of.reason, &of.help) {
+        ("answered", ..) => format!("{new}answered here"),
+        (verdict, Some(reason), Some(help)) => format!("{new}{verdict}: {reason}: {help}"),
+        (verdict, ..) => format!("{new}{verdict}"),
+    }
+}
