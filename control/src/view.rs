@@ -2,11 +2,13 @@
 //! and everything can be written as JSON and read back.
 
 mod flows;
+mod names;
 mod network;
 mod services;
 mod status;
 
 pub use flows::{FlowQuery, FlowView, FlowsView};
+pub use names::{DomainNameView, NamesMetrics};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};

@@ -258,6 +258,7 @@ impl Policies {
         self.collect(&mut next.policy);
         self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
         self.pages.write(&mut next.policy.pages);
+        next.names_wanted = self.attributes.has_domains();
     }
 
     /// Forgets everything: there is no policy any more.
@@ -272,6 +273,7 @@ impl Policies {
         let renamed = std::mem::take(&mut self.renamed);
         *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
+        next.names_wanted = false;
         forget(&mut next.v4);
         forget(&mut next.v6);
         true

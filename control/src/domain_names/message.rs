@@ -74,7 +74,7 @@ type Name<'a> = ParsedName<&'a [u8]>;
 /// Why it says nothing.
 pub fn read(message: &[u8]) -> Result<Reading, Unread> {
     let malformed = |_| Unread::Malformed;
-    let message = Message::from_octets(message).map_err(|_| Unread::Malformed)?;
+    let message = Message::from_slice(message).map_err(|_| Unread::Malformed)?;
     let header = message.header();
     if !header.qr() || header.opcode() != Opcode::QUERY {
         return Err(Unread::NotAnAnswer);
@@ -114,7 +114,7 @@ struct Records<'a> {
 impl<'a> Records<'a> {
     fn take(
         &mut self,
-        record: &domain::base::ParsedRecord<'a, &'a [u8]>,
+        record: &domain::base::ParsedRecord<'a, [u8]>,
     ) -> Result<(), domain::base::wire::ParseError> {
         // RFC 2181 section 8: a TTL with its first bit set counts as zero.
         let ttl = i32::try_from(record.ttl().as_secs()).unwrap_or(0);
@@ -181,7 +181,7 @@ fn is_usable(addr: IpAddr) -> bool {
 /// where a label has other characters than those of host names: in a text, a dot
 /// within a label would make it another name.
 fn host_name(name: &Name<'_>) -> Option<String> {
-    let mut text = String::with_capacity(usize::from(name.compose_len()));
+    let mut text = String::new();
     for label in name.iter() {
         if label.is_root() {
             break;

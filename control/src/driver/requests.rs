@@ -6,8 +6,8 @@ use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
 use crate::status::StatusConfig;
 use crate::view::{
-    self, BackendView, ControlMetrics, FlowQuery, FlowsView, NeighborsView, RouteView, ServiceView,
-    StatusView, TunnelView, VersionsView, WorkerView,
+    self, BackendView, ControlMetrics, DomainNameView, FlowQuery, FlowsView, NeighborsView,
+    RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
 };
 use crossbeam_channel::Sender;
 use sluice_config::Config;
@@ -59,6 +59,11 @@ pub enum Request {
     Tunnels {
         /// Where the answer goes.
         reply: Sender<Vec<TunnelView>>,
+    },
+    /// What domain names stand for.
+    Names {
+        /// Where the answer goes.
+        reply: Sender<Vec<DomainNameView>>,
     },
     /// Everything that is wrong.
     Diagnostics {
@@ -141,6 +146,7 @@ impl Control {
             }
             Request::Routes { reply } => give(&reply, view::routes(self.compiler.tables())),
             Request::Tunnels { reply } => give(&reply, view::tunnels(self.compiler.tables())),
+            Request::Names { reply } => give(&reply, self.names_view()),
             Request::Diagnostics { reply } => give(&reply, self.diagnostics()),
             Request::Versions { reply } => give(&reply, self.versions()),
             Request::Metrics { reply } => give(&reply, self.metrics()),
@@ -253,6 +259,7 @@ impl Control {
             live_version: self.publisher.live(),
             compile: self.compile.clone(),
             event_to_live: self.publisher.event_to_live().clone(),
+            names: self.names_metrics(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
         }
     }
