@@ -329,7 +329,7 @@ impl Compiler {
 
     /// How much has been compiled of policies.
     pub fn policy_sizes(&self) -> PolicySizes {
-        self.policies.sizes()
+        self.policies.sizes(&self.tables)
     }
 
     /// Numbers in quarantine: of Services, endpoints and tunnel endpoints.

@@ -199,6 +199,9 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     if core.syn_gate.is_closed() {
         prefetch_gate(core, packets);
     }
+    if !tables.policy.is_empty() {
+        policy::foresee(tables, packets);
+    }
     if has_fragments || core.events.is_capturing() {
         return forward_mixed(core, table, tables, packets, handed);
     }

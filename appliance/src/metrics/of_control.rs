@@ -69,6 +69,22 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (kind, count) in &metrics.quarantined {
         quarantined.count(&[("kind", kind)], *count as u64);
     }
+    let policy = &metrics.policy;
+    let mut compiled = families
+        .gauge("sluice_policy_compiled", "What has been compiled of network policies, by kind.");
+    for (kind, count) in [
+        ("policy", policy.policies),
+        ("attribute", policy.attributes),
+        ("subject", policy.subjects),
+        ("classifier", policy.classifiers),
+        ("peer", policy.peers),
+        ("page", policy.pages),
+    ] {
+        compiled.count(&[("kind", kind)], count as u64);
+    }
+    families
+        .gauge("sluice_policy_tables_bytes", "Memory of what network policies say, in the tables.")
+        .count(&[], policy.bytes as u64);
     for (name, help, taken) in [
         (
             "sluice_control_compile_seconds",

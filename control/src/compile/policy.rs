@@ -18,6 +18,7 @@ use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, 
 use crate::cluster::{Changes, Cluster, Pod};
 use crate::object::{Key, Name};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use sluice_tables::policy::{PeerId, Rows};
 use sluice_tables::{FamilyTables, RuleId, Tables};
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,9 +197,11 @@ impl Policies {
         compiled.map(|compiled| compiled.key.clone()).collect()
     }
 
-    /// How much there is.
-    pub(super) fn sizes(&self) -> PolicySizes {
+    /// How much there is, and in the tables.
+    pub(super) fn sizes(&self, tables: &Tables) -> PolicySizes {
+        let ranges = tables.v4.blocks.memory_bytes() + tables.v6.blocks.memory_bytes();
         PolicySizes {
+            bytes: tables.policy.memory_bytes() + ranges,
             policies: self.numbers.len(),
             attributes: self.attributes.len(),
             subjects: self.subjects.len(),
@@ -255,10 +258,17 @@ impl Policies {
         }
         self.write_pods();
         self.write_addresses(next, epochs);
-        self.collect(&mut next.policy);
-        self.subjects.write(&self.attributes, &mut self.peers, &mut self.pages, &mut next.policy);
-        self.pages.write(&mut next.policy.pages);
-        next.names_wanted = self.attributes.has_domains();
+        let mut is_written = self.collect(&mut next.policy);
+        let Policies { attributes, peers, pages, .. } = &mut *self;
+        is_written |= self.subjects.write(attributes, peers, pages, &mut next.policy);
+        is_written |= self.pages.write(&mut next.policy.pages);
+        let names_wanted = self.attributes.has_domains();
+        is_written |= std::mem::replace(&mut next.names_wanted, names_wanted) != names_wanted;
+        // No flow is told by them before an address is: but they are in these
+        // tables, and nowhere else.
+        if is_written {
+            epochs.changed();
+        }
     }
 
     /// Forgets everything: there is no policy any more.
@@ -279,14 +289,16 @@ impl Policies {
         true
     }
 
-    /// Gives up what has no use any more, at the end of a turn.
-    fn collect(&mut self, rows: &mut Rows) {
-        self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
+    /// Gives up what has no use any more, at the end of a turn; whether rows are
+    /// different by that.
+    fn collect(&mut self, rows: &mut Rows) -> bool {
+        let is_written = self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
         self.peers.collect(&mut self.attributes);
         for number in std::mem::take(&mut self.stale.policies) {
             self.compiled[number as usize] = None;
             self.free.push(number);
         }
+        is_written
     }
 }
 
@@ -305,7 +317,7 @@ fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
 }
 
 /// How much has been compiled of policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySizes {
     /// Policies.
     pub policies: usize,
@@ -319,4 +331,6 @@ pub struct PolicySizes {
     pub peers: usize,
     /// Pages of rows.
     pub pages: usize,
+    /// Bytes of rows, pages and ranges in the tables.
+    pub bytes: usize,
 }

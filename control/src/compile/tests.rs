@@ -10,6 +10,7 @@ mod excess;
 mod incumbents;
 mod overlay;
 mod own_addresses;
+mod policy;
 mod random;
 mod services;
 mod world;

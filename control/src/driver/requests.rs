@@ -261,6 +261,7 @@ impl Control {
             event_to_live: self.publisher.event_to_live().clone(),
             names: self.names_metrics(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
+            policy: self.compiler.policy_sizes(),
         }
     }
 }

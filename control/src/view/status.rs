@@ -1,3 +1,4 @@
+use crate::compile::PolicySizes;
 use crate::diagnostic::Diagnostic;
 use crate::election::ElectionView;
 use crate::publish::Histogram;
@@ -79,4 +80,6 @@ pub struct ControlMetrics {
     pub quarantined: BTreeMap<String, usize>,
     /// Domain names and DNS answers.
     pub names: NamesMetrics,
+    /// What has been compiled of network policies.
+    pub policy: PolicySizes,
 }

@@ -3,7 +3,7 @@
 
 use crate::affinity::Client;
 use crate::core::Core;
-use crate::flow::FlowTable;
+use crate::flow::{FlowTable, Key};
 use crate::packet::Packet;
 use crate::reason::DropReason;
 use crate::stages::service::Target;
@@ -39,14 +39,14 @@ pub fn choose<F: Ip>(
     if let Some(rules) = &frontend.rules {
         return by_rules(core, table, tables, packet, (frontend, rules));
     }
-    let hash = hash::connection(
-        key.src.as_ref(),
-        key.src_port,
-        key.dst.as_ref(),
-        key.dst_port,
-        key.protocol,
-    );
-    frontend.backends.choose(hash).copied().ok_or(DropReason::NoBackend)
+    frontend.backends.choose(hash_of(key)).copied().ok_or(DropReason::NoBackend)
+}
+
+/// The hash that chooses an endpoint for a connection.
+#[inline]
+pub fn hash_of<F: Ip>(key: &Key<F>) -> u64 {
+    let Key { src, dst, src_port, dst_port, protocol } = key;
+    hash::connection(src.as_ref(), *src_port, dst.as_ref(), *dst_port, *protocol)
 }
 
 fn by_rules<F: Ip>(
@@ -59,13 +59,7 @@ fn by_rules<F: Ip>(
     let key = &packet.key;
     let near = nearest(tables, packet, frontend, &rules.locality)?;
     if rules.affinity_ms.is_none() {
-        let hash = hash::connection(
-            key.src.as_ref(),
-            key.src_port,
-            key.dst.as_ref(),
-            key.dst_port,
-            key.protocol,
-        );
+        let hash = hash_of(key);
         return balance(core, table, near, rules.balance, hash).ok_or(DropReason::NoBackend);
     }
     let client = Client::new(frontend.service, F::to_ip(key.src));

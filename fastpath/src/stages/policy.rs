@@ -4,13 +4,17 @@
 //! policies have changed; its packets are not.
 
 use crate::core::Core;
+use crate::flow::table::NO_ENTRY;
 use crate::flow::{Entry, Key};
 use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::balance;
 use crate::stages::service::Target;
 use crate::wire::ip::Ip;
+use arrayvec::ArrayVec;
+use sluice_io::BURST;
 use sluice_tables::policy::{self, Judgment, KnownAddress, PortKey, SubjectId, Verdict};
-use sluice_tables::{RuleId, Tables, Tuple};
+use sluice_tables::{FrontendKey, RuleId, Tables, Tuple};
 
 /// The rules that decided: of the source's policies, and of the destination's.
 pub type Rules = [RuleId; 2];
@@ -35,6 +39,56 @@ pub fn check<F: Ip>(
         protocol: packet.key.protocol,
     };
     ask(core, tables, packet, &ends)
+}
+
+/// Looks at what policies will be asked of the packets of a burst that seem to
+/// begin flows, so that it comes from memory for all of them at once: with many
+/// policies it is spread over more than the caches hold, and each question leads
+/// from one place to the next. What is found here is found again when each is
+/// judged, and decides nothing.
+pub fn foresee<F: Ip>(tables: &Tables, packets: &[Packet<F>]) {
+    let begin = |packet: &&Packet<F>| packet.candidate == NO_ENTRY;
+    let questions: ArrayVec<Question<F>, BURST> =
+        packets.iter().filter(begin).filter_map(|packet| Question::of(tables, packet)).collect();
+    if questions.len() < 2 {
+        return;
+    }
+    // A step for all of them before the next one: no step waits for another.
+    let known =
+        |question: &Question<F>| policy::known::<F>(tables, &question.client, &question.server);
+    let ends: ArrayVec<_, BURST> = questions.iter().map(known).collect();
+    for ends in &ends {
+        std::hint::black_box(policy::touch(tables, ends));
+    }
+    for (question, ends) in questions.iter().zip(&ends) {
+        let asked = policy::peers::<F>(tables, (&question.client, &question.server), ends);
+        std::hint::black_box(policy::outcomes(tables, &asked, question.port));
+    }
+}
+
+/// What policies will be asked, as far as that is foreseen.
+struct Question<F: Ip> {
+    client: F::Addr,
+    server: F::Addr,
+    port: PortKey,
+}
+
+impl<F: Ip> Question<F> {
+    /// The question about a packet that begins a flow; `None` where the endpoint is
+    /// not chosen by hash alone.
+    fn of(tables: &Tables, packet: &Packet<F>) -> Option<Self> {
+        let Key { src, dst, dst_port, protocol, .. } = packet.key;
+        let frontend = FrontendKey { addr: dst, l4_port: dst_port, protocol };
+        let (server, l4_port) = match F::of(tables).frontends.get(&frontend) {
+            Some(frontend) if frontend.rules.is_some() => return None,
+            Some(frontend) => {
+                let backend = frontend.backends.choose(balance::hash_of(&packet.key))?;
+                (backend.addr, backend.l4_port)
+            }
+            None => (dst, dst_port),
+        };
+        Some(Question { client: src, server, port: PortKey::of(protocol, l4_port) })
+    }
 }
 
 /// Judges the flow of a packet again, by its client and its server; `None` if it

@@ -101,6 +101,18 @@ impl Judgment {
     }
 }
 
+/// What is known of the two ends of a flow.
+pub type Known<'a> = (Option<&'a KnownAddress>, Option<&'a KnownAddress>);
+
+/// Who of the two ends of a flow is asked, about which peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The source's subject, and what the destination is to it.
+    egress: (SubjectId, PeerId),
+    /// The destination's subject, and what the source is to it.
+    ingress: (SubjectId, PeerId),
+}
+
 /// What policies say to a flow from `src` to `dst`: the addresses of the real
 /// ends, before the source and after the destination is translated.
 #[inline]
@@ -108,28 +120,75 @@ pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: Por
     if tables.policy.is_empty() {
         return Judgment::UNASKED;
     }
+    let known = known::<F>(tables, src, dst);
+    let asked = peers::<F>(tables, (src, dst), &known);
+    let mut judgment = outcomes(tables, &asked, port);
+    if !judgment.egress.is_allowed()
+        && let (Some(source), destination) = known
+    {
+        judgment.egress = excuse(judgment.egress, src == dst, source.host, destination);
+    }
+    if !judgment.ingress.is_allowed()
+        && let (source, Some(destination)) = known
+    {
+        judgment.ingress = excuse(judgment.ingress, src == dst, destination.host, source);
+    }
+    judgment
+}
+
+/// What is known of the ends of a flow: the first step of [`judge`].
+#[inline]
+pub fn known<'a, F: Family>(tables: &'a Tables, src: &F::Addr, dst: &F::Addr) -> Known<'a> {
     let family = F::of(tables);
-    let (source, destination) = (family.known.get(src), family.known.get(dst));
-    let mut judgment = Judgment::UNASKED;
+    (family.known.get(src), family.known.get(dst))
+}
+
+/// Who is asked about whom: the second step of [`judge`].
+#[inline]
+pub fn peers<F: Family>(
+    tables: &Tables,
+    (src, dst): (&F::Addr, &F::Addr),
+    (source, destination): &Known<'_>,
+) -> Asked {
+    let blocks = &F::of(tables).blocks;
+    let mut asked = Asked {
+        egress: (SubjectId::NONE, PeerId::OUTSIDE),
+        ingress: (SubjectId::NONE, PeerId::OUTSIDE),
+    };
     if let Some(source) = source
         && source.egress != SubjectId::NONE
     {
-        let peer = destination.map_or_else(|| family.blocks.lookup(dst), |known| known.peer);
-        judgment.egress = tables.policy.outcome(source.egress, peer, port);
-        if !judgment.egress.is_allowed() {
-            judgment.egress = excuse(judgment.egress, src == dst, source.host, destination);
-        }
+        let peer = destination.map_or_else(|| blocks.lookup(dst), |known| known.peer);
+        asked.egress = (source.egress, peer);
     }
     if let Some(destination) = destination
         && destination.ingress != SubjectId::NONE
     {
-        let peer = source.map_or_else(|| family.blocks.lookup(src), |known| known.peer);
-        judgment.ingress = tables.policy.outcome(destination.ingress, peer, port);
-        if !judgment.ingress.is_allowed() {
-            judgment.ingress = excuse(judgment.ingress, src == dst, destination.host, source);
-        }
+        let peer = source.map_or_else(|| blocks.lookup(src), |known| known.peer);
+        asked.ingress = (destination.ingress, peer);
     }
-    judgment
+    asked
+}
+
+/// What is said, excuses left out: the third step of [`judge`].
+#[inline]
+pub fn outcomes(tables: &Tables, asked: &Asked, port: PortKey) -> Judgment {
+    let outcome = |(subject, peer): (SubjectId, PeerId)| {
+        if subject == SubjectId::NONE {
+            return Outcome::UNASKED;
+        }
+        tables.policy.outcome(subject, peer, port)
+    };
+    Judgment { egress: outcome(asked.egress), ingress: outcome(asked.ingress) }
+}
+
+/// Reads where the rows of the ends begin, so that they come from memory. The
+/// number means nothing.
+#[inline]
+pub fn touch(tables: &Tables, (source, destination): &Known<'_>) -> u32 {
+    let egress = source.map_or(SubjectId::NONE, |known| known.egress);
+    let ingress = destination.map_or(SubjectId::NONE, |known| known.ingress);
+    tables.policy.touch(egress) ^ tables.policy.touch(ingress)
 }
 
 /// What no NetworkPolicy can deny: a pod speaks with itself, and with its own

@@ -106,9 +106,6 @@ fn main() -> Result<()> {
     let findings: Vec<_> = bench.cluster.findings().collect();
     ensure!(findings.is_empty(), "{:?}", findings.first());
     let sizes = bench.compiler.policy_sizes();
-    let tables = bench.held.policy.memory_bytes()
-        + bench.held.v4.blocks.memory_bytes()
-        + bench.held.v6.blocks.memory_bytes();
     let (resident, _) = resident_mib()?;
     let mut report = Report {
         processor: cpu::model(),
@@ -117,7 +114,7 @@ fn main() -> Result<()> {
         policies,
         reduce_ms: reduce.as_secs_f64() * 1e3,
         compile_ms: compile.as_secs_f64() * 1e3,
-        tables_mib: tables as f64 / f64::from(1 << 20),
+        tables_mib: sizes.bytes as f64 / f64::from(1 << 20),
         resident_mib: resident,
         rows: Vec::new(),
     };

@@ -41,6 +41,15 @@ struct Slot {
     numbers: HashMap<Arc<Class>, u16>,
 }
 
+/// What has come of bringing classifiers up to date.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The subjects whose classifiers have more classes than before.
+    pub(super) stale: BTreeSet<SubjectNumber>,
+    /// Any classifier is different.
+    pub(super) is_written: bool,
+}
+
 /// All classifiers by number.
 #[derive(Debug, Default)]
 pub(super) struct Classifiers {
@@ -123,13 +132,14 @@ impl Classifiers {
         }
     }
 
-    /// Forgets the classifiers without a use.
+    /// Forgets the classifiers without a use; whether rows are different by that.
     pub(super) fn collect(
         &mut self,
         attributes: &mut Attributes,
         pages: &mut Pages,
         rows: &mut Rows,
-    ) {
+    ) -> bool {
+        let mut is_written = false;
         for number in std::mem::take(&mut self.unused) {
             let Some(slot) = self.slots[number as usize].take() else { continue };
             for id in &slot.key.attributes {
@@ -143,20 +153,21 @@ impl Classifiers {
             self.free.insert(number);
             if !self.fresh.remove(&number) {
                 rows.classifiers.set(number, Classifier::default());
+                is_written = true;
             }
         }
+        is_written
     }
 
     /// Brings classifiers up to date: those that are new, and those that tell
-    /// apart peers that are new. Returns the subjects whose classifiers have more
-    /// classes than before.
+    /// apart peers that are new.
     pub(super) fn write(
         &mut self,
         attributes: &Attributes,
         peers: &mut Peers,
         pages: &mut Pages,
         rows: &mut Rows,
-    ) -> BTreeSet<SubjectNumber> {
+    ) -> Written {
         let fresh = std::mem::take(&mut self.fresh);
         let came = peers.take_fresh();
         let mut stale: BTreeMap<ClassifierNumber, Vec<PeerId>> = BTreeMap::new();
@@ -172,7 +183,7 @@ impl Classifiers {
                 stale.entry(*number).or_default().push(peer);
             }
         }
-        let mut grown = BTreeSet::new();
+        let mut written = Written { stale: BTreeSet::new(), is_written: !fresh.is_empty() };
         for (number, changed) in stale {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 let before = slot.classes.len();
@@ -182,9 +193,10 @@ impl Classifiers {
                 }
                 if is_different {
                     rows.classifiers.set(number, Classifier::new(&slot.pages));
+                    written.is_written = true;
                 }
                 if slot.classes.len() > before {
-                    grown.extend(&slot.subjects);
+                    written.stale.extend(&slot.subjects);
                 }
             }
         }
@@ -192,10 +204,10 @@ impl Classifiers {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 slot.fill(attributes, peers, pages);
                 rows.classifiers.set(number, Classifier::new(&slot.pages));
-                grown.extend(&slot.subjects);
+                written.stale.extend(&slot.subjects);
             }
         }
-        grown
+        written
     }
 }
 

@@ -48,11 +48,13 @@ impl Pages {
         }
     }
 
-    /// Writes the pages that are new into tables.
-    pub(super) fn write(&mut self, pages: &mut Chunked<Page>) {
-        for number in std::mem::take(&mut self.fresh) {
+    /// Writes the pages that are new into tables; whether there are any.
+    pub(super) fn write(&mut self, pages: &mut Chunked<Page>) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        for &number in &fresh {
             pages.set(number, self.slots[number as usize].0);
         }
+        !fresh.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

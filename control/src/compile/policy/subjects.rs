@@ -137,13 +137,14 @@ impl Subjects {
         }
     }
 
-    /// Forgets the subjects without a use.
+    /// Forgets the subjects without a use; whether rows are different by that.
     pub(super) fn collect(
         &mut self,
         attributes: &mut Attributes,
         pages: &mut Pages,
         rows: &mut Rows,
-    ) {
+    ) -> bool {
+        let mut is_written = false;
         for number in std::mem::take(&mut self.unused) {
             let Some(subject) = self.slots[number as usize].take() else { continue };
             for classifier in subject.classifiers {
@@ -153,23 +154,25 @@ impl Subjects {
             self.free.insert(number);
             if !self.fresh.remove(&number) {
                 rows.rows.set(number, Row::default());
+                is_written = true;
             }
         }
-        self.classifiers.collect(attributes, pages, rows);
+        self.classifiers.collect(attributes, pages, rows) | is_written
     }
 
     /// Brings the rows up to date: those of new subjects, and those that depend
-    /// on peers that are new.
+    /// on peers that are new. Whether any is different.
     pub(super) fn write(
         &mut self,
         attributes: &Attributes,
         peers: &mut Peers,
         pages: &mut Pages,
         rows: &mut Rows,
-    ) {
-        let mut stale = self.classifiers.write(attributes, peers, pages, rows);
-        stale.append(&mut self.fresh);
-        for number in stale {
+    ) -> bool {
+        let mut changed = self.classifiers.write(attributes, peers, pages, rows);
+        changed.stale.append(&mut self.fresh);
+        let is_written = changed.is_written || !changed.stale.is_empty();
+        for number in changed.stale {
             if let Some(Some(subject)) = self.slots.get_mut(number as usize) {
                 let classes = subject.classifiers.map(|one| self.classifiers.classes(one));
                 subject.write(classes);
@@ -178,6 +181,7 @@ impl Subjects {
                 rows.rows.set(number, row);
             }
         }
+        is_written
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{Excuse, Outcome, PeerId, PortKey, SubjectId, Verdict};
 use crate::chunked::Chunked;
 use crate::ids::RuleId;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Peers on one page.
@@ -60,8 +61,8 @@ impl Classifier {
 ///
 /// ```text
 ///  classifiers 2 | classes of the second C2 | programs P = C1 x C2
-///  | P + 1 words: where the program of each pair of classes begins
-///  | programs, of spans: last port of the span, outcome
+///  | P words: where the program of each pair of classes begins
+///  | programs, each once: how many spans | spans: last port of the span, outcome
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Row(Arc<[u32]>);
@@ -84,17 +85,21 @@ impl Row {
         classes: u32,
         programs: impl Iterator<Item = &'a [Span]>,
     ) -> Self {
-        let (mut starts, mut spans) = (Vec::new(), Vec::new());
+        let (mut starts, mut said) = (Vec::new(), Vec::new());
+        let mut numbers: HashMap<&[Span], u32> = HashMap::new();
         for program in programs {
-            starts.push(spans.len() as u32);
-            spans.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
+            starts.push(*numbers.entry(program).or_insert_with(|| {
+                let start = said.len() as u32;
+                said.push(program.len() as u32);
+                said.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
+                start
+            }));
         }
         let [first, second] = classifiers;
         let mut words = vec![first, second, classes, starts.len() as u32];
-        let begin = words.len() as u32 + starts.len() as u32 + 1;
-        starts.push(spans.len() as u32);
+        let begin = words.len() as u32 + starts.len() as u32;
         words.extend(starts.iter().map(|start| begin + start));
-        words.append(&mut spans);
+        words.append(&mut said);
         Row(words.into())
     }
 
@@ -105,8 +110,8 @@ impl Row {
         let class = |number: &u32| Some(rows.classifiers.get(*number)?.class(&rows.pages, peer));
         let at = class(first)? * classes + class(second)?;
         let at = if at < *programs { at as usize } else { 0 };
-        let (from, to) = (*row.get(at)?, *row.get(at + 1)?);
-        self.0.get(from as usize..to as usize)
+        let (len, spans) = self.0.get(*row.get(at)? as usize..)?.split_first()?;
+        spans.get(..2 * *len as usize)
     }
 }
 
@@ -144,6 +149,12 @@ impl Rows {
             Some([_, outcome]) => Outcome::from_word(*outcome),
             None => Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None),
         }
+    }
+
+    /// The first word of a subject's row; see [`super::touch`].
+    #[inline]
+    pub(super) fn touch(&self, subject: SubjectId) -> u32 {
+        self.rows.get(subject.0).and_then(|row| row.0.first()).copied().unwrap_or_default()
     }
 
     /// Bytes of memory.
