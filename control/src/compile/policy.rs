@@ -259,7 +259,7 @@ impl Policies {
         self.write_pods();
         self.write_addresses(next, epochs);
         let mut is_written = self.collect(&mut next.policy);
-        let Policies { attributes, peers, pages, .. } = &mut *self;
+        let Policies { attributes, peers, pages, .. } = self;
         is_written |= self.subjects.write(attributes, peers, pages, &mut next.policy);
         is_written |= self.pages.write(&mut next.policy.pages);
         let names_wanted = self.attributes.has_domains();
