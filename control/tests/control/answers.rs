@@ -162,14 +162,17 @@ fn an_answer_goes_on_when_every_worker_knows_its_addresses() {
     hands[1].hold(4, &message("www.example.net", [203, 0, 113, 4]));
     hands[1].hold(5, &message("www.example.com", [0, 0, 0, 0]));
     hands[1].hold(6, b"no message");
-    until("all go on", &mut hands, |hands| hands[1].released == [2, 3, 4, 5, 6]);
+    until("all go on", &mut hands, |hands| {
+        hands[1].released.sort_unstable();
+        hands[1].released == [2, 3, 4, 5, 6]
+    });
     assert_eq!(hands[0].tables.version, version);
     assert!(!hands[0].allows([203, 0, 113, 4]));
 
     hands[1].hold(7, &message("a.b.example.org", [203, 0, 113, 7]));
     until("a wildcard's", &mut hands, |hands| {
         hands.iter_mut().for_each(Hand::live);
-        hands[1].released.last() == Some(&7)
+        hands[1].released.contains(&7)
     });
     assert!(hands.iter().all(|hand| hand.allows([203, 0, 113, 7])));
 
