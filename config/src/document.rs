@@ -14,6 +14,7 @@ use crate::load_balancer::RawLoadBalancer;
 use crate::neighbors::Neighbors;
 use crate::observe::{Admin, Logging, RawMetrics};
 use crate::overlay::RawVxlan;
+use crate::policy::Policy;
 use crate::ports::{PORTS_MAX, PortIndex, RawPort};
 use crate::read::{Field, Fields, Located, Reader, Reported, Spot, is_subdomain, list, text};
 use crate::routes::{ROUTES_MAX, RawRoute};
@@ -62,6 +63,7 @@ pub(crate) static SECTION: Section = Section {
         section("node", "the gateway as a Node of the cluster"),
         section("cluster", "the cluster's address ranges"),
         section("services", "what of Services is a matter of the gateway"),
+        section("policy", "what of network policies is a matter of the gateway"),
         section("announce", "which of several gateways announces which VIP"),
         Key {
             name: "load_balancer",
@@ -127,6 +129,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let snat = RawSnat::read(reader, &root);
     let cluster = RawCluster::read(reader, &root).unwrap_or_default();
     let services = RawServices::read(reader, &root);
+    let policy = Policy::read(reader, &root);
     let load_balancer = RawLoadBalancer::read(reader, &root).ok().flatten();
     let source = Source::read(reader, &root);
     let own_node = crate::node::Node::read(reader, &root, &source);
@@ -173,6 +176,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         node: own_node?,
         cluster: cluster.build(),
         services: services?.build(),
+        policy: policy?,
         announce: announce?,
         load_balancer: load_balancer.map(RawLoadBalancer::build),
         source: source?,

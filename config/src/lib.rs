@@ -37,6 +37,8 @@ mod node;
 
 mod services;
 
+mod policy;
+
 mod announce;
 
 mod load_balancer;
@@ -83,6 +85,7 @@ pub use crate::overlay::{
     Vxlan,
 };
 pub use crate::places::Places;
+pub use crate::policy::Policy;
 pub use crate::ports::{MTU_MAX, MTU_MIN, PORTS_MAX, Port, PortIndex, PortName};
 pub use crate::read::closest;
 pub use crate::routes::Route;
@@ -119,6 +122,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// How Services are served.
     pub services: Services,
+    /// How network policies are applied.
+    pub policy: Policy,
     /// Who announces VIPs.
     pub announce: Announce,
     /// Which Services are given addresses; `None`: none.

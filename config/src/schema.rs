@@ -67,6 +67,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::node::SECTION,
     &crate::cluster::SECTION,
     &crate::services::SECTION,
+    &crate::policy::SECTION,
     &crate::announce::SECTION,
     &crate::announce::LEASES,
     &crate::load_balancer::SECTION,

@@ -326,6 +326,12 @@ impl Compiler {
         self.policies.set_name(name, addresses);
     }
 
+    /// Whether a policy names a peer that a domain name stands for; the name as in
+    /// [`Compiler::set_name`].
+    pub fn wants_name(&self, name: &str) -> bool {
+        self.policies.wants_name(name)
+    }
+
     /// How much has been compiled of policies.
     pub fn policy_sizes(&self) -> PolicySizes {
         self.policies.sizes(&self.tables)

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+mod domain_names;
 mod election;
 mod health;
 mod heartbeat;
@@ -30,6 +31,7 @@ pub use heartbeat::Heartbeat;
 pub use names::{NodeNames, PodNames, RuleNames, ServiceLabel, ServiceNames};
 pub use requests::Request;
 
+use domain_names::Names;
 use election::Announcing;
 use pace::Pace;
 use requests::Pending;
@@ -61,6 +63,7 @@ pub struct Control {
     health_version: u64,
     heartbeat: Heartbeat,
     announcing: Announcing,
+    domain_names: Names,
     pending: Pending,
     /// Processor time of the changes that are not published yet.
     spent: Duration,
@@ -133,6 +136,7 @@ impl Control {
             health: HealthChecks::default(),
             health_version: 0,
             announcing: Announcing::default(),
+            domain_names: Names::default(),
             pending: Pending::default(),
             spent: Duration::ZERO,
             compile: Histogram::default(),
@@ -197,6 +201,7 @@ impl Control {
         let mut requests = requests.clone();
         let mut pace = Pace::default();
         let election = self.election_bell();
+        let answers = self.publisher.bell().clone();
         while !stop.load(Ordering::Acquire) && !self.pending.is_stopping() {
             let now = self.clock.now();
             self.heartbeat.beat(now);
@@ -211,6 +216,11 @@ impl Control {
                 pace.reset();
             }
             self.tell_election(now);
+            self.expire_names(now);
+            if self.take_answers(now) && self.publish() {
+                pace.reset();
+            }
+            self.release_answers(now);
             let wait = pace.next(self.publisher.is_busy());
             // VIPs to be told of again are no answer to wait for.
             let wait = wait.min(self.publisher.wait(now).map_or(wait, |due| due.max(TELL_PAUSE)));
@@ -229,6 +239,8 @@ impl Control {
                         batches = never();
                     }
                 },
+                // What workers have told is taken at the top.
+                recv(answers) -> _ => pace.reset(),
                 recv(election) -> _ => {
                     self.elected();
                     pace.reset();
@@ -373,6 +385,7 @@ impl Control {
             self.health.update(self.compiler.health_checks());
         }
         self.note_order();
+        self.note_names();
         let Some(tables) = tables else { return false };
         tracing::debug!(version = tables.version, "tables are published");
         let unix = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -36,6 +36,9 @@ pub mod announce;
 /// Who announces which VIPs, when there are several gateways.
 pub mod election;
 
+/// What domain names stand for, from answers of DNS servers.
+pub mod domain_names;
+
 /// From tables to workers, and back.
 pub mod publish;
 

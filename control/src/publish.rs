@@ -1,4 +1,6 @@
 use crate::announce::{Telling, TellingCounts};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use sluice_tables::Answer;
 use sluice_tables::Observe;
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker};
@@ -12,6 +14,8 @@ use std::time::Duration;
 pub mod dump;
 /// How long something took, in buckets.
 pub mod histogram;
+
+mod answers;
 
 pub use dump::{DumpId, Finished, FlowFilter};
 pub use histogram::Histogram;
@@ -47,7 +51,14 @@ pub struct Publisher {
     conflicts: Vec<Conflict>,
     /// What is to be told of single packets, and how often that has changed.
     observe: (Arc<Observe>, u64),
+    /// DNS answers that workers hold, until [`Publisher::take_answers`].
+    answers: Vec<HeldAnswer>,
+    /// Rung by workers that have told of answers.
+    bell: (Sender<()>, Receiver<()>),
 }
+
+/// A DNS answer and the worker that holds it.
+pub type HeldAnswer = (usize, Answer);
 
 #[derive(Debug)]
 struct Worker {
@@ -58,6 +69,10 @@ struct Worker {
     live: u64,
     is_gone: bool,
     is_told_to_stop: bool,
+    /// It has what it tells of DNS answers with.
+    has_buffers: bool,
+    /// Answers that go on, and the buffers that it gets back with them.
+    releases: VecDeque<(u64, Vec<u8>)>,
 }
 
 /// How far one worker is.
@@ -81,6 +96,8 @@ impl Publisher {
             live: 0,
             is_gone: false,
             is_told_to_stop: false,
+            has_buffers: false,
+            releases: VecDeque::new(),
         };
         let workers: Vec<_> = ends.into_iter().map(worker).collect();
         Publisher {
@@ -96,6 +113,8 @@ impl Publisher {
             teller: None,
             conflicts: Vec::new(),
             observe: (Arc::default(), 0),
+            answers: Vec::new(),
+            bell: bounded(1),
         }
     }
 
@@ -136,6 +155,7 @@ impl Publisher {
                     FromWorker::Live { version } => worker.live = worker.live.max(version),
                     FromWorker::Retired(tables) => self.retired.push(tables),
                     FromWorker::Unobserved(observe) => drop(observe),
+                    FromWorker::Answer(answer) => self.answers.push((index, answer)),
                     FromWorker::Flows { next, buffer } => self.dumps.flows(index, next, buffer),
                     FromWorker::Neighbors { buffer } => self.dumps.neighbors(index, buffer),
                     FromWorker::Announced { .. } if self.teller == Some(index) => {
@@ -201,12 +221,16 @@ impl Publisher {
             }
         }
         let Some(latest) = &self.latest else { return };
+        if latest.names_wanted {
+            self.workers.iter_mut().for_each(|worker| worker.hand_buffers(&self.bell.0));
+        }
         for worker in &mut self.workers {
             let is_behind = worker.sent < latest.version && !worker.is_gone;
             if is_behind && worker.end.send(ToWorker::Tables(latest.clone())).is_ok() {
                 worker.sent = latest.version;
             }
         }
+        self.workers.iter_mut().for_each(Worker::send_releases);
     }
 
     /// The version that every worker has reached.
@@ -222,6 +246,7 @@ impl Publisher {
             || self.dumps.is_busy()
             || self.teller.is_some()
             || self.workers.iter().any(is_behind)
+            || self.workers.iter().any(|worker| !worker.releases.is_empty())
     }
 
     /// How long nothing is to be sent at least; `None`: until something comes.

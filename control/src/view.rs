@@ -3,12 +3,14 @@
 
 mod explain;
 mod flows;
+mod names;
 mod network;
 mod services;
 mod status;
 
 pub use explain::{Names, NamesQuery, PolicyView, WhoKind, WhoView};
 pub use flows::{FlowQuery, FlowView, FlowsView};
+pub use names::{DomainNameView, NamesMetrics};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};

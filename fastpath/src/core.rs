@@ -1,5 +1,6 @@
 use crate::adjacency::{Adjacencies, AdjacencyId};
 use crate::affinity::Affinities;
+use crate::answers::Answers;
 use crate::counters::WorkerCounters;
 use crate::events::{Events, Link};
 use crate::fragments::Fragments;
@@ -57,6 +58,8 @@ pub struct Core {
     pub neighbor_epoch: u32,
     /// Datagrams of which not everything has come.
     pub fragments: Fragments,
+    /// DNS answers that wait until control has learned from them.
+    pub answers: Answers,
     /// Rings to the other workers.
     pub mesh: MeshEnd,
     /// Closed in a flood of SYNs.
@@ -235,10 +238,13 @@ impl Core {
         self.count_held();
     }
 
-    /// Publishes how many packets wait, for a neighbor or for a first fragment.
+    /// Publishes how many packets wait: for a neighbor, for a first fragment, or
+    /// until control has learned from them.
     #[cold]
     pub fn count_held(&self) {
-        self.counters.held.set((self.neighbors.held() + self.fragments.held()) as u64);
+        let answers = self.answers.held();
+        self.counters.answers_held.set(answers as u64);
+        self.counters.held.set((self.neighbors.held() + self.fragments.held() + answers) as u64);
     }
 
     /// Drops a packet whose neighbor does not answer, and tells its sender.

@@ -34,8 +34,8 @@ impl Counter {
 
 /// Counters of one worker. Packets are conserved:
 /// `rx + originated + handed_in = tx + dropped + consumed + handed_out + held`,
-/// where `held` is the number of packets that wait now, for a neighbor or for the
-/// first fragment of their datagram.
+/// where `held` is the number of packets that wait now: for a neighbor, for the
+/// first fragment of their datagram, or until control has learned from them.
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// By port, in the order of the configuration.
@@ -53,8 +53,11 @@ pub struct WorkerCounters {
     pub handed_in: Counter,
     /// Packets given to the workers that own their flows.
     pub handed_out: Counter,
-    /// Packets that wait for a neighbor or a first fragment (a gauge).
+    /// Packets that wait: for a neighbor, for a first fragment, or until control
+    /// has learned from them (a gauge).
     pub held: Counter,
+    /// DNS answers among them (a gauge).
+    pub answers_held: Counter,
     /// ICMP errors and RSTs not sent because of the rate limit.
     pub errors_limited: Counter,
     /// News of neighbors and paths that found another worker's ring full.
@@ -217,6 +220,7 @@ impl WorkerCounters {
             handed_in: Counter::default(),
             handed_out: Counter::default(),
             held: Counter::default(),
+            answers_held: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
             announcements: Counter::default(),

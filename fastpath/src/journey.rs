@@ -15,8 +15,8 @@ use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
 use crate::stages::{
-    balance, conntrack, establish, fragment, icmp, output, policy, route, sanity, service, snat,
-    steer,
+    answer, balance, conntrack, establish, fragment, icmp, output, policy, route, sanity, service,
+    snat, steer,
 };
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
@@ -35,6 +35,8 @@ pub enum Verdict {
     Handoff(usize),
     /// It ends here.
     Local,
+    /// It waits until control has learned from it.
+    Hold,
 }
 
 impl From<DropReason> for Verdict {
@@ -245,6 +247,7 @@ where
         }
         Verdict::Drop(reason) => core.drop_packet(packet, reason),
         Verdict::Handoff(owner) => hand_over(core, owner, packet),
+        Verdict::Hold => answer::hold(core, packet),
         Verdict::Local => {
             let ingress = packet.ingress;
             let mut context = LocalContext { now: core.now, cache: &mut core.cache };
@@ -304,18 +307,57 @@ fn judge_one<F: FragmentFamily>(
     if matches!(verdict, Verdict::Forward(_)) {
         fragment::renumber(&mut packet);
     }
+    carry_out_seen(core, packet, verdict);
+}
+
+/// Carries the verdict of a packet out that may be copied.
+fn carry_out_seen<F: Ip>(core: &mut Core, packet: Packet<F>, verdict: Verdict)
+where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
     if core.events.is_capturing() {
         match verdict {
             Verdict::Forward(_) => core.capture_passed(&packet, Fate::Forwarded),
             Verdict::Local => core.capture_passed(&packet, Fate::Local),
-            // Told of where it is dropped, or by the owner of its flow.
-            Verdict::Drop(_) | Verdict::Handoff(_) => {}
+            // Told of where it is dropped, by the owner of its flow, or when it
+            // goes on.
+            Verdict::Drop(_) | Verdict::Handoff(_) | Verdict::Hold => {}
         }
     }
     carry_out(core, packet, verdict);
     if core.events.is_capturing() {
         core.events.forget_as_it_came();
     }
+}
+
+/// Lets a packet go on that control has learned from, if it still waits: the way
+/// of its flow, which may have ended or been cut by now.
+#[cold]
+pub fn run_released(core: &mut Core, flows: &mut Flows, tables: &Tables) {
+    match core.answers.take_released() {
+        Some(Handed::V4(packet)) => release(core, &mut flows.v4, tables, packet),
+        Some(Handed::V6(packet)) => release(core, &mut flows.v6, tables, packet),
+        None => {}
+    }
+}
+
+fn release<F: FragmentFamily>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    mut packet: Packet<F>,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    core.count_held();
+    if core.events.is_capturing() {
+        core.keep_as_it_came(&packet);
+    }
+    packet.candidate = table.suggest(packet.hash);
+    core.answers.set_releasing(true);
+    let verdict = conntrack::replay(core, table, tables, &mut packet);
+    core.answers.set_releasing(false);
+    carry_out_seen(core, packet, verdict.unwrap_or(Verdict::Drop(DropReason::DnsNoFlow)));
 }
 
 fn hand_over<F: Ip>(core: &mut Core, owner: usize, packet: Packet<F>)

@@ -26,6 +26,8 @@ pub mod reason;
 pub mod adjacency;
 /// Where clients went: session affinity.
 pub mod affinity;
+/// DNS answers that wait until control has learned from them.
+pub mod answers;
 /// Flows: the table, the entries, their states and expiry.
 pub mod flow;
 /// Datagrams of which not everything has come.

@@ -1,4 +1,5 @@
 use crate::affinity::Affinities;
+use crate::answers::Answers;
 use crate::core::{Core, PortSlot};
 use crate::counters::WorkerCounters;
 use crate::events::EventSender;
@@ -13,7 +14,7 @@ use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{fragment, link, output, snat, underlay};
+use crate::stages::{answer, fragment, link, output, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
@@ -24,6 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 mod announce;
+mod answers;
 mod dump;
 mod observe;
 
@@ -137,6 +139,7 @@ impl Worker {
             probes_max: neighbors.probes_max,
             neighbor_epoch: 0,
             fragments: Fragments::new(&options.fragments, options.seed, options.id, workers),
+            answers: Answers::new(options.seed),
             mesh,
             syn_gate: SynGate::new(options.syn_gate, options.seed),
             limiter: ErrorLimiter::new(options.errors_per_second),
@@ -194,6 +197,9 @@ impl Worker {
         self.core.syn_gate.turn(is_full, many_syns, now);
         work += self.hear_news(&tables) + self.hear_of_visits();
         work += self.take_handed(&tables);
+        if self.core.answers.has_untold() {
+            self.tell_answers();
+        }
         work += self.poll_local(&tables);
         work += self.run_timers(&tables, now);
         if self.core.events.sample() != 0 {
@@ -245,6 +251,7 @@ impl Worker {
             self.core.drop(held.frame, DropReason::Stopping);
         }
         fragment::close(&mut self.core);
+        answer::close(&mut self.core);
         self.core.count_held();
         while let Some(handed) = self.core.mesh.receive(0) {
             self.core.counters.handed_in.add(1);
@@ -383,6 +390,7 @@ impl Worker {
             self.announce(tables);
             self.tell_conflicts();
             fragment::expire(&mut self.core);
+            answer::expire(&mut self.core);
         }
         v4.visited + v6.visited
     }
@@ -418,6 +426,12 @@ impl Worker {
                 ToWorker::DumpNeighbors { buffer } => self.dump_neighbors(buffer),
                 ToWorker::Announce { vips } => self.take_announcement(vips),
                 ToWorker::Observe(observe) => self.observe(observe),
+                ToWorker::Answers(buffers) => self.core.answers.tell_with(buffers),
+                ToWorker::Release { id, buffer } => {
+                    self.core.answers.release(id, buffer);
+                    let tables = Arc::clone(&self.core.tables);
+                    journey::run_released(&mut self.core, &mut self.flows, &tables);
+                }
                 ToWorker::Stop => self.stopping = true,
             }
         }

@@ -36,6 +36,7 @@ pub fn answer(gateway: &Gateway, question: Question) -> Result<Value, Failed> {
         Question::Neighbors => json(control.ask(|reply| Request::Neighbors { reply })),
         Question::Routes => json(control.ask(|reply| Request::Routes { reply })),
         Question::Tunnels => json(control.ask(|reply| Request::Tunnels { reply })),
+        Question::Names => json(control.ask(|reply| Request::DomainNames { reply })),
         Question::Ports => json(Ok(ports(gateway))),
         Question::Workers => json(Ok(workers(gateway))),
         Question::Snat => json(snat(gateway)),

@@ -62,6 +62,8 @@ pub enum Question {
     Routes,
     /// [`sluice_control::view::TunnelView`]s.
     Tunnels,
+    /// [`sluice_control::view::DomainNameView`]s.
+    Names,
     /// [`view::PortView`]s.
     Ports,
     /// [`view::WorkerView`]s.

@@ -159,6 +159,8 @@ pub enum Show {
     Routes,
     /// Tunnel endpoints of the nodes
     Tunnels,
+    /// Domain names that policies name, and the addresses learned from DNS answers.
+    Names,
     /// Ports, their queues and counters
     Ports,
     /// Workers and their counters

@@ -9,7 +9,8 @@ use crate::output;
 use anyhow::Context;
 use serde_json::Value;
 use sluice_control::view::{
-    BackendView, FlowsView, NeighborsView, PoliciesView, RouteView, ServiceView, TunnelView,
+    BackendView, DomainNameView, FlowsView, NeighborsView, PoliciesView, RouteView, ServiceView,
+    TunnelView,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +78,7 @@ fn question(what: &Show) -> Question {
         Show::Neighbors => Question::Neighbors,
         Show::Routes => Question::Routes,
         Show::Tunnels => Question::Tunnels,
+        Show::Names => Question::Names,
         Show::Ports => Question::Ports,
         Show::Workers => Question::Workers,
         Show::Snat => Question::Snat,
@@ -92,6 +94,7 @@ fn table(what: &Show, answer: &Value) -> anyhow::Result<String> {
         Show::Neighbors => neighbors(&client::read::<NeighborsView>(answer)?),
         Show::Routes => routes(&client::read::<Vec<RouteView>>(answer)?),
         Show::Tunnels => tunnels(&client::read::<Vec<TunnelView>>(answer)?),
+        Show::Names => names(&client::read::<Vec<DomainNameView>>(answer)?),
         Show::Ports => ports(&client::read::<Vec<PortView>>(answer)?),
         Show::Workers => workers(&client::read::<Vec<WorkerView>>(answer)?),
         Show::Snat => snat(&client::read::<Vec<SnatView>>(answer)?),
@@ -259,6 +262,19 @@ fn tunnels(tunnels: &[TunnelView]) -> String {
         table.row([&*tunnel.node, &*addresses, &*tunnel.mac, &*prefixes]);
     }
     table.render(0, "no tunnels")
+}
+
+/// One line an address.
+fn names(names: &[DomainNameView]) -> String {
+    let mut table = Table::new(&["NAME", "ADDRESS", ">FORGOTTEN IN", "POLICIES"]);
+    for name in names {
+        let asked_for = if name.wanted { "name it" } else { "none" };
+        for (address, seconds) in &name.addresses {
+            let left = duration_ms(seconds * 1000);
+            table.row([&*name.name, &**address, &*left, asked_for]);
+        }
+    }
+    table.render(0, "no names")
 }
 
 /// One line a queue.

@@ -85,7 +85,30 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .gauge("sluice_policy_tables_bytes", "Memory of what network policies say, in the tables.")
         .count(&[], policy.bytes as u64);
+    let names = &metrics.names;
+    families
+        .gauge("sluice_policy_names", "Domain names that are known, of those that policies name.")
+        .count(&[], names.names as u64);
+    families
+        .gauge("sluice_policy_name_addresses", "Addresses of all domain names that are known.")
+        .count(&[], names.addresses as u64);
+    let help = "DNS answers that were read, by what was learned from them, or why nothing was.";
+    let mut answers = families.counter("sluice_dns_answers_total", help);
+    for (result, count) in &names.answers {
+        answers.count(&[("result", result)], *count);
+    }
+    families
+        .counter(
+            "sluice_policy_name_addresses_left_out_total",
+            "Addresses in DNS answers that were not learned: too many of a name, or names.",
+        )
+        .count(&[], names.addresses_left_out);
     for (name, help, taken) in [
+        (
+            "sluice_dns_answer_held_seconds",
+            "How long DNS answers waited for their addresses to be live on every worker.",
+            &names.held,
+        ),
         (
             "sluice_control_compile_seconds",
             "Processor time of each publication of tables, from its changes on.",

@@ -64,9 +64,14 @@ const COUNTERS: [OfWorker; 14] = [
     ("sluice_worker_sleeps_total", "Times that the worker slept.", |counters| &counters.sleeps),
 ];
 
-const GAUGES: [OfWorker; 4] = [
-    ("sluice_held_packets", "Packets that wait for a neighbor or a first fragment.", |counters| {
-        &counters.held
+const GAUGES: [OfWorker; 5] = [
+    (
+        "sluice_held_packets",
+        "Packets that wait: for a neighbor, for a first fragment, or to be learned from.",
+        |counters| &counters.held,
+    ),
+    ("sluice_dns_answers_held", "DNS answers among the packets that wait.", |counters| {
+        &counters.answers_held
     }),
     (
         "sluice_syn_gate_closed",

@@ -19,6 +19,8 @@ mod balancers;
 mod capabilities;
 /// Pods and manifests that come and go.
 mod changes;
+/// Peers that policies name by domain names.
+mod domain_names;
 /// The way out while traffic goes on.
 mod draining;
 /// ICMP errors and fragments of translated flows.

@@ -3,7 +3,7 @@ use ipnet::IpNet;
 use sluice_config::{Config, MtuError, OverlayMode, SnatMode, VXLAN_OVERHEAD_V4};
 use sluice_tables::{
     Carriage, Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool,
-    Tables, V4, V6, Vxlan,
+    SourceRanges, Tables, V4, V6, Vxlan,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -81,6 +81,8 @@ pub(super) struct Statics {
 pub(super) struct StaticHalf<F: Family> {
     own: Arc<HashMap<F::Addr, LocalAddress>>,
     snat: Arc<SnatPool<F>>,
+    /// Whose DNS answers are believed; `None`: those of pods.
+    dns_servers: Option<Arc<SourceRanges<F>>>,
     /// Addresses that nobody has, unless a longer prefix says who.
     pub(super) blackholes: Vec<(F::Addr, u8)>,
     /// Connected and static routes.
@@ -126,6 +128,8 @@ impl Statics {
         tables.v6.local = self.v6.own.clone();
         tables.v4.snat = self.v4.snat.clone();
         tables.v6.snat = self.v6.snat.clone();
+        tables.v4.dns_servers = self.v4.dns_servers.clone();
+        tables.v6.dns_servers = self.v6.dns_servers.clone();
     }
 
     /// The overlay, if there is one.
@@ -364,6 +368,11 @@ fn half<F: Family>(config: &Config, pool: impl Iterator<Item = F::Addr>) -> Stat
     StaticHalf {
         own: Arc::new(own),
         snat: Arc::new(snat),
+        dns_servers: config
+            .policy
+            .dns_servers
+            .as_ref()
+            .map(|told| Arc::new(SourceRanges::new(told.iter().filter_map(prefix::<F>)))),
         blackholes: blackholes::<F>(config),
         routes: routes(config),
     }

@@ -262,6 +262,8 @@ impl Policies {
         let Policies { attributes, peers, pages, .. } = self;
         is_written |= self.subjects.write(attributes, peers, pages, &mut next.policy);
         is_written |= self.pages.write(&mut next.policy.pages);
+        let names_wanted = self.attributes.has_domains();
+        is_written |= std::mem::replace(&mut next.names_wanted, names_wanted) != names_wanted;
         // No flow is told by them before an address is: but they are in these
         // tables, and nowhere else.
         if is_written {
@@ -281,6 +283,7 @@ impl Policies {
         let renamed = std::mem::take(&mut self.renamed);
         *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
+        next.names_wanted = false;
         forget(&mut next.v4);
         forget(&mut next.v6);
         true

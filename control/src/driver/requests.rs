@@ -6,8 +6,8 @@ use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
 use crate::status::StatusConfig;
 use crate::view::{
-    self, BackendView, ControlMetrics, FlowQuery, FlowsView, Names, NamesQuery, NeighborsView,
-    RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
+    self, BackendView, ControlMetrics, DomainNameView, FlowQuery, FlowsView, Names, NamesQuery,
+    NeighborsView, RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
 };
 use crossbeam_channel::Sender;
 use sluice_config::Config;
@@ -71,6 +71,11 @@ pub enum Request {
         query: NamesQuery,
         /// Where the answer goes.
         reply: Sender<Names>,
+    },
+    /// What domain names stand for.
+    DomainNames {
+        /// Where the answer goes.
+        reply: Sender<Vec<DomainNameView>>,
     },
     /// Everything that is wrong.
     Diagnostics {
@@ -158,6 +163,7 @@ impl Control {
                 let names = view::names(&self.cluster, &self.compiler, &self.pod_names, &query);
                 give(&reply, names);
             }
+            Request::DomainNames { reply } => give(&reply, self.names_view()),
             Request::Diagnostics { reply } => give(&reply, self.diagnostics()),
             Request::Versions { reply } => give(&reply, self.versions()),
             Request::Metrics { reply } => give(&reply, self.metrics()),
@@ -270,6 +276,7 @@ impl Control {
             live_version: self.publisher.live(),
             compile: self.compile.clone(),
             event_to_live: self.publisher.event_to_live().clone(),
+            names: self.names_metrics(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
             policy: self.compiler.policy_sizes(),
         }

@@ -3,6 +3,7 @@ use crate::diagnostic::Diagnostic;
 use crate::election::ElectionView;
 use crate::publish::Histogram;
 use crate::source::kubernetes::SourceView;
+use crate::view::NamesMetrics;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,6 +78,8 @@ pub struct ControlMetrics {
     pub event_to_live: Histogram,
     /// Numbers in quarantine: `service`, `backend`, `vtep`.
     pub quarantined: BTreeMap<String, usize>,
+    /// Domain names and DNS answers.
+    pub names: NamesMetrics,
     /// What has been compiled of network policies.
     pub policy: PolicySizes,
 }

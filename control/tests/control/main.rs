@@ -2,6 +2,8 @@
 
 mod support;
 
+mod answers;
+
 mod cases;
 mod requests;
 mod watch;

@@ -218,6 +218,8 @@ fn work(
                 end.send(FromWorker::Announced { vips }).unwrap();
             }
             Some(ToWorker::Observe(observe)) => end.send(FromWorker::Unobserved(observe)).unwrap(),
+            // These workers hold no answers.
+            Some(ToWorker::Answers(_) | ToWorker::Release { .. }) => {}
             Some(ToWorker::Stop) => return,
             None => {
                 if let Ok(conflict) = hears.try_recv() {

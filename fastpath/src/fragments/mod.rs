@@ -1,7 +1,7 @@
 /// Which bytes of a datagram have come.
 pub mod coverage;
 /// Slots in the order in which they were taken.
-mod order;
+pub(crate) mod order;
 /// Fragments that wait for the first of their datagram.
 mod pool;
 /// The datagrams of one family of which not everything has come.

@@ -6,10 +6,13 @@ use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{balance, error, mss, policy, route, sanity, sctp, service, steer, tcp};
+use crate::stages::{
+    answer, balance, error, mss, policy, route, sanity, sctp, service, steer, tcp,
+};
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
 use crate::wire::{self, checksum, crc32c};
+use sluice_tables::answer::DNS_PORT;
 use sluice_tables::{BackendId, BackendState, FrontendKey, ServiceId, Tables};
 
 /// What became of a flow that was looked at again.
@@ -58,6 +61,12 @@ pub fn replay<F: Ip>(
             }
             Revalidated::Drop(reason) => return Some(Verdict::Drop(reason)),
         }
+    }
+    if tables.names_wanted
+        && packet.key.src_port == DNS_PORT
+        && answer::is_held(core, table, tables, packet, number)
+    {
+        return Some(Verdict::Hold);
     }
     Some(forward(core, table, tables, packet, number))
 }

@@ -7,6 +7,8 @@ pub mod receive;
 /// What routers say of tunnel packets.
 pub mod underlay;
 
+/// Answers of DNS servers.
+pub mod answer;
 /// Which endpoint, where a Service asks for more than a hash.
 pub mod balance;
 /// Known flows: replay of what was decided for them.

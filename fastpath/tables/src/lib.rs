@@ -34,6 +34,8 @@ pub mod service;
 /// One immutable view of everything.
 pub mod tables;
 
+/// DNS answers that workers hold until control has learned from them.
+pub mod answer;
 /// The channel between control and one worker.
 pub mod mailbox;
 /// What workers are asked to tell of single packets.
@@ -41,6 +43,7 @@ pub mod observe;
 /// What a worker reports of its flows and neighbors.
 pub mod record;
 
+pub use answer::{Answer, AnswerBuffers};
 pub use family::{Family, V4, V6};
 pub use ids::{BackendId, PortId, RuleId, ServiceId, VtepId, ZoneId};
 pub use local::{Carriage, Ends, Local, LocalAddress, NatMode, PortLocal, SnatPool, Vip, Vxlan};

@@ -1,3 +1,4 @@
+use crate::answer::{Answer, AnswerBuffers};
 use crate::observe::Observe;
 use crate::record::{Conflict, FlowRecord, NeighborRecord};
 use crate::tables::Tables;
@@ -37,6 +38,17 @@ pub enum ToWorker {
     },
     /// Tell this of single packets from now on, and nothing else.
     Observe(Arc<Observe>),
+    /// Hold DNS answers, and tell of them in these. Sent once, before the first
+    /// tables that want names.
+    Answers(AnswerBuffers),
+    /// What was to be learned from a held answer is live on every worker: it
+    /// goes on.
+    Release {
+        /// [`Answer::id`].
+        id: u64,
+        /// [`Answer::message`], to be used again.
+        buffer: Vec<u8>,
+    },
     /// Finish: send what is queued, give frames back, return from the loop.
     Stop,
 }
@@ -74,6 +86,8 @@ pub enum FromWorker {
         /// What [`ToWorker::Announce`] brought.
         vips: Vec<IpAddr>,
     },
+    /// A DNS answer that is held until [`ToWorker::Release`].
+    Answer(Answer),
     /// What [`ToWorker::Observe`] has replaced, to be freed here.
     Unobserved(Arc<Observe>),
     /// Somebody else claims a VIP that is announced here. Not every claim is

@@ -82,6 +82,11 @@ impl Host {
         Host(node | Self::OWN)
     }
 
+    /// True for a pod whose node is known.
+    pub fn is_pod(self) -> bool {
+        self != Host::UNKNOWN && self.0 & Self::OWN == 0
+    }
+
     /// True for the own address of the node that a pod is on.
     fn is_node_of(self, pod: Host) -> bool {
         pod != Host::UNKNOWN && self.0 == pod.0 | Self::OWN && self.0 != pod.0

@@ -5,7 +5,7 @@ use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
 use crate::policy::{AddressRanges, KnownAddress, Rows};
 use crate::route::{RouteTarget, Routes, Vtep};
-use crate::service::{BackendState, Frontend, FrontendKey};
+use crate::service::{BackendState, Frontend, FrontendKey, SourceRanges};
 use crate::shards::ShardMap;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -50,6 +50,9 @@ pub struct Tables {
     pub backends: Paged<BackendState>,
     /// What policies say; by subject and peer.
     pub policy: Rows,
+    /// Whether policies name peers by domain names: answers of DNS servers are
+    /// held until their addresses are known to every worker.
+    pub names_wanted: bool,
     /// Which worker owns which slot.
     pub owners: OwnerMap,
     /// IPv4.
@@ -94,6 +97,8 @@ pub struct FamilyTables<F: Family> {
     pub known: ShardMap<F::Addr, KnownAddress>,
     /// What every other address is to policies.
     pub blocks: Arc<AddressRanges<F>>,
+    /// The servers whose DNS answers are believed; `None`: pods.
+    pub dns_servers: Option<Arc<SourceRanges<F>>>,
 }
 
 impl<F: Family> Default for FamilyTables<F> {
@@ -110,6 +115,7 @@ impl<F: Family> Default for FamilyTables<F> {
             tunnel_devices: Arc::default(),
             known: ShardMap::default(),
             blocks: Arc::default(),
+            dns_servers: None,
         }
     }
 }
@@ -133,6 +139,15 @@ impl<F: Family> FamilyTables<F> {
         let len = (size_of::<F::Addr>() * 8) as u8;
         let hosts = self.hosts.iter().map(move |(addr, target)| (*addr, len, *target));
         self.routes.iter().copied().chain(hosts)
+    }
+
+    /// Whether the DNS answers of a server are believed.
+    #[inline]
+    pub fn believes(&self, server: &F::Addr) -> bool {
+        match &self.dns_servers {
+            Some(told) => told.contains(server),
+            None => self.known.get(server).is_some_and(|known| known.host.is_pod()),
+        }
     }
 
     /// The node that has a pod address; `None` for every other address.
@@ -160,6 +175,7 @@ impl Tables {
             zone: ZoneId::NONE,
             backends: Paged::default(),
             policy: Rows::default(),
+            names_wanted: false,
             owners: OwnerMap::even(workers),
             v4: FamilyTables::default(),
             v6: FamilyTables::default(),

@@ -45,6 +45,8 @@ pub(super) struct Attributes {
     namespace_labels: HashMap<Arc<str>, Arc<BTreeMap<String, String>>>,
     /// Those that select nodes.
     of_nodes: BTreeSet<AttributeId>,
+    /// How many are domain names.
+    domains: usize,
 }
 
 /// Selectors of pods in the same namespaces, found by a label of the pod's.
@@ -133,6 +135,7 @@ impl Attributes {
         if matches!(peer, Peer::Nodes(_)) {
             self.of_nodes.insert(id);
         }
+        self.domains += usize::from(matches!(peer, Peer::Domain(_)));
         let attribute = Attribute {
             peer: peer.clone(),
             uses: 0,
@@ -159,6 +162,7 @@ impl Attributes {
         let attribute = self.slots.get_mut(id as usize)?.take()?;
         self.numbers.remove(&attribute.peer);
         self.of_nodes.remove(&id);
+        self.domains -= usize::from(matches!(attribute.peer, Peer::Domain(_)));
         self.free.push(id);
         if let Peer::Pods(PodSelector { namespaces, pods }) = &attribute.peer
             && let Some(group) = self.groups.get_mut(namespaces)
@@ -206,6 +210,11 @@ impl Attributes {
             _ => false,
         };
         self.of_nodes.iter().filter(selects).copied().collect()
+    }
+
+    /// Whether any is a domain name.
+    pub(super) fn has_domains(&self) -> bool {
+        self.domains > 0
     }
 
     /// The attributes of the addresses of a domain name: the name itself, and all

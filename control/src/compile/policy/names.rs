@@ -43,6 +43,11 @@ impl Policies {
         }
     }
 
+    /// Whether a policy names a peer that a name stands for.
+    pub(in crate::compile) fn wants_name(&self, name: &str) -> bool {
+        self.attributes.has_domains() && !self.attributes.of_name(name).is_empty()
+    }
+
     /// Puts all names where their addresses are.
     pub(super) fn add_names(&mut self) {
         for (name, addresses) in &self.names {

@@ -173,6 +173,7 @@ impl Running {
                 if *runs { run.gateway.settle() } else { Ok(()) }
             }),
             Step::Run => self.act(|run| run.gateway.settle()),
+            Step::Release => self.act(|run| run.gateway.release()),
             Step::Advance(time) => self.act(|run| run.gateway.advance(*time)),
             Step::At(time) => self.act(|run| match time.checked_sub(run.gateway.elapsed()) {
                 Some(ahead) => run.gateway.advance(ahead),

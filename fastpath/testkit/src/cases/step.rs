@@ -40,6 +40,8 @@ pub(super) enum Step {
         runs: bool,
     },
     Run,
+    /// DNS answers that are held go on.
+    Release,
     Expect(PacketLine),
     ExpectNothing,
     Advance(Duration),
@@ -69,6 +71,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Step>, String> {
     Ok(Some(match words.as_slice() {
         ["expect", "nothing"] => Step::ExpectNothing,
         ["run"] => Step::Run,
+        ["release"] => Step::Release,
         ["advance", time] => Step::Advance(duration(time)?),
         ["at", time] => Step::At(duration(time)?),
         ["announce", first, ..] if first.contains(['.', ':']) => {

@@ -71,6 +71,7 @@ impl Compiler {
         tables.v4 = self.family::<V4>(topology);
         tables.v6 = self.family::<V6>(topology);
         policy::compile(&topology.policies, topology, &mut tables);
+        tables.names_wanted = topology.names_wanted;
         if let Some(before) = &self.topology {
             self.bump_epochs(before, topology, &mut tables);
         }
@@ -182,6 +183,10 @@ impl Compiler {
         family.tunnel_devices =
             Arc::new(topology.tunnel_devices.iter().filter_map(device).collect());
         family.nodes_by_addr = Arc::new(nodes);
+        family.dns_servers = topology.dns_servers.as_ref().map(|prefixes| {
+            let of_family = prefixes.iter().filter_map(|p| Some((F::from_ip(p.addr)?, p.len)));
+            Arc::new(SourceRanges::new(of_family))
+        });
         if is_underlay {
             family.vteps_by_addr = family.nodes_by_addr.clone();
         }

@@ -7,6 +7,8 @@ pub mod counts;
 /// What the gateway is told of its network and of the cluster.
 pub mod topology;
 
+/// DNS answers that workers hold.
+mod answers;
 /// What network policies say.
 pub mod policy;
 /// What workers tell of single packets.
@@ -25,8 +27,8 @@ use sluice_fastpath::{
     FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
 };
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
-use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
+use sluice_tables::{Answer, Tables};
 
 pub use compile::Compiler;
 pub use counts::{Counts, balance};
@@ -109,6 +111,12 @@ pub struct Gateway {
     workers: Vec<Worker>,
     counters: Vec<Arc<WorkerCounters>>,
     controls: Vec<ControlEnd>,
+    /// The versions that the workers use.
+    live: Vec<u64>,
+    /// Whether the workers have what they tell of DNS answers with.
+    has_buffers: bool,
+    /// DNS answers that workers hold and have told of.
+    answers: Vec<(usize, Answer)>,
     /// By worker, then port.
     peers: Vec<Vec<MemoryPortPeer>>,
     umem: Umem,
@@ -138,6 +146,9 @@ impl Gateway {
             workers: Vec::new(),
             counters: Vec::new(),
             controls,
+            live: vec![0; options.workers],
+            has_buffers: false,
+            answers: Vec::new(),
             peers: Vec::new(),
             umem,
             now: START,
@@ -184,6 +195,9 @@ impl Gateway {
     /// # Errors
     /// When a worker does not take them.
     pub fn publish(&mut self, tables: Tables) -> Result<(), String> {
+        if tables.names_wanted {
+            self.hand_buffers()?;
+        }
         let (version, tables) = (tables.version, Arc::new(tables));
         for control in &mut self.controls {
             control
@@ -191,16 +205,10 @@ impl Gateway {
                 .map_err(|_| "a worker's mailbox is full".to_owned())?;
         }
         self.settle()?;
-        for (worker, control) in self.controls.iter_mut().enumerate() {
-            let mut live = false;
-            while let Some(message) = control.receive() {
-                live |= matches!(message, FromWorker::Live { version: of } if of == version);
-            }
-            if !live {
-                return Err(format!("worker {worker} did not take tables {version}"));
-            }
+        match self.live.iter().position(|live| *live != version) {
+            Some(worker) => Err(format!("worker {worker} did not take tables {version}")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells worker 0 to announce VIPs, which it does as time passes.
@@ -235,11 +243,24 @@ impl Gateway {
                 busy |= worker.poll(self.now);
             }
             self.hear();
+            self.read_mail();
             if !busy {
                 return Ok(());
             }
         }
         Err(format!("the workers are still busy after {TURNS_MAX} turns"))
+    }
+
+    fn read_mail(&mut self) {
+        for (worker, control) in self.controls.iter_mut().enumerate() {
+            while let Some(message) = control.receive() {
+                match message {
+                    FromWorker::Live { version } => self.live[worker] = version,
+                    FromWorker::Answer(answer) => self.answers.push((worker, answer)),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Lets time pass, in steps of 100 ms or of a thousandth of a longer time.

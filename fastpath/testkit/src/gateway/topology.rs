@@ -150,6 +150,10 @@ pub struct Topology {
     pub rules: BTreeMap<ServiceKey, Rules>,
     /// Network policies.
     pub policies: Policies,
+    /// Policies name peers by domain names.
+    pub names_wanted: bool,
+    /// Whose DNS answers are believed; `None`: those of pods.
+    pub dns_servers: Option<Vec<Prefix>>,
     /// Endpoints that are not simply ready.
     pub states: BTreeMap<Endpoint, BackendState>,
     /// Weights of endpoints that are not 1.
@@ -260,6 +264,8 @@ impl Topology {
             services: BTreeMap::new(),
             rules: BTreeMap::new(),
             policies: Policies::new(),
+            names_wanted: false,
+            dns_servers: None,
             states: BTreeMap::new(),
             weights: BTreeMap::new(),
             zones: BTreeMap::new(),
