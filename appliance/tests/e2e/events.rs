@@ -12,14 +12,14 @@ use std::process::{Child, Command, Stdio};
 
 /// A command of `sluice` that goes on until it is interrupted; it is killed when this
 /// goes.
-struct Watching {
+pub struct Watching {
     child: Child,
     out: PathBuf,
     log: PathBuf,
 }
 
 impl Watching {
-    fn start(lab: &Lab, name: &str, arguments: &[&str]) -> Watching {
+    pub fn start(lab: &Lab, name: &str, arguments: &[&str]) -> Watching {
         let (out, log) = (lab.folder.join(name), lab.folder.join(format!("{name}.err")));
         let child = Command::new(SLUICE)
             .args(arguments)
@@ -33,7 +33,7 @@ impl Watching {
         Watching { child, out, log }
     }
 
-    fn printed(&self) -> String {
+    pub fn printed(&self) -> String {
         fs::read_to_string(&self.out).unwrap()
     }
 
@@ -53,7 +53,7 @@ impl Drop for Watching {
 }
 
 /// Waits until so many watch.
-fn until_watched(gateway: &Gateway<'_>, stream: &str, count: f64) {
+pub fn until_watched(gateway: &Gateway<'_>, stream: &str, count: f64) {
     let label = format!("stream=\"{stream}\"");
     eventually("somebody who watches", || {
         (gateway.metric("sluice_watchers", &[&label]) == count).then_some(())
