@@ -47,6 +47,8 @@ mod order;
 mod parity;
 /// MTUs, hops, large transfers.
 mod path;
+/// Network policies: who may reach whom.
+mod policy;
 /// SCTP between stacks that speak it.
 mod sctp;
 /// Services, reached and refused.

@@ -1,0 +1,114 @@
+use super::cast::Cast;
+use super::story::Story;
+use super::streams::{self, Stream};
+use crate::kernel::assert_undamaged;
+use crate::lab::{FAMILIES, Lab};
+use crate::workers::steer;
+use std::time::Duration;
+
+/// After so long nothing of a stream that is cut may be under way.
+const CUT: Duration = Duration::from_secs(1);
+
+/// Segments that kernels send again for reasons of their own.
+const NOISE: u32 = 5;
+
+/// A policy of one pod: its rules of both directions.
+fn policy(app: &str, rules: &str) -> String {
+    format!(
+        "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: {app}, namespace: shop}}
+spec:
+  podSelector: {{matchLabels: {{app: {app}}}}}
+  policyTypes: [Ingress, Egress]
+  ingress: {rules}
+  egress: {rules}
+"
+    )
+}
+
+#[test]
+fn a_changed_policy_cuts_streams_and_leaves_others_alone() {
+    let Some(lab) = Lab::up(&[]) else { return };
+    streams_are_cut_and_go_on(&lab);
+}
+
+#[test]
+fn a_changed_policy_cuts_streams_whose_directions_meet_different_workers() {
+    let Some(lab) = Lab::up(&["--queues", "2"]) else { return };
+    steer(&lab, "client", "eth0", 0);
+    steer(&lab, "lan", "gw", 1);
+    let handed = streams_are_cut_and_go_on(&lab);
+    assert!(handed.iter().all(|handed| *handed > 0.0), "a worker was handed nothing: {handed:?}");
+}
+
+/// Returns how many packets each worker was handed, at most two workers.
+fn streams_are_cut_and_go_on(lab: &Lab) -> Vec<f64> {
+    let cast = Cast::of(&[("pod1a", "shop/cut"), ("pod2a", "shop/kept"), ("pod1b", "other/web")]);
+    cast.write(lab);
+    let story = Story::begin(lab, &cast);
+    let all = "[{}]";
+    story.act("cut", &policy("cut", all));
+    story.act("kept", &policy("kept", all));
+    let listeners = ["pod1a", "pod2a", "client"].map(|room| streams::listen(lab, room));
+    let open = |ways: [([&str; 2], usize); 3]| -> Vec<Stream> {
+        let families = FAMILIES.iter();
+        let streams = families.flat_map(|family| {
+            ways.map(|(way, listener)| Stream::open(&story, family, way, &listeners[listener]))
+        });
+        streams.collect()
+    };
+    let cut = open([
+        (["client", "shop/cut"], 0),
+        (["other/web", "shop/cut"], 0),
+        (["shop/cut", "partner"], 2),
+    ]);
+    let kept = open([
+        (["client", "shop/kept"], 1),
+        (["other/web", "shop/kept"], 1),
+        (["shop/kept", "partner"], 2),
+    ]);
+    for stream in cut.iter().chain(&kept) {
+        stream.until_it_runs();
+    }
+
+    // Half a second of each is enough to see that they run on.
+    let sent_again: Vec<u32> = kept.iter().map(|stream| stream.retransmitted(lab)).collect();
+    story.act("cut", &policy("cut", "[]"));
+    std::thread::sleep(CUT);
+    let silent: Vec<[u64; 2]> = cut.iter().map(Stream::received).collect();
+    for stream in &kept {
+        stream.until_it_runs();
+    }
+    // Kernels try again meanwhile.
+    std::thread::sleep(CUT);
+    for (stream, silent) in cut.iter().zip(silent) {
+        assert_eq!(stream.received(), silent, "{} is cut", stream.name);
+        assert!(stream.retransmitted(lab) > 0, "{} is cut", stream.name);
+    }
+    for reason in ["\"policy_ingress\"", "\"policy_egress\""] {
+        assert!(story.gateway.metric("sluice_drops_total", &[reason]) >= 2.0, "{reason}");
+    }
+
+    story.act("cut", &policy("cut", all));
+    for stream in cut.iter().chain(&kept) {
+        stream.until_it_runs();
+    }
+    for (stream, before) in kept.iter().zip(sent_again) {
+        let again = stream.retransmitted(lab) - before;
+        assert!(again <= NOISE, "{}: {again} segments were sent again", stream.name);
+    }
+    cut.into_iter().chain(kept).for_each(Stream::finish);
+    assert_undamaged(lab);
+    let handed = ["worker=\"0\"", "worker=\"1\""].iter().filter_map(|worker| {
+        let (_, text) = story.gateway.get("/metrics");
+        let is_there = text.contains(&format!("sluice_handoffs_total{{{worker}"));
+        let handed =
+            || story.gateway.metric("sluice_handoffs_total", &[worker, "direction=\"in\""]);
+        is_there.then(handed)
+    });
+    let handed = handed.collect();
+    story.end();
+    handed
+}
