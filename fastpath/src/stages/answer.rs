@@ -12,7 +12,6 @@ use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{self, Kind};
 use sluice_tables::Tables;
 use sluice_tables::answer::MESSAGE_MAX;
-use sluice_tables::policy::SubjectId;
 
 /// Bytes of a UDP header, and of a DNS message's header (RFC 1035 section 4.1.1).
 const UDP_HEADER_LEN: usize = 8;
@@ -37,7 +36,7 @@ pub fn is_held<F: Ip>(
     }
     let family = F::of(tables);
     let client = table.entry(number).new_dst;
-    let is_policed = |addr| family.known.get(addr).is_some_and(|k| k.egress != SubjectId::NONE);
+    let is_policed = |addr| family.known.get(addr).is_some_and(|known| known.egress.is_selected());
     if !is_policed(&client) || !family.believes(&packet.key.src) || !is_readable(packet) {
         return false;
     }

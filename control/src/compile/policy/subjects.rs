@@ -95,12 +95,12 @@ impl Subjects {
         attributes: &mut Attributes,
         make: impl FnOnce(&SubjectKey) -> (Vec<Rule>, Isolation),
     ) -> InTables {
-        if let Some(&number) = self.numbers.get(&key) {
-            if let Some(subject) = &mut self.slots[number as usize] {
-                subject.uses += 1;
-                self.unused.remove(&number);
-                return InTables { row: number, classifiers: subject.classifiers };
-            }
+        if let Some(&number) = self.numbers.get(&key)
+            && let Some(subject) = &mut self.slots[number as usize]
+        {
+            subject.uses += 1;
+            self.unused.remove(&number);
+            return InTables { row: number, classifiers: subject.classifiers };
         }
         let number = self.free.pop_first().unwrap_or(self.slots.len() as SubjectNumber);
         let (rules, isolation) = make(&key);

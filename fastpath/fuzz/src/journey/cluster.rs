@@ -1,5 +1,5 @@
 use sluice_tables::policy::{
-    Classifier, Excuse, Host, KnownAddress, Outcome, PeerId, PortKey, Row, Rows, Span, SubjectId,
+    Classifier, Excuse, Host, KnownAddress, Outcome, PeerId, PortKey, Row, Rows, Span, Subject,
     Verdict,
 };
 use sluice_tables::{
@@ -129,8 +129,8 @@ impl Cluster {
     fn select<F: Family>(&self, tables: &mut FamilyTables<F>) {
         for (bit, (node, last)) in PODS.into_iter().enumerate() {
             let subject = |bit: usize| match self.policies >> bit & 1 {
-                0 => SubjectId::NONE,
-                _ => SubjectId(0),
+                0 => Subject::NONE,
+                _ => Subject { row: 0, classifiers: [0; 2] },
             };
             let (ingress, egress) = (subject(bit), subject(bit + PODS.len()));
             let (peer, host) = (PeerId::OUTSIDE, Host::of_pod(node.into()));
@@ -254,7 +254,7 @@ fn rows() -> Rows {
     ];
     let mut rows = Rows::default();
     rows.classifiers.set(0, Classifier::default());
-    rows.rows.set(0, Row::new([0, 0], 1, std::iter::once(&spans[..])));
+    rows.rows.set(0, Row::new(1, std::iter::once(&spans[..])));
     rows
 }
 
