@@ -3,6 +3,7 @@ use crate::journey::step::Step;
 use std::io;
 use std::path::PathBuf;
 
+mod dns;
 mod texts;
 
 /// Words of packets: protocol numbers, EtherTypes, ports and addresses of the
@@ -36,6 +37,23 @@ pub const PACKET_WORDS: &[&[u8]] = &[
     &[58, 255],
     &[135, 0],
     &[136, 0],
+];
+
+/// Words of DNS messages: flags, types, pointers, labels.
+pub const DNS_WORDS: &[&[u8]] = &[
+    &[0x81, 0x80],
+    &[0, 1, 0, 1],
+    &[0, 28, 0, 1],
+    &[0, 5, 0, 1],
+    &[0xc0, 12],
+    &[0xc0, 16],
+    &[0, 4],
+    &[0, 16],
+    &[63],
+    b"\x03www",
+    b"\x03com\0",
+    &[0],
+    &[0xff, 0xff],
 ];
 
 /// Words of configurations.
@@ -155,6 +173,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut seeds = journeys();
     seeds.extend(packets());
     seeds.extend(neighbors());
+    seeds.extend(dns::messages());
     seeds.extend(texts::texts());
     seeds
 }

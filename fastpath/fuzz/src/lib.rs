@@ -9,6 +9,8 @@
 
 /// ARP and Neighbor Discovery.
 pub mod arp_nd;
+/// DNS messages.
+pub mod dns;
 /// A gateway with both families and the overlay, and what passes through it.
 pub mod journey;
 /// Header parsers against another implementation.
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
         len_max: 8192,
         dictionary: corpus::PACKET_WORDS,
     },
+    Target { name: "dns", run: dns::dns, len_max: 1024, dictionary: corpus::DNS_WORDS },
     Target {
         name: "config",
         run: texts::config,

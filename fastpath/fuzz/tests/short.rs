@@ -29,6 +29,11 @@ fn journey() {
 }
 
 #[test]
+fn dns() {
+    short("dns", 200_000);
+}
+
+#[test]
 fn config() {
     short("config", 15_000);
 }
