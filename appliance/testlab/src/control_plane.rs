@@ -27,8 +27,9 @@ impl ControlPlane {
     }
 
     /// A control plane on the underlay of a lab that is up with `--pods 0`, with
-    /// so many real nodes, which have the image `localhost/agnhost:test`. Its API server is reached from the lab's namespaces
-    /// `gw` and `cp`.
+    /// so many real nodes, which have the image `localhost/agnhost:test`. Without
+    /// real nodes the lab may have pods. Its API server is reached from the lab's
+    /// namespaces `gw` and `cp`.
     pub fn up_in(lab: &Lab, nodes: usize, apiserver_flags: &[&str]) -> ControlPlane {
         let nodes = nodes.to_string();
         Self::start(&["--lab", lab.name(), "--nodes", &nodes], apiserver_flags)

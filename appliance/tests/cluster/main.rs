@@ -24,6 +24,8 @@ mod charts;
 mod bad_days;
 /// An ordinary Deployment and Service.
 mod deployment;
+/// Network policies, watched and enforced.
+mod policy;
 /// What Sluice may do.
 mod rights;
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The programs of a cluster, built from Go modules at the versions of the go.mod
-# files beside this one. They are kept outside the tree, in a folder for each
-# go.mod and its content.
+# files beside this one, and manifests from there. They are kept outside the
+# tree, in a folder for each go.mod and its content.
 
 readonly TOOLS_CACHE=$SLUICE_CACHE/cluster
 readonly MODULES=$SCRIPTS/lib/cluster
@@ -26,6 +26,7 @@ loopback                plugins    github.com/containernetworking/plugins/plugin
 flanneld                flannel    -
 helm                    helm       helm.sh/helm/v4/cmd/helm
 promtool                prometheus github.com/prometheus/prometheus/cmd/promtool
+network-policy-crds     network-policy-api -
 END
 }
 
@@ -57,7 +58,7 @@ find_missing() {
   local name
   MISSING=()
   for name in "$@"; do
-    [[ -x $(tool "$name") ]] || MISSING+=("$name")
+    [[ -e $(tool "$name") ]] || MISSING+=("$name")
   done
 }
 
@@ -79,7 +80,7 @@ build_tools() {
   flock "$BUILD_LOCK"
   for name in "${MISSING[@]}"; do
     # Another script may have built it meanwhile.
-    [[ -x $(tool "$name") ]] || build_tool "$name"
+    [[ -e $(tool "$name") ]] || build_tool "$name"
   done
   exec {BUILD_LOCK}>&-
 }
@@ -93,6 +94,7 @@ build_tool() {
   case $name in
     pause) build_pause "$program.new" ;;
     flanneld) build_flanneld "$program.new" ;;
+    network-policy-crds) build_network_policy_crds "$program.new" ;;
     *) go_build "$MODULES/$module" "$program.new" "$package" "$(version_flags "$module")" ;;
   esac || die "$name could not be built"
   mv "$program.new" "$program"
@@ -133,6 +135,14 @@ build_pause() {
   source=$(source_of kubernetes k8s.io/kubernetes) &&
     cc -Os -Wall -static "-DVERSION=$(module_version kubernetes k8s.io/kubernetes)" \
       -o "$1" "$source/build/pause/linux/pause.c"
+}
+
+# No program: what an API server has to know of ClusterNetworkPolicies, with the
+# fields that are still tried out.
+build_network_policy_crds() {
+  local source
+  source=$(source_of network-policy-api sigs.k8s.io/network-policy-api) &&
+    install -m 644 "$source"/config/crd/experimental/policy.networking.k8s.io_*.yaml "$1"
 }
 
 # flannel without two of its ways to join nodes: one needs cgo, the other a
