@@ -97,11 +97,13 @@ impl Core {
     /// All of them only count up: their sum changes with any.
     #[inline]
     pub fn epoch(&self, tables: &Tables, ingress: Ingress, way: AdjacencyId) -> u32 {
+        let all = self.route_epoch(tables).wrapping_add(tables.policy_epoch);
+        if !tables.has_policies {
+            return all;
+        }
         let from = ingress.policy_group();
         let to = self.adjacencies.row(way).map_or(0, |row| row.policy_group);
-        self.route_epoch(tables)
-            .wrapping_add(tables.policy_epoch)
-            .wrapping_add(tables.policy_epochs[usize::from(from)])
+        all.wrapping_add(tables.policy_epochs[usize::from(from)])
             .wrapping_add(tables.policy_epochs[usize::from(to)])
     }
 

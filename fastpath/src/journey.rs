@@ -125,31 +125,18 @@ pub fn run(
     for frame in burst.iter() {
         frame.prefetch();
     }
-    if core.events.is_on() {
-        receive_noted(core, flows, tables, port, burst, &mut arrivals);
-    }
+    let is_noted = core.events.is_on();
     for frame in burst.drain(..) {
+        if is_noted {
+            core.events.arrives(Ingress::port(port.id), &frame);
+        }
         receive(core, flows, tables, port, frame, &mut arrivals);
+    }
+    if is_noted {
+        core.events.all_arrived();
     }
     forward(core, flows, tables, &mut arrivals.v4, false);
     forward(core, flows, tables, &mut arrivals.v6, false);
-}
-
-/// Receives a burst, and notes each frame as it comes: drops are told of.
-#[cold]
-fn receive_noted(
-    core: &mut Core,
-    flows: &Flows,
-    tables: &Tables,
-    port: &PortLocal,
-    burst: &mut RxBurst,
-    arrivals: &mut Arrivals,
-) {
-    for frame in burst.drain(..) {
-        core.events.arrives(Ingress::port(port.id), &frame);
-        receive(core, flows, tables, port, frame, arrivals);
-    }
-    core.events.all_arrived();
 }
 
 /// Takes packets that other workers handed over through the rest of the

@@ -71,6 +71,7 @@ impl Cluster {
             let policed =
                 Policed { pods, nodes: self.nodes, policies: self.policies, ..Policed::LARGE };
             let compiled = policed.tables()?;
+            tables.has_policies = true;
             tables.policy = compiled.policy.clone();
             tables.v4.known = compiled.v4.known.clone();
             tables.v4.blocks = compiled.v4.blocks.clone();

@@ -58,7 +58,11 @@ impl Epochs {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
         }
         if self.policy {
-            tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
+            // Groups count no more once there are no policies: the sum of all
+            // epochs that a flow depends on must not become what it was.
+            let groups = tables.policy_epochs.iter().filter(|_| !tables.has_policies);
+            let groups = groups.fold(0u32, |sum, epoch| sum.wrapping_add(*epoch));
+            tables.policy_epoch = tables.policy_epoch.wrapping_add(1).wrapping_add(groups);
         } else {
             for &group in &self.policy_groups {
                 let epoch = &mut tables.policy_epochs[usize::from(group)];

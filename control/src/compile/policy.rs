@@ -235,6 +235,7 @@ impl Policies {
             changes
         } else {
             self.is_active = true;
+            next.has_policies = true;
             everything = cluster.everything();
             self.add_names();
             &everything
@@ -283,6 +284,7 @@ impl Policies {
         let renamed = std::mem::take(&mut self.renamed);
         *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
+        next.has_policies = false;
         next.names_wanted = false;
         forget(&mut next.v4);
         forget(&mut next.v6);

@@ -237,7 +237,7 @@ impl<F: Ip> FlowTable<F> {
     }
 
     /// The entry of a key, tried at `candidate` first.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, key: &Key<F>, hash: u64, candidate: u32) -> Option<u32> {
         if self.is_entry_of(candidate, key) {
             return Some(candidate);

@@ -48,6 +48,8 @@ pub struct Tables {
     pub zone: ZoneId,
     /// Endpoint states by [`crate::BackendId`].
     pub backends: Paged<BackendState>,
+    /// There are policies: [`Tables::policy_epochs`] count.
+    pub has_policies: bool,
     /// What policies say; by subject and peer.
     pub policy: Rows,
     /// Whether policies name peers by domain names: answers of DNS servers are
@@ -174,6 +176,7 @@ impl Tables {
             zones: Arc::default(),
             zone: ZoneId::NONE,
             backends: Paged::default(),
+            has_policies: false,
             policy: Rows::default(),
             names_wanted: false,
             owners: OwnerMap::even(workers),
