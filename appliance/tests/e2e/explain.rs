@@ -96,7 +96,12 @@ fn allowed(lab: &Lab, gateway: &Gateway<'_>, family: Family) {
 /// The drop of a real connection has the rule that is explained.
 fn denied(lab: &Lab, gateway: &Gateway<'_>, family: Family, drops: &Watching) {
     let url = family.url(family.web_cluster, "/");
-    assert!(!lab.run("pod2b", &["curl", "-s", "--max-time", "2", &url]).status.success());
+    // It is an endpoint itself, and may speak with itself: one in three times it is
+    // what is chosen.
+    eventually("a connection to another endpoint", || {
+        let answer = lab.run("pod2b", &["curl", "-s", "--max-time", "2", &url]);
+        (!answer.status.success()).then_some(())
+    });
     let event = eventually("a drop that is told of", || {
         let printed = drops.printed();
         let lines = printed.lines().filter_map(|line| serde_json::from_str(line).ok());
