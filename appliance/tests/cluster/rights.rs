@@ -1,7 +1,7 @@
 //! What Sluice may do in a cluster: enough, and nothing that it can do without.
 
 use crate::lab::ControlPlane;
-use crate::stage::{self, CALICO, NAMESPACE};
+use crate::stage::{self, CALICO, CLUSTER_NETWORK_POLICIES, NAMESPACE};
 use crate::watched::Watched;
 use serde_json::{Value, json};
 use sluice_config::{Config, OverlayMode, Source};
@@ -299,6 +299,7 @@ fn no_right_can_be_done_without() {
     for flags in [vec![], vec!["--feature-gates=WatchList=false"]] {
         let cluster = ControlPlane::up(&flags);
         cluster.apply(CALICO);
+        cluster.apply(CLUSTER_NETWORK_POLICIES);
         let established = ["--for=condition=established", "crd", "--all"];
         cluster.kubectl(&[&["wait"], &established[..]].concat());
         let rules = rules(&cluster);

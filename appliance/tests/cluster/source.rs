@@ -122,7 +122,9 @@ fn changes_of_each_kind_come_one_by_one() {
     watched.until("all gone", |w| keys[1..].iter().all(|key| !w.has(key)));
     let view = watched.health.view();
     assert!(view.connected && view.away_s.is_none(), "{view:?}");
-    assert!(view.kinds.values().all(|kind| kind.lists == 1), "no list but the first: {view:?}");
+    // What the cluster does not have is asked for again and again.
+    let mut there = view.kinds.iter().filter(|(kind, _)| *kind != "ClusterNetworkPolicy");
+    assert!(there.all(|(_, kind)| kind.lists == 1), "no list but the first: {view:?}");
 }
 
 #[test]

@@ -21,6 +21,17 @@ pub const CALICO: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
               "versions": [{"name": "v1", "served": true, "storage": true, "schema":
                 {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}]}"#;
 
+/// The kind ClusterNetworkPolicy; its objects may be anything.
+pub const CLUSTER_NETWORK_POLICIES: &str = r#"{
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "clusternetworkpolicies.policy.networking.k8s.io",
+                 "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+    "spec": {"group": "policy.networking.k8s.io", "scope": "Cluster",
+             "names": {"kind": "ClusterNetworkPolicy", "plural": "clusternetworkpolicies",
+                       "singular": "clusternetworkpolicy"},
+             "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema":
+               {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}"#;
+
 /// The namespace of Sluice and its account.
 pub const NAMESPACE: &str = "sluice";
 
