@@ -5,6 +5,7 @@ use crate::lab::{ControlPlane, eventually};
 use crate::proxy::{Mode, Proxy};
 use crate::stage::at_server;
 use crate::watched::Watched;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,14 +43,18 @@ impl Proxied {
         self.cluster.start_apiserver();
     }
 
-    /// Makes a service account that may list and watch these.
-    fn account(&self, name: &str, resources: &str) {
-        let (verbs, resources) = ("--verb=list,watch", format!("--resource={resources}"));
-        let (role, account) =
+    /// Makes a service account that may list and watch these, which the server
+    /// need not have.
+    fn account(&self, name: &str, resources: &[(&str, &[&str])]) {
+        let rule = |(group, resources): &(&str, &[&str])| json!({"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]});
+        let rules: Vec<Value> = resources.iter().map(rule).collect();
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                          "metadata": {"name": name}, "rules": rules});
+        let (clusterrole, account) =
             (format!("--clusterrole={name}"), format!("--serviceaccount=default:{name}"));
         self.cluster.kubectl(&["create", "serviceaccount", name]);
-        self.cluster.kubectl(&["create", "clusterrole", name, verbs, &resources]);
-        self.cluster.kubectl(&["create", "clusterrolebinding", name, &role, &account]);
+        self.cluster.apply(&role.to_string());
+        self.cluster.kubectl(&["create", "clusterrolebinding", name, &clusterrole, &account]);
     }
 
     /// Keeps a snapshot that has a Service.
@@ -212,9 +217,13 @@ fn a_list_that_is_cut_takes_nothing_away() {
 #[test]
 fn credentials_may_be_rotated_on_disk() {
     let up = Proxied::up(&[]);
-    let all = "services,nodes,namespaces,pods,endpointslices.discovery.k8s.io,\
-               networkpolicies.networking.k8s.io";
-    up.account("watcher", all);
+    let all: [(&str, &[&str]); 4] = [
+        ("", &["services", "nodes", "namespaces", "pods"]),
+        ("discovery.k8s.io", &["endpointslices"]),
+        ("networking.k8s.io", &["networkpolicies"]),
+        ("policy.networking.k8s.io", &["clusternetworkpolicies"]),
+    ];
+    up.account("watcher", &all);
     let (own, path) = (up.folder.path().join("own"), up.folder.path().join("kubeconfig"));
     let rotate = || {
         up.cluster.kubeconfig_of("default", "watcher", &own);
@@ -278,7 +287,7 @@ fn a_kind_that_is_forbidden_brings_back_nothing_old_of_the_others() {
     up.keep(&kubeconfig, &folder, "old");
     up.cluster.kubectl(&["delete", "service", "old"]);
     up.cluster.apply(&service("new", 80));
-    up.account("half", "services,namespaces,nodes");
+    up.account("half", &[("", &["services", "namespaces", "nodes"])]);
     let own = up.folder.path().join("own");
     up.cluster.kubeconfig_of("default", "half", &own);
     at_server(&own, up.proxy.address, &kubeconfig);
