@@ -172,10 +172,12 @@ pub struct ClusterPort {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterPortRange {
-    /// The first one.
-    pub start: i32,
-    /// The last one, higher than the first.
-    pub end: i32,
+    /// The first one; it must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<i32>,
+    /// The last one, higher than the first; it must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<i32>,
 }
 
 #[cfg(test)]
