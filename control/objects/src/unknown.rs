@@ -172,7 +172,7 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         Object::ClusterNetworkPolicy(object) => to_value(object),
     };
     let mut found = Vec::new();
-    compare(value, &kept, &mut Vec::new(), &mut found);
+    compare(object.kind(), value, &kept, &mut Vec::new(), &mut found);
     let to_key = |mut steps: Vec<Step>| {
         let path = culprit::text(&steps);
         let key = match steps.pop() {
@@ -189,23 +189,35 @@ fn to_value(object: &impl Serialize) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-fn compare(value: &Value, kept: &Value, steps: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+fn compare(
+    kind: Kind,
+    value: &Value,
+    kept: &Value,
+    steps: &mut Vec<Step>,
+    found: &mut Vec<Vec<Step>>,
+) {
     match (value, kept) {
         (Value::Object(value), Value::Object(kept)) => {
-            for (key, child) in value.iter().filter(|(_, child)| !is_empty(child)) {
-                steps.push(Step::Key(key.clone()));
+            for (key, child) in value {
+                // What is empty need not be kept.
+                let is_left_out = |steps: &[Step]| is_empty(child) && is_known(kind, steps, key);
                 match kept.get(key) {
-                    Some(kept) => compare(child, kept, steps, found),
-                    None if found.len() < UNKNOWN_MAX => found.push(steps.clone()),
-                    None => {}
+                    None if found.len() >= UNKNOWN_MAX || is_left_out(steps) => continue,
+                    kept => {
+                        steps.push(Step::Key(key.clone()));
+                        match kept {
+                            Some(kept) => compare(kind, child, kept, steps, found),
+                            None => found.push(steps.clone()),
+                        }
+                        steps.pop();
+                    }
                 }
-                steps.pop();
             }
         }
         (Value::Array(value), Value::Array(kept)) if value.len() == kept.len() => {
             for (index, (value, kept)) in value.iter().zip(kept).enumerate() {
                 steps.push(Step::Index(index));
-                compare(value, kept, steps, found);
+                compare(kind, value, kept, steps, found);
                 steps.pop();
             }
         }
@@ -213,7 +225,6 @@ fn compare(value: &Value, kept: &Value, steps: &mut Vec<Step>, found: &mut Vec<V
     }
 }
 
-/// What is empty need not be kept.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

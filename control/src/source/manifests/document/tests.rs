@@ -57,7 +57,7 @@ spec:
     assert_eq!(
         refused(text),
         "f.yaml:7:11: error: Service default/web: spec.ports[0].port: \
-         invalid type: string \"80\"\n    expected i32"
+         invalid type: string \"80\"\n    expected a whole number"
     );
 }
 

@@ -142,7 +142,7 @@ fn what_no_file_has_any_more_stays_while_another_is_broken() {
         files.write(&[("1", None)]),
         [
             "! error: Namespace a: no file has a good version; what 1 had stays in force",
-            "! 2:4:33: error: Namespace a: metadata.labels.l: invalid type: sequence; that of 1 \
+            "! 2:4:33: error: Namespace a: metadata.labels.l: invalid type: a list; that of 1 \
              stays in force\n    expected a string"
         ]
     );
