@@ -194,10 +194,14 @@ mod tests {
             "tier": [],
         }});
         let broken = decode(Kind::ClusterNetworkPolicy, &policy).unwrap_err();
-        let mut said: Vec<_> = broken.errors.iter().map(|error| {
-            let expected = error.expected.as_deref().unwrap_or_default();
-            format!("{}: {}: {expected}", error.path, error.message)
-        }).collect();
+        let mut said: Vec<_> = broken
+            .errors
+            .iter()
+            .map(|error| {
+                let expected = error.expected.as_deref().unwrap_or_default();
+                format!("{}: {}: {expected}", error.path, error.message)
+            })
+            .collect();
         said.sort_unstable();
         let expected = [
             "metadata: invalid type: integer `1`: ObjectMeta",

@@ -144,6 +144,8 @@ pub struct UnknownKey {
     pub path: String,
     /// The key itself.
     pub key: String,
+    /// No other key stands beside it.
+    pub is_alone: bool,
     kind: Kind,
     /// Where it stands.
     parent: Vec<Step>,
@@ -173,13 +175,13 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
     };
     let mut found = Vec::new();
     compare(object.kind(), value, &kept, &mut Vec::new(), &mut found);
-    let to_key = |mut steps: Vec<Step>| {
+    let to_key = |(mut steps, is_alone): (Vec<Step>, bool)| {
         let path = culprit::text(&steps);
         let key = match steps.pop() {
             Some(Step::Key(key)) => key,
             _ => String::new(),
         };
-        UnknownKey { path, key, kind: object.kind(), parent: steps }
+        UnknownKey { path, key, is_alone, kind: object.kind(), parent: steps }
     };
     found.into_iter().map(to_key).collect()
 }
@@ -194,7 +196,7 @@ fn compare(
     value: &Value,
     kept: &Value,
     steps: &mut Vec<Step>,
-    found: &mut Vec<Vec<Step>>,
+    found: &mut Vec<(Vec<Step>, bool)>,
 ) {
     match (value, kept) {
         (Value::Object(value), Value::Object(kept)) => {
@@ -207,7 +209,7 @@ fn compare(
                         steps.push(Step::Key(key.clone()));
                         match kept {
                             Some(kept) => compare(kind, child, kept, steps, found),
-                            None => found.push(steps.clone()),
+                            None => found.push((steps.clone(), value.len() == 1)),
                         }
                         steps.pop();
                     }
