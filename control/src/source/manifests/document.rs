@@ -105,7 +105,11 @@ pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
                 message: error.message,
                 expected: error.expected.map(str::to_owned),
             };
-            let diagnostics = unread.errors.into_iter().map(diagnostic).collect();
+            let mut diagnostics: Vec<_> = unread.errors.into_iter().map(diagnostic).collect();
+            let is_policy = unread.readings.iter().any(denial::is_policy);
+            if let Some(last) = diagnostics.last_mut().filter(|_| is_policy && denials.is_empty()) {
+                last.message.push_str("; it is not told which pods this policy selects");
+            }
             return vec![Item::Refused { key: None, denials, diagnostics }];
         }
     };

@@ -34,19 +34,28 @@ pub(super) fn of_reading(reading: &Reading) -> Vec<Denial> {
     }
 }
 
-/// The same of an object at a key path of the document.
+/// Whether a document is one network policy.
+pub(super) fn is_policy(reading: &Reading) -> bool {
+    kind_of(&reading.value, None).is_some()
+}
+
+/// The kind of a network policy.
+fn kind_of(value: &Value, list_kind: Option<&str>) -> Option<Kind> {
+    let name = value.get("kind").and_then(Value::as_str).or(list_kind)?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name)?;
+    let version = value.get("apiVersion").and_then(Value::as_str);
+    let is_ours = version.is_none_or(|version| kind.is_of_group(version));
+    Some(kind).filter(|kind| kind.is_network_policy() && is_ours)
+}
+
+/// What an object at a key path of the document denies.
 fn of_object(
     value: &Value,
     list_kind: Option<&str>,
     at: &str,
     reading: &Reading,
 ) -> Option<Denial> {
-    let name = value.get("kind").and_then(Value::as_str).or(list_kind)?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name)?;
-    let version = value.get("apiVersion").and_then(Value::as_str);
-    if !kind.is_network_policy() || version.is_some_and(|version| !kind.is_of_group(version)) {
-        return None;
-    }
+    let kind = kind_of(value, list_kind)?;
     let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
     let is_open = |path: &str| reading.open.iter().any(|open| open == path);
     let mut lost = Vec::new();

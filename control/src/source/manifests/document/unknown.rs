@@ -22,11 +22,12 @@ pub(super) fn of_unknown_keys(object: &Object, value: &Value) -> Vec<Finding> {
     };
     let finding = |unknown: UnknownKey| {
         let meant = meant(&unknown);
-        let hint = meant.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
         if is_fault(object.kind(), &unknown) {
-            let finding = Finding::error(unknown.path, format!("unknown key{hint}"));
-            return Some(finding.expected("keys that the API knows"));
+            let expected =
+                meant.map_or("a key that the API knows".into(), |key| format!("`{key}`"));
+            return Some(Finding::error(unknown.path, "unknown key").expected(expected));
         }
+        let hint = meant.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
         let message = format!("unknown key, which is ignored{hint}");
         let is_told = meant.is_some() || !is_of_server;
         is_told.then(|| Finding::warning(unknown.path, message))
