@@ -11,8 +11,8 @@ const NAME: &str = "kubernetes.io/metadata.name";
 pub struct Namespace {
     /// Its labels, `kubernetes.io/metadata.name` included.
     pub labels: BTreeMap<String, String>,
-    /// What network policies would deny to its pods is told of, and passes
-    /// (annotation `sluice.dev/policy-audit: "true"`).
+    /// What NetworkPolicies and the Baseline tier would deny to its pods is told
+    /// of, and passes (annotation `sluice.dev/policy-audit: "true"`).
     pub is_audited: bool,
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Attributes {
     /// For each namespace that is known, the groups whose labels it has.
     namespaces: HashMap<Arc<str>, Vec<NamespaceSelector>>,
     namespace_labels: HashMap<Arc<str>, Arc<BTreeMap<String, String>>>,
+    /// Those that are known by their pods alone.
+    implied: HashSet<Arc<str>>,
     /// Those that select nodes.
     of_nodes: BTreeSet<AttributeId>,
     /// How many are domain names.
@@ -185,6 +187,7 @@ impl Attributes {
         name: &Arc<str>,
         labels: Option<Arc<BTreeMap<String, String>>>,
     ) {
+        self.implied.remove(name);
         let Some(labels) = labels else {
             self.namespaces.remove(name);
             self.namespace_labels.remove(name);
@@ -200,6 +203,14 @@ impl Attributes {
         if !self.namespaces.contains_key(name) {
             let name_label = ("kubernetes.io/metadata.name".to_owned(), name.to_string());
             self.set_namespace(name, Some(Arc::new(BTreeMap::from([name_label]))));
+            self.implied.insert(name.clone());
+        }
+    }
+
+    /// Forgets a namespace whose last pod has gone, if nothing else is known of it.
+    pub(super) fn forget_namespace(&mut self, name: &Arc<str>) {
+        if self.implied.contains(name) {
+            self.set_namespace(name, None);
         }
     }
 
@@ -295,5 +306,32 @@ impl Group {
             }
         }
         act(&mut self.others);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_only_pods_tell_of_goes_with_the_last_of_them() {
+        let mut attributes = Attributes::default();
+        let everywhere = NamespaceSelector::Labels(Selector::default());
+        let (told, untold): (Arc<str>, Arc<str>) = ("told".into(), "untold".into());
+        attributes.set_namespace(&told, Some(Arc::default()));
+        for name in [&told, &untold] {
+            attributes.ensure_namespace(name);
+        }
+        assert_eq!(attributes.namespaces_of(&everywhere).len(), 2);
+        for name in [&told, &untold] {
+            attributes.forget_namespace(name);
+        }
+        assert_eq!(attributes.namespaces_of(&everywhere), [told.clone()]);
+        attributes.ensure_namespace(&untold);
+        attributes.set_namespace(&untold, Some(Arc::default()));
+        attributes.forget_namespace(&untold);
+        assert_eq!(attributes.namespaces_of(&everywhere).len(), 2);
+        attributes.set_namespace(&untold, None);
+        assert!(attributes.implied.is_empty() && attributes.namespaces.len() == 1);
     }
 }

@@ -249,6 +249,9 @@ impl Policies {
 
     fn forget_pod(&mut self, number: PodNumber) {
         let Some(pod) = self.pods.remove(number) else { return };
+        if !self.pods.by_namespace.contains_key(&pod.name.namespace) {
+            self.attributes.forget_namespace(&pod.name.namespace);
+        }
         self.stale.pods.remove(&number);
         for id in &pod.attributes {
             if let Some(attribute) = self.attributes.get_mut(*id) {
