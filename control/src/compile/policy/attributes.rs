@@ -326,7 +326,7 @@ mod tests {
         for name in [&told, &untold] {
             attributes.forget_namespace(name);
         }
-        assert_eq!(attributes.namespaces_of(&everywhere), [told.clone()]);
+        assert_eq!(attributes.namespaces_of(&everywhere), std::slice::from_ref(&told));
         attributes.ensure_namespace(&untold);
         attributes.set_namespace(&untold, Some(Arc::default()));
         attributes.forget_namespace(&untold);

@@ -192,3 +192,77 @@ proptest! {
         prop_assert!(diagnostics.is_empty());
     }
 }
+
+/// A document about one of two policies: good, or broken in one of several ways.
+fn policy_doc() -> impl Strategy<Value = String> {
+    const WAYS: [(&str, &str); 6] = [
+        ("", ""),
+        ("port: 80", "port: 0"),
+        ("name: KEY, ", ""),
+        ("podSelector", "podselector"),
+        ("spec:", "spec: {}\nspec:"),
+        ("80}]}]}", "80"),
+    ];
+    (0..2usize, 0..3u8, 0..WAYS.len()).prop_map(|(key, version, way)| {
+        let text = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+                    metadata: {name: KEY, namespace: d}\n\
+                    spec: {podSelector: {matchLabels: {l: VERSION}}, ingress: [{ports: [{port: 80}]}]}\n";
+        let text = text.replace(WAYS[way].0, WAYS[way].1);
+        text.replace("KEY", KEYS[key]).replace("VERSION", &format!("v{version}"))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What has been sent is what a store says that starts with these files, but
+    /// for what it knows from before.
+    #[test]
+    fn policies_are_good_or_denied_and_nothing_is_left_over(
+        steps in proptest::collection::vec(
+            (0..FILES.len(), proptest::collection::vec(policy_doc(), 0..4)), 1..12,
+        ),
+    ) {
+        fn take(sent: &mut BTreeMap<Key, Option<Object>>, events: Vec<Event>) {
+            for event in events {
+                match event {
+                    Event::Applied { object, .. } => drop(sent.insert(object.key(), None)),
+                    Event::Refused { key, rest } => {
+                        let before = sent.insert(key.clone(), rest.clone());
+                        assert!(before.is_none_or(|before| before != rest), "{key} is as it was");
+                    }
+                    Event::Deleted(key) => assert!(sent.remove(&key).is_some(), "{key} is there"),
+                    Event::Moved { key, .. } => assert_eq!(sent.get(&key), Some(&None)),
+                    Event::Diagnostics(_) | Event::Synced | Event::Confirmed => {}
+                }
+            }
+        }
+        let mut store = Store::default();
+        let mut sent = BTreeMap::new();
+        let mut files: BTreeMap<&str, String> = BTreeMap::new();
+        for (file, docs) in steps {
+            files.insert(FILES[file], docs.concat());
+            let change = Change::Read(FILES[file].into(), files[FILES[file]].clone());
+            take(&mut sent, store.update(vec![change], &|file| files.get(file).cloned()));
+            let all = files.iter().map(|(file, text)| Change::Read((*file).into(), text.clone()));
+            let mut fresh = BTreeMap::new();
+            let load = |file: &str| files.get(file).cloned();
+            take(&mut fresh, Store::default().update(all.collect(), &load));
+            // Where a last good version is known, less is denied.
+            for (key, rest) in &sent {
+                prop_assert!(rest.is_none() || fresh.contains_key(key), "{} is denied", key);
+            }
+            if store.files.values().all(|file| file.keeps_nothing()) && store.stale.is_empty() {
+                let keys = |of: &BTreeMap<Key, Option<Object>>| {
+                    of.iter().map(|(key, rest)| (key.clone(), rest.is_some())).collect::<Vec<_>>()
+                };
+                prop_assert_eq!(keys(&sent), keys(&fresh));
+            }
+        }
+        let gone = FILES.map(|file| Change::Gone(file.into())).into();
+        take(&mut sent, store.update(gone, &|_| None));
+        prop_assert!(sent.is_empty(), "{:?}", sent);
+        prop_assert!(store.refused.is_empty() && store.refusing.is_empty());
+        prop_assert!(store.in_force.is_empty() && store.owners.is_empty());
+    }
+}
