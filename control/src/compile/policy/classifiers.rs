@@ -192,7 +192,7 @@ impl Classifiers {
                     is_different |= slot.add(peer, peers, pages);
                 }
                 if is_different {
-                    rows.classifiers.set(number, Classifier::new(&slot.pages));
+                    rows.classifiers.set(number, slot.in_tables(pages));
                     written.is_written = true;
                 }
                 if slot.classes.len() > before {
@@ -203,7 +203,7 @@ impl Classifiers {
         for number in fresh {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 slot.fill(attributes, peers, pages);
-                rows.classifiers.set(number, Classifier::new(&slot.pages));
+                rows.classifiers.set(number, slot.in_tables(pages));
                 written.stale.extend(&slot.subjects);
             }
         }
@@ -218,6 +218,10 @@ fn release(classes: PageClasses, pages: &mut Pages) {
 }
 
 impl Slot {
+    fn in_tables(&self, pages: &Pages) -> Classifier {
+        Classifier::new(&self.pages, |page| pages.content(page))
+    }
+
     /// Finds the class of a peer that is new; whether something is different.
     fn add(&mut self, peer: PeerId, peers: &Peers, pages: &mut Pages) -> bool {
         let Some(key) = peers.key(peer) else { return false };
