@@ -60,13 +60,14 @@ pub struct Row {
     classes: u32,
     /// Pairs of classes, if they are not at hand.
     distant: u32,
-    /// The lines of the programs of pairs that are at hand.
+    /// The lines of the programs of pairs that are at hand; beyond all lines for
+    /// pairs that there are not.
     programs: [u8; PAIRS],
 }
 
 impl Default for Row {
     fn default() -> Self {
-        Row { lines: None, classes: 0, distant: 0, programs: [0; PAIRS] }
+        Row { lines: None, classes: 0, distant: 0, programs: [u8::MAX; PAIRS] }
     }
 }
 
@@ -82,7 +83,8 @@ pub struct Span {
 impl Row {
     /// The row of a subject: how many classes its second classifier has, and the
     /// programs of all pairs of classes, those with the first class of the
-    /// first classifier first; each has spans in order up to [`PortKey::LAST`].
+    /// first classifier first; each has spans in order up to [`PortKey::LAST`]. All
+    /// other pairs are denied ([`RuleId::BEYOND`]).
     pub fn new<'a>(classes: u32, programs: impl Iterator<Item = &'a [Span]>) -> Self {
         let (mut starts, mut lines) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<&[Span], [u32; 2]> = HashMap::new();
@@ -115,21 +117,26 @@ impl Row {
 
     /// What is said to a pair of classes.
     #[inline]
-    fn outcome(&self, [first, second]: [u32; 2], port: PortKey) -> Option<Outcome> {
-        let lines = self.lines.as_deref()?;
-        let pair = (first * self.classes + second) as usize;
+    fn outcome(&self, [first, second]: [u32; 2], port: PortKey) -> Outcome {
+        let Some(lines) = self.lines.as_deref() else { return Row::missing() };
+        let pair = first as usize * self.classes as usize + second as usize;
         let line = if self.distant == 0 {
-            let program = self.programs.get(pair).unwrap_or(&self.programs[0]);
-            lines.get(usize::from(*program))?
+            self.programs.get(pair).and_then(|program| lines.get(usize::from(*program)))
         } else {
-            self.distant(lines, pair, port)?
+            self.distant(lines, pair, port)
         };
-        Some(line.outcome(port))
+        line.map_or(Outcome::beyond(), |line| line.outcome(port))
+    }
+
+    fn missing() -> Outcome {
+        Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None)
     }
 
     /// The line for a port in the program of a pair that is not at hand.
     fn distant<'a>(&self, lines: &'a [Line], pair: usize, port: PortKey) -> Option<&'a Line> {
-        let pair = if pair < self.distant as usize { pair } else { 0 };
+        if pair >= self.distant as usize {
+            return None;
+        }
         let (starts, _) = lines.get(pair / SPANS)?.0.as_chunks::<2>();
         let [start, len] = starts[pair % SPANS];
         let program = lines.get(start as usize..(start + len) as usize)?;
@@ -169,8 +176,8 @@ impl Rows {
         };
         let [narrow, wide] = subject.classifiers;
         let classes = [class(narrow), class(wide)];
-        let outcome = self.rows.get(subject.row).and_then(|row| row.outcome(classes, port));
-        outcome.unwrap_or(Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None))
+        let row = self.rows.get(subject.row);
+        row.map_or(Row::missing(), |row| row.outcome(classes, port))
     }
 
     /// Bytes of memory.

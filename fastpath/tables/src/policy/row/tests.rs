@@ -106,6 +106,15 @@ fn many_pairs_of_classes_are_told_apart() {
                 assert_eq!(ask(PortKey::of(6, 80)), pair / 2, "{peer} of {first} x {second}");
                 assert_eq!(ask(PortKey::of(17, 80)), 10_000 + pair);
             }
+            // A class for which there is no room.
+            let classes = [PageClasses::Uniform(u16::MAX), PageClasses::Uniform(first as u16)];
+            rows.classifiers.set(0, Classifier::new(&classes, |_| Page::default()));
+            for peer in [0, 64] {
+                let subject = Subject { row: 0, classifiers: [0, 1] };
+                let outcome = rows.outcome(&subject, PeerId(peer), PortKey::OTHER);
+                let beyond = (Verdict::Deny, RuleId::BEYOND);
+                assert_eq!((outcome.verdict(), outcome.rule()), beyond, "{first} x {second}");
+            }
         }
     }
 }
