@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub const LANES: usize = 64;
 
 /// Peers that a classifier has at hand.
-const LISTED: usize = 16;
+const LISTED: usize = 14;
 
 /// For each of 64 peers in a row: its class. Classifiers share pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,27 +30,29 @@ pub enum PageClasses {
 /// Divides peers into classes: those that match the same of some rules' peers.
 /// Subjects whose rules name the same peers share one, whatever their rules say.
 ///
-/// Rules of few subjects name few peers: a classifier of at most 16 peers that are
-/// not of class 0 is a list, two lines of memory that need no other. A larger one
+/// Rules of few subjects name few peers: a classifier of at most 14 peers that are
+/// not of class 0 is a list, one line of memory that needs no other. A larger one
 /// has one word for each 64 peers, a page or the one class of all; peers beyond
 /// the last word are of class 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(align(128))]
+#[repr(align(64))]
 pub struct Classifier {
-    /// The numbers of peers; `u32::MAX` where there is none.
-    peers: [u32; LISTED],
-    classes: [u16; LISTED],
-    words: Option<Arc<[u32]>>,
+    /// A peer and its class each; of class 0 where there is none.
+    listed: [u32; LISTED],
+    words: Option<Arc<Box<[u32]>>>,
 }
 
 impl Default for Classifier {
     fn default() -> Self {
-        Classifier { peers: [u32::MAX; LISTED], classes: [0; LISTED], words: None }
+        Classifier { listed: [0; LISTED], words: None }
     }
 }
 
 impl Classifier {
     const UNIFORM: u32 = 1 << 31;
+
+    /// Bits of a class in a list.
+    const CLASS: u32 = 12;
 
     /// The classifier with these classes; `content` is what a page has.
     pub fn new(pages: &[PageClasses], content: impl Fn(u32) -> Page) -> Self {
@@ -59,15 +61,16 @@ impl Classifier {
                 PageClasses::Uniform(class) => Self::UNIFORM | u32::from(*class),
                 PageClasses::Page(page) => page & !Self::UNIFORM,
             };
-            Classifier { words: Some(pages.iter().map(word).collect()), ..Self::default() }
+            let words: Box<[u32]> = pages.iter().map(word).collect();
+            Classifier { words: Some(Arc::new(words)), ..Self::default() }
         })
     }
 
-    /// As a list, if there are few enough. A page of one class has room for peers
-    /// that are to come, and they are of that class too.
+    /// As a list, if there are few enough, with small numbers. A page of one class
+    /// has room for peers that are to come, and they are of that class too.
     fn listed(pages: &[PageClasses], content: impl Fn(u32) -> Page) -> Option<Self> {
-        let mut listed = Self::default();
-        let mut len = 0;
+        let mut list = Self::default();
+        let mut places = list.listed.iter_mut();
         for (number, page) in (0..).zip(pages) {
             let page = match page {
                 PageClasses::Uniform(0) => continue,
@@ -75,12 +78,14 @@ impl Classifier {
                 PageClasses::Page(page) => content(*page),
             };
             for (lane, class) in (0..).zip(page.0).filter(|(_, class)| *class != 0) {
-                *listed.peers.get_mut(len)? = number * LANES as u32 + lane;
-                listed.classes[len] = class;
-                len += 1;
+                let (peer, class) = (number * LANES as u32 + lane, u32::from(class));
+                if peer > u32::MAX >> Self::CLASS || class >> Self::CLASS != 0 {
+                    return None;
+                }
+                *places.next()? = peer << Self::CLASS | class;
             }
         }
-        Some(listed)
+        Some(list)
     }
 
     #[inline]
@@ -88,13 +93,10 @@ impl Classifier {
         match &self.words {
             // All are compared: to leave early would be a branch that cannot be
             // foreseen.
-            None => {
-                let all = self.peers.iter().zip(self.classes);
-                all.fold(0, |found, (listed, class)| {
-                    found | if *listed == peer.0 { class } else { 0 }
-                })
-                .into()
-            }
+            None => self.listed.iter().fold(0, |found, entry| {
+                let is_it = entry >> Self::CLASS == peer.0;
+                found | if is_it { entry & ((1 << Self::CLASS) - 1) } else { 0 }
+            }),
             Some(words) => Self::on_page(words, pages, peer),
         }
     }
@@ -110,7 +112,7 @@ impl Classifier {
 
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.words.as_deref().map_or(0, size_of_val)
+        size_of::<Self>() + self.words.as_deref().map_or(0, |words| size_of_val(&**words))
     }
 }
 
@@ -128,10 +130,16 @@ mod tests {
     #[test]
     fn a_list_and_pages_say_the_same() {
         let many: Vec<_> = (0..LISTED).map(|lane| (lane * 3, lane as u16 + 1)).collect();
-        let contents = [page(&[(3, 1), (63, 2)]), page(&many), page(&many[2..])];
+        let large = [1 << Classifier::CLASS, (1 << Classifier::CLASS) - 1];
+        let [too_large, large] = large.map(|class| page(&[(0, class)]));
+        let contents = [page(&[(3, 1), (63, 2)]), page(&many), page(&many[2..]), large, too_large];
         let mut rows = Rows::default();
         (0..).zip(contents).for_each(|(number, page)| rows.pages.set(number, page));
         let uniform = PageClasses::Uniform;
+        // Beyond the peers that a list can have.
+        let far = (u32::MAX >> Classifier::CLASS) as usize / LANES;
+        let mut distant = vec![uniform(0); far + 1];
+        distant[far] = PageClasses::Page(1);
         for (pages, is_list) in [
             (vec![], true),
             (vec![uniform(0); 3], true),
@@ -139,10 +147,14 @@ mod tests {
             (vec![PageClasses::Page(0), uniform(0), PageClasses::Page(2)], true),
             (vec![PageClasses::Page(0), PageClasses::Page(1)], false),
             (vec![uniform(0), uniform(7)], false),
+            (vec![PageClasses::Page(3)], true),
+            (vec![PageClasses::Page(4)], false),
+            (distant, true),
         ] {
             let classifier = Classifier::new(&pages, |page| contents[page as usize]);
-            assert_eq!(classifier.words.is_none(), is_list, "{pages:?}");
-            for peer in (0..64 * 4).chain([5000, u32::MAX - 1]) {
+            assert_eq!(classifier.words.is_none(), is_list, "{:?}", pages.last());
+            let last = (LANES * far) as u32;
+            for peer in (0..64 * 4).chain([5000, u32::MAX - 1]).chain(last..last + 64) {
                 let expected = match pages.get(peer as usize / LANES) {
                     None => 0,
                     Some(PageClasses::Uniform(class)) => *class,
@@ -151,7 +163,7 @@ mod tests {
                     }
                 };
                 let class = classifier.class(&rows.pages, PeerId(peer));
-                assert_eq!(class, u32::from(expected), "{peer} of {pages:?}");
+                assert_eq!(class, u32::from(expected), "{peer}");
             }
         }
     }
