@@ -50,9 +50,8 @@ impl Policies {
         let mut ways = |direction: Direction, rules: Option<&Vec<network_policy::Rule>>| {
             let rules = rules?;
             let default = (policy.tier == Tier::Namespaced).then(|| {
-                let refused = if policy.is_refused { " (it was refused)" } else { "" };
-                let direction = direction.as_str();
-                self.rule_id(format!("{key} default deny {direction}{refused}").into(), at)
+                let text = format!("{key} default deny {}", direction.as_str());
+                self.rule_id(refusal(key, policy).unwrap_or(text).into(), at)
             });
             let rules = rules.iter().enumerate();
             let rules = rules.map(|(i, rule)| self.rule_of(key, policy, direction, (i, rule), at));
@@ -77,8 +76,8 @@ impl Policies {
         at: Moment,
     ) -> Rule {
         let name = rule.name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default();
-        let refused = if policy.is_refused { " (it was refused)" } else { "" };
-        let text = format!("{key} {}[{i}]{name}{refused}", direction.as_str());
+        let text = format!("{key} {}[{i}]{name}", direction.as_str());
+        let text = refusal(key, policy).unwrap_or(text);
         let names = port_names(rule);
         for name in &names {
             let uses = self.port_names.entry(name.clone()).or_default();
@@ -222,6 +221,11 @@ impl Policies {
         }
         (rules, isolation)
     }
+}
+
+/// What stands for the rules of a policy that was refused, which it has not.
+fn refusal(key: &Key, policy: &NetworkPolicy) -> Option<String> {
+    policy.is_refused.then(|| format!("{key} (refused: everything is denied)"))
 }
 
 fn ids_of(compiled: &Compiled) -> impl Iterator<Item = RuleId> + '_ {
