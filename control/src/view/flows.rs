@@ -47,13 +47,20 @@ pub struct FlowView {
     pub service: Option<String>,
     /// The pod behind the chosen endpoint.
     pub pod: Option<String>,
-    /// The rule for what its client sends that let it pass; `None`: no policy has one.
+    /// The rule for what its client sends that let it pass, or judged it when it was cut; `None`: no policy has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_rule: Option<String>,
-    /// The rule for what its server gets that let it pass; `None`: no policy has one.
+    /// The rule for what its server gets that let it pass, or judged it when it was cut; `None`: no policy has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_rule: Option<String>,
-    /// State of the connection.
+    /// The drop reason, if policies cut it: those rules are the ones that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
+    /// The tables have changed since its last packet: it is judged again with the
+    /// next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+    /// State of the connection; `cut` of one that policies cut.
     pub state: String,
     /// Packets from the client.
     pub packets_in: u32,
@@ -79,6 +86,8 @@ pub(crate) fn flow_view(compiler: &Compiler, worker: usize, flow: &FlowRecord) -
         pod: pod_of(compiler, flow.backend),
         egress_rule: rule_text(compiler, flow.rules[0]),
         ingress_rule: rule_text(compiler, flow.rules[1]),
+        cut: flow.cut.map(str::to_owned),
+        stale: flow.is_stale,
         state: flow.state.to_owned(),
         packets_in: flow.packets.0,
         packets_out: flow.packets.1,

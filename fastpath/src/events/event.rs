@@ -17,7 +17,7 @@ pub enum EventKind {
     FlowBegun,
     /// A flow has ended: it expired, made room for another, or was cut.
     FlowEnded {
-        /// The state that it was in.
+        /// The state that it was in; [`crate::flow::CUT`] of one that policies cut.
         state: &'static str,
         /// Packets in the original direction, and of replies; saturating.
         packets: [u32; 2],

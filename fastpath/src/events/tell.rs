@@ -5,7 +5,7 @@ use super::{
 };
 use crate::core::Core;
 use crate::flow::table::Ended;
-use crate::flow::{Entry, FlowTable, Key};
+use crate::flow::{CUT, Entry, FlowTable, Key};
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::time::Nanos;
@@ -133,7 +133,8 @@ impl Core {
     pub(crate) fn tell_ended<F: Ip>(&mut self, flow: &Ended<F>) {
         let [original, reply] = &flow.entries;
         let packets = [original.packets, reply.packets];
-        self.tell_flow(flow, EventKind::FlowEnded { state: flow.state.label(), packets });
+        let state = if flow.is_cut { CUT } else { flow.state.label() };
+        self.tell_flow(flow, EventKind::FlowEnded { state, packets });
     }
 
     fn tell_flow<F: Ip>(&mut self, flow: &Ended<F>, kind: EventKind) {

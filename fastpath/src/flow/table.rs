@@ -78,8 +78,10 @@ pub struct Aside {
     pub handshake: Handshake,
     /// Whose flow it is.
     pub admitted: Admitted,
-    /// The rules of policies that let it pass.
+    /// The rules of policies that let it pass, or that cut it.
     pub rules: Rules,
+    /// Why policies cut it, if they do: as its last packet found it.
+    pub cut: Option<DropReason>,
 }
 
 /// The flows of one family that one worker owns. A flow is two entries side by
@@ -291,14 +293,21 @@ impl<F: Ip> FlowTable<F> {
         self.asides[entry as usize / 2].backend
     }
 
-    /// The rules of policies that let an entry's flow pass.
+    /// The rules of policies that let an entry's flow pass, or that cut it.
     pub fn rules(&self, entry: u32) -> Rules {
         self.asides[entry as usize / 2].rules
     }
 
-    /// Notes the rules that let an entry's flow pass now.
-    pub fn set_rules(&mut self, entry: u32, rules: Rules) {
-        self.asides[entry as usize / 2].rules = rules;
+    /// Why policies cut an entry's flow, if its last packet was told so.
+    pub fn cut(&self, entry: u32) -> Option<DropReason> {
+        self.asides[entry as usize / 2].cut
+    }
+
+    /// Notes what policies say of an entry's flow now: the rules that let it pass, or
+    /// those that cut it, and why.
+    pub fn set_judgment(&mut self, entry: u32, rules: Rules, cut: Option<DropReason>) {
+        let aside = &mut self.asides[entry as usize / 2];
+        (aside.rules, aside.cut) = (rules, cut);
     }
 
     /// What the SYNs of an entry's flow have said.
