@@ -4,7 +4,9 @@
 use sluice_fastpath::DropReason;
 use sluice_fastpath::events::{EventKind, Fate, Link, PacketEvent};
 use sluice_tables::observe::ReasonSet;
-use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter, Tuple};
+use sluice_tables::policy::Verdict;
+use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter, RuleId, Tuple};
+use sluice_testkit::gateway::policy::{Direction, Policy, Rule};
 use sluice_testkit::gateway::told::everything;
 use sluice_testkit::gateway::topology::{ServiceKey, Topology};
 use sluice_testkit::gateway::{Compiler, Gateway, GatewayOptions};
@@ -318,4 +320,59 @@ fn copies_are_as_packets_came_and_say_what_became_of_them() {
     let captured = gateway.take_told().captured;
     assert_eq!(captured[0].link, Link::Ethernet);
     assert_eq!(captured[0].data(), frame(0, broken));
+}
+
+#[test]
+fn a_flow_that_policies_cut_says_so_until_it_is_allowed_again() {
+    let mut topology = Topology::standard();
+    let mut compiler = Compiler::new(1);
+    let mut gateway = gateway();
+    let flows = Some(FlowTelling { sample: 1, per_second: u32::MAX });
+    gateway.observe(Observe { flows, ..Observe::default() }).unwrap();
+    for (ip, client, pod) in [
+        ("ip", "198.51.100.7", "10.244.1.7"),
+        ("ip6", "2001:db8:51::7", "fd00:10:244:1::7"),
+    ] {
+        let key = (pod.parse().unwrap(), Direction::Ingress);
+        let mut allow = |gateway: &mut Gateway, port: u16| {
+            let rule =
+                Rule { verdict: Verdict::Allow, peer: None, ports: vec![(UDP, port, port)] };
+            let policy = Policy { rules: vec![rule], otherwise: Verdict::Deny };
+            topology.policies = [(key, policy)].into();
+            gateway.publish(compiler.compile(&topology)).unwrap();
+        };
+        let packet = format!("{ip} {client} > {pod} / udp 4000 > 53");
+        let flow = |gateway: &mut Gateway| {
+            let flows = gateway.flows().unwrap();
+            let mut of_client =
+                flows.into_iter().filter(|flow| flow.client.0.to_string() == client);
+            of_client.next().expect("a flow")
+        };
+        let (allowed, otherwise) = ([RuleId::NONE, RuleId(2)], [RuleId::NONE, RuleId(3)]);
+        allow(&mut gateway, 53);
+        send(&mut gateway, 0, &packet);
+        let begun = flow(&mut gateway);
+        assert_eq!((begun.state, begun.cut, begun.is_stale), ("udp_new", None, false));
+        assert_eq!(begun.rules, allowed);
+        allow(&mut gateway, 54);
+        let idle = flow(&mut gateway);
+        assert_eq!((idle.state, idle.cut, idle.is_stale), ("udp_new", None, true));
+        send(&mut gateway, 0, &packet);
+        let cut = flow(&mut gateway);
+        assert_eq!((cut.state, cut.cut, cut.is_stale), ("cut", Some("policy_ingress"), false));
+        assert_eq!(cut.rules, otherwise);
+        allow(&mut gateway, 53);
+        send(&mut gateway, 0, &packet);
+        let again = flow(&mut gateway);
+        assert_eq!((again.state, again.cut, again.rules), ("udp_new", None, allowed));
+        // Its end is told of as it ended.
+        allow(&mut gateway, 54);
+        send(&mut gateway, 0, &packet);
+        gateway.take_told();
+        gateway.advance(Duration::from_secs(200)).unwrap();
+        let told = gateway.take_told().events;
+        let [(_, ended)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(ended.kind, EventKind::FlowEnded { state: "cut", packets: [2, 0] });
+        assert_eq!(ended.rules, otherwise);
+    }
 }
