@@ -329,14 +329,12 @@ fn a_flow_that_policies_cut_says_so_until_it_is_allowed_again() {
     let mut gateway = gateway();
     let flows = Some(FlowTelling { sample: 1, per_second: u32::MAX });
     gateway.observe(Observe { flows, ..Observe::default() }).unwrap();
-    for (ip, client, pod) in [
-        ("ip", "198.51.100.7", "10.244.1.7"),
-        ("ip6", "2001:db8:51::7", "fd00:10:244:1::7"),
-    ] {
+    for (ip, client, pod) in
+        [("ip", "198.51.100.7", "10.244.1.7"), ("ip6", "2001:db8:51::7", "fd00:10:244:1::7")]
+    {
         let key = (pod.parse().unwrap(), Direction::Ingress);
         let mut allow = |gateway: &mut Gateway, port: u16| {
-            let rule =
-                Rule { verdict: Verdict::Allow, peer: None, ports: vec![(UDP, port, port)] };
+            let rule = Rule { verdict: Verdict::Allow, peer: None, ports: vec![(UDP, port, port)] };
             let policy = Policy { rules: vec![rule], otherwise: Verdict::Deny };
             topology.policies = [(key, policy)].into();
             gateway.publish(compiler.compile(&topology)).unwrap();

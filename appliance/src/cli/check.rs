@@ -1,3 +1,4 @@
+use super::units::counted;
 use crate::output;
 use sluice_config::{Config, Kubernetes, Loaded, Source};
 use sluice_control::Severity;
@@ -77,7 +78,6 @@ fn load_access(kubernetes: &Kubernetes, config: &Config) -> anyhow::Result<()> {
 }
 
 fn summary(out: &mut String, [errors, warnings]: [usize; 2], note: &str) {
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let _ = write!(out, "{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+    let _ = write!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"));
     let _ = if note.is_empty() { writeln!(out) } else { writeln!(out, "; {note}") };
 }

@@ -38,7 +38,8 @@ fn live(gateway: &Gateway<'_>, packet: &str) -> Value {
 /// What its manifests alone explain; what is of a running gateway left out.
 fn offline(lab: &Lab, packet: &str) -> Value {
     let config = lab.config().display().to_string();
-    let text = lab.ok("gw", &[SLUICE, "explain", packet, "-o", "json", "--config", &config]);
+    let text =
+        lab.ok("gw", &[SLUICE, "explain", packet, "-o", "json", "--offline", "--config", &config]);
     serde_json::from_str(&text).unwrap()
 }
 
@@ -84,7 +85,7 @@ fn allowed(lab: &Lab, gateway: &Gateway<'_>, family: Family) {
     assert_eq!(of["ingress"]["rule"], ALLOWED, "{of}");
     assert_eq!(of["from"]["port"], "uplink");
     assert_eq!(of["way"]["kind"], "tunnel");
-    let pod = format!("default/{}", flow["pod"].as_str().unwrap());
+    let pod = flow["pod"].as_str().unwrap();
     assert!(pod.ends_with(of["server"]["name"].as_str().unwrap()), "{of}");
     // The manifests say the same.
     let alone = offline(lab, &packet(source, family.web));

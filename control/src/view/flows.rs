@@ -45,7 +45,7 @@ pub struct FlowView {
     pub source: String,
     /// The Service, as `namespace/name:port`.
     pub service: Option<String>,
-    /// The pod behind the chosen endpoint.
+    /// The pod behind the chosen endpoint, as `namespace/name`.
     pub pod: Option<String>,
     /// The rule for what its client sends that let it pass, or judged it when it was cut; `None`: no policy has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,8 @@ pub(super) fn pod_of(compiler: &Compiler, id: BackendId) -> Option<String> {
         IpAddr::V4(_) => member::<V4>(port, backend.addr, backend.l4_port),
         IpAddr::V6(_) => member::<V6>(port, backend.addr, backend.l4_port),
     }?;
-    (member.id == id).then(|| member.pod.as_deref().map(str::to_owned))?
+    let pod = member.pod.as_deref().filter(|_| member.id == id)?;
+    Some(format!("{}/{pod}", key.service.namespace))
 }
 
 fn member<F: Halves>(

@@ -73,9 +73,8 @@ fn record<F: Ip>(
     debug_assert_eq!(FlowTable::<F>::direction(number), Direction::Original);
     let [original, reply] = entries;
     let cut = table.cut(number);
-    let is_current = |entry: &Entry<F>| {
-        entry.epoch == core.epoch(&core.tables, entry.ingress, entry.adjacency)
-    };
+    let is_current =
+        |entry: &Entry<F>| entry.epoch == core.epoch(&core.tables, entry.ingress, entry.adjacency);
     FlowRecord {
         protocol: original.key.protocol,
         client: (F::to_ip(original.key.src), original.key.src_port),
