@@ -24,7 +24,7 @@ pub fn count(n: u64) -> String {
 }
 
 /// So many of something: `1 error`, `2 errors`.
-pub fn counted(n: usize, noun: &str) -> String {
+pub fn counted(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -249,7 +249,8 @@ fn notes(tuple: &FlowTuple, probe: &Probe) -> Vec<String> {
 impl Explanation {
     /// Adds how much of the manifests is wrong.
     fn set_manifests(&mut self, diagnostics: &[Diagnostic]) {
-        let count = |severity| diagnostics.iter().filter(|of| of.severity == severity).count();
+        let count =
+            |severity| diagnostics.iter().filter(|of| of.severity == severity).count() as u64;
         let of = Manifests { errors: count(Severity::Error), warnings: count(Severity::Warning) };
         if of.errors + of.warnings > 0 {
             let wrong =

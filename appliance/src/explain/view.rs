@@ -64,9 +64,9 @@ pub struct Explanation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifests {
     /// Errors.
-    pub errors: usize,
+    pub errors: u64,
     /// Warnings.
-    pub warnings: usize,
+    pub warnings: u64,
 }
 
 /// By what way a packet comes.

@@ -118,7 +118,7 @@ fn denied(lab: &Lab, gateway: &Gateway<'_>, family: Family, drops: &Watching) {
     assert_eq!((&of["verdict"], &of["reason"]), (&"dropped".into(), &"policy_ingress".into()));
     assert_eq!(of["ingress"]["rule"], DENIED, "{of}");
     assert_eq!(event["ingress_rule"], DENIED, "{event}");
-    assert_eq!(event["translated"]["destination"]["address"], of["server"]["address"], "{event}");
+    assert_eq!(event["real_ends"]["destination"]["address"], of["server"]["address"], "{event}");
     assert_eq!(of["source"]["name"], "default/pod2b");
     assert_eq!(of["from"]["node"], "node2");
     assert_eq!(of["flows"], Value::Array(Vec::new()), "{of}");
