@@ -362,6 +362,8 @@ fn a_flow_that_policies_cut_says_so_until_it_is_allowed_again() {
         assert_eq!((cut.state, cut.cut, cut.is_stale), ("cut", Some("policy_ingress"), false));
         assert_eq!(cut.rules, otherwise);
         allow(&mut gateway, 53);
+        let unasked = flow(&mut gateway);
+        assert_eq!((unasked.state, unasked.is_stale), ("cut", true), "as its last packet was");
         send(&mut gateway, 0, &packet);
         let again = flow(&mut gateway);
         assert_eq!((again.state, again.cut, again.rules), ("udp_new", None, allowed));

@@ -5,6 +5,8 @@ use sluice_control::Offline;
 use sluice_control::view::{FlowView, FlowsView, WhoKind};
 use std::path::Path;
 
+/// Random packets, against what a data plane does with them.
+mod agreement;
 /// Network policy's golden cases.
 mod golden;
 

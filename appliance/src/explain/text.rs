@@ -224,8 +224,8 @@ fn verdicts(of: &Explanation) -> Vec<String> {
         && of.flows_left_out == 0
     {
         lines.push(match cut(flow) {
+            _ if flow.stale => "of this flow: its next packet is judged again".to_owned(),
             Some(cut) => format!("of this flow: {cut}"),
-            None if flow.stale => "of this flow: its next packet is judged again".to_owned(),
             None => "of this flow: forwarded".to_owned(),
         });
     }

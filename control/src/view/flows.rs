@@ -56,8 +56,8 @@ pub struct FlowView {
     /// The drop reason, if policies cut it: those rules are the ones that do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<String>,
-    /// The tables have changed since its last packet: it is judged again with the
-    /// next one.
+    /// The tables have changed since it was judged: it is judged again with its next
+    /// packet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
     /// State of the connection; `cut` of one that policies cut.

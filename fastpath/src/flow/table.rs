@@ -303,11 +303,24 @@ impl<F: Ip> FlowTable<F> {
         self.asides[entry as usize / 2].cut
     }
 
-    /// Notes what policies say of an entry's flow now: the rules that let it pass, or
-    /// those that cut it, and why.
-    pub fn set_judgment(&mut self, entry: u32, rules: Rules, cut: Option<DropReason>) {
+    /// Notes the rules that let an entry's flow pass now.
+    pub fn set_rules(&mut self, entry: u32, rules: Rules) {
         let aside = &mut self.asides[entry as usize / 2];
-        (aside.rules, aside.cut) = (rules, cut);
+        (aside.rules, aside.cut) = (rules, None);
+    }
+
+    /// Notes the rules that cut an entry's flow, why, and in which epoch of its original
+    /// direction: that entry keeps the one before, which is as stale as any.
+    pub fn set_cut(&mut self, entry: u32, rules: Rules, reason: DropReason, epoch: u32) {
+        let aside = &mut self.asides[entry as usize / 2];
+        (aside.rules, aside.cut) = (rules, Some(reason));
+        self.entries[entry as usize / 2][0].epoch = epoch.wrapping_sub(1);
+    }
+
+    /// True when an entry's flow was cut in this epoch of its original direction, and not
+    /// before.
+    pub fn is_cut_in(&self, entry: u32, epoch: u32) -> bool {
+        self.cut(entry).is_some() && self.both(entry)[0].epoch == epoch.wrapping_sub(1)
     }
 
     /// What the SYNs of an entry's flow have said.

@@ -221,10 +221,12 @@ fn revalidate<F: Ip>(
         return Revalidated::Drop(reason);
     }
     match policy::of_flow(core, tables, packet, table.both(number)) {
-        Ok(Some(rules)) => table.set_judgment(number, rules, None),
+        Ok(Some(rules)) => table.set_rules(number, rules),
         Ok(None) => {}
         Err(Denied { reason, rules }) => {
-            table.set_judgment(number, rules, Some(reason));
+            let Entry { ingress, adjacency, .. } = table.both(number)[0];
+            let epoch = core.epoch(tables, ingress, adjacency);
+            table.set_cut(number, rules, reason, epoch);
             return Revalidated::Drop(reason);
         }
     }

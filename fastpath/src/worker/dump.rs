@@ -73,8 +73,11 @@ fn record<F: Ip>(
     debug_assert_eq!(FlowTable::<F>::direction(number), Direction::Original);
     let [original, reply] = entries;
     let cut = table.cut(number);
-    let is_current =
-        |entry: &Entry<F>| entry.epoch == core.epoch(&core.tables, entry.ingress, entry.adjacency);
+    let epoch = |entry: &Entry<F>| core.epoch(&core.tables, entry.ingress, entry.adjacency);
+    let is_current = match cut {
+        Some(_) => table.is_cut_in(number, epoch(original)),
+        None => entries.iter().any(|entry| entry.epoch == epoch(entry)),
+    };
     FlowRecord {
         protocol: original.key.protocol,
         client: (F::to_ip(original.key.src), original.key.src_port),
@@ -85,7 +88,7 @@ fn record<F: Ip>(
         backend: table.backend(number),
         rules: table.rules(number),
         cut: cut.map(DropReason::label),
-        is_stale: cut.is_none() && !entries.iter().any(is_current),
+        is_stale: !is_current,
         state: if cut.is_some() { CUT } else { original.state.label() },
         packets: (original.packets, reply.packets),
         idle_ms: u64::from(idle_ms),

@@ -23,8 +23,8 @@ pub struct FlowRecord {
     pub rules: [RuleId; 2],
     /// The drop reason's label, if policies cut it.
     pub cut: Option<&'static str>,
-    /// The tables have changed since its last packet: it is judged again with the
-    /// next one.
+    /// The tables have changed since it was judged: it is judged again with its next
+    /// packet.
     pub is_stale: bool,
     /// Connection state, a short lower-case word; `cut` of one that policies cut.
     pub state: &'static str,
