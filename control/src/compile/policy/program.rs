@@ -31,6 +31,9 @@ pub(super) struct Isolation {
     pub(super) by_enforced: Option<RuleId>,
 }
 
+/// What is said to those for whom there is no room.
+pub(super) const BEYOND: Span = Span { last: PortKey::LAST, outcome: Outcome::beyond() };
+
 /// How one tier decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Decided {

@@ -1,13 +1,14 @@
 //! Policies as they come and go.
 
-use super::subjects::{Rule, SubjectKey};
+use super::subjects::{Rule, SubjectKey, Term};
 use super::{
     AttributeId, Compiled, Direction, Moment, NetworkPolicy, Peer, Policies, PolicyNumber,
     PolicyPeers, Ports, Tier, Ways,
 };
-use crate::cluster::network_policy;
+use crate::cluster::network_policy::{self, Block};
 use crate::compile::policy::program::Isolation;
 use crate::object::Key;
+use ipnet::IpNet;
 use sluice_tables::RuleId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -87,9 +88,7 @@ impl Policies {
         }
         let peers = match &rule.peers {
             PolicyPeers::Any => None,
-            PolicyPeers::Of(peers) => {
-                Some(peers.iter().map(|peer| self.acquire(peer, true)).collect())
-            }
+            PolicyPeers::Of(peers) => Some(peers.iter().map(|peer| self.term_of(peer)).collect()),
         };
         Rule {
             tier: policy.tier,
@@ -100,6 +99,18 @@ impl Policies {
             is_audited: policy.is_audited,
             is_named: !names.is_empty(),
         }
+    }
+
+    /// What a peer of a rule is told by. A block and its exceptions are blocks of
+    /// their own: as one thing, blocks with exceptions would overlap as they please,
+    /// and the sets of those that contain an address had no bound.
+    fn term_of(&mut self, peer: &Peer) -> Term {
+        let Peer::Block(Block { net, except }) = peer else {
+            return Term { attribute: self.acquire(peer, true), except: Vec::new() };
+        };
+        let mut acquire =
+            |net: &IpNet| self.acquire(&Peer::Block(Block { net: *net, except: Vec::new() }), true);
+        Term { attribute: acquire(net), except: except.iter().map(acquire).collect() }
     }
 
     fn rule_id(&mut self, text: Arc<str>, at: Moment) -> RuleId {
@@ -119,8 +130,8 @@ impl Policies {
         }
         self.release(compiled.subject, false);
         for ways in [&compiled.ingress, &compiled.egress].into_iter().flatten() {
-            for id in ways.rules.iter().flat_map(|rule| rule.peers.iter().flatten()) {
-                self.release(*id, true);
+            for term in ways.rules.iter().flat_map(|rule| rule.peers.iter().flatten()) {
+                term.attributes().for_each(|id| self.release(id, true));
             }
         }
         let policy = compiled.policy.clone();
