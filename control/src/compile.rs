@@ -125,6 +125,7 @@ pub struct Compiler {
 enum Subject {
     Nodes,
     Pool,
+    Policies,
     Stray(IpAddr),
     Service(Name),
 }
@@ -238,6 +239,7 @@ impl Compiler {
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
         self.policies.update(cluster, changes, &mut next, &mut epochs, at);
+        self.findings.set(Subject::Policies, self.policies.findings());
         if !epochs.is_changed() {
             return None;
         }
