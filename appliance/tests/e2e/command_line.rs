@@ -119,7 +119,8 @@ fn a_packet_is_explained_without_a_gateway() {
     let (code, out, _) = explain("192.0.2.9 -> 192.0.2.1/icmp", &json);
     assert_eq!(code, Some(0));
     assert!(
-        out.contains("\"errors\": 1") && out.contains("the manifests have 1 error and"),
+        out.contains("\"errors\": 2")
+            && out.contains("the manifests have 2 errors and 0 warnings: "),
         "{out}"
     );
     folder.write("elsewhere.yaml", &CONFIG.replace("path: manifests", "path: nowhere"));
