@@ -301,6 +301,11 @@ impl<F: Ip> FlowTable<F> {
         self.asides[entry as usize / 2].rules = rules;
     }
 
+    /// Lets an entry's flow live on from now, as if its client had spoken.
+    pub fn keep(&mut self, entry: u32, now_ms: u32) {
+        self.entries[entry as usize / 2][0].last_seen_ms = now_ms;
+    }
+
     /// What the SYNs of an entry's flow have said.
     pub fn handshake(&self, entry: u32) -> &Handshake {
         &self.asides[entry as usize / 2].handshake

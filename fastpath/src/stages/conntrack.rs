@@ -62,8 +62,9 @@ pub fn replay<F: Ip>(
             Revalidated::Drop(reason) => return Some(Verdict::Drop(reason)),
         }
     }
+    // The port that the client asked: that of the endpoint may be another one.
     if tables.names_wanted
-        && packet.key.src_port == DNS_PORT
+        && table.entry(number).new_src_port == DNS_PORT
         && answer::is_held(core, table, tables, packet, number)
     {
         return Some(Verdict::Hold);
@@ -193,8 +194,9 @@ fn track<F: Ip>(
 ///
 /// A flow that policies no longer allow is cut, and stays: each packet of either
 /// direction finds it, and asks again. Were it removed, the next packet of its
-/// server would begin a flow the other way round, which may be allowed. It does
-/// not live on by these packets, and goes on if it is allowed again in time.
+/// server would begin a flow the other way round, which may be allowed. So it lives
+/// on by what its server sends, and not by what its client does; and goes on if it
+/// is allowed again in time.
 #[cold]
 fn revalidate<F: Ip>(
     core: &mut Core,
@@ -222,7 +224,12 @@ fn revalidate<F: Ip>(
     match policy::of_flow(core, tables, packet, table.both(number)) {
         Ok(Some(rules)) => table.set_rules(number, rules),
         Ok(None) => {}
-        Err(reason) => return Revalidated::Drop(reason),
+        Err(reason) => {
+            if FlowTable::<F>::direction(number) == Direction::Reply {
+                table.keep(number, core.now_ms);
+            }
+            return Revalidated::Drop(reason);
+        }
     }
     let new_dst = table.entry(number).new_dst;
     let way = match route::find::<F>(core, tables, &new_dst) {

@@ -136,8 +136,9 @@ impl Oracle {
         }
     }
 
-    /// A packet of a flow is judged as the flow is now. False when it is dropped.
-    pub(super) fn judge_again(&mut self, id: u64, packet: &Packet) -> bool {
+    /// A packet of a flow's side is judged as the flow is now. False when it is
+    /// dropped; what the server sends keeps the flow all the same.
+    pub(super) fn judge_again(&mut self, (id, side): (u64, usize), packet: &Packet) -> bool {
         let flow = self.flows.get(id);
         let was_cut = flow.cut;
         match self.still_allowed(flow) {
@@ -151,7 +152,12 @@ impl Oracle {
                 true
             }
             Err(reason) => {
-                self.flows.get_mut(id).cut = true;
+                let now_ms = self.now_ms;
+                let flow = self.flows.get_mut(id);
+                flow.cut = true;
+                if side == 1 {
+                    flow.seen_ms[0] = Some(now_ms);
+                }
                 self.met(if packet.told { Event::CutFragment } else { Event::Cut });
                 self.drop(reason);
                 false

@@ -183,10 +183,9 @@ impl Compiler {
         family.tunnel_devices =
             Arc::new(topology.tunnel_devices.iter().filter_map(device).collect());
         family.nodes_by_addr = Arc::new(nodes);
-        family.dns_servers = topology.dns_servers.as_ref().map(|prefixes| {
-            let of_family = prefixes.iter().filter_map(|p| Some((F::from_ip(p.addr)?, p.len)));
-            Arc::new(SourceRanges::new(of_family))
-        });
+        let servers = topology.dns_servers.iter();
+        let servers = servers.filter_map(|p| Some((F::from_ip(p.addr)?, p.len)));
+        family.dns_servers = Arc::new(SourceRanges::new(servers));
         if is_underlay {
             family.vteps_by_addr = family.nodes_by_addr.clone();
         }
@@ -261,7 +260,7 @@ impl Compiler {
         if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
         }
-        if before.policies != now.policies {
+        if (&before.policies, &before.lapsed) != (&now.policies, &now.lapsed) {
             tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
         }
         let mut bump = |group: usize| {
@@ -297,6 +296,10 @@ impl Places for Topology {
         let has = |node: &Node| node.pods.iter().any(|net| net.contains(pod));
         let at = self.nodes.iter().position(|node| node.as_ref().is_some_and(has));
         at.map(|at| at as u32)
+    }
+
+    fn lapsed(&self) -> Vec<(IpAddr, IpAddr)> {
+        self.lapsed.iter().map(|(lapsed, other)| (*lapsed, *other)).collect()
     }
 }
 
