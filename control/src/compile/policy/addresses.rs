@@ -113,11 +113,12 @@ impl Policies {
                 self.addresses.by_addr.remove(&addr);
             }
             if old != new {
-                let groups = match addr {
+                let (group, tunnel) = match addr {
                     IpAddr::V4(_) => put::<V4>(next, addr, new),
                     IpAddr::V6(_) => put::<V6>(next, addr, new),
                 };
-                groups.into_iter().for_each(|group| epochs.policy_group(group));
+                epochs.policy_group(group);
+                tunnel.into_iter().for_each(|group| epochs.policy_group(group));
             }
         }
     }
@@ -168,8 +169,8 @@ fn put<F: Family>(
     tables: &mut Tables,
     addr: IpAddr,
     (known, running): (Option<KnownAddress>, Option<PeerId>),
-) -> [u8; 2] {
-    let Some(addr) = F::from_ip(addr) else { return [policy_group(None); 2] };
+) -> (u8, Option<u8>) {
+    let Some(addr) = F::from_ip(addr) else { return (policy_group(None), None) };
     let family = F::of_mut(tables);
     match known {
         Some(known) => drop(family.known.insert(addr, known)),
@@ -181,5 +182,5 @@ fn put<F: Family>(
         None => drop(family.lapsed.remove(&addr)),
     }
     let node = family.nodes_by_addr.get(&addr).copied();
-    [policy_group(family.pod_node(&addr)), policy_group(node)]
+    (policy_group(family.pod_node(&addr)), node.map(|node| policy_group(Some(node))))
 }

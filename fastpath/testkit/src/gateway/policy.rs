@@ -51,6 +51,12 @@ pub trait Places {
     /// The node of a pod's address.
     fn node_of(&self, pod: IpAddr) -> Option<u32>;
 
+    /// Where the numbers of a pod's rules begin, counted from [`RuleId::FIRST`] on;
+    /// `None`: after those of the pod before.
+    fn first_rule(&self, _of: &(IpAddr, Direction)) -> Option<u32> {
+        None
+    }
+
     /// Addresses that are to running flows what other addresses are.
     fn lapsed(&self) -> Vec<(IpAddr, IpAddr)> {
         Vec::new()
@@ -83,7 +89,8 @@ pub fn compile(policies: &Policies, places: &dyn Places, tables: &mut Tables) {
     compile_family::<V6>(policies, places, &mut peers, tables);
     tables.policy = Rows::default();
     let mut first_rule = RuleId::FIRST;
-    for (subject, policy) in policies.values().enumerate() {
+    for (subject, (of, policy)) in policies.iter().enumerate() {
+        first_rule = places.first_rule(of).map_or(first_rule, |first| RuleId::FIRST + first);
         row(policy, first_rule, subject as u32, &peers, &mut tables.policy);
         first_rule += policy.rules.len() as u32 + 1;
     }
