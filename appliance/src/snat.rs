@@ -135,7 +135,7 @@ mod tests {
             let admitted = table.admit(source, service, 0).unwrap();
             let backend = BackendId(backend);
             let (handshake, rules) = (Handshake::UNSEEN, [RuleId::NONE; 2]);
-            let aside = Aside { backend, handshake, admitted, rules };
+            let aside = Aside { backend, handshake, admitted, rules, cut: None };
             let bits = Entry::<V4>::SNAT;
             let original = Entry { key, service, bits, ..Entry::free() };
             let reply = Entry { key: key.reversed(), service, bits, ..Entry::free() };

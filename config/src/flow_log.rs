@@ -1,5 +1,6 @@
 //! `observe`: what is told of single packets and flows while Sluice runs.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::read::{Field, Fields, Reader, Reported, integer, path};
@@ -19,8 +20,11 @@ pub struct FlowLog {
     pub to: FlowLogTarget,
     /// One flow in so many is told of, its begin and its end alike; at least 1.
     pub sample: u32,
-    /// Most events a second over all workers, of flows and of single packets each.
+    /// Most events a second over all workers, of flows, of dropped packets and of audited
+    /// ones each.
     pub per_second: u32,
+    /// Most bytes of the file: one that is full is kept as `PATH.1` until the next is.
+    pub bytes_max: u64,
 }
 
 /// Where the flow log goes.
@@ -32,6 +36,9 @@ pub enum FlowLogTarget {
     /// folder. SIGHUP opens it again.
     File(PathBuf),
 }
+
+/// How large a file may be.
+const BYTES_MAX: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 pub(crate) static SECTION: Section = Section {
     path: "observe",
@@ -63,8 +70,15 @@ pub(crate) static FLOW_LOG: Section = Section {
             name: "per_second",
             kind: "integer, 1 to 100000",
             default: Default::Value("1000"),
-            meaning: "most events a second over all workers, of flows and of single packets \
-                      each; what is left out is counted",
+            meaning: "most events a second over all workers, of flows, of dropped packets and \
+                      of audited ones each; what is left out is counted",
+        },
+        Key {
+            name: "bytes_max",
+            kind: "integer, 1048576 to 1099511627776 bytes",
+            default: Default::Value("1073741824"),
+            meaning: "most bytes of the file; one that is full is kept as `PATH.1`, in place of \
+                      the last such, and a new one begun",
         },
     ],
 };
@@ -90,7 +104,13 @@ impl FlowLog {
         });
         let sample = fields.defaulted(reader, "sample", integer(1..=1_000_000));
         let per_second = fields.defaulted(reader, "per_second", integer(1..=100_000));
-        Ok(Self { to: to?.value, sample: sample?.value, per_second: per_second?.value })
+        let bytes_max = fields.defaulted(reader, "bytes_max", integer(BYTES_MAX));
+        Ok(Self {
+            to: to?.value,
+            sample: sample?.value,
+            per_second: per_second?.value,
+            bytes_max: bytes_max?.value,
+        })
     }
 }
 
@@ -119,9 +139,11 @@ source: {{manifests: {{path: x}}}}
     fn a_flow_log_goes_to_a_file_or_to_standard_output() {
         let log = observe("observe: {flow_log: {path: flows.log, sample: 100}}").flow_log.unwrap();
         let to = FlowLogTarget::File("etc/flows.log".into());
-        assert_eq!(log, FlowLog { to, sample: 100, per_second: 1000 });
+        let bytes_max = 1 << 30;
+        assert_eq!(log, FlowLog { to, sample: 100, per_second: 1000, bytes_max });
         let log = observe("observe: {flow_log: {path: stdout, per_second: 7}}").flow_log.unwrap();
-        assert_eq!(log, FlowLog { to: FlowLogTarget::Stdout, sample: 1, per_second: 7 });
+        let to = FlowLogTarget::Stdout;
+        assert_eq!(log, FlowLog { to, sample: 1, per_second: 7, bytes_max });
         let log = observe("observe: {flow_log: {path: /var/log/stdout}}").flow_log.unwrap();
         assert_eq!(log.to, FlowLogTarget::File("/var/log/stdout".into()));
     }

@@ -127,6 +127,7 @@ pub struct Compiler {
 enum Subject {
     Nodes,
     Pool,
+    Policies,
     Stray(IpAddr),
     Service(Name),
     DnsServers,
@@ -246,6 +247,7 @@ impl Compiler {
         self.compile_servers(cluster, changes, is_reset, &mut next, &mut epochs);
         self.policies.update(cluster, changes, &mut next, &mut epochs, at);
         self.warn_of_no_dns_server(&next);
+        self.findings.set(Subject::Policies, self.policies.findings());
         if !epochs.is_changed() {
             return None;
         }

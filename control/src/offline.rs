@@ -3,9 +3,10 @@ use crate::cluster::Cluster;
 use crate::compile::{Compiler, SetupError};
 use crate::diagnostic::Diagnostic;
 use crate::driver::PodNames;
-use crate::view::{self, Names, NamesQuery};
+use crate::view::{self, FlowView, Names, NamesQuery};
 use sluice_config::Config;
 use sluice_tables::Tables;
+use sluice_tables::record::FlowRecord;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,6 +43,11 @@ impl Offline {
     /// What numbers and addresses of the tables stand for.
     pub fn names(&self, query: &NamesQuery) -> Names {
         view::names(&self.cluster, &self.compiler, &self.pods, query)
+    }
+
+    /// A flow that a worker has by these tables.
+    pub fn flow(&self, worker: usize, flow: &FlowRecord) -> FlowView {
+        view::flow_view(&self.compiler, worker, flow)
     }
 
     /// What is wrong with the manifests.

@@ -75,17 +75,22 @@ fn judge<F: Ip>(
         core.counters.masqueraded.count(node);
     }
     sanity::tunnel_belongs(tables, packet, (&target.addr, target.l4_port))?;
+    // The bucket that it asks for is looked at after policy has spoken.
+    let proposal = match tracked {
+        true => Some(snat::propose(core, table, tables, packet, &target)),
+        false => None,
+    };
     let rules = match related {
         true => policy::UNASKED,
         false => policy::check(core, tables, packet, &target)?,
     };
     route::take_hop(core, tables, packet)?;
-    if !tracked {
+    let Some(proposal) = proposal else {
         let way = route::choose(core, tables, packet, &target.addr)?;
         return Ok(establish::pass(packet, way));
-    }
+    };
     let admitted = table.admit(source, target.service, core.now_ms)?;
-    let proposal = snat::propose(core, table, tables, packet, &target)?;
+    let proposal = proposal?;
     let way = route::choose(core, tables, packet, &target.addr)?;
     let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
     let decision = Decision { target, rules, way, replies, admitted };

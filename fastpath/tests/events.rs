@@ -2,9 +2,11 @@
 //! samples, copies. (That each drop is told of once, every golden case checks.)
 
 use sluice_fastpath::DropReason;
-use sluice_fastpath::events::{EventKind, Fate, Link, PacketEvent};
+use sluice_fastpath::events::{Captured, EventKind, Fate, Link, PacketEvent};
 use sluice_tables::observe::ReasonSet;
-use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter, Tuple};
+use sluice_tables::policy::Verdict;
+use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter, RuleId, Tuple};
+use sluice_testkit::gateway::policy::{Direction, Policy, Rule};
 use sluice_testkit::gateway::told::everything;
 use sluice_testkit::gateway::topology::{ServiceKey, Topology};
 use sluice_testkit::gateway::{Compiler, Gateway, GatewayOptions};
@@ -187,7 +189,8 @@ fn what_is_dropped_on_its_way_out_is_told_with_its_new_addresses() {
 }
 
 fn follow(filter: PacketFilter, follows_per_second: u32) -> Observe {
-    Observe { follows: vec![filter], follows_per_second, ..Observe::default() }
+    let follows = [Some(filter), None, None, None];
+    Observe { follows, follows_per_second, ..Observe::default() }
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn filters_and_limits_hold_at_the_worker_and_what_is_left_out_is_counted() {
     gateway.observe(follow(filter, 3)).unwrap();
     let spoofed = "ip 10.244.1.5 > 203.0.113.9 / udp 1 > 2";
     let told = |gateway: &mut Gateway| {
-        let limited = gateway.counters(0).unwrap().events.follows_limited.get();
+        let limited = gateway.counters(0).unwrap().events.follows[0].limited.get();
         (gateway.take_told().events.len(), limited)
     };
     for _ in 0..5 {
@@ -224,7 +227,7 @@ fn a_full_ring_loses_events_and_nothing_else() {
     let mut gateway = gateway();
     gateway.observe(follow(PacketFilter::default(), u32::MAX)).unwrap();
     let spoofed = frame(0, "ip 10.244.1.5 > 203.0.113.9 / udp 1 > 2");
-    const PACKETS: u64 = 5_000;
+    const PACKETS: u64 = 10_000;
     for _ in 0..PACKETS {
         gateway.inject(0, 0, &spoofed).unwrap();
     }
@@ -282,14 +285,13 @@ fn a_flows_begin_and_end_are_told_of_or_neither() {
 #[test]
 fn copies_are_as_packets_came_and_say_what_became_of_them() {
     let mut gateway = gateway();
-    let captures = vec![
-        Capture {
-            filter: PacketFilter { l4_port: Some(8080), ..PacketFilter::default() },
-            drops_only: false,
-            snap_len: 40,
-        },
-        Capture { drops_only: true, snap_len: 512, ..Capture::default() },
-    ];
+    let port = Capture {
+        filter: PacketFilter { l4_port: Some(8080), ..PacketFilter::default() },
+        drops_only: false,
+        snap_len: 40,
+    };
+    let drops = Capture { drops_only: true, snap_len: 512, ..Capture::default() };
+    let captures = [Some(port), None, None, Some(drops)];
     gateway.observe(Observe { captures, ..Observe::default() }).unwrap();
     for (ip, client, vip) in
         [("ip", "198.51.100.7", "10.96.0.10"), ("ip6", "2001:db8:51::7", "fd00:10:96::10")]
@@ -305,6 +307,8 @@ fn copies_are_as_packets_came_and_say_what_became_of_them() {
         let [syn, martian] = &captured[..] else { panic!("{captured:?}") };
         // By the port that it leaves to; its bytes are those that came.
         assert_eq!((syn.fate, syn.link), (Fate::Forwarded, Link::Ip));
+        let to = |packet: &Captured| packet.to.iter().collect::<Vec<_>>();
+        assert_eq!((to(syn), to(martian)), (vec![0], vec![3]));
         let came = &frame(0, &line)[14..];
         assert_eq!((syn.data(), usize::from(syn.len)), (&came[..40], came.len()));
         assert_eq!((syn.came.unwrap().dst_port, syn.leaves.unwrap().dst_port), (80, 8080));
@@ -318,4 +322,108 @@ fn copies_are_as_packets_came_and_say_what_became_of_them() {
     let captured = gateway.take_told().captured;
     assert_eq!(captured[0].link, Link::Ethernet);
     assert_eq!(captured[0].data(), frame(0, broken));
+}
+
+#[test]
+fn a_flow_that_policies_cut_says_so_until_it_is_allowed_again() {
+    let mut topology = Topology::standard();
+    let mut compiler = Compiler::new(1);
+    let mut gateway = gateway();
+    let flows = Some(FlowTelling { sample: 1, per_second: u32::MAX });
+    gateway.observe(Observe { flows, ..Observe::default() }).unwrap();
+    for (ip, client, pod) in
+        [("ip", "198.51.100.7", "10.244.1.7"), ("ip6", "2001:db8:51::7", "fd00:10:244:1::7")]
+    {
+        let key = (pod.parse().unwrap(), Direction::Ingress);
+        let mut allow = |gateway: &mut Gateway, port: u16| {
+            let rule = Rule { verdict: Verdict::Allow, peer: None, ports: vec![(UDP, port, port)] };
+            let policy = Policy { rules: vec![rule], otherwise: Verdict::Deny };
+            topology.policies = [(key, policy)].into();
+            gateway.publish(compiler.compile(&topology)).unwrap();
+        };
+        let packet = format!("{ip} {client} > {pod} / udp 4000 > 53");
+        let flow = |gateway: &mut Gateway| {
+            let flows = gateway.flows().unwrap();
+            let mut of_client =
+                flows.into_iter().filter(|flow| flow.client.0.to_string() == client);
+            of_client.next().expect("a flow")
+        };
+        let (allowed, otherwise) = ([RuleId::NONE, RuleId(2)], [RuleId::NONE, RuleId(3)]);
+        allow(&mut gateway, 53);
+        send(&mut gateway, 0, &packet);
+        let begun = flow(&mut gateway);
+        assert_eq!((begun.state, begun.cut, begun.is_stale), ("udp_new", None, false));
+        assert_eq!(begun.rules, allowed);
+        allow(&mut gateway, 54);
+        let idle = flow(&mut gateway);
+        assert_eq!((idle.state, idle.cut, idle.is_stale), ("udp_new", None, true));
+        send(&mut gateway, 0, &packet);
+        let cut = flow(&mut gateway);
+        assert_eq!((cut.state, cut.cut, cut.is_stale), ("cut", Some("policy_ingress"), false));
+        assert_eq!(cut.rules, otherwise);
+        allow(&mut gateway, 53);
+        let unasked = flow(&mut gateway);
+        assert_eq!((unasked.state, unasked.is_stale), ("cut", true), "as its last packet was");
+        send(&mut gateway, 0, &packet);
+        let again = flow(&mut gateway);
+        assert_eq!((again.state, again.cut, again.rules), ("udp_new", None, allowed));
+        // Its end is told of as it ended.
+        allow(&mut gateway, 54);
+        send(&mut gateway, 0, &packet);
+        gateway.take_told();
+        gateway.advance(Duration::from_secs(200)).unwrap();
+        let told = gateway.take_told().events;
+        let [(_, ended)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(ended.kind, EventKind::FlowEnded { state: "cut", packets: [2, 0] });
+        assert_eq!(ended.rules, otherwise);
+    }
+}
+
+#[test]
+fn a_flood_takes_nothing_from_who_asks_for_something_else_nor_from_audits() {
+    let mut topology = Topology::standard();
+    for pod in ["10.244.1.7", "fd00:10:244:1::7"] {
+        let key = (pod.parse().unwrap(), Direction::Ingress);
+        let policy = Policy { rules: Vec::new(), otherwise: Verdict::Audit };
+        topology.policies.insert(key, policy);
+    }
+    let mut gateway = gateway();
+    gateway.publish(Compiler::new(1).compile(&topology)).unwrap();
+    let narrow = PacketFilter { l4_port: Some(7), ..PacketFilter::default() };
+    let follows = [Some(PacketFilter::default()), Some(narrow), None, None];
+    let flows = Some(FlowTelling { sample: 1_000_000, per_second: 3 });
+    let observe = Observe { follows, follows_per_second: 3, flows, ..Observe::default() };
+    gateway.observe(observe.clone()).unwrap();
+    let of = |gateway: &mut Gateway| {
+        let told = gateway.take_told().events;
+        let to = |place: usize| told.iter().filter(move |(_, of)| of.to.followers.contains(place));
+        let logged = told.iter().filter(|(_, of)| of.to.flow_log).count();
+        let counters = &gateway.counters(0).unwrap().events;
+        let limited = [0, 1].map(|place| counters.follows[place].limited.get());
+        ([to(0).count(), to(1).count(), logged], limited, counters.flow_log.limited.get())
+    };
+    for (ip, client, pod) in
+        [("ip", "198.51.100.7", "10.244.1.7"), ("ip6", "2001:db8:51::7", "fd00:10:244:1::7")]
+    {
+        gateway.advance(Duration::from_secs(2)).unwrap();
+        of(&mut gateway);
+        let before = of(&mut gateway);
+        let spoofed = |port: u16| match ip {
+            "ip" => format!("ip 10.244.1.5 > 203.0.113.9 / udp {port} > 2"),
+            _ => format!("ip6 fd00:10:244:1::5 > 2001:db8:99::9 / udp {port} > 2"),
+        };
+        for _ in 0..10 {
+            send(&mut gateway, 0, &spoofed(1));
+        }
+        assert_eq!(of(&mut gateway), ([3, 0, 3], [before.1[0] + 7, 0], before.2 + 7));
+        // Another one who comes changes no limit of theirs.
+        let mut more = observe.clone();
+        more.follows[3] = Some(PacketFilter { l4_port: Some(9), ..PacketFilter::default() });
+        gateway.observe(more).unwrap();
+        send(&mut gateway, 0, &spoofed(7));
+        send(&mut gateway, 0, &format!("{ip} {client} > {pod} / udp 4000 > 53"));
+        // The narrow one's drop, and an audit for the other and the log.
+        assert_eq!(of(&mut gateway), ([1, 1, 1], [before.1[0] + 8, 0], before.2 + 8));
+        gateway.observe(observe.clone()).unwrap();
+    }
 }

@@ -3,6 +3,7 @@ use crate::gateway::Gateway;
 use crate::observe::{Follow, Piece, Watch};
 use serde_json::Value;
 use std::future::pending;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -10,6 +11,9 @@ use tokio::time::{sleep, timeout};
 
 /// How long it may take until it begins.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take nothing: one that is stopped gives its seat up.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is asked for, if a line asks to follow something.
 pub(super) fn asked(line: &[u8]) -> Option<Result<Follow, String>> {
@@ -21,17 +25,17 @@ pub(super) fn asked(line: &[u8]) -> Option<Result<Follow, String>> {
 
 /// Sends what is followed until the client goes, or shuts its side down, or a limit
 /// is reached. A client that does not read keeps nobody waiting but itself: what
-/// finds no room meanwhile is lost to it.
+/// finds no room meanwhile is lost to it, and after a while it is given up.
 pub(super) async fn serve(
     stream: &mut BufReader<UnixStream>,
     gateway: &Gateway,
     follow: Result<Follow, String>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let begun = match follow {
         Ok(follow) => begin(gateway, &follow).await.map(|watch| (watch, follow)),
         Err(error) => Err(error),
     };
-    let (mut watch, follow) = match begun {
+    let (watch, follow) = match begun {
         Ok(begun) => begun,
         Err(error) => return say(stream, &Reply::Error(error)).await,
     };
@@ -40,9 +44,20 @@ pub(super) async fn serve(
         Follow::Packets { seconds, .. } => seconds,
         Follow::Drops { .. } => None,
     };
+    send(stream, watch, seconds.map(Duration::from_secs), TAKE_TIMEOUT).await
+}
+
+/// Sends what is watched, for so long. A client that takes nothing for `patience` is
+/// given up.
+async fn send(
+    stream: &mut BufReader<UnixStream>,
+    mut watch: Watch,
+    time: Option<Duration>,
+    patience: Duration,
+) -> io::Result<()> {
     let over = async {
-        match seconds {
-            Some(seconds) => sleep(Duration::from_secs(seconds)).await,
+        match time {
+            Some(time) => sleep(time).await,
             None => pending().await,
         }
     };
@@ -50,10 +65,10 @@ pub(super) async fn serve(
     let mut is_ending = false;
     loop {
         let mut ignored = [0; 64];
-        tokio::select! {
+        let bytes = tokio::select! {
             piece = watch.pieces.recv() => match piece {
-                Some(Piece::Bytes(bytes)) => stream.get_mut().write_all(&bytes).await?,
-                Some(Piece::Begun | Piece::Failed(_)) => {}
+                Some(Piece::Bytes(bytes)) => bytes,
+                Some(Piece::Begun | Piece::Failed(_)) => continue,
                 None => break,
             },
             read = stream.read(&mut ignored), if !is_ending => {
@@ -61,12 +76,26 @@ pub(super) async fn serve(
                     is_ending = true;
                     watch.end();
                 }
+                continue;
             }
             () = &mut over, if !is_ending => {
                 is_ending = true;
                 watch.end();
+                continue;
             }
-        }
+        };
+        let taken = timeout(patience, stream.get_mut().write_all(&bytes));
+        tokio::pin!(taken);
+        let taken = tokio::select! {
+            taken = &mut taken => taken,
+            // The end comes in time for a client that does not read, too.
+            () = &mut over, if !is_ending => {
+                is_ending = true;
+                watch.end();
+                taken.await
+            }
+        };
+        taken.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
     }
     stream.get_mut().shutdown().await
 }
@@ -82,12 +111,19 @@ async fn begin(gateway: &Gateway, follow: &Follow) -> Result<Watch, String> {
         Ok(Some(Piece::Begun)) => Ok(watch),
         Ok(Some(Piece::Failed(error))) => Err(error),
         Ok(_) => Err("the gateway stops".to_owned()),
-        Err(_) => Err("control has not answered in time".to_owned()),
+        Err(_) => Err(format!(
+            "the workers have not been asked within {} s: the gateway is too busy, or its control \
+             hangs (sluice status)",
+            BEGIN_TIMEOUT.as_secs()
+        )),
     }
 }
 
-async fn say(stream: &mut BufReader<UnixStream>, reply: &Reply<Value>) -> std::io::Result<()> {
+async fn say(stream: &mut BufReader<UnixStream>, reply: &Reply<Value>) -> io::Result<()> {
     let mut text = serde_json::to_vec(reply)?;
     text.push(b'\n');
     stream.get_mut().write_all(&text).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::CaptureArgs;
 use super::show::socket_path;
+use super::units::counted;
 use crate::admin::client;
 use crate::observe::Follow;
 use crate::observe::pcapng::{Blocks, Seen};
@@ -9,6 +10,7 @@ use anyhow::Context;
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,12 +66,18 @@ pub fn run(args: &CaptureArgs) -> anyhow::Result<ExitCode> {
         let whole = blocks.take(piece);
         from.consume(len);
         match to.write_all(&whole).and_then(|()| to.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            // Who reads has had enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             written => written.context("cannot write the capture")?,
         }
     }
     let Seen { packets, lost } = blocks.seen();
-    eprintln!("{packets} packets captured, {lost} lost");
+    let packets = counted(packets, "packet");
+    let Some(lost) = lost else {
+        eprintln!("{packets} captured, but the gateway did not say how many are lost");
+        return Ok(ExitCode::FAILURE);
+    };
+    eprintln!("{packets} captured, {lost} lost");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,6 +85,22 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn Write>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdout()));
     }
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Box::new(file))
+    // It has what others say to each other: it is for nobody else.
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    Ok(Box::new(file.with_context(|| format!("cannot write {}", path.display()))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_capture_is_for_who_asked_for_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        open(&path).unwrap().write_all(b"x").unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

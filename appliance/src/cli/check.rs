@@ -1,3 +1,4 @@
+use super::units::counted;
 use crate::output;
 use sluice_config::{Config, Kubernetes, Loaded, Source};
 use sluice_control::Severity;
@@ -23,7 +24,7 @@ pub fn load(path: &Path) -> Result<Loaded, ExitCode> {
 /// When standard output cannot be written.
 pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let mut out = String::new();
-    let mut counts = [0usize; 2];
+    let mut counts = [0u64; 2];
     let loaded = match sluice_config::load(path) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -76,8 +77,7 @@ fn load_access(kubernetes: &Kubernetes, config: &Config) -> anyhow::Result<()> {
     Ok(runtime.block_on(access.load()).map(drop)?)
 }
 
-fn summary(out: &mut String, [errors, warnings]: [usize; 2], note: &str) {
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let _ = write!(out, "{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+fn summary(out: &mut String, [errors, warnings]: [u64; 2], note: &str) {
+    let _ = write!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"));
     let _ = if note.is_empty() { writeln!(out) } else { writeln!(out, "; {note}") };
 }

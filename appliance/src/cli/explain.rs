@@ -1,12 +1,12 @@
 use super::show::socket_path;
-use super::{ExplainArgs, Output};
+use super::{ExplainArgs, Output, Target};
 use crate::admin::{Question, client};
 use crate::explain::view::Explanation;
 use crate::explain::{self, text};
 use crate::{cli::check, output};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use sluice_config::Source;
-use sluice_control::{Offline, Severity};
+use sluice_control::Offline;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,14 +15,16 @@ use std::process::ExitCode;
 /// # Errors
 /// When there is no answer.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let explanation = match &args.config {
-        Some(config) => match offline(config, args)? {
+    let Target { socket, config } = &args.target;
+    let explanation = match config {
+        Some(config) if args.offline => match offline(config, args)? {
             Ok(explanation) => explanation,
             Err(code) => return Ok(code),
         },
-        None => {
-            let Ok(socket) = socket_path(args.socket.as_deref(), None) else {
-                bail!("there is no socket to ask at");
+        _ => {
+            let socket = match socket_path(socket.as_deref(), config.as_deref()) {
+                Ok(socket) => socket,
+                Err(code) => return Ok(code),
             };
             let tuple = args.packet.clone();
             client::read(&client::ask(&socket, &Question::Explain { packet: tuple })?)?
@@ -44,19 +46,13 @@ fn offline(path: &Path, args: &ExplainArgs) -> anyhow::Result<Result<Explanation
     let Source::Manifests(manifests) = &config.source else {
         bail!(
             "{}: `source` is the API server, which is not asked here; expected manifests, or ask \
-             the running gateway (without --config)",
+             the running gateway (without --offline)",
             path.display()
         );
     };
-    let read = Offline::read(&config, &manifests.path)?;
-    let wrong = |severity| read.diagnostics().iter().filter(|of| of.severity == severity).count();
-    let (errors, warnings) = (wrong(Severity::Error), wrong(Severity::Warning));
-    if errors + warnings > 0 {
-        eprintln!(
-            "the manifests have {errors} errors and {warnings} warnings; \
-             `sluice check --config {}` prints them",
-            path.display()
-        );
-    }
+    let folder = &manifests.path;
+    let unread = || format!("source.manifests.path: cannot read the folder {}", folder.display());
+    std::fs::read_dir(folder).with_context(unread)?;
+    let read = Offline::read(&config, folder)?;
     Ok(Ok(explain::offline(&read, &args.packet)?))
 }

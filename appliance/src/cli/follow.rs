@@ -63,15 +63,28 @@ fn text(event: &EventView) -> String {
     let mut parts = vec![time(event.time), format!("{reason:<20}")];
     let protocol = event.protocol.as_deref().unwrap_or("no IP");
     let came = event.source.as_ref().zip(event.destination.as_ref());
-    let leaves =
-        event.translated.as_ref().map(|Ends { source, destination }| (source, destination));
-    parts.push(match (came, leaves) {
-        (Some(came), Some(leaves)) => format!("{protocol} {} => {}", ends(came), ends(leaves)),
-        (Some(came), None) => format!("{protocol} {}", ends(came)),
+    let is_icmp = protocol.starts_with("ICMP");
+    let ends = |(source, destination): (&EndView, &EndView)| {
+        format!("{} > {}", end(source, is_icmp), end(destination, is_icmp))
+    };
+    let both = |of: &Option<Ends>| {
+        of.as_ref().map(|Ends { source, destination }| ends((source, destination)))
+    };
+    let came = came.map(ends);
+    parts.push(match (came, both(&event.translated)) {
+        (Some(came), Some(leaves)) => format!("{protocol} {came} => {leaves}"),
+        (Some(came), None) => format!("{protocol} {came}"),
         // On its way out.
-        (None, Some(leaves)) => format!("{protocol} => {}", ends(leaves)),
+        (None, Some(leaves)) => format!("{protocol} => {leaves}"),
         (None, None) => protocol.to_owned(),
     });
+    if let Some(real) = both(&event.real_ends) {
+        parts.push(format!("real ends {real}"));
+    }
+    let ids = event.source.as_ref().filter(|source| is_icmp && source.port != 0);
+    if let Some(EndView { port, .. }) = ids {
+        parts.push(format!("id {port}"));
+    }
     if event.event == "audit" {
         parts.push("audited".to_owned());
     }
@@ -87,13 +100,11 @@ fn text(event: &EventView) -> String {
     parts.join("  ") + "\n"
 }
 
-fn ends((source, destination): (&EndView, &EndView)) -> String {
-    format!("{} > {}", end(source), end(destination))
-}
-
-fn end(end: &EndView) -> String {
+/// An end; what ICMP has instead of ports is no end's.
+fn end(end: &EndView, is_icmp: bool) -> String {
     let address = end.address.to_string();
-    let address = if end.port == 0 { address } else { endpoint(&address, end.port) };
+    let is_bare = is_icmp || end.port == 0;
+    let address = if is_bare { address } else { endpoint(&address, end.port) };
     match (&end.namespace, &end.pod) {
         (Some(namespace), Some(pod)) => format!("{address} ({namespace}/{pod})"),
         _ => address,
@@ -152,6 +163,30 @@ mod tests {
             "reason":"bad_arp","from":"port a","worker":0}"#,
         );
         assert!(text(&event).ends_with("bad_arp               no IP  from port a\n"));
+        // Identifiers are no ports.
+        let event = view(
+            r#"{"time":"2026-01-02T03:04:05Z","event":"audit","verdict":"audited",
+            "reason":"policy_ingress","protocol":"ICMPv6",
+            "source":{"address":"fd00::1","port":77},"destination":{"address":"fd00::2","port":77},
+            "worker":0}"#,
+        );
+        assert!(
+            text(&event).contains("ICMPv6 fd00::1 > fd00::2  id 77  audited"),
+            "{}",
+            text(&event)
+        );
+        // What policies deny between other ends than it names does not leave.
+        let event = view(
+            r#"{"time":"2026-01-02T03:04:05Z","event":"drop","verdict":"dropped",
+            "reason":"policy_ingress","protocol":"TCP",
+            "source":{"address":"10.0.0.2","port":9},"destination":{"address":"10.96.0.10","port":80},
+            "real_ends":{"source":{"address":"10.0.0.2","port":9},
+            "destination":{"address":"10.1.0.7","port":8080,"namespace":"shop","pod":"web"}},
+            "worker":0}"#,
+        );
+        let printed = text(&event);
+        let real = "10.0.0.2:9 > 10.96.0.10:80  real ends 10.0.0.2:9 > 10.1.0.7:8080 (shop/web)";
+        assert!(printed.contains(real) && !printed.contains("=>"), "{printed}");
     }
 
     #[test]

@@ -72,6 +72,8 @@ A packet is SOURCE[:PORT] -> DESTINATION:PORT/PROTOCOL, or without ports for ICM
   sluice explain '10.1.2.3:4000 -> 10.96.0.10:80/tcp'
   sluice explain '[2001:db8::1]:4000 -> [fd00::10]:80/tcp'
   sluice explain '10.1.2.3 -> 10.96.0.10/icmp'
+Before a change goes live, by manifests alone:
+  sluice explain --offline --config FILE '10.1.2.3:4000 -> 10.96.0.10:80/tcp'
 Exit status: 0 explained, whatever becomes of the packet; 1 there is no answer; 2 wrong usage.";
 
 /// Arguments of `sluice explain`.
@@ -83,12 +85,12 @@ pub struct ExplainArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
-    /// The admin socket of the gateway to ask [default: /run/sluice/sluice.sock]
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    pub socket: Option<PathBuf>,
-    /// Ask no gateway: read the manifests of this configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Ask no gateway: explain by the manifests of the configuration file that --config names
+    #[arg(long, requires = "config")]
+    pub offline: bool,
+    /// Whom to ask
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// A configuration file that must be given.

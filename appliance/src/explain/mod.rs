@@ -5,12 +5,14 @@
 //!                                                 names of control -> text, JSON
 //! ```
 //!
-//! Nothing is judged here: a worker of its own takes the packet through the journey, by
+//! Nothing is judged here, but for what a port's program passes to the kernel: a worker of its own takes the packet through the journey, by
 //! the tables that are in force, and tells of it as running workers do. Flows that
 //! running workers have are shown as they are stored.
 
 /// The probe's frame.
 mod frame;
+/// What no worker sees.
+mod kernel;
 /// The packet through the journey.
 mod probe;
 /// An explanation for a person.
@@ -20,18 +22,19 @@ pub mod tuple;
 /// An explanation as data.
 pub mod view;
 
+use crate::cli::units;
 use crate::control::ControlHandle;
 use frame::Entrance;
 use probe::{Outcome, Probe};
-use sluice_control::Request;
 use sluice_control::view::{FlowQuery, FlowView, FlowsView, Names, NamesQuery, WhoView};
+use sluice_control::{Diagnostic, Request, Severity};
 use sluice_fastpath::DropReason;
 use sluice_tables::{
     BackendId, Family, PortId, RouteTarget, RuleId, ServiceId, Tables, Tuple, V4, V6,
 };
 use std::net::{IpAddr, SocketAddr};
 use tuple::{FlowTuple, Protocol, SOURCE_PORT};
-use view::{Direction, Explanation, From, JudgmentView, Match, Ruling, Way, WayKind};
+use view::{Direction, Explanation, From, JudgmentView, Manifests, Match, Ruling, Way, WayKind};
 
 /// Flows that one explanation shows.
 const MATCHES_MAX: usize = 8;
@@ -68,7 +71,9 @@ pub fn offline(of: &sluice_control::Offline, tuple: &FlowTuple) -> anyhow::Resul
     let tables = of.tables();
     let probe = probe::run(&tables, tuple)?;
     let names = of.names(&query_of(tuple, &probe));
-    Ok(put_together(&tables, tuple, &probe, names))
+    let mut explanation = put_together(&tables, tuple, &probe, names);
+    explanation.set_manifests(of.diagnostics());
+    Ok(explanation)
 }
 
 /// The real end of a probe: the endpoint that was chosen, else whom it is sent to.
@@ -81,21 +86,21 @@ fn server(tuple: &FlowTuple, probe: &Probe) -> (IpAddr, u16) {
 fn backend_of(probe: &Probe) -> BackendId {
     match &probe.outcome {
         Outcome::Forwarded(event) | Outcome::Dropped(_, event) => event.backend,
-        Outcome::Answered => BackendId::NONE,
+        Outcome::Answered | Outcome::Kernel => BackendId::NONE,
     }
 }
 
 fn leaves(probe: &Probe) -> Option<Tuple> {
     match &probe.outcome {
         Outcome::Forwarded(event) | Outcome::Dropped(_, event) => event.leaves,
-        Outcome::Answered => None,
+        Outcome::Answered | Outcome::Kernel => None,
     }
 }
 
 fn query_of(tuple: &FlowTuple, probe: &Probe) -> NamesQuery {
     let (rules, service) = match &probe.outcome {
         Outcome::Forwarded(event) | Outcome::Dropped(_, event) => (event.rules, event.service),
-        Outcome::Answered => ([RuleId::NONE; 2], ServiceId::NONE),
+        Outcome::Answered | Outcome::Kernel => ([RuleId::NONE; 2], ServiceId::NONE),
     };
     let backend = backend_of(probe);
     let addresses = [tuple.source, tuple.destination, server(tuple, probe).0];
@@ -122,11 +127,13 @@ fn put_together(tables: &Tables, tuple: &FlowTuple, probe: &Probe, names: Names)
     let (verdict, reason) = match &probe.outcome {
         Outcome::Forwarded(_) => ("forwarded", None),
         Outcome::Answered => ("answered", None),
+        Outcome::Kernel => ("kernel", None),
         Outcome::Dropped(reason, _) => ("dropped", Some(*reason)),
     };
     Explanation {
         packet: tuple.clone(),
         tables_version: tables.version,
+        manifests: None,
         flows: None,
         flows_left_out: 0,
         from: from(tables, probe),
@@ -164,7 +171,7 @@ fn rulings(probe: &Probe) -> [Ruling; 2] {
         Outcome::Forwarded(_) => {
             [audited(DropReason::PolicyEgress), audited(DropReason::PolicyIngress)]
         }
-        Outcome::Answered => [Ruling::NotAsked; 2],
+        Outcome::Answered | Outcome::Kernel => [Ruling::NotAsked; 2],
         Outcome::Dropped(DropReason::PolicyEgress, _) => [Ruling::Denied, Ruling::NotAsked],
         Outcome::Dropped(DropReason::PolicyIngress, _) => [Ruling::Passed, Ruling::Denied],
         Outcome::Dropped(_, event) if event.leaves.is_some() => [Ruling::Passed; 2],
@@ -228,6 +235,9 @@ fn notes(tuple: &FlowTuple, probe: &Probe) -> Vec<String> {
              endpoint"
         ));
     }
+    if matches!(probe.outcome, Outcome::Kernel) {
+        return notes;
+    }
     notes.push(
         "this is a new flow at an idle gateway: limits, session affinity, counts of flows and \
          neighbors that do not answer are not in it"
@@ -237,6 +247,22 @@ fn notes(tuple: &FlowTuple, probe: &Probe) -> Vec<String> {
 }
 
 impl Explanation {
+    /// Adds how much of the manifests is wrong.
+    fn set_manifests(&mut self, diagnostics: &[Diagnostic]) {
+        let count =
+            |severity| diagnostics.iter().filter(|of| of.severity == severity).count() as u64;
+        let of = Manifests { errors: count(Severity::Error), warnings: count(Severity::Warning) };
+        if of.errors + of.warnings > 0 {
+            let wrong =
+                [units::counted(of.errors, "error"), units::counted(of.warnings, "warning")];
+            self.notes.push(format!(
+                "the manifests have {}: what is wrong is left out; `sluice check` prints it",
+                wrong.join(" and ")
+            ));
+        }
+        self.manifests = Some(of);
+    }
+
     /// Adds the flows that there are of the packet, and of which it would be a reply.
     fn set_flows(&mut self, tuple: &FlowTuple, view: FlowsView) {
         let mut all: Vec<Match> = view

@@ -2,6 +2,7 @@
 //! shares nothing with those that run, and tells what it decides.
 
 use super::frame::{Arrival, arrival};
+use super::kernel;
 use super::tuple::FlowTuple;
 use anyhow::{Context, anyhow};
 use sluice_fastpath::events::{EventKind, PacketEvent, events};
@@ -42,6 +43,8 @@ pub enum Outcome {
     Forwarded(PacketEvent),
     /// The gateway has answered.
     Answered,
+    /// The kernel got it: no worker sees it.
+    Kernel,
     /// It was dropped.
     Dropped(DropReason, PacketEvent),
 }
@@ -54,6 +57,9 @@ pub enum Outcome {
 pub fn run(tables: &Tables, tuple: &FlowTuple) -> anyhow::Result<Probe> {
     let no_ports = || anyhow!("there are no tables yet: the gateway has not begun to forward");
     let arrival = arrival(tables, tuple).ok_or_else(no_ports)?;
+    if kernel::receives(tables, tuple, &arrival) {
+        return Ok(Probe { arrival, outcome: Outcome::Kernel, audited: Vec::new() });
+    }
     let umem = Umem::new(FRAMES).context("no memory for a probe")?;
     let (mut control, mailbox) = mailbox().context("cannot make a probe")?;
     let mut ports: Vec<Box<dyn Port>> = Vec::new();

@@ -5,6 +5,8 @@ use sluice_control::Offline;
 use sluice_control::view::{FlowView, FlowsView, WhoKind};
 use std::path::Path;
 
+/// Random packets, against what a data plane does with them.
+mod agreement;
 /// Network policy's golden cases.
 mod golden;
 
@@ -12,10 +14,15 @@ const CONFIG: &str = include_str!("../../../control/tests/control/config.yaml");
 
 /// What is compiled of manifests.
 fn read(manifests: &str) -> Offline {
+    read_with(CONFIG, manifests)
+}
+
+/// The same, by another configuration.
+fn read_with(config: &str, manifests: &str) -> Offline {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.yaml"), manifests).unwrap();
     let routes = "routes:\n  - {to: \"::/0\", via: \"2001:db8::254\"}";
-    let config = CONFIG.replace("routes:", routes);
+    let config = config.replace("routes:", routes);
     let config = sluice_config::parse("config.yaml", &config).unwrap().config;
     Offline::read(&config, folder.path()).unwrap()
 }
@@ -168,9 +175,9 @@ fn before_there_are_tables_there_is_no_answer() {
     assert!(error.unwrap_err().to_string().contains("no tables yet"));
 }
 
-#[test]
-fn flows_that_there_are_come_first() {
-    let flow = |client: &str, destination: &str| FlowView {
+/// A flow of the shop as its worker has it.
+fn flow(client: &str, destination: &str) -> FlowView {
+    FlowView {
         worker: 1,
         protocol: "TCP".to_owned(),
         client: client.to_owned(),
@@ -181,12 +188,18 @@ fn flows_that_there_are_come_first() {
         pod: Some("shop/db".to_owned()),
         egress_rule: None,
         ingress_rule: Some("NetworkPolicy shop/db-lock ingress[0]".to_owned()),
+        cut: None,
+        stale: false,
         state: "established".to_owned(),
         packets_in: 3,
         packets_out: 2,
         idle_ms: 1500,
         expires_ms: 9000,
-    };
+    }
+}
+
+#[test]
+fn flows_that_there_are_come_first() {
     let all = || {
         let mut flows = vec![flow("10.244.1.2:4000", "10.96.0.10:80")];
         flows.extend((1..10).map(|i| flow(&format!("10.244.1.2:{}", 5000 + i), "10.96.0.10:80")));
@@ -213,6 +226,88 @@ fn flows_that_there_are_come_first() {
     let mut of = ask(&shop, "10.244.1.2:4001 -> 10.96.0.10:80/tcp");
     of.set_flows(&tuple("10.244.1.2:4001 -> 10.96.0.10:80/tcp"), all());
     assert!(text::render(&of).contains("flow            none yet"));
+}
+
+#[test]
+fn a_flow_that_policies_cut_is_told_with_what_cuts_it() {
+    let question = "10.244.1.2:4000 -> 10.96.0.10:80/tcp";
+    let shop = shop();
+    let told = |flow: FlowView| {
+        let mut of = ask(&shop, question);
+        of.set_flows(&tuple(question), FlowsView { flows: vec![flow], complete: true });
+        text::render(&of)
+    };
+    let cut = FlowView {
+        cut: Some("policy_ingress".to_owned()),
+        state: "cut".to_owned(),
+        egress_rule: Some("NetworkPolicy shop/free egress[0]".to_owned()),
+        ingress_rule: Some("NetworkPolicy shop/db-lock default deny ingress".to_owned()),
+        ..flow("10.244.1.2:4000", "10.96.0.10:80")
+    };
+    let by = "cut by NetworkPolicy shop/db-lock default deny ingress (policy_ingress)";
+    let text = told(cut);
+    assert!(text.contains(&format!("of this flow: {by}\n")), "{text}");
+    assert!(text.contains(&format!("(pod shop/db), as 10.244.255.1:33000, {by}, idle")), "{text}");
+    assert!(text.contains("flow            cut: 10.244.1.2:4000 ->"), "{text}");
+    assert!(!text.contains("established") && !text.contains("shop/free"), "{text}");
+    let text = told(flow("10.244.1.2:4000", "10.96.0.10:80"));
+    assert!(text.contains("of this flow: forwarded\n"), "{text}");
+    let stale = FlowView { stale: true, ..flow("10.244.1.2:4000", "10.96.0.10:80") };
+    let text = told(stale);
+    assert!(text.contains("of this flow: its next packet is judged again\n"), "{text}");
+    assert!(text.contains("judged before the last change"), "{text}");
+}
+
+#[test]
+fn what_a_port_passes_to_its_kernel_is_told_so() {
+    let shop = shop();
+    for (question, answer) in [
+        ("8.8.8.8 -> 192.0.2.9:22/tcp", "kernel; not_asked; not_asked"),
+        ("8.8.8.8 -> 192.0.2.9/icmp", "kernel; not_asked; not_asked"),
+        ("2001:db8:9::9 -> [fe80::1]:179/tcp", "kernel; not_asked; not_asked"),
+        // Nobody else receives for that kernel.
+        ("10.244.1.3 -> 192.0.2.9:22/tcp", "dropped kernel_address; not_told; not_told"),
+    ] {
+        assert_eq!(said(&ask(&shop, question)), answer, "{question}");
+    }
+    let text = text::render(&ask(&shop, "8.8.8.8 -> 192.0.2.9:22/tcp"));
+    assert!(
+        text.contains("verdict         passed to the kernel of port uplink, unseen\n"),
+        "{text}"
+    );
+    // Where a tunnel ends, VXLAN is not the kernel's.
+    let mut config = CONFIG.replacen("kernel_addresses: [192.0.2.9]", "", 1);
+    let cluster = "addresses: [10.10.0.1/24, \"fd10::1/64\"]";
+    let kernel = "addresses: [10.10.0.254/24, \"fd10::fe/64\"]
+    kernel_addresses: [10.10.0.1, \"fd10::1\"]";
+    config = config.replacen(cluster, kernel, 1);
+    let shop = read_with(&config, include_str!("tests/shop.yaml"));
+    for (question, answer) in [
+        ("10.10.0.11 -> 10.10.0.1:6443/tcp", "kernel"),
+        ("10.10.0.11 -> 10.10.0.1:4789/tcp", "kernel"),
+        ("10.10.0.11 -> 10.10.0.1:4790/udp", "kernel"),
+        ("10.10.0.11 -> 10.10.0.1:4789/udp", "dropped"),
+        ("fd10::11 -> [fd10::1]:4789/udp", "dropped"),
+        ("fd10::11 -> fd10::1/icmp", "kernel"),
+    ] {
+        assert_eq!(ask(&shop, question).verdict, answer, "{question}");
+    }
+}
+
+#[test]
+fn who_has_an_address_is_told_in_whole_sentences() {
+    let shop = shop();
+    for asked in both("10.244.1.99 -> 203.0.113.9:80/tcp") {
+        let of = ask(&shop, &asked);
+        assert_eq!((of.source.kind, of.source.node.as_deref()), (WhoKind::PodRange, Some("n1")));
+        let text = text::render(&of);
+        assert!(text.contains(", of the pod range of node n1, but no known pod has it"), "{text}");
+    }
+    let mut of = ask(&shop, "10.244.1.3 -> 10.244.2.1:6379/tcp");
+    of.ingress.rule = Some("a pod may speak with its own node".to_owned());
+    of.ingress.ruling = Ruling::Allowed;
+    let text = text::render(&of);
+    assert!(text.contains("  allowed: a pod may speak with its own node\n"), "{text}");
 }
 
 /// The folder of another crate's cases.

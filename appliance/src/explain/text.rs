@@ -1,7 +1,8 @@
 use super::view::{Direction, Explanation, From, JudgmentView, Match, Ruling, Way, WayKind};
 use crate::cli::table::Table;
 use crate::cli::units::duration_ms;
-use sluice_control::view::{PolicyView, WhoKind, WhoView};
+use sluice_control::view::{FlowView, PolicyView, WhoKind, WhoView};
+use sluice_fastpath::DropReason;
 
 /// An explanation: a line a step, in the order of the journey.
 pub fn render(explanation: &Explanation) -> String {
@@ -35,7 +36,9 @@ pub fn render(explanation: &Explanation) -> String {
         let drawn = |snat: &String| format!("as {snat}, drawn for each flow");
         row("snat", of.snat.as_ref().map_or_else(none, drawn));
     }
-    row("verdict", verdict(of));
+    for line in verdicts(of) {
+        row("verdict", line);
+    }
     let mut text = table.render(0, "");
     for note in &of.notes {
         text.push_str(&format!("note: {note}\n"));
@@ -62,6 +65,10 @@ fn who(who: &WhoView) -> String {
         WhoKind::Service => format!("{address}, Service {name}"),
         WhoKind::Gateway if name.is_empty() => format!("{address}, the gateway's SNAT pool"),
         WhoKind::Gateway => format!("{address}, the gateway's own on port {name}"),
+        WhoKind::PodRange => format!(
+            "{address}, of the pod range of node {}, but no known pod has it",
+            who.node.as_deref().unwrap_or("?")
+        ),
         WhoKind::Outside => format!("{address}, outside of the cluster"),
     }
 }
@@ -92,11 +99,10 @@ fn flows(of: &Explanation) -> Vec<String> {
 /// A flow as its worker has it.
 fn flow(of: &Match) -> String {
     let Match { direction, flow } = of;
+    let ends = format!("{} -> {}", flow.client, flow.destination);
     let mut text = match direction {
-        Direction::Original => format!("{}: {} -> {}", flow.state, flow.client, flow.destination),
-        Direction::Reply => {
-            format!("{}, replies of {} -> {}", flow.state, flow.client, flow.destination)
-        }
+        Direction::Original => format!("{}: {ends}", flow.state),
+        Direction::Reply => format!("{}, replies of {ends}", flow.state),
     };
     let mut add = |part: String| {
         text.push_str(", ");
@@ -109,14 +115,36 @@ fn flow(of: &Match) -> String {
     if flow.source != flow.client {
         add(format!("as {}", flow.source));
     }
-    for (direction, rule) in [("egress", &flow.egress_rule), ("ingress", &flow.ingress_rule)] {
-        if let Some(rule) = rule {
-            add(format!("{direction} by {rule}"));
+    if let Some(cut) = cut(flow) {
+        add(cut);
+    } else {
+        for (direction, rule) in [("egress", &flow.egress_rule), ("ingress", &flow.ingress_rule)] {
+            if let Some(rule) = rule {
+                add(format!("{direction}{}", by(rule)));
+            }
         }
+    }
+    if flow.stale {
+        add("judged before the last change".to_owned());
     }
     add(format!("idle {}", duration_ms(flow.idle_ms)));
     add(format!("worker {}", flow.worker));
     text
+}
+
+/// What cuts a flow, if policies do.
+fn cut(flow: &FlowView) -> Option<String> {
+    let reason = flow.cut.as_ref()?;
+    let is_egress = reason == DropReason::PolicyEgress.label();
+    let rule = if is_egress { &flow.egress_rule } else { &flow.ingress_rule };
+    let by = rule.as_deref().map(by).unwrap_or_default();
+    Some(format!("cut{by} ({reason})"))
+}
+
+/// That a rule has decided, to be put behind what. What no policy says is a sentence,
+/// not a name.
+fn by(rule: &str) -> String {
+    if rule.starts_with("a pod ") { format!(": {rule}") } else { format!(" by {rule}") }
 }
 
 fn service(of: &Explanation) -> String {
@@ -150,7 +178,7 @@ fn selects(view: &PolicyView) -> String {
 
 fn ruling(judgment: &JudgmentView) -> String {
     let JudgmentView { policies, namespace_audited, rule, ruling } = judgment;
-    let by = rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+    let by = rule.as_deref().map(by).unwrap_or_default();
     match ruling {
         Ruling::Allowed | Ruling::Passed if rule.is_none() && policies.is_empty() => {
             "allowed: no policy selects it".to_owned()
@@ -187,12 +215,25 @@ fn tunnel(way: &Way) -> Option<String> {
     Some(format!("VXLAN to {}, by port {}{via}", way.vtep?, way.port.as_deref().unwrap_or("?")))
 }
 
-fn verdict(of: &Explanation) -> String {
-    let is_old = of.flows.as_ref().is_some_and(|flows| !flows.is_empty());
-    let new = if is_old { "of a new flow: " } else { "" };
-    match (of.verdict.as_str(), &of.reason, &of.help) {
+/// What becomes of the flow that there is, and of a new one.
+fn verdicts(of: &Explanation) -> Vec<String> {
+    let flows = of.flows.as_deref().unwrap_or_default();
+    let new = if flows.is_empty() { "" } else { "of a new flow: " };
+    let mut lines = Vec::new();
+    if let [Match { flow, .. }] = flows
+        && of.flows_left_out == 0
+    {
+        lines.push(match cut(flow) {
+            _ if flow.stale => "of this flow: its next packet is judged again".to_owned(),
+            Some(cut) => format!("of this flow: {cut}"),
+            None => "of this flow: forwarded".to_owned(),
+        });
+    }
+    lines.push(match (of.verdict.as_str(), &of.reason, &of.help) {
         ("answered", ..) => format!("{new}answered here"),
+        ("kernel", ..) => format!("{new}passed to the kernel of port {}, unseen", of.from.port),
         (verdict, Some(reason), Some(help)) => format!("{new}{verdict}: {reason}: {help}"),
         (verdict, ..) => format!("{new}{verdict}"),
-    }
+    });
+    lines
 }

@@ -10,6 +10,9 @@ pub struct Explanation {
     pub packet: FlowTuple,
     /// The tables that decided.
     pub tables_version: u64,
+    /// What is wrong with the manifests, if they were read for this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Manifests>,
     /// Flows of the packet that running workers have, as they are stored; `None`:
     /// nobody was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +47,8 @@ pub struct Explanation {
     /// The address and port that stand in for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat: Option<String>,
-    /// Of a new flow: `forwarded`, `answered` (by the gateway itself) or `dropped`.
+    /// Of a new flow: `forwarded`, `answered` (by the gateway itself), `kernel` (its
+    /// port passes it to the kernel) or `dropped`.
     pub verdict: String,
     /// Why it is dropped: a label of `sluice show drops`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +58,15 @@ pub struct Explanation {
     pub help: Option<String>,
     /// What was assumed, and what cannot be known.
     pub notes: Vec<String>,
+}
+
+/// How much of the manifests is wrong, and left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifests {
+    /// Errors.
+    pub errors: u64,
+    /// Warnings.
+    pub warnings: u64,
 }
 
 /// By what way a packet comes.

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 type Lost = (&'static str, &'static str, fn(&EventCounters) -> u64);
 
 const LOST: [Lost; 4] = [
-    ("follow", "limit", |events| events.follows_limited.get()),
-    ("flow_log", "limit", |events| events.flow_log_limited.get()),
+    ("follow", "limit", |events| events.follows.iter().map(|of| of.limited.get()).sum()),
+    ("flow_log", "limit", |events| events.flow_log.limited.get()),
     ("events", "ring_full", |events| events.lost.get()),
     ("capture", "ring_full", |events| events.captured_lost.get()),
 ];
@@ -40,6 +40,7 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         ("follow", "slow_reader", &losses.followers),
         ("capture", "slow_reader", &losses.captures),
         ("flow_log", "file_error", &losses.flow_log),
+        ("flow_log", "slow_reader", &losses.flow_log_full),
     ] {
         lost.count(&[("stream", stream), ("cause", cause)], count.load(Ordering::Relaxed));
     }

@@ -66,6 +66,11 @@ pub fn protocol_name(number: u8) -> String {
     }
 }
 
+/// True for ICMP of either family: its packets have no ports, but identifiers.
+pub fn is_icmp(protocol: u8) -> bool {
+    Protocol::Icmp.numbers().contains(&protocol)
+}
+
 /// What somebody asks to watch, over the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "follow", rename_all = "snake_case", deny_unknown_fields)]

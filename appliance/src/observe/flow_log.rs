@@ -1,153 +1,102 @@
-use super::Losses;
-use sluice_config::{FlowLog as Config, FlowLogTarget};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::sync::atomic::AtomicU64;
+//! The flow log, on a thread of its own: a file that takes nothing any more (a pipe that
+//! nobody reads) keeps nobody waiting. Lines that find no room meanwhile are lost, and
+//! counted.
+
+/// The file.
+mod file;
+
+use super::{Hub, Losses};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use file::LogFile;
+use sluice_config::FlowLog as Config;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a file that failed is left alone.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Lines that wait for the file: some 5 MiB, if they are long.
+const LINES_MAX: usize = 8192;
 
-/// Where lines go. What a file does not take is counted; that it fails is logged
-/// once, until it works again.
+/// How long the last lines may take at the end.
+const FINISH_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Where lines go. What is not written is counted in [`Hub::losses`].
 pub struct FlowLog {
-    to: FlowLogTarget,
-    out: Option<BufWriter<Box<dyn Write + Send>>>,
-    failed: Option<Instant>,
-    /// Lines since the last flush.
-    unwritten: u64,
+    hub: Arc<Hub>,
+    to: Sender<Message>,
+    is_to_reopen: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// There is something else to do.
+    Wake,
 }
 
 impl FlowLog {
     /// Opens it.
-    pub fn open(config: &Config) -> Self {
-        let mut log = FlowLog { to: config.to.clone(), out: None, failed: None, unwritten: 0 };
-        log.reopen();
-        log
+    ///
+    /// # Errors
+    /// When the system has no thread left. What is wrong with the file is logged, and
+    /// tried again.
+    pub fn start(config: &Config, hub: Arc<Hub>) -> io::Result<Self> {
+        let (to, lines) = bounded(LINES_MAX);
+        let is_to_reopen = Arc::new(AtomicBool::new(false));
+        let (config, losses) = (config.clone(), Arc::clone(&hub));
+        let reopens = Arc::clone(&is_to_reopen);
+        let thread = std::thread::Builder::new().name("flow log".to_owned()).spawn(move || {
+            write(LogFile::open(&config), &lines, &reopens, &losses.losses);
+        })?;
+        Ok(FlowLog { hub, to, is_to_reopen, thread })
     }
 
-    /// Opens the file again, by its name.
-    pub fn reopen(&mut self) {
-        self.out = None;
-        match open(&self.to) {
-            Ok(out) => {
-                if self.failed.take().is_some() {
-                    tracing::info!(path = %self.path(), "the flow log is written again");
-                }
-                self.out = Some(BufWriter::new(out));
-            }
-            Err(error) => self.fail(&error),
+    /// Has the file opened again, by its name.
+    pub fn reopen(&self) {
+        self.is_to_reopen.store(true, Ordering::Relaxed);
+        // Where there is no room, lines wake it up.
+        let _ = self.to.try_send(Message::Wake);
+    }
+
+    /// Writes a line, sooner or later.
+    pub fn line(&self, line: Vec<u8>) {
+        if self.to.try_send(Message::Line(line)).is_err() {
+            Losses::add(&self.hub.losses.flow_log_full, 1);
         }
     }
 
-    /// Writes a line.
-    pub fn line(&mut self, line: &[u8], lost: &AtomicU64) {
-        if self.out.is_none() && self.failed.is_none_or(|at| at.elapsed() >= RETRY_AFTER) {
-            self.reopen();
+    /// Ends it with the last line. A file that does not take it in time is left behind.
+    pub fn finish(self) {
+        let FlowLog { to, thread, .. } = self;
+        drop(to);
+        let deadline = Instant::now() + FINISH_TIMEOUT;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let Some(out) = &mut self.out else { return Losses::add(lost, 1) };
-        self.unwritten += 1;
-        if let Err(error) = out.write_all(line) {
-            self.give_up(&error, lost);
-        }
-    }
-
-    /// Hands the lines to the kernel.
-    pub fn flush(&mut self, lost: &AtomicU64) {
-        let Some(out) = &mut self.out else { return };
-        match out.flush() {
-            Ok(()) => self.unwritten = 0,
-            Err(error) => self.give_up(&error, lost),
-        }
-    }
-
-    fn give_up(&mut self, error: &io::Error, lost: &AtomicU64) {
-        Losses::add(lost, std::mem::take(&mut self.unwritten));
-        // What it holds would be written once more when it goes.
-        if let Some(out) = self.out.take() {
-            drop(out.into_parts());
-        }
-        self.fail(error);
-    }
-
-    fn fail(&mut self, error: &io::Error) {
-        if self.failed.replace(Instant::now()).is_none() {
-            let path = self.path();
-            tracing::error!(%path, %error, "the flow log cannot be written; its lines are lost");
-        }
-    }
-
-    fn path(&self) -> String {
-        match &self.to {
-            FlowLogTarget::Stdout => "stdout".to_owned(),
-            FlowLogTarget::File(path) => path.display().to_string(),
+        if !thread.is_finished() {
+            tracing::error!("the flow log takes no lines: the last ones are lost");
+        } else if thread.join().is_err() {
+            tracing::error!("the flow log has panicked");
         }
     }
 }
 
-fn open(to: &FlowLogTarget) -> io::Result<Box<dyn Write + Send>> {
-    Ok(match to {
-        FlowLogTarget::Stdout => Box::new(io::stdout()),
-        FlowLogTarget::File(path) => {
-            Box::new(File::options().create(true).append(true).open(path)?)
+/// Writes lines until no more can come, those that there are at once.
+fn write(mut file: LogFile, lines: &Receiver<Message>, is_to_reopen: &AtomicBool, losses: &Losses) {
+    while let Ok(first) = lines.recv() {
+        for message in std::iter::once(first).chain(lines.try_iter().take(LINES_MAX)) {
+            if is_to_reopen.swap(false, Ordering::Relaxed) {
+                file.flush(&losses.flow_log);
+                file.reopen();
+            }
+            if let Message::Line(line) = message {
+                file.line(&line, &losses.flow_log);
+            }
         }
-    })
+        file.flush(&losses.flow_log);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::sync::atomic::Ordering;
-
-    fn log(path: std::path::PathBuf) -> FlowLog {
-        FlowLog::open(&Config { to: FlowLogTarget::File(path), sample: 1, per_second: 1 })
-    }
-
-    #[test]
-    fn a_file_that_was_moved_goes_on_under_its_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, old) = (folder.path().join("flows"), folder.path().join("flows.1"));
-        let lost = AtomicU64::new(0);
-        let mut log = log(path.clone());
-        log.line(b"1\n", &lost);
-        log.flush(&lost);
-        fs::rename(&path, &old).unwrap();
-        log.line(b"2\n", &lost);
-        log.flush(&lost);
-        log.reopen();
-        log.line(b"3\n", &lost);
-        log.flush(&lost);
-        assert_eq!(fs::read_to_string(old).unwrap(), "1\n2\n");
-        assert_eq!(fs::read_to_string(path).unwrap(), "3\n");
-        assert_eq!(lost.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn lines_that_are_not_taken_are_counted_and_a_file_that_comes_back_is_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("later/flows");
-        let lost = AtomicU64::new(0);
-        let mut log = log(path.clone());
-        log.line(b"1\n", &lost);
-        log.line(b"2\n", &lost);
-        assert_eq!(lost.load(Ordering::Relaxed), 2);
-        fs::create_dir(folder.path().join("later")).unwrap();
-        log.reopen();
-        log.line(b"3\n", &lost);
-        log.flush(&lost);
-        assert_eq!(fs::read_to_string(path).unwrap(), "3\n");
-    }
-
-    #[test]
-    fn a_full_disk_loses_what_it_did_not_take() {
-        let lost = AtomicU64::new(0);
-        let mut log = log("/dev/full".into());
-        log.line(b"1\n", &lost);
-        log.line(b"2\n", &lost);
-        log.flush(&lost);
-        assert_eq!(lost.load(Ordering::Relaxed), 2);
-        log.line(b"3\n", &lost);
-        assert_eq!(lost.load(Ordering::Relaxed), 3, "it is left alone for a while");
-    }
-}
+mod tests;

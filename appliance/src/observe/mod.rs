@@ -2,7 +2,7 @@
 //! over the admin socket, and to the flow log.
 //!
 //! ```text
-//! workers -- rings --> observer (one thread) --> flow log
+//! workers -- rings --> observer (one thread) --> flow log (a thread of its own)
 //!    ^                     |    \--> bounded channels --> admin socket
 //!    \------ control <-----/  what workers are to tell
 //! ```
@@ -13,7 +13,7 @@
 
 /// What can be asked for.
 pub mod filter;
-/// The file of the flow log.
+/// The flow log, and its thread.
 mod flow_log;
 /// The thread.
 mod observer;
@@ -26,7 +26,7 @@ pub use filter::{FilterQuery, Follow, Want};
 pub use observer::{Observer, Setup};
 
 use sluice_tables::observe::FILTERS_MAX;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -43,6 +43,8 @@ pub struct Hub {
     bell: Condvar,
     /// What was lost on the way from the rings.
     pub losses: Losses,
+    /// Watches that are not over: what they are sent may still be on its way.
+    open: AtomicUsize,
 }
 
 /// Counts of what was lost behind the workers' rings.
@@ -54,6 +56,8 @@ pub struct Losses {
     pub captures: AtomicU64,
     /// Lines that the flow log's file did not take.
     pub flow_log: AtomicU64,
+    /// Lines that the flow log's file was too slow for.
+    pub flow_log_full: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -117,10 +121,12 @@ impl Hub {
         }
         let id = desk.next_id;
         desk.next_id += 1;
-        let (to, pieces) = mpsc::channel(PIECES_MAX);
+        // One more, for what is said at the end.
+        let (to, pieces) = mpsc::channel(PIECES_MAX + 1);
         desk.watchers.push(Watcher { id, want, count, to, is_ending: false });
         desk.is_changed = true;
         self.bell.notify_all();
+        self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Watch { hub: Arc::clone(self), id, pieces })
     }
 
@@ -128,6 +134,17 @@ impl Hub {
     pub fn reopen(&self) {
         self.desk().is_to_reopen = true;
         self.bell.notify_all();
+    }
+
+    /// True while somebody has not been sent all.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// True when somebody asks for the end.
+    #[cfg(test)]
+    pub fn is_ending(&self) -> bool {
+        self.desk().watchers.iter().any(|of| of.is_ending)
     }
 
     /// Those who follow drops, and those who capture packets.
@@ -154,6 +171,7 @@ impl Drop for Watch {
         desk.watchers.retain(|of| of.id != self.id);
         desk.is_changed = true;
         self.hub.bell.notify_all();
+        self.hub.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

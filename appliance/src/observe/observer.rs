@@ -1,13 +1,15 @@
+use super::filter::is_icmp;
 use super::flow_log::FlowLog;
 use super::pcapng;
-use super::view::{EventView, LeftOut, Line, Names};
+use super::view::{EndView, Ends, EventView, LeftOut, Line, Names};
 use super::{Hub, Losses, Piece, Want};
 use crossbeam_channel::{Receiver, TryRecvError, TrySendError, bounded};
 use sluice_config::FlowLog as FlowLogConfig;
 use sluice_control::Request;
-use sluice_fastpath::events::{Captured, EventReceiver, Fate, Link, PacketEvent};
+use sluice_fastpath::events::{Captured, EventReceiver, Fate, Link, PacketEvent, SNAP_LEN_MAX};
 use sluice_fastpath::packet::Ingress;
 use sluice_fastpath::{Nanos, WorkerCounters};
+use sluice_tables::observe::FILTERS_MAX;
 use sluice_tables::{FlowTelling, Observe, RuleId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +17,18 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::TrySendError as Refused;
 
 /// Between two looks at the rings, while anything is told: a worker's ring of events
-/// lasts for 200,000 a second, that of packets as long.
+/// lasts for 400,000 a second, that of packets for half as many.
 const PAUSE: Duration = Duration::from_millis(20);
 const CAPTURE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Dropped packets told of to those who follow, a second and worker.
+/// Dropped packets, and audited ones, told of to each who follows, a second and worker.
 const FOLLOWS_PER_SECOND: u32 = 1000;
 
 /// Events, and packets, of one worker that are taken at a time: a ring full. The
 /// others and those who come are not kept waiting by one that never ends.
-const TAKEN_MAX: usize = 4096;
+const TAKEN_MAX: usize = 8192;
 
 /// How often it is said that something is left out.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -61,14 +62,14 @@ impl Observer {
     /// When the system has no thread left.
     pub fn start(setup: Setup) -> std::io::Result<Self> {
         let hub = Arc::clone(&setup.hub);
+        let observing = Observing::new(setup)?;
         let thread = std::thread::Builder::new()
             .name("observer".to_owned())
-            .spawn(move || Observing::new(setup).run())?;
+            .spawn(move || observing.run())?;
         Ok(Observer { hub, thread })
     }
 
-    /// Writes what is in the rings, and ends it. A file that does not take lines any
-    /// more is left behind.
+    /// Writes what is in the rings, and ends it.
     pub fn stop(self) {
         self.hub.desk().is_stopping = true;
         self.hub.bell.notify_all();
@@ -98,6 +99,8 @@ struct Observing {
 /// One who watches.
 struct Seat {
     id: u64,
+    /// Its place at the workers ([`Observe`]).
+    place: usize,
     want: Want,
     left: Option<u64>,
     to: Sender<Piece>,
@@ -134,7 +137,7 @@ impl Tally {
 }
 
 impl Observing {
-    fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> std::io::Result<Self> {
         let is_changed = setup.flow_log.is_some();
         let mut observing = Observing {
             hub: setup.hub,
@@ -146,11 +149,11 @@ impl Observing {
             asked: None,
             is_observing: false,
         };
-        observing.flow_log = setup.flow_log.map(|config| {
-            let log = FlowLog::open(&config);
-            (config, log, Tally::new(observing.log_counts()))
-        });
-        observing
+        if let Some(config) = setup.flow_log {
+            let log = FlowLog::start(&config, Arc::clone(&observing.hub))?;
+            observing.flow_log = Some((config, log, Tally::new(observing.log_counts())));
+        }
+        Ok(observing)
     }
 
     fn run(mut self) {
@@ -160,12 +163,14 @@ impl Observing {
             self.hear();
             self.drain();
             self.say_left_out();
-            if let Some((_, log, _)) = &mut self.flow_log {
-                log.flush(&self.hub.losses.flow_log);
-            }
             if is_stopping {
+                let all: Vec<u64> = self.seats.iter().map(|seat| seat.id).collect();
+                all.into_iter().for_each(|id| self.end(id));
                 // Their ends see that nothing comes any more.
                 self.hub.desk().watchers.clear();
+                if let Some((_, log, _)) = self.flow_log {
+                    log.finish();
+                }
                 return;
             }
         }
@@ -194,7 +199,7 @@ impl Observing {
         }
         self.is_changed |= std::mem::take(&mut desk.is_changed);
         if std::mem::take(&mut desk.is_to_reopen)
-            && let Some((_, log, _)) = &mut self.flow_log
+            && let Some((_, log, _)) = &self.flow_log
         {
             log.reopen();
         }
@@ -202,8 +207,12 @@ impl Observing {
         self.seats.retain(|seat| desk.watchers.iter().any(|watcher| watcher.id == seat.id));
         for watcher in &desk.watchers {
             if !self.seats.iter().any(|seat| seat.id == watcher.id) {
+                let is_free = |place: &usize| self.seats.iter().all(|seat| seat.place != *place);
+                // There are as many places as may watch.
+                let Some(place) = (0..FILTERS_MAX).find(is_free) else { continue };
                 self.seats.push(Seat {
                     id: watcher.id,
+                    place,
                     want: watcher.want.clone(),
                     left: watcher.count,
                     to: watcher.to.clone(),
@@ -228,7 +237,7 @@ impl Observing {
         if let Some(at) = self.seats.iter().position(|seat| seat.id == id) {
             let mut seat = self.seats.remove(at);
             if let Want::Packets(_) = seat.want {
-                let [limit, ring, slow] = seat.tally.left_out(counts_of(&seat.want, &self.workers));
+                let [limit, ring, slow] = seat.tally.left_out(counts_of(&seat, &self.workers));
                 seat.close_capture(unix_ns(&self.names, self.now()), limit + ring + slow);
             }
         }
@@ -241,8 +250,8 @@ impl Observing {
         let mut observe = Observe { follows_per_second: FOLLOWS_PER_SECOND, ..Observe::default() };
         for seat in &self.seats {
             match &seat.want {
-                Want::Drops(filter) => observe.follows.push(filter.clone()),
-                Want::Packets(capture) => observe.captures.push(capture.clone()),
+                Want::Drops(filter) => observe.follows[seat.place] = Some(filter.clone()),
+                Want::Packets(capture) => observe.captures[seat.place] = Some(capture.clone()),
             }
         }
         let workers = self.workers.len().max(1) as u32;
@@ -282,7 +291,8 @@ impl Observing {
                 let (now, new) = (self.now(), new.clone());
                 self.asked = None;
                 for seat in self.seats.iter_mut().filter(|seat| new.contains(&seat.id)) {
-                    seat.begin(now, counts_of(&seat.want, &self.workers));
+                    let counts = counts_of(seat, &self.workers);
+                    seat.begin(now, counts);
                 }
             }
             Err(TryRecvError::Empty) => {}
@@ -335,15 +345,13 @@ impl Observing {
         let names = &self.names;
         let mut text = || line.get_or_insert_with(|| line_of(names.event(worker, event))).clone();
         if event.to.flow_log
-            && let Some((_, log, _)) = &mut self.flow_log
+            && let Some((_, log, _)) = &self.flow_log
         {
-            log.line(&text(), &self.hub.losses.flow_log);
-        }
-        if !event.to.followers {
-            return;
+            log.line(text());
         }
         for seat in &mut self.seats {
             if let Want::Drops(filter) = &seat.want
+                && event.to.followers.contains(seat.place)
                 && seat.since.is_some_and(|since| event.at >= since)
                 && filter.matches(reason, tuples)
             {
@@ -357,7 +365,8 @@ impl Observing {
         let tuples = [packet.came.as_ref(), packet.leaves.as_ref()];
         for seat in &mut self.seats {
             let Want::Packets(capture) = &seat.want else { continue };
-            let wants = seat.since.is_some_and(|since| packet.at >= since)
+            let wants = packet.to.contains(seat.place)
+                && seat.since.is_some_and(|since| packet.at >= since)
                 && seat.left != Some(0)
                 && (reason.is_some() || !capture.drops_only)
                 && capture.filter.matches(reason, tuples);
@@ -370,7 +379,7 @@ impl Observing {
     /// Says once a second how much is left out.
     fn say_left_out(&mut self) {
         for seat in &mut self.seats {
-            let counts = counts_of(&seat.want, &self.workers);
+            let counts = counts_of(seat, &self.workers);
             let is_begun = seat.since.is_some() && matches!(seat.want, Want::Drops(_));
             if let Some(line) = is_begun.then(|| say(&mut seat.tally, counts)).flatten()
                 && seat.to.try_send(Piece::Bytes(line)).is_ok()
@@ -382,7 +391,7 @@ impl Observing {
         if let Some((_, log, tally)) = &mut self.flow_log
             && let Some(line) = say(tally, counts)
         {
-            log.line(&line, &self.hub.losses.flow_log);
+            log.line(line);
             tally.was_said(counts);
         }
     }
@@ -390,19 +399,19 @@ impl Observing {
     fn log_counts(&self) -> [u64; 2] {
         self.workers.iter().fold([0, 0], |[limit, ring], (_, counters)| {
             let events = &counters.events;
-            [limit + events.flow_log_limited.get(), ring + events.lost.get()]
+            [limit + events.flow_log.limited.get(), ring + events.flow_log.lost.get()]
         })
     }
 }
 
-/// What the workers have left out for all that want such a thing: beyond the limit,
-/// ring full.
-fn counts_of(want: &Want, workers: &[(EventReceiver, Arc<WorkerCounters>)]) -> [u64; 2] {
-    workers.iter().map(|(_, counters)| &counters.events).fold([0, 0], |[limit, ring], events| {
-        match want {
-            Want::Drops(_) => [limit + events.follows_limited.get(), ring + events.lost.get()],
-            Want::Packets(_) => [limit, ring + events.captured_lost.get()],
-        }
+/// What the workers have left out for one who watches: beyond the limit, ring full.
+fn counts_of(seat: &Seat, workers: &[(EventReceiver, Arc<WorkerCounters>)]) -> [u64; 2] {
+    workers.iter().fold([0, 0], |[limit, ring], (_, counters)| {
+        let untold = match seat.want {
+            Want::Drops(_) => &counters.events.follows[seat.place],
+            Want::Packets(_) => &counters.events.captures[seat.place],
+        };
+        [limit + untold.limited.get(), ring + untold.lost.get()]
     })
 }
 
@@ -446,16 +455,14 @@ impl Seat {
 
     /// Sends a piece; one that finds no room is lost, and counted.
     fn send(&mut self, bytes: Vec<u8>, lost: &AtomicU64) -> bool {
-        match self.to.try_send(Piece::Bytes(bytes)) {
-            Ok(()) => true,
-            Err(Refused::Full(_)) => {
-                self.tally.slow += 1;
-                Losses::add(lost, 1);
-                false
-            }
-            // It goes with the next look at the desk.
-            Err(Refused::Closed(_)) => false,
+        // The last room is for what is said at the end.
+        if self.to.capacity() > 1 {
+            // One that has gone leaves with the next look at the desk.
+            return self.to.try_send(Piece::Bytes(bytes)).is_ok();
         }
+        self.tally.slow += 1;
+        Losses::add(lost, 1);
+        false
     }
 
     /// Sends a packet, and its interface if it is the first one of it.
@@ -484,11 +491,19 @@ impl Seat {
         }
     }
 
-    /// Ends a capture with how many packets are missing.
+    /// Ends a capture that has begun with how many packets are missing. What says so
+    /// belongs to an interface.
     fn close_capture(&mut self, unix_ns: u64, lost: u64) {
-        if !self.interfaces.is_empty() {
-            let _ = self.to.try_send(Piece::Bytes(pcapng::statistics(0, unix_ns, lost)));
+        if self.since.is_none() {
+            return;
         }
+        let mut bytes = Vec::new();
+        if self.interfaces.is_empty() {
+            let what = "nothing was captured";
+            bytes = pcapng::interface("none", what, Link::Ip, SNAP_LEN_MAX as u16);
+        }
+        bytes.extend(pcapng::statistics(0, unix_ns, lost));
+        let _ = self.to.try_send(Piece::Bytes(bytes));
     }
 }
 
@@ -502,11 +517,15 @@ fn comment(names: &Names, worker: usize, packet: &Captured) -> String {
         }
     };
     if let Some(leaves) = packet.leaves.filter(|leaves| Some(*leaves) != packet.came) {
-        let ends = names.ends(&leaves);
-        let end = |end: super::view::EndView| {
-            crate::cli::units::endpoint(&end.address.to_string(), end.port)
+        let Ends { source, destination } = names.ends(&leaves);
+        let is_icmp = is_icmp(leaves.protocol);
+        let end = |end: EndView| match is_icmp {
+            true => end.address.to_string(),
+            false => crate::cli::units::endpoint(&end.address.to_string(), end.port),
         };
-        text.push_str(&format!("; leaves as {} > {}", end(ends.source), end(ends.destination)));
+        let is_denied = packet.fate.reason().is_some() && packet.came.is_some();
+        let what = if is_denied { "between its real ends" } else { "leaves as" };
+        text.push_str(&format!("; {what} {} > {}", end(source), end(destination)));
     }
     for (what, rule) in ["egress", "ingress"].into_iter().zip(packet.rules) {
         if rule != RuleId::NONE {

@@ -95,8 +95,8 @@ pub fn statistics(interface: u32, unix_ns: u64, lost: u64) -> Vec<u8> {
 pub struct Seen {
     /// Packets.
     pub packets: u64,
-    /// Packets that are missing, as the end says.
-    pub lost: u64,
+    /// Packets that are missing, as the end says; `None`: there is no end.
+    pub lost: Option<u64>,
 }
 
 /// Counts the packets of a capture that passes by, in pieces of any size.
@@ -118,7 +118,7 @@ impl Blocks {
                 // Interface, time, and the one option's header and value.
                 Some(STATISTICS) => {
                     let lost = block.get(24..32).and_then(|lost| lost.try_into().ok());
-                    self.seen.lost = lost.map_or(0, u64::from_le_bytes);
+                    self.seen.lost = lost.map(u64::from_le_bytes);
                 }
                 _ => {}
             }
@@ -178,7 +178,7 @@ mod tests {
     use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
     use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
     use pcap_file::pcapng::{Block, PcapNgReader};
-    use sluice_fastpath::events::{Fate, SNAP_LEN_MAX};
+    use sluice_fastpath::events::{Fate, Places, SNAP_LEN_MAX};
     use sluice_fastpath::{DropReason, Nanos};
     use sluice_tables::RuleId;
 
@@ -186,6 +186,7 @@ mod tests {
         let mut bytes = [0; SNAP_LEN_MAX];
         bytes[..data.len()].copy_from_slice(data);
         Captured {
+            to: Places::default(),
             at: Nanos(0),
             fate: Fate::Dropped(DropReason::Martian),
             ingress: None,
@@ -256,13 +257,13 @@ mod tests {
             let mut blocks = Blocks::default();
             let whole: Vec<u8> = file.chunks(piece).flat_map(|piece| blocks.take(piece)).collect();
             assert_eq!(whole, file);
-            assert_eq!(blocks.seen(), Seen { packets: 2, lost: 5 });
+            assert_eq!(blocks.seen(), Seen { packets: 2, lost: Some(5) });
         }
         let mut cut = Blocks::default();
         let whole = cut.take(&file[..file.len() - 44]);
         assert_eq!(
-            (whole.len() % 4, cut.seen().packets),
-            (0, 1),
+            (whole.len() % 4, cut.seen()),
+            (0, Seen { packets: 1, lost: None }),
             "a block that is cut is kept back"
         );
     }

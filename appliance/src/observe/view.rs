@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluice_fastpath::Nanos;
 use sluice_fastpath::events::{EventKind, PacketEvent};
+use sluice_fastpath::flow::CUT;
 use sluice_fastpath::packet::Ingress;
 use sluice_tables::{RuleId, ServiceId, Tuple};
 use std::net::IpAddr;
@@ -42,7 +43,8 @@ pub struct EventView {
     pub time: Timestamp,
     /// `drop`, `audit` (would have been dropped), or a flow's `begin` and `end`.
     pub event: String,
-    /// `dropped`, `audited` or `forwarded`.
+    /// `dropped`, `audited` or `forwarded`; of a flow's end, what became of its last
+    /// packet as far as policies go.
     pub verdict: String,
     /// Why it was dropped, or would have been: a label of `sluice show drops`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,9 +58,13 @@ pub struct EventView {
     /// Whom it was sent to, as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<EndView>,
-    /// As it leaves, where it got that far.
+    /// As it leaves, where it got that far; of a flow, as its packets leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub translated: Option<Ends>,
+    /// The real ends that policies have denied: its client as it came, the endpoint that
+    /// was chosen. It did not get as far as to leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_ends: Option<Ends>,
     /// The Service that is addressed, as `namespace/name:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -74,7 +80,7 @@ pub struct EventView {
     /// Bytes of the packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u16>,
-    /// State in which a flow has ended.
+    /// State in which a flow has ended; `cut`: policies did not allow it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Packets from who began it.
@@ -180,8 +186,14 @@ impl Names {
         let verdict = match event.kind {
             EventKind::Dropped(_) => "dropped",
             EventKind::Audited(_) => "audited",
+            EventKind::FlowEnded { state: CUT, .. } => "dropped",
             EventKind::FlowBegun | EventKind::FlowEnded { .. } => "forwarded",
         };
+        let other = event.leaves.filter(|leaves| Some(*leaves) != event.came);
+        let other = other.map(|tuple| self.ends(&tuple));
+        // What is dropped on its way out is known by what leaves alone.
+        let is_denied = matches!(event.kind, EventKind::Dropped(_)) && event.came.is_some();
+        let (translated, real_ends) = if is_denied { (None, other) } else { (other, None) };
         EventView {
             time: self.time(event.at),
             event: event.kind.label().to_owned(),
@@ -190,10 +202,8 @@ impl Names {
             protocol,
             source,
             destination,
-            translated: event
-                .leaves
-                .filter(|leaves| Some(*leaves) != event.came)
-                .map(|tuple| self.ends(&tuple)),
+            translated,
+            real_ends,
             service: self.service(event.service),
             from: event.ingress.and_then(|ingress| self.ingress(ingress)),
             egress_rule: self.rule(event.rules[0]),

@@ -17,6 +17,9 @@ const SCRAPES_MAX: usize = 4;
 /// ([`sluice_control::compile::QUARANTINE_MIN`]).
 const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether all is sent at the end.
+const STOP_STEP: Duration = Duration::from_millis(5);
+
 /// How long answers under way may take at the end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -79,9 +82,17 @@ async fn serve(
             of_services::notice(&noticed);
         }
     });
+    let hub = Arc::clone(&gateway.hub);
     tokio::spawn(async move { report("admin", socket.serve(gateway).await) });
     // Also ends when the other end is dropped.
     let _ = stopped.await;
+    // Those who watch are sent what is said at the end.
+    let all_sent = async {
+        while hub.is_open() {
+            tokio::time::sleep(STOP_STEP).await;
+        }
+    };
+    let _ = tokio::time::timeout(STOP_TIMEOUT, all_sent).await;
 }
 
 /// A server ends only by an error, or with the runtime.

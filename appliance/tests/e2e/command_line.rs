@@ -90,7 +90,7 @@ fn a_packet_is_explained_without_a_gateway() {
     folder.write("gateway.yaml", CONFIG);
     let explain =
         |packet: &str, more: &[&str]| sluice(&[&["explain", packet], more].concat(), &folder.0);
-    let offline = ["--config", "gateway.yaml"];
+    let offline = ["--offline", "--config", "gateway.yaml"];
     let (code, out, _) = explain("192.0.2.9 -> 192.0.2.1/icmp", &offline);
     assert_eq!(code, Some(0));
     assert!(out.contains("verdict         answered here\n"), "{out}");
@@ -104,6 +104,29 @@ fn a_packet_is_explained_without_a_gateway() {
     let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &["--socket", "absent.sock"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("no gateway listens at absent.sock"), "{err}");
+    // A configuration file alone says whom to ask.
+    let asked = format!("{CONFIG}admin: {{socket: absent.sock}}\n");
+    folder.write("asked.yaml", &asked);
+    let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &["--config", "asked.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no gateway listens at absent.sock"), "{err}");
+    let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &["--offline"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("--config <FILE>"), "{err}");
+    // Manifests that are wrong are counted, those that cannot be read are no answer.
+    folder.write("manifests/bad.yaml", "kind: Service\napiVersion: v1\n");
+    let json = [&offline[..], &["-o", "json"]].concat();
+    let (code, out, _) = explain("192.0.2.9 -> 192.0.2.1/icmp", &json);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("\"errors\": 1") && out.contains("the manifests have 1 error and"),
+        "{out}"
+    );
+    folder.write("elsewhere.yaml", &CONFIG.replace("path: manifests", "path: nowhere"));
+    let elsewhere = ["--offline", "--config", "elsewhere.yaml"];
+    let (code, out, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &elsewhere);
+    assert_eq!((code, out), (Some(1), String::new()));
+    assert!(err.contains("source.manifests.path: cannot read the folder"), "{err}");
     let api = "source: {kubernetes: {kubeconfig: /absent}}";
     folder.write("gateway.yaml", &CONFIG.replace("source: {manifests: {path: manifests}}", api));
     let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &offline);

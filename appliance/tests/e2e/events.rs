@@ -132,7 +132,7 @@ fn drops_are_followed_with_names_and_captured_with_reasons() {
     assert!(!tcp.printed().contains("spoofed_pod"), "{}", tcp.printed());
     assert!(!text.printed().contains("vip_port_unused"), "{}", text.printed());
     let said = capture.interrupt();
-    assert!(said.contains("1 packets captured, 0 lost"), "{said}");
+    assert!(said.contains("1 packet captured, 0 lost"), "{said}");
     let comments = comments(&fs::read(file).unwrap());
     assert_eq!(comments.len(), 1);
     assert!(comments[0].starts_with("dropped: spoofed_pod: A source address that"), "{comments:?}");

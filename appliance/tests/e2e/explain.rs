@@ -38,7 +38,8 @@ fn live(gateway: &Gateway<'_>, packet: &str) -> Value {
 /// What its manifests alone explain; what is of a running gateway left out.
 fn offline(lab: &Lab, packet: &str) -> Value {
     let config = lab.config().display().to_string();
-    let text = lab.ok("gw", &[SLUICE, "explain", packet, "-o", "json", "--config", &config]);
+    let text =
+        lab.ok("gw", &[SLUICE, "explain", packet, "-o", "json", "--offline", "--config", &config]);
     serde_json::from_str(&text).unwrap()
 }
 
@@ -84,7 +85,7 @@ fn allowed(lab: &Lab, gateway: &Gateway<'_>, family: Family) {
     assert_eq!(of["ingress"]["rule"], ALLOWED, "{of}");
     assert_eq!(of["from"]["port"], "uplink");
     assert_eq!(of["way"]["kind"], "tunnel");
-    let pod = format!("default/{}", flow["pod"].as_str().unwrap());
+    let pod = flow["pod"].as_str().unwrap();
     assert!(pod.ends_with(of["server"]["name"].as_str().unwrap()), "{of}");
     // The manifests say the same.
     let alone = offline(lab, &packet(source, family.web));
@@ -117,7 +118,7 @@ fn denied(lab: &Lab, gateway: &Gateway<'_>, family: Family, drops: &Watching) {
     assert_eq!((&of["verdict"], &of["reason"]), (&"dropped".into(), &"policy_ingress".into()));
     assert_eq!(of["ingress"]["rule"], DENIED, "{of}");
     assert_eq!(event["ingress_rule"], DENIED, "{event}");
-    assert_eq!(event["translated"]["destination"]["address"], of["server"]["address"], "{event}");
+    assert_eq!(event["real_ends"]["destination"]["address"], of["server"]["address"], "{event}");
     assert_eq!(of["source"]["name"], "default/pod2b");
     assert_eq!(of["from"]["node"], "node2");
     assert_eq!(of["flows"], Value::Array(Vec::new()), "{of}");

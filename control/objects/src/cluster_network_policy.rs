@@ -172,10 +172,12 @@ pub struct ClusterPort {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterPortRange {
-    /// The first one.
-    pub start: i32,
-    /// The last one, higher than the first.
-    pub end: i32,
+    /// The first one; it must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<i32>,
+    /// The last one, higher than the first; it must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<i32>,
 }
 
 #[cfg(test)]
@@ -226,12 +228,13 @@ mod tests {
         let paths: Vec<_> = found.iter().map(|unknown| unknown.path.as_str()).collect();
         let expected = [
             "spec.egress[0].protocols[0].icmp",
+            "spec.egress[0].to[0].moons",
             "spec.egress[0].to[1].domainnames",
             "spec.egress[0].to[1].moons",
             "spec.ingress[0].from[0].networks",
         ];
         assert_eq!(paths, expected);
-        let known = found[1].known(|_| true);
+        let known = found[2].known(|_| true);
         assert_eq!(known, ["namespaces", "pods", "nodes", "networks", "domainNames"]);
         let Object::ClusterNetworkPolicy(decoded) = decoded else { panic!() };
         assert_eq!(decoded.spec.ingress[0].from[0], Default::default());

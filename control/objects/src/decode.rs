@@ -93,8 +93,8 @@ fn typed<T: DeserializeOwned>(
     {
         let path = culprit::text(&steps);
         let (message, expected) = match error.split_once(", expected ") {
-            Some((message, expected)) => (message.to_owned(), Some(expected.to_owned())),
-            None => (error, None),
+            Some((message, expected)) => (in_words(message), Some(in_words(expected))),
+            None => (in_words(&error), None),
         };
         errors.push(DecodeError { path, message, expected });
         if !culprit::blank(&mut value, steps, &error_of) {
@@ -105,6 +105,24 @@ fn typed<T: DeserializeOwned>(
     match rest {
         Some(object) if errors.is_empty() => Ok(object),
         rest => Err(Broken { errors, rest }),
+    }
+}
+
+/// What serde says in Rust's words, in those of manifests.
+fn in_words(text: &str) -> String {
+    let known = [
+        ("struct ", "a mapping"),
+        ("a map", "a mapping"),
+        ("a sequence", "a list"),
+        ("invalid type: map", "invalid type: a mapping"),
+        ("invalid type: sequence", "invalid type: a list"),
+        ("invalid type: unit value", "invalid type: nothing"),
+    ];
+    let numbers = ["i32", "i64", "u16", "u32", "u64"];
+    match known.iter().find(|(of_rust, _)| text.starts_with(of_rust)) {
+        Some((_, words)) => (*words).to_owned(),
+        None if numbers.contains(&text) => "a whole number".to_owned(),
+        None => text.to_owned(),
     }
 }
 
@@ -161,12 +179,40 @@ mod tests {
         let broken = decode(Kind::Service, &service).unwrap_err();
         let error = broken.errors.iter().find(|error| error.path == "spec.ports[1].port").unwrap();
         assert_eq!(error.message, "invalid type: string \"81\"");
-        assert_eq!(error.expected.as_deref(), Some("i32"));
+        assert_eq!(error.expected.as_deref(), Some("a whole number"));
         let expected = ["metadata.labels.x", "spec.ports[1].port", "spec.ports[2].port"];
         assert_eq!(paths(Kind::Service, &service), expected);
         let Some(Object::Service(rest)) = broken.rest else { panic!("no rest") };
         let spec = rest.spec.unwrap();
         assert_eq!((spec.ports.unwrap().len(), spec.selector.unwrap().len()), (3, 1));
+    }
+
+    #[test]
+    fn what_is_said_is_said_in_words_of_manifests() {
+        let policy = json!({"metadata": 1, "spec": {
+            "priority": "x", "subject": 1, "ingress": [{"from": [1]}, 7], "egress": {"to": 1},
+            "tier": [],
+        }});
+        let broken = decode(Kind::ClusterNetworkPolicy, &policy).unwrap_err();
+        let mut said: Vec<_> = broken
+            .errors
+            .iter()
+            .map(|error| {
+                let expected = error.expected.as_deref().unwrap_or_default();
+                format!("{}: {}: {expected}", error.path, error.message)
+            })
+            .collect();
+        said.sort_unstable();
+        let expected = [
+            "metadata: invalid type: integer `1`: ObjectMeta",
+            "spec.egress: invalid type: a mapping: a list",
+            "spec.ingress[0].from[0]: invalid type: integer `1`: a mapping",
+            "spec.ingress[1]: invalid type: integer `7`: a mapping",
+            "spec.priority: invalid type: string \"x\": a whole number",
+            "spec.subject: invalid type: integer `1`: a mapping",
+            "spec.tier: invalid type: a list: a string",
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

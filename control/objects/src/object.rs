@@ -94,6 +94,17 @@ impl Kind {
         }
     }
 
+    /// Whether an `apiVersion` is of its group, whatever the version. Kinds of the
+    /// same name in other groups are other kinds, such as `serving.knative.dev/v1`
+    /// Service; what has no group is meant to be of this one.
+    pub fn is_of_group(self, version: &str) -> bool {
+        fn group(version: &str) -> &str {
+            version.split_once('/').map_or("", |(group, _)| group)
+        }
+        let mut known = self.api_versions().iter().map(|known| group(known));
+        !version.contains('.') || known.any(|known| known == group(version))
+    }
+
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
         !matches!(self, Kind::Namespace | Kind::Node | Kind::ClusterNetworkPolicy)

@@ -144,6 +144,8 @@ pub struct UnknownKey {
     pub path: String,
     /// The key itself.
     pub key: String,
+    /// No other key stands beside it.
+    pub is_alone: bool,
     kind: Kind,
     /// Where it stands.
     parent: Vec<Step>,
@@ -172,14 +174,14 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         Object::ClusterNetworkPolicy(object) => to_value(object),
     };
     let mut found = Vec::new();
-    compare(value, &kept, &mut Vec::new(), &mut found);
-    let to_key = |mut steps: Vec<Step>| {
+    compare(object.kind(), value, &kept, &mut Vec::new(), &mut found);
+    let to_key = |(mut steps, is_alone): (Vec<Step>, bool)| {
         let path = culprit::text(&steps);
         let key = match steps.pop() {
             Some(Step::Key(key)) => key,
             _ => String::new(),
         };
-        UnknownKey { path, key, kind: object.kind(), parent: steps }
+        UnknownKey { path, key, is_alone, kind: object.kind(), parent: steps }
     };
     found.into_iter().map(to_key).collect()
 }
@@ -189,23 +191,35 @@ fn to_value(object: &impl Serialize) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-fn compare(value: &Value, kept: &Value, steps: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+fn compare(
+    kind: Kind,
+    value: &Value,
+    kept: &Value,
+    steps: &mut Vec<Step>,
+    found: &mut Vec<(Vec<Step>, bool)>,
+) {
     match (value, kept) {
         (Value::Object(value), Value::Object(kept)) => {
-            for (key, child) in value.iter().filter(|(_, child)| !is_empty(child)) {
-                steps.push(Step::Key(key.clone()));
+            for (key, child) in value {
+                // What is empty need not be kept.
+                let is_left_out = |steps: &[Step]| is_empty(child) && is_known(kind, steps, key);
                 match kept.get(key) {
-                    Some(kept) => compare(child, kept, steps, found),
-                    None if found.len() < UNKNOWN_MAX => found.push(steps.clone()),
-                    None => {}
+                    None if found.len() >= UNKNOWN_MAX || is_left_out(steps) => continue,
+                    kept => {
+                        steps.push(Step::Key(key.clone()));
+                        match kept {
+                            Some(kept) => compare(kind, child, kept, steps, found),
+                            None => found.push((steps.clone(), value.len() == 1)),
+                        }
+                        steps.pop();
+                    }
                 }
-                steps.pop();
             }
         }
         (Value::Array(value), Value::Array(kept)) if value.len() == kept.len() => {
             for (index, (value, kept)) in value.iter().zip(kept).enumerate() {
                 steps.push(Step::Index(index));
-                compare(value, kept, steps, found);
+                compare(kind, value, kept, steps, found);
                 steps.pop();
             }
         }
@@ -213,7 +227,6 @@ fn compare(value: &Value, kept: &Value, steps: &mut Vec<Step>, found: &mut Vec<V
     }
 }
 
-/// What is empty need not be kept.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -59,9 +59,11 @@ impl Epochs {
         }
         if self.policy {
             // Groups count no more once there are no policies: the sum of all
-            // epochs that a flow depends on must not become what it was.
+            // epochs that a flow depends on must not become what it was. Both of
+            // its groups may be the same.
             let groups = tables.policy_epochs.iter().filter(|_| !tables.has_policies);
-            let groups = groups.fold(0u32, |sum, epoch| sum.wrapping_add(*epoch));
+            let groups =
+                groups.fold(0u32, |sum, epoch| sum.wrapping_add(*epoch).wrapping_add(*epoch));
             tables.policy_epoch = tables.policy_epoch.wrapping_add(1).wrapping_add(groups);
         } else {
             for &group in &self.policy_groups {

@@ -16,6 +16,7 @@ use super::epochs::Epochs;
 use super::ids::{self, Ids};
 use crate::cluster::network_policy::{NetworkPolicy, Peer, Peers as PolicyPeers, Ports, Tier};
 use crate::cluster::{Changes, Cluster, Pod};
+use crate::diagnostic::Finding;
 use crate::object::{Key, Name};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ type AttributeId = u32;
 type PodNumber = u32;
 type PolicyNumber = u32;
 type SubjectNumber = u32;
+
+/// Most findings about policies at a time.
+const FINDINGS_MAX: usize = 32;
 
 /// Which way traffic goes, seen from the pod that a policy selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,6 +216,24 @@ impl Policies {
         }
     }
 
+    /// What policies ask for and do not get: the first of them that select somebody
+    /// for whom there is not room enough.
+    pub(super) fn findings(&self) -> Vec<(Key, Finding)> {
+        let first = |key: &subjects::SubjectKey| self.compiled(*key.policies.first()?);
+        let limited = self.subjects.limited().take(FINDINGS_MAX);
+        let of = |key: &subjects::SubjectKey| {
+            let policy = first(key)?.key.clone();
+            let (direction, others) = (key.direction.as_str(), key.policies.len() - 1);
+            let message = format!(
+                "the rules of this policy and of {others} others that select the same pods tell \
+                 too many kinds of peers apart: those beyond are denied"
+            );
+            let finding = Finding::error(format!("spec.{direction}"), message);
+            Some((policy, finding.expected("fewer rules and peers for the same pods")))
+        };
+        limited.filter_map(of).collect()
+    }
+
     fn compiled(&self, number: PolicyNumber) -> Option<&Compiled> {
         self.compiled.get(number as usize)?.as_ref()
     }
@@ -236,7 +258,9 @@ impl Policies {
             changes
         } else {
             self.is_active = true;
+            // Even if nothing else is different: there may be no pod and no node yet.
             next.has_policies = true;
+            epochs.changed();
             everything = cluster.everything();
             self.add_names();
             &everything
@@ -306,8 +330,10 @@ impl Policies {
 }
 
 /// The rules that are no policy's.
+const FIXED: [RuleId; 3] = [RuleId::ITSELF, RuleId::OWN_NODE, RuleId::BEYOND];
+
 fn fixed_rules() -> impl Iterator<Item = (RuleId, Arc<str>)> {
-    [RuleId::ITSELF, RuleId::OWN_NODE].into_iter().filter_map(|id| Some((id, fixed(id)?)))
+    FIXED.into_iter().filter_map(|id| Some((id, fixed(id)?)))
 }
 
 /// What a rule is that is no policy's.
@@ -315,6 +341,7 @@ fn fixed(id: RuleId) -> Option<Arc<str>> {
     match id {
         RuleId::ITSELF => Some("a pod may speak with itself".into()),
         RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
+        RuleId::BEYOND => Some("policies tell too many kinds of peers apart".into()),
         _ => None,
     }
 }

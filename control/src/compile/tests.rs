@@ -12,6 +12,7 @@ mod incumbents;
 mod overlay;
 mod own_addresses;
 mod policy;
+mod policy_bounds;
 mod random;
 mod services;
 mod world;

@@ -40,6 +40,8 @@ fn flow(n: u16) -> FlowRecord {
         service: ServiceId(u32::from(n % 2)),
         backend: BackendId(0),
         rules: [RuleId::NONE; 2],
+        cut: None,
+        is_stale: false,
         state: "established",
         packets: (1, 1),
         idle_ms: 0,

@@ -10,19 +10,22 @@ pub(super) const DENIED: &str =
 /// out, such that it is about no fewer pods and directions than was meant; `None`
 /// for other kinds.
 pub(super) fn rest_of(kind: Kind, broken: Broken) -> Option<Object> {
+    let lost: Vec<String> = broken.errors.into_iter().map(|error| error.path).collect();
+    rest_without(kind, &lost, broken.rest)
+}
+
+/// The same of a policy whose values at some key paths are lost.
+pub(super) fn rest_without(kind: Kind, lost: &[String], rest: Option<Object>) -> Option<Object> {
     if !kind.is_network_policy() {
         return None;
     }
-    let Broken { errors, rest } = broken;
     let is_in = |parent: &str| {
-        errors.iter().any(|error| {
-            error
-                .path
-                .strip_prefix(parent)
+        lost.iter().any(|path| {
+            path.strip_prefix(parent)
                 .is_some_and(|end| end.is_empty() || end.starts_with(['.', '[']))
         })
     };
-    let is_at = |path: &str| errors.iter().any(|error| error.path == path);
+    let is_at = |path: &str| lost.iter().any(|lost| lost == path);
     if is_at("") {
         return None;
     }
@@ -40,6 +43,9 @@ pub(super) fn rest_of(kind: Kind, broken: Broken) -> Option<Object> {
         }
         Object::ClusterNetworkPolicy(policy) => {
             let spec = &mut policy.spec;
+            if is_spec_lost {
+                *spec = Default::default();
+            }
             if is_in("spec.subject") {
                 spec.subject = None;
             }

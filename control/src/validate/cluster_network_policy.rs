@@ -237,10 +237,17 @@ fn check_port(path: &str, port: &ClusterPort, findings: &mut Vec<Finding>) {
         check_l4_port(&format!("{path}.number"), number, findings);
     }
     let Some(range) = port.range else { return };
-    check_l4_port(&format!("{path}.range.start"), range.start, findings);
-    check_l4_port(&format!("{path}.range.end"), range.end, findings);
-    if range.start >= range.end {
-        let message = format!("{} is not more than the start {}", range.end, range.start);
+    for (key, port) in [("start", range.start), ("end", range.end)] {
+        let path = format!("{path}.range.{key}");
+        match port {
+            Some(port) => check_l4_port(&path, port, findings),
+            None => findings.push(Finding::error(path, "is missing").expected("1 to 65535")),
+        }
+    }
+    if let (Some(start), Some(end)) = (range.start, range.end)
+        && start >= end
+    {
+        let message = format!("{end} is not more than the start {start}");
         let finding = Finding::error(format!("{path}.range.end"), message);
         findings.push(finding.expected("a last port that is higher than the first"));
     }

@@ -29,7 +29,7 @@ pub struct Names {
     pub rules: [Option<String>; 2],
     /// The Service, as `namespace/name:port`.
     pub service: Option<String>,
-    /// The pod behind the endpoint.
+    /// The pod behind the endpoint, as `namespace/name`.
     pub pod: Option<String>,
 }
 
@@ -44,7 +44,7 @@ pub struct WhoView {
     /// gateway's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The node that a pod is on.
+    /// The node that a pod is on, or whose pod range it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// A pod's labels.
@@ -74,6 +74,8 @@ pub enum WhoKind {
     Service,
     /// The gateway itself.
     Gateway,
+    /// An address of a node's pod range that no known pod has.
+    PodRange,
     /// Nobody whom the cluster knows.
     Outside,
 }
@@ -145,6 +147,9 @@ fn who(cluster: &Cluster, compiler: &Compiler, pods: &PodNames, address: IpAddr)
     } else if let Some(node) = node_of(cluster, address) {
         view.kind = WhoKind::Node;
         view.name = Some(node);
+    } else if let Some(node) = range_of(cluster, address) {
+        view.kind = WhoKind::PodRange;
+        view.node = Some(node);
     }
     view
 }
@@ -171,4 +176,14 @@ fn node_of(cluster: &Cluster, addr: IpAddr) -> Option<String> {
             || node.tunnel.devices.contains(&addr)
     };
     cluster.nodes().find(|(_, node)| has(node)).map(|(name, _)| name.to_string())
+}
+
+/// The node whose pods have the addresses around this one: the narrowest range, where
+/// several hold it.
+fn range_of(cluster: &Cluster, addr: IpAddr) -> Option<String> {
+    let ranges = cluster
+        .nodes()
+        .flat_map(|(name, node)| node.pod_cidrs.iter().map(move |(_, range)| (range, name)));
+    let holding = ranges.filter(|(range, _)| range.contains(&addr));
+    holding.max_by_key(|(range, _)| range.prefix_len()).map(|(_, name)| name.to_string())
 }

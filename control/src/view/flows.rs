@@ -45,15 +45,22 @@ pub struct FlowView {
     pub source: String,
     /// The Service, as `namespace/name:port`.
     pub service: Option<String>,
-    /// The pod behind the chosen endpoint.
+    /// The pod behind the chosen endpoint, as `namespace/name`.
     pub pod: Option<String>,
-    /// The rule for what its client sends that let it pass; `None`: no policy has one.
+    /// The rule for what its client sends that let it pass, or judged it when it was cut; `None`: no policy has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_rule: Option<String>,
-    /// The rule for what its server gets that let it pass; `None`: no policy has one.
+    /// The rule for what its server gets that let it pass, or judged it when it was cut; `None`: no policy has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_rule: Option<String>,
-    /// State of the connection.
+    /// The drop reason, if policies cut it: those rules are the ones that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
+    /// The tables have changed since it was judged: it is judged again with its next
+    /// packet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+    /// State of the connection; `cut` of one that policies cut.
     pub state: String,
     /// Packets from the client.
     pub packets_in: u32,
@@ -79,6 +86,8 @@ pub(crate) fn flow_view(compiler: &Compiler, worker: usize, flow: &FlowRecord) -
         pod: pod_of(compiler, flow.backend),
         egress_rule: rule_text(compiler, flow.rules[0]),
         ingress_rule: rule_text(compiler, flow.rules[1]),
+        cut: flow.cut.map(str::to_owned),
+        stale: flow.is_stale,
         state: flow.state.to_owned(),
         packets_in: flow.packets.0,
         packets_out: flow.packets.1,
@@ -109,7 +118,8 @@ pub(super) fn pod_of(compiler: &Compiler, id: BackendId) -> Option<String> {
         IpAddr::V4(_) => member::<V4>(port, backend.addr, backend.l4_port),
         IpAddr::V6(_) => member::<V6>(port, backend.addr, backend.l4_port),
     }?;
-    (member.id == id).then(|| member.pod.as_deref().map(str::to_owned))?
+    let pod = member.pod.as_deref().filter(|_| member.id == id)?;
+    Some(format!("{}/{pod}", key.service.namespace))
 }
 
 fn member<F: Halves>(

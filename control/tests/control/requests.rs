@@ -101,6 +101,8 @@ fn flows_behind_a_large_table_are_found() {
         service: ServiceId(service),
         backend: BackendId(0),
         rules: [RuleId::NONE; 2],
+        cut: None,
+        is_stale: false,
         state: "established",
         packets: (1, 1),
         idle_ms: 0,

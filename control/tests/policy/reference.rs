@@ -30,8 +30,10 @@
 //! - An Accept rule of a ClusterNetworkPolicy with a peer or protocol entry that
 //!   has no known field matches nothing, a Deny or Pass rule with one denies
 //!   everything. `tcp: {}` is such an entry.
-//! - A policy or Namespace annotated `sluice.dev/policy-audit: "true"` is tried
-//!   out: what only it would deny passes, and is told of.
+//! - A policy annotated `sluice.dev/policy-audit: "true"` is tried out: what only
+//!   it would deny passes, and is told of. In a Namespace with the annotation, so
+//!   are all NetworkPolicies and the Baseline tier, as they select its pods; the
+//!   Admin tier is not.
 
 mod cluster_policy;
 mod network_policy;

@@ -1,6 +1,7 @@
 use crate::packet::Ingress;
 use crate::reason::DropReason;
 use crate::time::Nanos;
+use sluice_tables::observe::FILTERS_MAX;
 use sluice_tables::{BackendId, RuleId, ServiceId, Tuple};
 
 /// Most bytes that are copied of a packet.
@@ -17,7 +18,7 @@ pub enum EventKind {
     FlowBegun,
     /// A flow has ended: it expired, made room for another, or was cut.
     FlowEnded {
-        /// The state that it was in.
+        /// The state that it was in; [`crate::flow::CUT`] of one that policies cut.
         state: &'static str,
         /// Packets in the original direction, and of replies; saturating.
         packets: [u32; 2],
@@ -52,11 +53,39 @@ impl EventKind {
     }
 }
 
+/// Places of those who watch ([`sluice_tables::observe::FILTERS_MAX`]), a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places(u8);
+
+const _: () = assert!(FILTERS_MAX <= 8);
+
+impl Places {
+    /// Adds a place.
+    pub fn insert(&mut self, place: usize) {
+        self.0 |= 1 << (place % 8);
+    }
+
+    /// True when a place is in.
+    pub fn contains(self, place: usize) -> bool {
+        self.0 & 1 << (place % 8) != 0
+    }
+
+    /// True when none is in.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that are in.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..FILTERS_MAX).filter(move |place| self.contains(*place))
+    }
+}
+
 /// Who is told of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audience {
     /// Those who follow.
-    pub followers: bool,
+    pub followers: Places,
     /// The flow log.
     pub flow_log: bool,
 }
@@ -120,6 +149,8 @@ pub enum Link {
 /// A copied packet.
 #[derive(Clone, Debug)]
 pub struct Captured {
+    /// Whose captures it is for.
+    pub to: Places,
     /// When.
     pub at: Nanos,
     /// What became of it.

@@ -17,7 +17,7 @@ mod tell;
 
 pub(crate) use tell::is_sampled;
 
-pub use event::{Audience, Captured, EventKind, Fate, Link, PacketEvent, SNAP_LEN_MAX};
+pub use event::{Audience, Captured, EventKind, Fate, Link, PacketEvent, Places, SNAP_LEN_MAX};
 
 use crate::counters::Counter;
 use crate::packet::Ingress;
@@ -25,11 +25,13 @@ use crate::time::Nanos;
 use bucket::Bucket;
 use rtrb::{Consumer, Producer, RingBuffer};
 use sluice_io::Frame;
+use sluice_tables::observe::FILTERS_MAX;
 use sluice_tables::{Observe, RuleId, Tuple};
 use std::sync::Arc;
 
-/// Events that wait for their reader, per worker: 0.6 MiB, once they are used.
-const EVENTS_LEN: usize = 4096;
+/// Events that wait for their reader, per worker: 1.2 MiB, once they are used. Room for
+/// what all who follow may be told in a burst.
+const EVENTS_LEN: usize = 8192;
 
 /// Copied packets that wait for their reader, per worker: 0.7 MiB, once they are
 /// used.
@@ -46,10 +48,21 @@ pub struct EventCounters {
     pub lost: Counter,
     /// Copied packets that found their ring full.
     pub captured_lost: Counter,
-    /// Events beyond the limit of those who follow.
-    pub follows_limited: Counter,
-    /// Events beyond the limit of the flow log.
-    pub flow_log_limited: Counter,
+    /// By place of who follows.
+    pub follows: [Untold; FILTERS_MAX],
+    /// Of the flow log.
+    pub flow_log: Untold,
+    /// By place of who captures.
+    pub captures: [Untold; FILTERS_MAX],
+}
+
+/// What one of those who are told was not told.
+#[derive(Debug, Default)]
+pub struct Untold {
+    /// Events beyond its limit.
+    pub limited: Counter,
+    /// Events, or packets, that found the ring full.
+    pub lost: Counter,
 }
 
 /// A worker's end.
@@ -92,9 +105,11 @@ pub struct Events {
 struct State {
     sender: EventSender,
     observe: Arc<Observe>,
-    follows: Bucket,
+    /// By place: of dropped packets, and of audited ones.
+    follows: [[Bucket; 2]; FILTERS_MAX],
     log_flows: Bucket,
-    log_packets: Bucket,
+    /// Of dropped packets, and of audited ones.
+    log_packets: [Bucket; 2],
     /// The frame that is being received.
     arrival: Option<Arrival>,
     /// The rules that deny the packet at hand, and its real ends.
@@ -127,9 +142,9 @@ impl Events {
         self.state = Some(Box::new(State {
             sender,
             observe: Arc::default(),
-            follows: bucket,
+            follows: [[bucket; 2]; FILTERS_MAX],
             log_flows: bucket,
-            log_packets: bucket,
+            log_packets: [bucket; 2],
             arrival: None,
             denied: None,
             snapshot: Snapshot { chunk: None, copied: 0, snap_len: 0, bytes: [0; SNAP_LEN_MAX] },
@@ -140,19 +155,23 @@ impl Events {
     pub(crate) fn observe(&mut self, observe: Arc<Observe>, now: Nanos) -> Arc<Observe> {
         let Some(state) = &mut self.state else { return observe };
         self.is_on = observe.is_on();
-        self.is_capturing = !observe.captures.is_empty();
+        self.is_capturing = observe.is_capturing();
         let old = &state.observe;
         // A limit that stays goes on where it is.
-        if old.follows_per_second != observe.follows_per_second || old.follows.is_empty() {
-            state.follows = Bucket::new(observe.follows_per_second, now);
+        let is_same = old.follows_per_second == observe.follows_per_second;
+        for (place, buckets) in state.follows.iter_mut().enumerate() {
+            if !is_same || old.follows[place] != observe.follows[place] {
+                *buckets = [Bucket::new(observe.follows_per_second, now); 2];
+            }
         }
         if old.flows != observe.flows {
             let per_second = observe.flows.map_or(0, |flows| flows.per_second);
             state.log_flows = Bucket::new(per_second, now);
-            state.log_packets = Bucket::new(per_second, now);
+            state.log_packets = [Bucket::new(per_second, now); 2];
         }
         self.sample = observe.flows.map_or(0, |flows| flows.sample.max(1));
-        let wanted = observe.captures.iter().map(|capture| usize::from(capture.snap_len)).max();
+        let wanted =
+            observe.captures.iter().flatten().map(|capture| usize::from(capture.snap_len)).max();
         state.snapshot.snap_len = wanted.unwrap_or(0).min(SNAP_LEN_MAX);
         state.snapshot.chunk = None;
         std::mem::replace(&mut state.observe, observe)

@@ -1,11 +1,11 @@
 use super::read;
 use super::{
-    Audience, Captured, EventCounters, EventKind, Fate, Link, PacketEvent, SNAP_LEN_MAX, Snapshot,
-    State,
+    Audience, Captured, EventCounters, EventKind, Fate, Link, PacketEvent, Places, SNAP_LEN_MAX,
+    Snapshot, State,
 };
 use crate::core::Core;
 use crate::flow::table::Ended;
-use crate::flow::{Entry, FlowTable, Key};
+use crate::flow::{CUT, Entry, FlowTable, Key};
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::time::Nanos;
@@ -133,14 +133,15 @@ impl Core {
     pub(crate) fn tell_ended<F: Ip>(&mut self, flow: &Ended<F>) {
         let [original, reply] = &flow.entries;
         let packets = [original.packets, reply.packets];
-        self.tell_flow(flow, EventKind::FlowEnded { state: flow.state.label(), packets });
+        let state = if flow.is_cut { CUT } else { flow.state.label() };
+        self.tell_flow(flow, EventKind::FlowEnded { state, packets });
     }
 
     fn tell_flow<F: Ip>(&mut self, flow: &Ended<F>, kind: EventKind) {
         let Some(state) = self.events.state.as_deref_mut() else { return };
         let counters = &self.counters.events;
         if !state.log_flows.take(self.now) {
-            return counters.flow_log_limited.add(1);
+            return counters.flow_log.limited.add(1);
         }
         let original: &Entry<F> = &flow.entries[0];
         let leaves = Tuple {
@@ -153,7 +154,7 @@ impl Core {
         let event = PacketEvent {
             at: self.now,
             kind,
-            to: Audience { followers: false, flow_log: true },
+            to: Audience { flow_log: true, ..Audience::default() },
             ingress: Some(original.ingress),
             came: Some(Tuple::from(&original.key)),
             leaves: Some(leaves),
@@ -167,7 +168,7 @@ impl Core {
 
     /// Counts flows whose end found no room to be told.
     pub(crate) fn count_untold_ends(&self, ends: u64) {
-        self.counters.events.flow_log_limited.add(ends);
+        self.counters.events.flow_log.limited.add(ends);
     }
 
     /// Keeps a packet as it is before it is judged, while packets are copied.
@@ -231,7 +232,7 @@ impl State {
             };
             self.tell(counters, event);
         }
-        if !self.observe.captures.is_empty() {
+        if self.observe.is_capturing() {
             self.capture(counters, now, frame, seen, Fate::Dropped(reason), rules);
         }
     }
@@ -245,23 +246,31 @@ impl State {
         tuples: [Option<&Tuple>; 2],
     ) -> Option<Audience> {
         let reason = kind.reason().map(|reason| reason as u8);
-        let mut to = Audience { followers: false, flow_log: false };
-        if self.observe.follows.iter().any(|filter| filter.matches(reason, tuples)) {
-            to.followers = self.follows.take(now);
-            counters.follows_limited.add(u64::from(!to.followers));
+        let is_audit = usize::from(matches!(kind, EventKind::Audited(_)));
+        let mut to = Audience::default();
+        for (place, filter) in self.observe.follows.iter().enumerate() {
+            if !filter.as_ref().is_some_and(|filter| filter.matches(reason, tuples)) {
+                continue;
+            }
+            match self.follows[place][is_audit].take(now) {
+                true => to.followers.insert(place),
+                false => counters.follows[place].limited.add(1),
+            }
         }
         if self.observe.flows.is_some() {
-            to.flow_log = self.log_packets.take(now);
-            counters.flow_log_limited.add(u64::from(!to.flow_log));
+            to.flow_log = self.log_packets[is_audit].take(now);
+            counters.flow_log.limited.add(u64::from(!to.flow_log));
         }
-        (to.followers || to.flow_log).then_some(to)
+        (!to.followers.is_empty() || to.flow_log).then_some(to)
     }
 
     fn tell(&mut self, counters: &EventCounters, event: PacketEvent) {
-        match self.sender.events.push(event) {
-            Ok(()) => counters.told[event.kind.index()].add(1),
-            Err(_) => counters.lost.add(1),
+        if self.sender.events.push(event).is_ok() {
+            return counters.told[event.kind.index()].add(1);
         }
+        counters.lost.add(1);
+        counters.flow_log.lost.add(u64::from(event.to.flow_log));
+        event.to.followers.iter().for_each(|place| counters.follows[place].lost.add(1));
     }
 
     /// Copies a packet, if anybody wants it: as it was before it was judged, if that
@@ -277,18 +286,25 @@ impl State {
     ) {
         let reason = fate.reason().map(|reason| reason as u8);
         let tuples = [seen.came.as_ref(), seen.leaves.as_ref()];
-        let wants = self.observe.captures.iter().filter(|capture| {
-            (reason.is_some() || !capture.drops_only) && capture.filter.matches(reason, tuples)
-        });
-        let Some(snap_len) = wants.map(|capture| usize::from(capture.snap_len)).max() else {
+        let (mut to, mut snap_len) = (Places::default(), 0);
+        for (place, capture) in self.observe.captures.iter().enumerate() {
+            let Some(capture) = capture else { continue };
+            let is_asked = reason.is_some() || !capture.drops_only;
+            if is_asked && capture.filter.matches(reason, tuples) {
+                to.insert(place);
+                snap_len = snap_len.max(usize::from(capture.snap_len));
+            }
+        }
+        if to.is_empty() {
             return;
-        };
+        }
         let Snapshot { chunk, copied, bytes, .. } = &self.snapshot;
         let is_kept = seen.link == Link::Ip && *chunk == Some(frame.chunk());
         let data = if is_kept { &bytes[..*copied] } else { frame.data() };
         let copied = data.len().min(snap_len).min(SNAP_LEN_MAX);
         let len = if seen.link == Link::Ethernet { frame.len() } else { seen.len };
         let mut captured = Captured {
+            to,
             at: now,
             fate,
             ingress: seen.ingress,
@@ -305,7 +321,10 @@ impl State {
         self.snapshot.chunk = None;
         match self.sender.captured.push(captured) {
             Ok(()) => counters.captured.add(1),
-            Err(_) => counters.captured_lost.add(1),
+            Err(_) => {
+                counters.captured_lost.add(1);
+                to.iter().for_each(|place| counters.captures[place].lost.add(1));
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ pub mod table;
 /// The timer wheel.
 mod wheel;
 
+/// What the state of a flow that policies cut is called, wherever its connection is.
+pub const CUT: &str = "cut";
+
 pub use entry::{Direction, Entry};
 pub use handshake::Handshake;
 pub use key::Key;

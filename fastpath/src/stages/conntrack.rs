@@ -6,6 +6,7 @@ use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
+use crate::stages::policy::Denied;
 use crate::stages::{
     answer, balance, error, mss, policy, route, sanity, sctp, service, steer, tcp,
 };
@@ -224,7 +225,10 @@ fn revalidate<F: Ip>(
     match policy::of_flow(core, tables, packet, table.both(number)) {
         Ok(Some(rules)) => table.set_rules(number, rules),
         Ok(None) => {}
-        Err(reason) => {
+        Err(Denied { reason, rules }) => {
+            let Entry { ingress, adjacency, .. } = table.both(number)[0];
+            let epoch = core.epoch(tables, ingress, adjacency);
+            table.set_cut(number, rules, reason, epoch);
             if FlowTable::<F>::direction(number) == Direction::Reply {
                 table.keep(number, core.now_ms);
             }

@@ -75,7 +75,7 @@ pub fn create<F: Ip>(
     let mut reply = reply_of(&original);
     sctp::begin(packet, &mut original, &mut reply);
     let (handshake, admitted, rules) = (tcp::begin(packet), *admitted, *rules);
-    let aside = Aside { backend: target.backend, handshake, admitted, rules };
+    let aside = Aside { backend: target.backend, handshake, admitted, rules, cut: None };
     let hashes = [packet.hash, replies.hash];
     let number = table.create(original, reply, hashes, aside, core.now_ms)?;
     core.counters.flows_created[F::INDEX].add(1);

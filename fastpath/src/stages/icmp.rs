@@ -43,7 +43,7 @@ pub fn relate<F: Ip>(
     let is_about = packet.key.dst == key.dst && conntrack::is_live(core, table, tables, number);
     if !entry.is_translated() {
         if is_about {
-            policy::of_flow(core, tables, packet, table.both(number))?;
+            policy::of_flow(core, tables, packet, table.both(number)).map_err(DropReason::from)?;
         }
         return Ok(is_about);
     }
@@ -57,7 +57,7 @@ pub fn relate<F: Ip>(
     if !is_sound::<F>(&packet.key.src, &packet.key.dst, message) {
         return Err(DropReason::BadIcmpChecksum.into());
     }
-    policy::of_flow(core, tables, packet, table.both(number))?;
+    policy::of_flow(core, tables, packet, table.both(number)).map_err(DropReason::from)?;
     route::take_hop(core, tables, packet)?;
     let way = route::choose(core, tables, packet, &entry.new_dst)?;
     rewrite(packet, entry, FlowTable::<F>::direction(number));

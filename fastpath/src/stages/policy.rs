@@ -18,6 +18,21 @@ pub type Rules = [RuleId; 2];
 /// Nobody was asked.
 pub const UNASKED: Rules = [RuleId::NONE; 2];
 
+/// What policies do not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// `PolicyEgress`, `PolicyIngress`.
+    pub reason: DropReason,
+    /// The rules that decided.
+    pub rules: Rules,
+}
+
+impl From<Denied> for DropReason {
+    fn from(denied: Denied) -> Self {
+        denied.reason
+    }
+}
+
 /// Judges a packet that begins a flow, or makes none.
 ///
 /// # Errors
@@ -34,20 +49,20 @@ pub fn check<F: Ip>(
         server: (target.addr, target.l4_port),
         protocol: packet.key.protocol,
     };
-    ask(core, tables, packet, &ends, policy::judge::<F>)
+    Ok(ask(core, tables, packet, &ends, policy::judge::<F>)?)
 }
 
 /// Judges the flow of a packet again, by its client and its server; `None` if it
 /// has been judged since policies changed last.
 ///
 /// # Errors
-/// As [`check`].
+/// What denies it.
 pub fn of_flow<F: Ip>(
     core: &mut Core,
     tables: &Tables,
     packet: &Packet<F>,
     flow: &[Entry<F>; 2],
-) -> Result<Option<Rules>, DropReason> {
+) -> Result<Option<Rules>, Denied> {
     let is_current =
         |entry: &Entry<F>| entry.epoch == core.epoch(tables, entry.ingress, entry.adjacency);
     if flow.iter().any(is_current) {
@@ -85,7 +100,7 @@ fn ask<F: Ip>(
     packet: &Packet<F>,
     ends: &Ends<F>,
     judge: impl Fn(&Tables, &F::Addr, &F::Addr, PortKey) -> Judgment,
-) -> Result<Rules, DropReason> {
+) -> Result<Rules, Denied> {
     if tables.policy.is_empty() {
         return Ok(UNASKED);
     }
@@ -105,7 +120,7 @@ fn object<F: Ip>(
     packet: &Packet<F>,
     ends: &Ends<F>,
     judgment: Judgment,
-) -> Result<Rules, DropReason> {
+) -> Result<Rules, Denied> {
     let rules = judgment.rules();
     let verdicts = [judgment.egress.verdict(), judgment.ingress.verdict()];
     let reasons = [DropReason::PolicyEgress, DropReason::PolicyIngress];
@@ -114,7 +129,7 @@ fn object<F: Ip>(
             let ((src, src_port), (dst, dst_port)) = (ends.client, ends.server);
             let key: Key<F> = Key { src, dst, src_port, dst_port, protocol: ends.protocol };
             core.events.note_judgment(rules, Tuple::from(&key));
-            return Err(reason);
+            return Err(Denied { reason, rules });
         }
     }
     for (number, (verdict, reason)) in verdicts.into_iter().zip(reasons).enumerate() {

@@ -2,7 +2,9 @@
 //! time.
 
 use super::Worker;
-use crate::flow::{Direction, Entry, FlowTable};
+use crate::core::Core;
+use crate::flow::{CUT, Direction, Entry, FlowTable};
+use crate::reason::DropReason;
 use crate::wire::ip::Ip;
 use sluice_tables::mailbox::FromWorker;
 use sluice_tables::record::{FlowRecord, NeighborRecord};
@@ -13,12 +15,12 @@ const DUMP_BUDGET: usize = 4096;
 impl Worker {
     pub(super) fn dump_flows(&mut self, cursor: u64, mut buffer: Vec<FlowRecord>) {
         const V6_BIT: u64 = 1 << 32;
-        let now_ms = self.core.now_ms;
+        let core = &self.core;
         let from = cursor as u32 as usize;
         let next = if cursor & V6_BIT == 0 {
-            dump(&self.flows.v4, from, now_ms, &mut buffer).map_or(V6_BIT, |next| next as u64)
+            dump(core, &self.flows.v4, from, &mut buffer).map_or(V6_BIT, |next| next as u64)
         } else {
-            match dump(&self.flows.v6, from, now_ms, &mut buffer) {
+            match dump(core, &self.flows.v6, from, &mut buffer) {
                 Some(next) => V6_BIT | next as u64,
                 None => {
                     let _ = self.mailbox.send(FromWorker::Flows { next: None, buffer });
@@ -46,28 +48,36 @@ impl Worker {
 
 /// Appends flows to `buffer` up to its capacity; where to go on.
 fn dump<F: Ip>(
+    core: &Core,
     table: &FlowTable<F>,
     from: usize,
-    now_ms: u32,
     buffer: &mut Vec<FlowRecord>,
 ) -> Option<usize> {
-    table.scan(from, DUMP_BUDGET, now_ms, |number, entries, idle, left| {
+    table.scan(from, DUMP_BUDGET, core.now_ms, |number, entries, idle, left| {
         if buffer.len() == buffer.capacity() {
             return false;
         }
-        buffer.push(record(table, number, entries, idle, left));
+        buffer.push(record(core, table, number, entries, idle, left));
         true
     })
 }
 
 fn record<F: Ip>(
+    core: &Core,
     table: &FlowTable<F>,
     number: u32,
-    [original, reply]: &[Entry<F>; 2],
+    entries: &[Entry<F>; 2],
     idle_ms: u32,
     expires_ms: u32,
 ) -> FlowRecord {
     debug_assert_eq!(FlowTable::<F>::direction(number), Direction::Original);
+    let [original, reply] = entries;
+    let cut = table.cut(number);
+    let epoch = |entry: &Entry<F>| core.epoch(&core.tables, entry.ingress, entry.adjacency);
+    let is_current = match cut {
+        Some(_) => table.is_cut_in(number, epoch(original)),
+        None => entries.iter().any(|entry| entry.epoch == epoch(entry)),
+    };
     FlowRecord {
         protocol: original.key.protocol,
         client: (F::to_ip(original.key.src), original.key.src_port),
@@ -77,7 +87,9 @@ fn record<F: Ip>(
         service: original.service,
         backend: table.backend(number),
         rules: table.rules(number),
-        state: original.state.label(),
+        cut: cut.map(DropReason::label),
+        is_stale: !is_current,
+        state: if cut.is_some() { CUT } else { original.state.label() },
         packets: (original.packets, reply.packets),
         idle_ms: u64::from(idle_ms),
         expires_ms: u64::from(expires_ms),

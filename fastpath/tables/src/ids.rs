@@ -48,6 +48,9 @@ impl RuleId {
     pub const ITSELF: RuleId = RuleId(0);
     /// A pod may always speak with its own node.
     pub const OWN_NODE: RuleId = RuleId(1);
+    /// Policies tell more kinds of peers apart than there is room for: those beyond
+    /// are denied.
+    pub const BEYOND: RuleId = RuleId(2);
     /// The first number that is control's to give.
-    pub const FIRST: u32 = 2;
+    pub const FIRST: u32 = 3;
 }

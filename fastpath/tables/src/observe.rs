@@ -9,22 +9,27 @@ pub const REASONS_MAX: usize = 256;
 /// What workers tell of single packets: nothing by default. Replaced as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observe {
-    /// Dropped and audited packets that any of these lets through are told to
-    /// those who follow; at most [`FILTERS_MAX`].
-    pub follows: Vec<PacketFilter>,
-    /// Dropped and audited packets told to those who follow, per second and
-    /// worker. What goes beyond is counted.
+    /// Dropped and audited packets that one of these lets through are told to who
+    /// follows with it. Each has a place of its own, by which it is told and counted.
+    pub follows: [Option<PacketFilter>; FILTERS_MAX],
+    /// Dropped packets, and audited packets, told to each of those who follow, per
+    /// second and worker. What goes beyond is counted.
     pub follows_per_second: u32,
     /// What is told to the flow log, if there is one.
     pub flows: Option<FlowTelling>,
-    /// Packets that are copied; at most [`FILTERS_MAX`].
-    pub captures: Vec<Capture>,
+    /// Packets that are copied, each for who has the place.
+    pub captures: [Option<Capture>; FILTERS_MAX],
 }
 
 impl Observe {
     /// True when there is anything to tell.
     pub fn is_on(&self) -> bool {
-        !self.follows.is_empty() || self.flows.is_some() || !self.captures.is_empty()
+        self.follows.iter().any(Option::is_some) || self.flows.is_some() || self.is_capturing()
+    }
+
+    /// True when packets are copied.
+    pub fn is_capturing(&self) -> bool {
+        self.captures.iter().any(Option::is_some)
     }
 }
 
@@ -33,8 +38,8 @@ impl Observe {
 pub struct FlowTelling {
     /// One flow in so many is told of, its begin and its end alike; at least 1.
     pub sample: u32,
-    /// Events per second and worker, of flows and of single packets each. What goes
-    /// beyond is counted.
+    /// Events per second and worker, of flows, of dropped packets and of audited ones
+    /// each. What goes beyond is counted.
     pub per_second: u32,
 }
 

@@ -12,13 +12,15 @@ use crate::family::Family;
 use crate::ids::RuleId;
 use crate::tables::Tables;
 
+mod classifier;
 mod outcome;
 mod ranges;
 mod row;
 
+pub use classifier::{Classifier, LANES, Page, PageClasses};
 pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
-pub use row::{Classifier, LANES, Page, PageClasses, Row, Rows, Span};
+pub use row::{Row, Rows, Span};
 
 /// The policies that select a pod in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,10 +18,15 @@ pub struct FlowRecord {
     pub service: ServiceId,
     /// The endpoint, if any.
     pub backend: BackendId,
-    /// The rules of policies that let it pass: of those that select its client, and
-    /// of those that select its server.
+    /// The rules of policies that let it pass, or that cut it: of those that select
+    /// its client, and of those that select its server.
     pub rules: [RuleId; 2],
-    /// Connection state, a short lower-case word.
+    /// The drop reason's label, if policies cut it.
+    pub cut: Option<&'static str>,
+    /// The tables have changed since it was judged: it is judged again with its next
+    /// packet.
+    pub is_stale: bool,
+    /// Connection state, a short lower-case word; `cut` of one that policies cut.
     pub state: &'static str,
     /// Packets from and to the client (both saturate).
     pub packets: (u32, u32),

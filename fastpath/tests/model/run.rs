@@ -749,7 +749,8 @@ impl Run {
         };
         let same = view.state == flow.track.label()
             && view.service == flow.service
-            && view.rules == flow.rules
+            && view.is_cut == flow.cut
+            && (flow.cut || view.rules == flow.rules)
             && view.backend == flow.backend;
         if same { Ok(()) } else { Err(format!("the subject has {view:?} instead of {flow:?}")) }
     }

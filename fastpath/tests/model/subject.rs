@@ -45,7 +45,9 @@ pub struct FlowView {
     pub state: &'static str,
     pub service: Option<u32>,
     pub backend: Option<u32>,
-    /// The rules of policies that let it pass.
+    /// Policies cut it.
+    pub is_cut: bool,
+    /// The rules of policies that let it pass, or that cut it.
     pub rules: [Option<u32>; 2],
     /// Packets of each direction.
     pub packets: [u32; 2],
@@ -275,6 +277,7 @@ fn view<F: Ip>(table: &FlowTable<F>, worker: usize, number: u32) -> FlowView {
         state: entries[0].state.label(),
         service: (service != ServiceId::NONE).then_some(service.0),
         backend: (backend != sluice_tables::BackendId::NONE).then_some(backend.0),
+        is_cut: table.cut(number).is_some(),
         rules: table.rules(number).map(|rule| (rule != RuleId::NONE).then_some(rule.0)),
         packets: [entries[0].packets, entries[1].packets],
         worker,

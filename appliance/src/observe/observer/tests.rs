@@ -1,13 +1,14 @@
 use super::*;
 use crate::control::ControlHandle;
 use crate::observe::filter::{FilterQuery, Follow, SNAP_LEN};
+use crate::observe::pcapng::{Blocks, Seen};
 use crate::observe::{WATCHERS_MAX, Watch};
 use crate::testing::{self, FakeClock};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use sluice_config::FlowLogTarget;
 use sluice_fastpath::DropReason;
-use sluice_fastpath::events::{Audience, EventKind, EventSender, SNAP_LEN_MAX, events};
+use sluice_fastpath::events::{Audience, EventKind, EventSender, Places, events};
 use sluice_io::PortId;
 use sluice_tables::{BackendId, ServiceId, Tuple};
 use std::path::PathBuf;
@@ -53,7 +54,12 @@ impl World {
         let counters = Arc::new(WorkerCounters::new(1, 4));
         let names = Names { control, ports: vec!["uplink".to_owned()], started: Instant::now() };
         let hub = Arc::new(Hub::default());
-        let log = |path| FlowLogConfig { to: FlowLogTarget::File(path), sample: 10, per_second: 7 };
+        let log = |path| FlowLogConfig {
+            to: FlowLogTarget::File(path),
+            sample: 10,
+            per_second: 7,
+            bytes_max: u64::MAX,
+        };
         let observer = Observer::start(Setup {
             hub: Arc::clone(&hub),
             workers: vec![(receiver, Arc::clone(&counters))],
@@ -68,7 +74,7 @@ impl World {
     }
 
     fn event(&self, kind: EventKind, src: &str, flow_log: bool) -> PacketEvent {
-        let followers = kind.reason().is_some();
+        let followers = if kind.reason().is_some() { all() } else { Places::default() };
         PacketEvent {
             at: self.now(),
             kind,
@@ -119,6 +125,13 @@ impl World {
     }
 }
 
+/// All who watch.
+fn all() -> Places {
+    let mut places = Places::default();
+    (0..WATCHERS_MAX).for_each(|place| places.insert(place));
+    places
+}
+
 fn tuple(src: &str) -> Tuple {
     let dst = if src.contains(':') { "2001:db8::1" } else { "203.0.113.1" };
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
@@ -157,7 +170,7 @@ fn each_follower_is_told_of_what_it_asked_for_with_names() {
     let mut all = world.watch(&drops(FilterQuery::default()));
     let v6 = FilterQuery { src: Some("fd00::/8".parse().unwrap()), ..FilterQuery::default() };
     let mut v6 = world.watch(&drops(v6));
-    assert_eq!(world.last_asked().follows.len(), 2);
+    assert_eq!(world.last_asked().follows.iter().flatten().count(), 2);
     world.drop(DropReason::NoRoute, "10.0.0.2");
     world.drop(DropReason::Blackhole, "fd00::2");
     let first = event_line(&mut all);
@@ -174,7 +187,7 @@ fn each_follower_is_told_of_what_it_asked_for_with_names() {
     v6.end();
     assert_eq!(line(&mut v6), None);
     drop(v6);
-    world.until_asked(|observe| observe.follows.len() == 1);
+    world.until_asked(|observe| observe.follows.iter().flatten().count() == 1);
     drop(all);
     world.until_asked(|observe| !observe.is_on());
 }
@@ -196,9 +209,12 @@ fn a_slow_reader_loses_lines_and_is_told_and_nobody_else_is() {
     reader.join().unwrap();
     let lost = EVENTS - crate::observe::PIECES_MAX;
     assert_eq!(world.hub.losses.followers.load(Ordering::Relaxed), lost as u64);
-    // The worker has left out some, too.
-    world.counters.events.follows_limited.add(5);
-    world.counters.events.lost.add(3);
+    // The worker has left out some, too; what it has of others is not this one's.
+    let untold = &world.counters.events.follows;
+    untold[0].limited.add(5);
+    untold[0].lost.add(3);
+    untold[1].limited.add(100);
+    world.counters.events.lost.add(100);
     let mut told = 0;
     let said = loop {
         match line(&mut slow) {
@@ -239,6 +255,7 @@ fn without_control_nobody_begins() {
 /// A copy of a packet of `byte`s.
 fn captured(world: &World, fate: Fate, byte: u8) -> Captured {
     Captured {
+        to: all(),
         at: world.now(),
         fate,
         ingress: Some(Ingress::port(PortId(0))),
@@ -257,21 +274,13 @@ fn a_capture_has_what_was_asked_for_and_what_became_of_it() {
     let mut world = World::new(None);
     let mut three = world.watch(&packets(Some(3), false));
     let mut dropped = world.watch(&packets(None, true));
-    assert_eq!(world.last_asked().captures.len(), 2);
+    assert_eq!(world.last_asked().captures.iter().flatten().count(), 2);
     let fates = [Fate::Forwarded, Fate::Dropped(DropReason::TooBig), Fate::Local, Fate::Forwarded];
     for (byte, fate) in (1..).zip(fates) {
         let packet = captured(&world, fate, byte);
         world.sender.captured.push(packet).unwrap();
     }
-    let all = |watch: &mut Watch| {
-        let mut file = Vec::new();
-        while let Some(piece) = watch.pieces.blocking_recv() {
-            let Piece::Bytes(bytes) = piece else { panic!("{piece:?}") };
-            file.extend(bytes);
-        }
-        read(&file)
-    };
-    let three = all(&mut three);
+    let three = read(&whole(&mut three));
     let help = DropReason::TooBig.help().trim_end_matches('.');
     assert_eq!(
         three,
@@ -281,9 +290,89 @@ fn a_capture_has_what_was_asked_for_and_what_became_of_it() {
             (3, "for the gateway itself; worker 0".to_owned()),
         ]
     );
-    world.counters.events.captured_lost.add(2);
+    // What others have lost is not told.
+    world.counters.events.captures[0].lost.add(100);
+    world.counters.events.captures[1].lost.add(2);
     dropped.end();
-    assert_eq!(all(&mut dropped), [(2, format!("dropped: too_big: {help}; worker 0"))]);
+    let dropped = whole(&mut dropped);
+    assert_eq!(read(&dropped), [(2, format!("dropped: too_big: {help}; worker 0"))]);
+    assert_eq!(seen(&dropped), Seen { packets: 1, lost: Some(2) });
+}
+
+/// All that somebody is sent.
+fn whole(watch: &mut Watch) -> Vec<u8> {
+    let mut file = Vec::new();
+    while let Some(piece) = watch.pieces.blocking_recv() {
+        let Piece::Bytes(bytes) = piece else { panic!("{piece:?}") };
+        file.extend(bytes);
+    }
+    file
+}
+
+fn seen(file: &[u8]) -> Seen {
+    let mut blocks = Blocks::default();
+    assert_eq!(blocks.take(file).len(), file.len(), "it ends whole");
+    blocks.seen()
+}
+
+#[test]
+fn a_capture_says_what_it_has_lost_when_it_has_nothing_and_when_the_gateway_stops() {
+    let mut world = World::new(None);
+    let mut nothing = world.watch(&packets(None, false));
+    let mut slow = world.watch(&packets(None, false));
+    let mut stopped = world.watch(&packets(None, false));
+    for (place, lost) in (0..).zip([7, 8, 9]) {
+        world.counters.events.captures[place].lost.add(lost);
+    }
+    nothing.end();
+    let nothing = whole(&mut nothing);
+    assert_eq!((read(&nothing), seen(&nothing)), (vec![], Seen { packets: 0, lost: Some(7) }));
+    // A reader that has taken nothing hears of the end all the same.
+    const PACKETS: usize = 5000;
+    let reader = std::thread::spawn(move || seen(&whole(&mut stopped)));
+    for _ in 0..PACKETS {
+        let packet = captured(&world, Fate::Forwarded, 1);
+        while world.sender.captured.push(packet.clone()).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    world.observer.take().unwrap().stop();
+    let of_slow = seen(&whole(&mut slow));
+    let fitted = crate::observe::PIECES_MAX as u64 - 1;
+    let left_out = PACKETS as u64 - fitted;
+    assert_eq!(of_slow, Seen { packets: fitted, lost: Some(8 + left_out) });
+    let Seen { packets, lost } = reader.join().unwrap();
+    assert_eq!(packets + lost.unwrap(), PACKETS as u64 + 9);
+}
+
+#[test]
+fn what_policies_deny_is_told_with_its_real_ends_and_does_not_leave() {
+    let mut world = World::new(None);
+    let mut drops = world.watch(&drops(FilterQuery::default()));
+    let mut capture = world.watch(&packets(Some(3), true));
+    let mut push = |reason: DropReason, came: Option<Tuple>, leaves: Option<Tuple>| {
+        let mut event = world.event(EventKind::Dropped(reason), "10.0.0.2", false);
+        (event.came, event.leaves) = (came, leaves);
+        world.push(event);
+        let mut packet = captured(&world, Fate::Dropped(reason), 1);
+        (packet.came, packet.leaves) = (came, leaves);
+        world.sender.captured.push(packet).unwrap();
+    };
+    let of = |src: &str, protocol: u8| Some(Tuple { protocol, ..tuple(src) });
+    push(DropReason::PolicyIngress, of("10.0.0.2", 6), of("10.0.0.3", 6));
+    push(DropReason::PolicyIngress, of("10.0.0.2", 1), of("10.0.0.3", 1));
+    push(DropReason::TxRingFull, None, of("10.0.0.3", 6));
+    for _ in 0..2 {
+        let denied = event_line(&mut drops);
+        assert_eq!(denied.translated, None);
+        assert_eq!(denied.real_ends.unwrap().source.address.to_string(), "10.0.0.3");
+    }
+    let on_its_way = event_line(&mut drops);
+    assert!(on_its_way.translated.is_some() && on_its_way.real_ends.is_none());
+    let comments: Vec<_> = read(&whole(&mut capture)).into_iter().map(|(_, text)| text).collect();
+    assert!(comments[0].contains("; between its real ends 10.0.0.3:4000 > 203.0.113.1:80; "));
+    assert!(comments[1].contains("; between its real ends 10.0.0.3 > 203.0.113.1; "));
+    assert!(comments[2].contains("; leaves as 10.0.0.3:4000 > 203.0.113.1:80; "), "{comments:?}");
 }
 
 /// First byte and comment of every packet.
@@ -316,6 +405,9 @@ fn the_flow_log_has_flows_and_drops_and_goes_on_under_its_name() {
     let ended = EventKind::FlowEnded { state: "time_wait", packets: [3, 2] };
     let ended = world.event(ended, "fd00::2", true);
     world.push(ended);
+    let cut = EventKind::FlowEnded { state: sluice_fastpath::flow::CUT, packets: [3, 2] };
+    let cut = world.event(cut, "fd00::2", true);
+    world.push(cut);
     let dropped = world.event(EventKind::Dropped(DropReason::Martian), "10.0.0.2", true);
     world.push(dropped);
     let audited = world.event(EventKind::Audited(DropReason::Blackhole), "10.0.0.2", true);
@@ -327,11 +419,13 @@ fn the_flow_log_has_flows_and_drops_and_goes_on_under_its_name() {
     let lines: Vec<EventView> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<_> = lines.iter().map(|line| line.event.as_str()).collect();
-    assert_eq!(events, ["begin", "end", "drop", "audit"]);
+    assert_eq!(events, ["begin", "end", "end", "drop", "audit"]);
     let translated = lines[0].translated.as_ref().unwrap();
     assert_eq!(translated.source.address.to_string(), "10.0.0.3");
     assert_eq!((lines[1].packets_in, lines[1].packets_out), (Some(3), Some(2)));
     assert_eq!((lines[1].state.as_deref(), lines[1].bytes), (Some("time_wait"), None));
-    assert_eq!(lines[2].reason.as_deref(), Some("martian"));
-    assert_eq!(lines[3].verdict, "audited");
+    let cut = [lines[1].verdict.as_str(), lines[2].verdict.as_str()];
+    assert_eq!(cut, ["forwarded", "dropped"]);
+    assert_eq!(lines[3].reason.as_deref(), Some("martian"));
+    assert_eq!(lines[4].verdict, "audited");
 }

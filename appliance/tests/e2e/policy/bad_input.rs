@@ -68,7 +68,7 @@ fn a_policy_that_is_wrong_keeps_its_good_version_and_denies_without_one() {
     // Nobody knows a good version any more.
     let story = Story::begin(&lab, &cast);
     until_said(&story, &["guard.yaml:", "no good version of it is known"], true);
-    let denied = "ingress NetworkPolicy shop/guard default deny ingress (it was refused)";
+    let denied = "ingress NetworkPolicy shop/guard (refused: everything is denied)";
     story.holds(&format!(
         "
         shop/backend -> shop/database tcp 80: policy_ingress; {denied}

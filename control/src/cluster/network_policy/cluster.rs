@@ -190,7 +190,7 @@ fn ports_of(protocol: &ClusterProtocol) -> Option<Known<PortMatch>> {
         let number = |port: i32| u16::try_from(port).ok();
         let ports = match (port.number, port.range) {
             (Some(one), None) => Ports::Range(number(one)?, number(one)?),
-            (None, Some(range)) => Ports::Range(number(range.start)?, number(range.end)?),
+            (None, Some(range)) => Ports::Range(number(range.start?)?, number(range.end?)?),
             (None, None) => return Some(Known::Not),
             (Some(_), Some(_)) => return None,
         };

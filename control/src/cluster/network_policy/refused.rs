@@ -13,7 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// A denial of everything to the pods that a policy selects, in the directions
 /// that it is about; both, and to all pods that it can be about, where that is
-/// not clear. `rest` is what of it has been decoded.
+/// not clear. One of the Baseline tier denies only what that tier decides; what is
+/// of no known tier is of the Admin tier. `rest` is what of it has been decoded.
 pub(in crate::cluster) fn refused(key: &Key, rest: Option<&Object>) -> NetworkPolicy {
     let mut policy = match rest {
         Some(Object::NetworkPolicy(policy)) => namespaced(key, policy),
@@ -64,6 +65,7 @@ fn of_cluster(policy: &ClusterNetworkPolicy) -> NetworkPolicy {
         subject.namespaces.iter().chain(pods).all(is_valid)
     });
     let subject = spec.subject.as_ref().filter(|_| selectors == Some(true));
+    let priority = priority.and_then(|priority| u16::try_from(priority).ok()).unwrap_or(0);
     let everybody = || PodSelector {
         namespaces: NamespaceSelector::Labels(Selector::default()),
         pods: Selector::default(),
@@ -71,7 +73,10 @@ fn of_cluster(policy: &ClusterNetworkPolicy) -> NetworkPolicy {
     let denial = || vec![Rule { name: None, action: Action::Deny, peers: Peers::Any, ports: None }];
     let is_neither = spec.ingress.is_empty() && spec.egress.is_empty();
     NetworkPolicy {
-        tier: Tier::Admin(priority.and_then(|priority| u16::try_from(priority).ok()).unwrap_or(0)),
+        tier: match spec.tier.as_str() {
+            "Baseline" => Tier::Baseline(priority),
+            _ => Tier::Admin(priority),
+        },
         subject: subject.and_then(cluster::subject).unwrap_or_else(everybody),
         ingress: (is_neither || !spec.ingress.is_empty()).then(denial),
         egress: (is_neither || !spec.egress.is_empty()).then(denial),

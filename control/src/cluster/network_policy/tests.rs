@@ -330,6 +330,9 @@ fn a_refused_policy_of_the_cluster_denies_first() {
         assert_eq!(policy.egress, directions.1.then(|| vec![deny]), "{spec}");
     }
     assert_eq!(refusal(&key, None).subject, everybody());
+    let tier = |tier: &str| of(json!({"tier": tier, "priority": 7, "subject": {}})).tier;
+    assert_eq!(tier("Baseline"), Tier::Baseline(7));
+    assert_eq!((tier("Admin"), tier("baseline")), (Tier::Admin(7), Tier::Admin(7)));
 }
 
 #[test]

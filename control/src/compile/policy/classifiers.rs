@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 pub(super) type ClassifierNumber = u32;
 
+/// The class of peers for which there was no number: no row has it.
+const BEYOND: u16 = u16::MAX;
+
 /// What a classifier tells peers apart by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(super) struct ClassifierKey {
@@ -39,6 +42,8 @@ struct Slot {
     pages: Vec<PageClasses>,
     classes: Vec<Arc<Class>>,
     numbers: HashMap<Arc<Class>, u16>,
+    /// There was no number left for a class.
+    is_full: bool,
 }
 
 /// What has come of bringing classifiers up to date.
@@ -71,6 +76,11 @@ impl Classifiers {
     /// The classes of a classifier, in the order of their numbers.
     pub(super) fn classes(&self, number: ClassifierNumber) -> &[Arc<Class>] {
         self.slots[number as usize].as_ref().map_or(&[], |slot| &slot.classes)
+    }
+
+    /// Whether there are more classes than numbers.
+    pub(super) fn is_full(&self, number: ClassifierNumber) -> bool {
+        self.slots[number as usize].as_ref().is_some_and(|slot| slot.is_full)
     }
 
     /// A subject uses a classifier; a new one if there is none like it.
@@ -111,6 +121,7 @@ impl Classifiers {
             pages: Vec::new(),
             classes: vec![nothing.clone()],
             numbers: HashMap::from([(nothing, 0)]),
+            is_full: false,
         });
         match self.slots.get_mut(number as usize) {
             Some(place) => *place = slot,
@@ -186,16 +197,16 @@ impl Classifiers {
         let mut written = Written { stale: BTreeSet::new(), is_written: !fresh.is_empty() };
         for (number, changed) in stale {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
-                let before = slot.classes.len();
+                let before = (slot.classes.len(), slot.is_full);
                 let mut is_different = false;
                 for &peer in &changed {
                     is_different |= slot.add(peer, peers, pages);
                 }
                 if is_different {
-                    rows.classifiers.set(number, Classifier::new(&slot.pages));
+                    rows.classifiers.set(number, slot.in_tables(pages));
                     written.is_written = true;
                 }
-                if slot.classes.len() > before {
+                if (slot.classes.len(), slot.is_full) != before {
                     written.stale.extend(&slot.subjects);
                 }
             }
@@ -203,7 +214,7 @@ impl Classifiers {
         for number in fresh {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 slot.fill(attributes, peers, pages);
-                rows.classifiers.set(number, Classifier::new(&slot.pages));
+                rows.classifiers.set(number, slot.in_tables(pages));
                 written.stale.extend(&slot.subjects);
             }
         }
@@ -218,6 +229,10 @@ fn release(classes: PageClasses, pages: &mut Pages) {
 }
 
 impl Slot {
+    fn in_tables(&self, pages: &Pages) -> Classifier {
+        Classifier::new(&self.pages, |page| pages.content(page))
+    }
+
     /// Finds the class of a peer that is new; whether something is different.
     fn add(&mut self, peer: PeerId, peers: &Peers, pages: &mut Pages) -> bool {
         let Some(key) = peers.key(peer) else { return false };
@@ -263,16 +278,17 @@ impl Slot {
 
     /// Looks at every page on which there is something of what it names.
     fn fill(&mut self, attributes: &Attributes, peers: &Peers, pages: &mut Pages) {
-        let touched: Vec<u32> = if self.key.is_named {
-            (0..peers.page_count()).collect()
-        } else {
-            let named = self.key.attributes.iter().filter_map(|id| attributes.get(*id));
-            let touched: BTreeSet<u32> =
-                named.flat_map(|attribute| attribute.lanes.keys().copied()).collect();
-            touched.into_iter().collect()
-        };
-        for page in touched {
-            let classes = self.classify(page, attributes, peers, pages);
+        let mut on_page: BTreeMap<u32, Vec<(AttributeId, u64)>> = BTreeMap::new();
+        if self.key.is_named {
+            on_page.extend((0..peers.page_count()).map(|page| (page, Vec::new())));
+        }
+        for id in &self.key.attributes {
+            for (page, lanes) in attributes.get(*id).into_iter().flat_map(|named| &named.lanes) {
+                on_page.entry(*page).or_default().push((*id, *lanes));
+            }
+        }
+        for (page, named) in on_page {
+            let classes = self.classify(page, &named, peers, pages);
             if classes != PageClasses::Uniform(0) {
                 self.pages.resize(page as usize, PageClasses::Uniform(0));
                 self.pages.push(classes);
@@ -280,18 +296,17 @@ impl Slot {
         }
     }
 
-    /// The classes of the peers on a page; the page of them is in use once more.
+    /// The classes of the peers on a page, some of which have something that is
+    /// named; the page of them is in use once more.
     fn classify(
         &mut self,
         page: u32,
-        attributes: &Attributes,
+        named: &[(AttributeId, u64)],
         peers: &Peers,
         pages: &mut Pages,
     ) -> PageClasses {
         let mut groups: Vec<(u64, Class)> = vec![(peers.lanes(page), Class::default())];
-        for id in &self.key.attributes {
-            let Some(attribute) = attributes.get(*id) else { continue };
-            let Some(&have) = attribute.lanes.get(&page) else { continue };
+        for &(id, have) in named {
             for at in 0..groups.len() {
                 let (lanes, class) = &mut groups[at];
                 let (with, without) = (*lanes & have, *lanes & !have);
@@ -300,7 +315,7 @@ impl Slot {
                 }
                 let before = (without != 0).then(|| (without, class.clone()));
                 *lanes = with;
-                class.attributes.push(*id);
+                class.attributes.push(id);
                 groups.extend(before);
             }
         }
@@ -321,13 +336,19 @@ impl Slot {
         PageClasses::Page(pages.acquire(content))
     }
 
-    /// The number of a class. Those that a page has no room for count as having
-    /// nothing of what is named.
+    /// The number of a class. Those for which no number is left share the one that
+    /// no row says anything to but no.
     fn number(&mut self, class: Class) -> u16 {
         if let Some(&number) = self.numbers.get(&class) {
             return number;
         }
-        let Ok(number) = u16::try_from(self.classes.len()) else { return 0 };
+        let number = match u16::try_from(self.classes.len()) {
+            Ok(number) if number < BEYOND => number,
+            _ => {
+                self.is_full = true;
+                return BEYOND;
+            }
+        };
         let class = Arc::new(class);
         self.classes.push(class.clone());
         self.numbers.insert(class, number);

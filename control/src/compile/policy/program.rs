@@ -31,6 +31,9 @@ pub(super) struct Isolation {
     pub(super) by_enforced: Option<RuleId>,
 }
 
+/// What is said to those for whom there is no room.
+pub(super) const BEYOND: Span = Span { last: PortKey::LAST, outcome: Outcome::beyond() };
+
 /// How one tier decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Decided {
@@ -49,7 +52,8 @@ struct Answer {
 
 /// The spans of rules that are in the order of their tiers, priorities and names.
 /// `named` are the named ports of the destination. In an audited namespace every
-/// denial is only tried out.
+/// denial is only tried out, but those of the Admin tier: who may change a
+/// Namespace may not switch off the cluster's policies.
 pub(super) fn spans(
     rules: &[Matching<'_>],
     isolation: Isolation,
@@ -65,11 +69,12 @@ pub(super) fn spans(
     lasts.sort_unstable();
     lasts.dedup();
     let all = answers(rules, &ranges, &lasts, isolation.by_any, |_| true);
-    let is_tried = is_audited || rules.iter().any(|rule| rule.is_audited);
-    let enforced = if is_audited {
-        vec![Answer { is_denied: false, id: RuleId::NONE, is_final: false }; lasts.len()]
-    } else if is_tried || isolation.by_any != isolation.by_enforced {
-        answers(rules, &ranges, &lasts, isolation.by_enforced, |rule| !rule.is_audited)
+    let is_enforced = |rule: &Matching<'_>| {
+        !rule.is_audited && (!is_audited || matches!(rule.tier, Tier::Admin(_)))
+    };
+    let by_enforced = isolation.by_enforced.filter(|_| !is_audited);
+    let enforced = if by_enforced != isolation.by_any || !rules.iter().all(is_enforced) {
+        answers(rules, &ranges, &lasts, by_enforced, is_enforced)
     } else {
         all.clone()
     };
@@ -288,6 +293,27 @@ mod tests {
         assert_eq!(ask(&mixed, PortKey::of(6, 81)), (Verdict::Deny, RuleId(8)));
         let namespace = spans_of(&[], NAMESPACED, true);
         assert_eq!(ask(&namespace, PortKey::OTHER), (Verdict::Audit, RuleId(100)));
+    }
+
+    #[test]
+    fn a_namespace_that_is_only_tried_out_keeps_what_the_admin_tier_says() {
+        let (low, web) = ([tcp(0, 99)], [tcp(80, 80)]);
+        let admin = rule(Tier::Admin(1), Action::Deny, Some(&low), 1);
+        let spans_of = |rules: &[Matching<'_>], isolation| {
+            spans(rules, isolation, &NamedPorts::from([]), true)
+        };
+        let base = rule(Tier::Baseline(1), Action::Deny, None, 3);
+        let open = spans_of(&[admin.clone(), base.clone()], Isolation::default());
+        assert_eq!(ask(&open, PortKey::of(6, 80)), (Verdict::Deny, RuleId(1)));
+        assert_eq!(ask(&open, PortKey::of(6, 100)), (Verdict::Audit, RuleId(3)));
+        let own = rule(Tier::Namespaced, Action::Accept, Some(&web), 2);
+        let isolated = spans_of(&[admin.clone(), own, base], NAMESPACED);
+        assert_eq!(ask(&isolated, PortKey::of(6, 80)), (Verdict::Deny, RuleId(1)));
+        assert_eq!(ask(&isolated, PortKey::of(6, 100)), (Verdict::Audit, RuleId(100)));
+        // One that has the annotation itself.
+        let tried = Matching { is_audited: true, ..admin };
+        let tried = spans_of(&[tried], NAMESPACED);
+        assert_eq!(ask(&tried, PortKey::of(6, 80)), (Verdict::Audit, RuleId(1)));
     }
 
     #[test]

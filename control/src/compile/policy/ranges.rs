@@ -16,7 +16,7 @@ impl Policies {
             return false;
         }
         let all = self.attributes.iter().filter_map(|(id, attribute)| match &attribute.peer {
-            Peer::Block(block) => Some((id, block)),
+            Peer::Block(block) => Some((id, block.net)),
             _ => None,
         });
         let all: Vec<_> = all.collect();

@@ -1,13 +1,14 @@
 //! Policies as they come and go.
 
-use super::subjects::{Rule, SubjectKey};
+use super::subjects::{Rule, SubjectKey, Term};
 use super::{
     AttributeId, Compiled, Direction, Moment, NetworkPolicy, Peer, Policies, PolicyNumber,
     PolicyPeers, Ports, Tier, Ways,
 };
-use crate::cluster::network_policy;
+use crate::cluster::network_policy::{self, Block};
 use crate::compile::policy::program::Isolation;
 use crate::object::Key;
+use ipnet::IpNet;
 use sluice_tables::RuleId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,9 +50,8 @@ impl Policies {
         let mut ways = |direction: Direction, rules: Option<&Vec<network_policy::Rule>>| {
             let rules = rules?;
             let default = (policy.tier == Tier::Namespaced).then(|| {
-                let refused = if policy.is_refused { " (it was refused)" } else { "" };
-                let direction = direction.as_str();
-                self.rule_id(format!("{key} default deny {direction}{refused}").into(), at)
+                let text = format!("{key} default deny {}", direction.as_str());
+                self.rule_id(refusal(key, policy).unwrap_or(text).into(), at)
             });
             let rules = rules.iter().enumerate();
             let rules = rules.map(|(i, rule)| self.rule_of(key, policy, direction, (i, rule), at));
@@ -76,8 +76,8 @@ impl Policies {
         at: Moment,
     ) -> Rule {
         let name = rule.name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default();
-        let refused = if policy.is_refused { " (it was refused)" } else { "" };
-        let text = format!("{key} {}[{i}]{name}{refused}", direction.as_str());
+        let text = format!("{key} {}[{i}]{name}", direction.as_str());
+        let text = refusal(key, policy).unwrap_or(text);
         let names = port_names(rule);
         for name in &names {
             let uses = self.port_names.entry(name.clone()).or_default();
@@ -88,9 +88,7 @@ impl Policies {
         }
         let peers = match &rule.peers {
             PolicyPeers::Any => None,
-            PolicyPeers::Of(peers) => {
-                Some(peers.iter().map(|peer| self.acquire(peer, true)).collect())
-            }
+            PolicyPeers::Of(peers) => Some(peers.iter().map(|peer| self.term_of(peer)).collect()),
         };
         Rule {
             tier: policy.tier,
@@ -101,6 +99,18 @@ impl Policies {
             is_audited: policy.is_audited,
             is_named: !names.is_empty(),
         }
+    }
+
+    /// What a peer of a rule is told by. A block and its exceptions are blocks of
+    /// their own: as one thing, blocks with exceptions would overlap as they please,
+    /// and the sets of those that contain an address had no bound.
+    fn term_of(&mut self, peer: &Peer) -> Term {
+        let Peer::Block(Block { net, except }) = peer else {
+            return Term { attribute: self.acquire(peer, true), except: Vec::new() };
+        };
+        let mut acquire =
+            |net: &IpNet| self.acquire(&Peer::Block(Block { net: *net, except: Vec::new() }), true);
+        Term { attribute: acquire(net), except: except.iter().map(acquire).collect() }
     }
 
     fn rule_id(&mut self, text: Arc<str>, at: Moment) -> RuleId {
@@ -120,8 +130,8 @@ impl Policies {
         }
         self.release(compiled.subject, false);
         for ways in [&compiled.ingress, &compiled.egress].into_iter().flatten() {
-            for id in ways.rules.iter().flat_map(|rule| rule.peers.iter().flatten()) {
-                self.release(*id, true);
+            for term in ways.rules.iter().flat_map(|rule| rule.peers.iter().flatten()) {
+                term.attributes().for_each(|id| self.release(id, true));
             }
         }
         let policy = compiled.policy.clone();
@@ -211,6 +221,11 @@ impl Policies {
         }
         (rules, isolation)
     }
+}
+
+/// What stands for the rules of a policy that was refused, which it has not.
+fn refusal(key: &Key, policy: &NetworkPolicy) -> Option<String> {
+    policy.is_refused.then(|| format!("{key} (refused: everything is denied)"))
 }
 
 fn ids_of(compiled: &Compiled) -> impl Iterator<Item = RuleId> + '_ {

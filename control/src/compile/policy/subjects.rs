@@ -14,8 +14,19 @@ use sluice_tables::policy::{Row, Rows, Span, Subject as InTables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What so many rules name is told apart by a classifier of its own.
+/// What so many rules name is told apart by a classifier of its own,
 const WIDE: usize = 32;
+
+/// unless that would make more pairs of classes than this, as far as can be told
+/// beforehand.
+const PAIRS_EXPECTED: usize = 1 << 12;
+
+/// Most pairs of classes of a subject. Peers of others are denied.
+const PAIRS_MAX: usize = 1 << 16;
+
+/// Most rules and ports of rules that are looked at for a subject, those for each
+/// pair of classes by themselves. Peers of pairs beyond are denied.
+const WORK_MAX: usize = 1 << 24;
 
 /// What selects a pod, and what else its rows depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,13 +40,29 @@ pub(super) struct SubjectKey {
     pub(super) is_audited: bool,
 }
 
+/// A peer of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Term {
+    /// Who has this matches,
+    pub(super) attribute: AttributeId,
+    /// unless he has one of these.
+    pub(super) except: Vec<AttributeId>,
+}
+
+impl Term {
+    /// All that it names.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = AttributeId> + '_ {
+        [self.attribute].into_iter().chain(self.except.iter().copied())
+    }
+}
+
 /// A rule of a policy, ready to be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) tier: Tier,
     pub(super) action: Action,
     /// Whom it matches; `None`: everybody.
-    pub(super) peers: Option<Vec<AttributeId>>,
+    pub(super) peers: Option<Vec<Term>>,
     pub(super) ports: Option<Arc<[PortMatch]>>,
     pub(super) id: RuleId,
     pub(super) is_audited: bool,
@@ -54,10 +81,16 @@ struct Subject {
     /// Rules for everybody, and rules by whom they match.
     for_all: Vec<u32>,
     by_attribute: BTreeMap<AttributeId, Vec<u32>>,
+    /// Rules by what they match with exceptions: and by how many such peers.
+    excepting: BTreeMap<AttributeId, BTreeMap<u32, u32>>,
+    /// By what is excepted: rules, their peer, and what it matches.
+    excepted: BTreeMap<AttributeId, Vec<(u32, u32, AttributeId)>>,
     /// What tells its peers apart: what few rules name, and what many do.
     classifiers: [ClassifierNumber; 2],
     /// What is said to each pair of classes, as far as classes were known.
     programs: Vec<Vec<Arc<[Span]>>>,
+    /// How much has been looked at for that.
+    work: usize,
 }
 
 /// All subjects by number.
@@ -69,6 +102,8 @@ pub(super) struct Subjects {
     unused: BTreeSet<SubjectNumber>,
     /// Made, and without a row yet.
     fresh: BTreeSet<SubjectNumber>,
+    /// Those that have more peers to tell apart than there is room for.
+    limited: BTreeSet<SubjectNumber>,
     classifiers: Classifiers,
 }
 
@@ -80,6 +115,12 @@ impl Subjects {
     /// Classifiers that they share.
     pub(super) fn classifiers_len(&self) -> usize {
         self.classifiers.len()
+    }
+
+    /// Those that have more peers to tell apart than there is room for.
+    pub(super) fn limited(&self) -> impl Iterator<Item = &SubjectKey> {
+        let key = |number: &SubjectNumber| self.slots[*number as usize].as_ref();
+        self.limited.iter().filter_map(key).map(|subject| &*subject.key)
     }
 
     /// The policies that select a subject.
@@ -109,8 +150,12 @@ impl Subjects {
         let is_wide = |id: &AttributeId| {
             attributes.get(*id).is_some_and(|attribute| attribute.peer_uses() >= WIDE)
         };
-        let named = subject.by_attribute.keys().copied();
-        let (wide, narrow): (Vec<_>, Vec<_>) = named.partition(is_wide);
+        let (mut wide, mut narrow): (Vec<_>, Vec<_>) =
+            subject.named().into_iter().partition(is_wide);
+        if (wide.len() + 1) * (narrow.len() + 1) > PAIRS_EXPECTED {
+            narrow.append(&mut wide);
+            narrow.sort_unstable();
+        }
         let is_named =
             key.direction == Direction::Egress && subject.rules.iter().any(|rule| rule.is_named);
         let keys = [(narrow, is_named), (wide, false)];
@@ -152,6 +197,7 @@ impl Subjects {
                 self.classifiers.release(classifier, number);
             }
             self.numbers.remove(&subject.key);
+            self.limited.remove(&number);
             self.free.insert(number);
             if !self.fresh.remove(&number) {
                 rows.rows.set(number, Row::default());
@@ -176,7 +222,10 @@ impl Subjects {
         for number in changed.stale {
             if let Some(Some(subject)) = self.slots.get_mut(number as usize) {
                 let classes = subject.classifiers.map(|one| self.classifiers.classes(one));
-                subject.write(classes);
+                let is_full = subject.classifiers.iter().any(|one| self.classifiers.is_full(*one));
+                if !subject.write(classes) || is_full {
+                    self.limited.insert(number);
+                }
                 let programs = subject.programs.iter().flatten().map(|program| &**program);
                 let row = Row::new(classes[1].len() as u32, programs);
                 rows.rows.set(number, row);
@@ -190,16 +239,24 @@ impl Subject {
     fn new(key: Arc<SubjectKey>, rules: Vec<Rule>, isolation: Isolation) -> Self {
         let mut for_all = Vec::new();
         let mut by_attribute: BTreeMap<AttributeId, Vec<u32>> = BTreeMap::new();
+        let mut excepting: BTreeMap<AttributeId, BTreeMap<u32, u32>> = BTreeMap::new();
+        let mut excepted: BTreeMap<AttributeId, Vec<(u32, u32, AttributeId)>> = BTreeMap::new();
         for (number, rule) in (0..).zip(&rules) {
-            match &rule.peers {
-                None => for_all.push(number),
-                Some(peers) => {
-                    for id in peers {
-                        let numbers = by_attribute.entry(*id).or_default();
-                        if numbers.last() != Some(&number) {
-                            numbers.push(number);
-                        }
+            let Some(terms) = &rule.peers else {
+                for_all.push(number);
+                continue;
+            };
+            for (term, Term { attribute, except }) in (0..).zip(terms) {
+                if except.is_empty() {
+                    let numbers = by_attribute.entry(*attribute).or_default();
+                    if numbers.last() != Some(&number) {
+                        numbers.push(number);
                     }
+                    continue;
+                }
+                *excepting.entry(*attribute).or_default().entry(number).or_default() += 1;
+                for id in except {
+                    excepted.entry(*id).or_default().push((number, term, *attribute));
                 }
             }
         }
@@ -210,30 +267,75 @@ impl Subject {
             isolation,
             for_all,
             by_attribute,
+            excepting,
+            excepted,
             classifiers: [0; 2],
             programs: Vec::new(),
+            work: 0,
         }
     }
 
-    /// Says something to the pairs of classes that are new.
-    fn write(&mut self, [narrow, wide]: [&[Arc<Class>]; 2]) {
+    /// What its rules name.
+    fn named(&self) -> BTreeSet<AttributeId> {
+        let with_exceptions = self.excepting.keys().chain(self.excepted.keys());
+        self.by_attribute.keys().chain(with_exceptions).copied().collect()
+    }
+
+    /// Says something to the pairs of classes that are new; false: not to all,
+    /// there are too many.
+    fn write(&mut self, [narrow, wide]: [&[Arc<Class>]; 2]) -> bool {
         let mut programs = std::mem::take(&mut self.programs);
-        programs.resize(narrow.len(), Vec::new());
+        let len = narrow.len().min(PAIRS_MAX / wide.len().max(1));
+        let mut is_whole = len == narrow.len();
+        programs.resize(len, Vec::new());
         for (first, programs) in narrow.iter().zip(&mut programs) {
             for second in wide.iter().skip(programs.len()) {
-                programs.push(self.program(first, second));
+                let program = match self.work < WORK_MAX {
+                    true => self.program(first, second),
+                    false => Arc::new([program::BEYOND]),
+                };
+                programs.push(program);
             }
         }
         self.programs = programs;
+        is_whole &= self.work < WORK_MAX;
+        is_whole
+    }
+
+    /// The rules that match a pair of classes, in order.
+    fn matching(&self, first: &Class, second: &Class) -> BTreeSet<u32> {
+        let named = || first.attributes.iter().chain(&second.attributes);
+        let mut numbers: BTreeSet<u32> = self.for_all.iter().copied().collect();
+        numbers.extend(named().filter_map(|id| self.by_attribute.get(id)).flatten());
+        if self.excepting.is_empty() {
+            return numbers;
+        }
+        let excepted: BTreeSet<_> =
+            named().filter_map(|id| self.excepted.get(id)).flatten().collect();
+        let mut gone: HashMap<(AttributeId, u32), u32> = HashMap::new();
+        for (number, _, attribute) in excepted {
+            *gone.entry((*attribute, *number)).or_default() += 1;
+        }
+        for id in named() {
+            for (number, peers) in self.excepting.get(id).into_iter().flatten() {
+                // One of its peers has nothing against this one.
+                if gone.get(&(*id, *number)).is_none_or(|gone| gone < peers) {
+                    numbers.insert(*number);
+                }
+            }
+        }
+        numbers
     }
 
     /// What is said to a pair of classes.
-    fn program(&self, first: &Class, second: &Class) -> Arc<[Span]> {
-        let mut numbers = self.for_all.clone();
-        let named = first.attributes.iter().chain(&second.attributes);
-        numbers.extend(named.filter_map(|id| self.by_attribute.get(id)).flatten());
-        numbers.sort_unstable();
-        numbers.dedup();
+    fn program(&mut self, first: &Class, second: &Class) -> Arc<[Span]> {
+        let numbers = self.matching(first, second);
+        let ports =
+            |number: &u32| self.rules[*number as usize].ports.as_ref().map_or(0, |p| p.len());
+        let ports: usize = numbers.iter().map(ports).sum();
+        let attributes = first.attributes.iter().chain(&second.attributes);
+        let excepting = attributes.filter_map(|id| self.excepting.get(id)).map(BTreeMap::len);
+        self.work += 1 + numbers.len() + ports + excepting.sum::<usize>();
         let matching = |number: &u32| {
             let rule = &self.rules[*number as usize];
             Matching {

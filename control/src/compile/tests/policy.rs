@@ -6,13 +6,13 @@ use serde_json::json;
 use sluice_tables::policy::{PortKey, Verdict, judge};
 use sluice_tables::{V4, policy_group};
 
-fn policy(world: &mut World, name: &str, spec: serde_json::Value) {
+pub(super) fn policy(world: &mut World, name: &str, spec: serde_json::Value) {
     let metadata = json!({"name": name, "namespace": "shop"});
     let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec});
     world.apply(Kind::NetworkPolicy, object);
 }
 
-fn pod(world: &mut World, name: &str, app: &str, ip: Option<[u8; 4]>) {
+pub(super) fn pod(world: &mut World, name: &str, app: &str, ip: Option<[u8; 4]>) {
     let ips: Vec<_> = ip.iter().map(|ip| json!({"ip": IpAddr::from(*ip).to_string()})).collect();
     let metadata = json!({"name": name, "namespace": "shop", "labels": {"app": app}});
     let port = json!({"name": "http", "containerPort": 8000 + name.len()});
@@ -41,6 +41,22 @@ fn a_row_that_no_address_needs_yet_is_in_the_tables() {
     pod(&mut world, "late", "web", Some([10, 1, 0, 7]));
     world.compile();
     assert_eq!(verdict(&world, CLIENT, [10, 1, 0, 7]), Verdict::Deny);
+}
+
+/// The first policy of all may find neither a pod nor a node.
+#[test]
+fn that_there_are_policies_is_told_even_if_they_select_nobody() {
+    let mut world = World::default();
+    world.compile();
+    policy(&mut world, "deny", json!({"podSelector": {}}));
+    world.compile();
+    assert!(world.compiler.tables().has_policies);
+    pod(&mut world, "a", "web", Some([10, 1, 0, 7]));
+    world.compile();
+    assert!(world.compiler.tables().has_policies);
+    world.cluster.delete(&Name::new("shop", "deny").key(Kind::NetworkPolicy));
+    world.compile();
+    assert!(!world.compiler.tables().has_policies);
 }
 
 /// Whose flows are asked about again: those of pods on the node of one that has
@@ -117,7 +133,8 @@ proptest! {
                 2 => world.cluster.delete(&Name::new("shop", &name).key(Kind::Pod)),
                 3 | 4 => {
                     let peer = match how {
-                        0 => json!({"ipBlock": {"cidr": format!("192.0.{which}.0/24")}}),
+                        0 => json!({"ipBlock": {"cidr": format!("192.0.{which}.0/24"),
+                                                "except": [format!("192.0.{which}.{how}/32")]}}),
                         1 => json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": app}}}),
                         _ => json!({"podSelector": {"matchLabels": {"app": app}}}),
                     };

@@ -1,15 +1,20 @@
 //! From the text of a file to objects: documents, Lists, kinds.
 
-use super::yaml::{self, Document};
+use super::yaml::{self, Document, YamlError};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{self, Broken, DecodeError, Key, Kind, Object, Origin, Places, UnknownKey};
-use crate::source::refused::rest_of;
+use crate::object::{self, DecodeError, Key, Kind, Object, Origin, Places};
 use crate::validate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
-use sluice_config::closest;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+
+mod denial;
+mod unknown;
+
+pub(crate) use denial::Denial;
+use denial::{identity, of_reading, rest_in};
+use unknown::of_unknown_keys;
 
 /// Splits a file at its `---` and `...` lines, so that a document that does not
 /// parse takes no other one with it. Returns the lines before each, and its
@@ -61,13 +66,18 @@ pub(crate) enum Item {
         warnings: Vec<Diagnostic>,
     },
     /// An object of another kind.
-    OtherKind(String),
+    OtherKind {
+        /// Its `kind`, and its group where that tells it from another one.
+        kind: String,
+        /// If it is one of a kind that is read, or its predecessor.
+        warning: Option<Diagnostic>,
+    },
     /// Broken. With a key, the object of that key stays as it was; without one,
     /// so does everything that the file had before.
     Refused {
         key: Option<Key>,
-        /// What of a network policy can be understood.
-        rest: Option<Box<Object>>,
+        /// What it denies where nothing stays as it was.
+        denials: Vec<Denial>,
         /// Lines are relative to the document.
         diagnostics: Vec<Diagnostic>,
     },
@@ -78,8 +88,14 @@ pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
     let document = match yaml::parse(text) {
         Ok(Some(document)) => document,
         Ok(None) => return Vec::new(),
-        Err(error) => {
-            let diagnostic = Diagnostic {
+        Err(unread) => {
+            let mut denials = Vec::new();
+            for denial in unread.readings.iter().flat_map(of_reading) {
+                if !denials.contains(&denial) {
+                    denials.push(denial);
+                }
+            }
+            let diagnostic = |error: YamlError| Diagnostic {
                 severity: Severity::Error,
                 file: Some(file.to_string()),
                 line: Some(error.place.line),
@@ -89,7 +105,12 @@ pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
                 message: error.message,
                 expected: error.expected.map(str::to_owned),
             };
-            return vec![Item::Refused { key: None, rest: None, diagnostics: vec![diagnostic] }];
+            let mut diagnostics: Vec<_> = unread.errors.into_iter().map(diagnostic).collect();
+            let is_policy = unread.readings.iter().any(denial::is_policy);
+            if let Some(last) = diagnostics.last_mut().filter(|_| is_policy && denials.is_empty()) {
+                last.message.push_str("; it is not told which pods this policy selects");
+            }
+            return vec![Item::Refused { key: None, denials, diagnostics }];
         }
     };
     if document.value.is_null() {
@@ -137,59 +158,51 @@ fn decode_item(
         };
         findings.iter().map(diagnostic).collect()
     };
-    let refuse = |key: Option<&Key>, rest: Option<Object>, findings: Vec<Finding>| Item::Refused {
-        key: key.cloned(),
-        rest: rest.map(Box::new),
-        diagnostics: locate(key, findings),
-    };
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let Some(kind_name) = text("kind").or(list_kind) else {
         let finding = Finding::error("", "this is no Kubernetes object")
             .expected("a mapping with `apiVersion`, `kind` and `metadata`");
-        return refuse(None, None, vec![finding]);
+        let diagnostics = locate(None, vec![finding]);
+        return Item::Refused { key: None, denials: Vec::new(), diagnostics };
+    };
+    let version = text("apiVersion");
+    let other = |kind: String| {
+        let finding = unknown::of_kind(version, kind_name);
+        let warning = locate(None, finding.into_iter().collect()).pop();
+        Item::OtherKind { kind, warning }
     };
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
-        return Item::OtherKind(kind_name.to_owned());
+        return other(kind_name.to_owned());
     };
-    let key = key_of(kind, value);
-    let version = text("apiVersion");
+    let refuse = |findings: Vec<Finding>| {
+        let identity = identity(kind, value, true);
+        let key = identity.clone().filter(|key| !key.name.is_empty());
+        let of_key = identity.filter(|_| kind.is_network_policy());
+        let denial = |key| Denial { key, rest: rest_in(kind, value, Vec::new()).map(Box::new) };
+        let denials = of_key.map(denial).into_iter().collect();
+        Item::Refused { denials, diagnostics: locate(key.as_ref(), findings), key }
+    };
     let is_understood = version.is_some_and(|version| kind.api_versions().contains(&version));
     if !is_understood && (version.is_some() || list_kind.is_none()) {
-        // Kinds of the same name in other groups are other kinds, such as
-        // `serving.knative.dev/v1` Service; those of another version are not.
-        let is_of_kind = |group: &str| kind.api_versions().iter().any(|v| group_of(v) == group);
-        if let Some(version) = version.filter(|v| v.contains('.') && !is_of_kind(group_of(v))) {
-            return Item::OtherKind(format!("{version} {kind_name}"));
+        if let Some(version) = version.filter(|version| !kind.is_of_group(version)) {
+            return other(format!("{version} {kind_name}"));
         }
         let found = version.map_or("is missing".to_owned(), |v| format!("{v:?} is not understood"));
         let finding = Finding::error("apiVersion", found).expected(kind.api_version());
-        // Another version says much the same.
-        let mut known = value.clone();
-        known["apiVersion"] = kind.api_version().into();
-        let rest = match object::decode(kind, &known) {
-            Ok(object) => Some(object).filter(|_| kind.is_network_policy()),
-            Err(broken) => rest_of(kind, broken),
-        };
-        return refuse(key.as_ref(), rest, vec![finding]);
+        return refuse(vec![finding]);
     }
-    let object = match object::decode(kind, value) {
-        Ok(object) => object,
-        Err(broken) => {
-            let findings = of_broken(&broken, value);
-            return refuse(key.as_ref(), rest_of(kind, broken), findings);
-        }
+    let (object, errors) = match object::decode(kind, value) {
+        Ok(object) => (Some(object), Vec::new()),
+        Err(broken) => (broken.rest, broken.errors),
     };
-    let refusals = validate::refusals(&object);
-    let unknown = of_unknown_keys(&object, value);
-    if !refusals.is_empty() {
-        let rest = Some(object).filter(|_| kind.is_network_policy());
-        return refuse(key.as_ref(), rest, refusals.into_iter().chain(unknown).collect());
-    }
+    let findings = findings(object.as_ref(), &errors, value);
+    let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let Some(object) = object.filter(|_| !is_wrong) else { return refuse(findings) };
     let key = object.key();
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
     Item::Object {
-        warnings: locate(Some(&key), unknown),
+        warnings: locate(Some(&key), findings),
         key,
         object,
         hash: hasher.finish(),
@@ -197,24 +210,21 @@ fn decode_item(
     }
 }
 
-/// The group of an `apiVersion`.
-fn group_of(version: &str) -> &str {
-    version.split_once('/').map_or("", |(group, _)| group)
-}
-
-/// Everything that is wrong with an object that does not decode.
-fn of_broken(broken: &Broken, value: &Value) -> Vec<Finding> {
+/// Everything that is wrong with an object. `errors`: what does not decode, which
+/// the object lacks.
+fn findings(object: Option<&Object>, errors: &[DecodeError], value: &Value) -> Vec<Finding> {
     let of_error = |error: &DecodeError| Finding {
         expected: error.expected.clone(),
         ..Finding::error(&error.path, &error.message)
     };
-    let mut findings: Vec<Finding> = broken.errors.iter().map(of_error).collect();
-    if let Some(rest) = &broken.rest {
-        let wrong: Vec<String> = findings.iter().map(|finding| finding.path.clone()).collect();
-        let more = validate::refusals(rest).into_iter().chain(of_unknown_keys(rest, value));
+    let mut findings: Vec<Finding> = errors.iter().map(of_error).collect();
+    if let Some(object) = object {
+        let more = validate::refusals(object).into_iter().chain(of_unknown_keys(object, value));
         // Of what is wrong already, nothing can be said.
         let is_new = |more: &Finding| {
-            !wrong.iter().any(|wrong| is_within(wrong, &more.path) || is_within(&more.path, wrong))
+            !errors.iter().any(|wrong| {
+                is_within(&wrong.path, &more.path) || is_within(&more.path, &wrong.path)
+            })
         };
         findings.extend(more.filter(is_new));
     }
@@ -225,37 +235,6 @@ fn of_broken(broken: &Broken, value: &Value) -> Vec<Finding> {
 fn is_within(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent)
         .is_some_and(|rest| parent.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
-/// Warnings about keys that Kubernetes does not know. What has been through an
-/// API server has only keys that a later Kubernetes knows, unless somebody has
-/// touched it since; then it looks like a known one.
-fn of_unknown_keys(object: &Object, value: &Value) -> Vec<Finding> {
-    let is_of_server = object.metadata().uid.is_some();
-    let unknown = object::unknown_keys(object, value).into_iter();
-    let meant = |unknown: &UnknownKey| {
-        let is_near = |known: &str| closest(&unknown.key, [known]).is_some();
-        closest(&unknown.key, unknown.known(is_near))
-    };
-    let finding = |unknown: UnknownKey| match meant(&unknown) {
-        Some(known) => {
-            let message = format!("unknown key, which is ignored; did you mean `{known}`?");
-            Some(Finding::warning(unknown.path, message))
-        }
-        None if is_of_server => None,
-        None => Some(Finding::warning(unknown.path, "unknown key, which is ignored")),
-    };
-    unknown.filter_map(finding).collect()
-}
-
-/// The key of an object that may be broken elsewhere.
-fn key_of(kind: Kind, value: &Value) -> Option<Key> {
-    let metadata = value.get("metadata")?;
-    let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(str::to_owned);
-    let metadata =
-        ObjectMeta { name: text("name"), namespace: text("namespace"), ..ObjectMeta::default() };
-    metadata.name.as_deref().filter(|name| !name.is_empty())?;
-    Some(Key::of(kind, &metadata))
 }
 
 #[cfg(test)]

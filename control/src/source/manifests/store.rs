@@ -44,10 +44,12 @@ pub(super) struct Store {
     contested: BTreeSet<Key>,
     /// Objects in force that no file has a good version of.
     stale: BTreeSet<Key>,
-    /// The files that have a network policy that cannot be understood.
+    /// The files that have a network policy that cannot be understood. Names are
+    /// empty where they are not told.
     refusing: HashMap<Key, BTreeSet<Arc<str>>>,
-    /// What has been sent of network policies of which no good version is known.
-    refused: HashMap<Key, Option<Object>>,
+    /// What has been sent of network policies of which no good version is known,
+    /// by the keys under which it was sent.
+    refused: HashMap<Key, BTreeMap<Key, Option<Object>>>,
     /// What has been sent: the file and its entry.
     in_force: HashMap<Key, (Arc<str>, Entry)>,
     /// What has been sent.
@@ -96,8 +98,10 @@ impl Store {
                 }
             }
         }
-        let mut events: Vec<Event> =
-            touched.iter().filter_map(|key| self.settle(key, &mut fresh, load)).collect();
+        let mut events = Vec::new();
+        for key in &touched {
+            self.settle(key, &mut fresh, load, &mut events);
+        }
         let diagnostics = self.findings();
         if diagnostics != self.diagnostics || !self.is_reported {
             self.is_reported = true;
@@ -119,7 +123,7 @@ impl Store {
         new: Option<File>,
         touched: &mut BTreeSet<Key>,
     ) {
-        for key in old.iter().flat_map(File::refused_policies) {
+        for key in old.iter().flat_map(File::denials).map(|(denial, _)| &denial.key) {
             if let Some(files) = self.refusing.get_mut(key) {
                 files.remove(name);
             }
@@ -132,7 +136,7 @@ impl Store {
             touched.insert(key.clone());
         }
         if let Some(new) = new {
-            for key in new.refused_policies() {
+            for key in new.denials().map(|(denial, _)| &denial.key) {
                 self.refusing.entry(key.clone()).or_default().insert(name.clone());
                 touched.insert(key.clone());
             }
@@ -144,14 +148,15 @@ impl Store {
         }
     }
 
-    /// What has to be sent so that the right file's version is in force: that
+    /// Sends what is needed so that the right file's version is in force: that
     /// of the file whose object is in force already, as long as it has one.
     fn settle(
         &mut self,
         key: &Key,
         fresh: &mut Fresh,
         load: &dyn Fn(&str) -> Option<String>,
-    ) -> Option<Event> {
+        events: &mut Vec<Event>,
+    ) {
         let owners = self.owners.get(key).cloned().unwrap_or_default();
         if owners.len() > 1 {
             self.contested.insert(key.clone());
@@ -162,7 +167,7 @@ impl Store {
         if owners.is_empty() {
             self.owners.remove(key);
             let was_there = self.in_force.remove(key).is_some();
-            return self.refuse(key, was_there);
+            return self.refuse(key, was_there, events);
         }
         let current = self.in_force.get(key);
         let owner = current.map(|(file, _)| file).filter(|file| owners.contains(*file)).cloned();
@@ -173,46 +178,74 @@ impl Store {
             };
             let origin = entry.origin(&name);
             let event = match current {
-                Some((file, old)) if *file == name && old == entry => return None,
+                Some((file, old)) if *file == name && old == entry => return,
                 Some((_, old)) if old.hash == entry.hash => {
                     Some(Event::Moved { key: key.clone(), origin })
                 }
-                _ => fresh
-                    .remove(&(name.clone(), key.clone(), entry.hash))
-                    .or_else(|| decode_again(&load(&name)?, &name, key, entry.hash))
-                    .map(|object| Event::Applied { object, origin: Some(origin) }),
+                _ => {
+                    let object = fresh.remove(&(name.clone(), key.clone(), entry.hash));
+                    let again = || decode_again(&load(&name)?, &name, key, entry.hash);
+                    let object = object.or_else(again);
+                    object.map(|object| Event::Applied { object, origin: Some(origin) })
+                }
             };
             // None: a last good version that is no longer in its file and was
             // not in force, or a file that has changed meanwhile and is read
             // soon.
-            if event.is_some() {
-                self.refused.remove(key);
-                self.in_force.insert(key.clone(), (name.clone(), entry.clone()));
-                return event;
+            if let Some(event) = event {
+                events.push(event);
+                let entry = (name.clone(), entry.clone());
+                self.in_force.insert(key.clone(), entry);
+                let refused = self.refused.remove(key).unwrap_or_default();
+                let others = refused.into_keys().filter(|refused| refused != key);
+                events.extend(others.map(Event::Deleted));
+                return;
             }
         }
         if self.in_force.contains_key(key) {
             self.stale.insert(key.clone());
-            return None;
+            return;
         }
-        self.refuse(key, false)
+        self.refuse(key, false, events);
     }
 
-    /// What has to be sent of an object of which no good version is known.
+    /// Sends what is needed of an object of which no good version is known.
     /// `was_there`: one was, until now.
-    fn refuse(&mut self, key: &Key, was_there: bool) -> Option<Event> {
-        let files = self.refusing.get(key).filter(|files| !files.is_empty());
-        let Some(name) = files.and_then(BTreeSet::first) else {
+    fn refuse(&mut self, key: &Key, was_there: bool, events: &mut Vec<Event>) {
+        let wanted = self.denials(key);
+        let sent = self.refused.remove(key).unwrap_or_default();
+        let mut gone: BTreeSet<&Key> = sent.keys().collect();
+        gone.extend(was_there.then_some(key));
+        let gone = gone.into_iter().filter(|key| !wanted.contains_key(*key));
+        events.extend(gone.cloned().map(Event::Deleted));
+        let new = wanted.iter().filter(|(key, rest)| sent.get(*key) != Some(*rest));
+        events
+            .extend(new.map(|(key, rest)| Event::Refused { key: key.clone(), rest: rest.clone() }));
+        if !wanted.is_empty() {
+            self.refused.insert(key.clone(), wanted);
+        } else if self.refusing.get(key).is_some_and(BTreeSet::is_empty) {
             self.refusing.remove(key);
-            let was_refused = self.refused.remove(key).is_some();
-            return (was_there || was_refused).then(|| Event::Deleted(key.clone()));
-        };
-        let rest = self.files.get(name).and_then(|file| file.rest_of(key));
-        if self.refused.get(key) == Some(&rest) {
-            return None;
         }
-        self.refused.insert(key.clone(), rest.clone());
-        Some(Event::Refused { key: key.clone(), rest })
+    }
+
+    /// What files deny because of a network policy that they have broken, by keys
+    /// of their own: the first one keeps the policy's, others, and those without a
+    /// name, are told by where they stand.
+    fn denials(&self, key: &Key) -> BTreeMap<Key, Option<Object>> {
+        let mut all = BTreeMap::new();
+        for name in self.refusing.get(key).into_iter().flatten() {
+            let denials = self.files.get(name).into_iter().flat_map(File::denials);
+            for (denial, place) in denials.filter(|(denial, _)| denial.key == *key) {
+                let own: Arc<str> = match &*key.name {
+                    "" => format!("({name} {place})").into(),
+                    _ if all.is_empty() => key.name.clone(),
+                    of => format!("{of} ({name} {place})").into(),
+                };
+                let rest = denial.rest.as_deref().cloned();
+                all.insert(Key { name: own, ..key.clone() }, rest);
+            }
+        }
+        all
     }
 
     fn findings(&self) -> Vec<Diagnostic> {

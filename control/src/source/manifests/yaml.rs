@@ -15,7 +15,10 @@ const ALIASED_VALUES_MAX: usize = 100_000;
 /// Deepest nesting.
 const DEPTH_MAX: usize = 100;
 
-/// A document that is no value.
+/// Most keys that stand twice that are named.
+const TWICE_MAX: usize = 32;
+
+/// Why a document is no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct YamlError {
     pub(crate) place: Place,
@@ -54,23 +57,45 @@ impl Document {
     }
 }
 
+/// A document that cannot be read, or not in one way only.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// What is wrong, at least one thing, in order.
+    pub(crate) errors: Vec<YamlError>,
+    /// What it may say. Where keys stand twice, one reading has the first value
+    /// of each and another one the last.
+    pub(crate) readings: Vec<Reading>,
+}
+
+/// What was read of a document.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// Up to where it could be read.
+    pub(crate) value: Value,
+    /// Key paths of the lists and mappings that go on after that; empty if all
+    /// was read.
+    pub(crate) open: Vec<String>,
+    /// Key path of the value that was begun there, if one was.
+    pub(crate) lost: Option<String>,
+}
+
 /// Reads a document. `None`: it is empty.
-pub(crate) fn parse(text: &str) -> Result<Option<Document>, YamlError> {
-    let mut builder = Builder::default();
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| YamlError {
-            place: place(error.marker().line(), error.marker().col()),
-            path: builder.path.clone(),
-            message: error.info(),
-            expected: None,
-        })?;
-        let place = place(span.start.line(), span.start.col());
-        builder.event(event, place)?;
+pub(crate) fn parse(text: &str) -> Result<Option<Document>, Unread> {
+    let (mut builder, error) = Builder::default().read(text);
+    if error.is_none() && builder.twice.is_empty() {
+        // Items of a List come after their parent in the text, but a List may
+        // have keys after its items.
+        builder.places.sort_by_key(|entry| entry.item);
+        return Ok(builder.root.map(|value| Document { value, places: builder.places }));
     }
-    // Items of a List come after their parent in the text, but a List may have
-    // keys after its items.
-    builder.places.sort_by_key(|entry| entry.item);
-    Ok(builder.root.map(|value| Document { value, places: builder.places }))
+    let is_ambiguous = !builder.twice.is_empty();
+    let errors = builder.twice.drain(..).chain(error).collect();
+    let mut readings = vec![builder.into_reading()];
+    if is_ambiguous {
+        let last = Builder { is_last_kept: true, ..Builder::default() };
+        readings.push(last.read(text).0.into_reading());
+    }
+    Err(Unread { errors, readings })
 }
 
 fn place(line: usize, column: usize) -> Place {
@@ -86,6 +111,9 @@ struct Builder {
     places: Vec<Entry>,
     anchors: HashMap<usize, (Value, usize)>,
     aliased: usize,
+    /// Of a key that stands twice, the last value counts, not the first.
+    is_last_kept: bool,
+    twice: Vec<YamlError>,
 }
 
 struct Frame {
@@ -101,6 +129,37 @@ enum Content {
 }
 
 impl Builder {
+    /// Reads as far as it goes; why no further.
+    fn read(mut self, text: &str) -> (Self, Option<YamlError>) {
+        for event in Parser::new_from_str(text) {
+            let taken = match event {
+                Ok((event, span)) => self.event(event, place(span.start.line(), span.start.col())),
+                Err(error) => {
+                    let at = place(error.marker().line(), error.marker().col());
+                    Err(self.error(at, error.info(), None))
+                }
+            };
+            if let Err(error) = taken {
+                return (self, Some(error));
+            }
+        }
+        (self, None)
+    }
+
+    fn into_reading(mut self) -> Reading {
+        let is_begun = !self.stack.is_empty() && !self.wants_key();
+        let lost = is_begun.then(|| self.path.clone());
+        let open = self.stack.iter().map(|frame| self.path[..frame.path_len].to_owned()).collect();
+        let nowhere = place(1, 0);
+        while !self.stack.is_empty() {
+            // What cannot be merged is not read.
+            if self.close(nowhere).is_err() {
+                break;
+            }
+        }
+        Reading { value: self.root.unwrap_or_default(), open, lost }
+    }
+
     fn event(&mut self, event: Event<'_>, at: Place) -> Result<(), YamlError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -148,9 +207,11 @@ impl Builder {
         else {
             return Ok(());
         };
-        if map.contains_key(&text) {
+        if map.contains_key(&text) && self.twice.len() < TWICE_MAX {
             let message = format!("the key {text:?} stands here twice");
-            return Err(self.error(at, message, Some("each key once")));
+            let path = self.path.clone();
+            let expected = Some("each key once");
+            self.twice.push(YamlError { place: at, path, message, expected });
         }
         if !self.path.is_empty() {
             self.path.push('.');
@@ -227,7 +288,8 @@ impl Builder {
             }
             Content::Mapping { map, key, merges } => match key.take() {
                 Some(key) if key == "<<" => merges.push(value),
-                Some(key) => drop(map.insert(key, value)),
+                Some(key) if self.is_last_kept => drop(map.insert(key, value)),
+                Some(key) => drop(map.entry(key).or_insert(value)),
                 None => {}
             },
         }

@@ -133,6 +133,16 @@ fn what_the_crd_refuses_is_named() {
             json!(65536),
             "egress[0].protocols[0].udp.destinationPort.range.end",
         ),
+        (
+            "/egress/0/protocols/0/udp/destinationPort/range",
+            json!({"start": 5}),
+            "egress[0].protocols[0].udp.destinationPort.range.end",
+        ),
+        (
+            "/egress/0/protocols/0/udp/destinationPort/range",
+            json!({"end": 5}),
+            "egress[0].protocols[0].udp.destinationPort.range.start",
+        ),
         ("/egress/0/to/0/nodes", json!({}), "egress[0].to[0]"),
         (
             "/egress/0/to/1/nodes/matchLabels",
@@ -145,6 +155,7 @@ fn what_the_crd_refuses_is_named() {
         ("/egress/0/to/0/networks/1", json!("10.0.0.1/8"), "egress[0].to[0].networks[1]"),
         ("/egress/0/to/0/networks/1", json!("fd00::1/8"), "egress[0].to[0].networks[1]"),
         ("/egress/0/to/0/networks/1", json!("fd00::1"), "egress[0].to[0].networks[1]"),
+        ("/egress/0/to/0/networks/1", json!("010.0.0.0/08"), "egress[0].to[0].networks[1]"),
         ("/egress/0/to/2/domainNames", json!([]), "egress[0].to[2].domainNames"),
         ("/egress/0/action", json!("Deny"), "egress[0].to[2].domainNames"),
         ("/egress/0/action", json!("Pass"), "egress[0].to[2].domainNames"),

@@ -69,6 +69,12 @@ fn peers_that_cannot_be_are_named() {
         (json!({"ipBlock": {"cidr": "10.0.0.0/33"}}), ".ipBlock.cidr"),
         (json!({"ipBlock": {"cidr": "x"}}), ".ipBlock.cidr"),
         (json!({"ipBlock": {"cidr": "10.0.0.1/8"}}), ".ipBlock.cidr"),
+        (json!({"ipBlock": {"cidr": "010.0.0.0/8"}}), ".ipBlock.cidr"),
+        (json!({"ipBlock": {"cidr": "10.0.0.0/08"}}), ".ipBlock.cidr"),
+        (
+            json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.01.0.0/16"]}}),
+            ".ipBlock.except[0]",
+        ),
         (json!({"ipBlock": {"cidr": "fd00::1/64"}}), ".ipBlock.cidr"),
         (json!({"ipBlock": {"cidr": "::ffff:10.0.0.0/104"}}), ".ipBlock.cidr"),
         (
@@ -153,6 +159,7 @@ fn what_is_too_much_is_refused_by_one_finding() {
     let many = |value: Value, max: usize| vec![value; max + 1];
     let peer = json!({"ipBlock": {"cidr": "10.0.0.0/8"}});
     for (spec, path) in [
+        (json!({"ingress": [{}, {"from": many(peer.clone(), 9_999)}]}), "spec.ingress[1].from"),
         (json!({"ingress": many(json!({}), RULES_MAX)}), "spec.ingress"),
         (json!({"egress": [{"to": many(peer.clone(), PEERS_MAX)}]}), "spec.egress[0].to"),
         (

@@ -44,7 +44,8 @@ fn applies(flow: &Flow<'_>, policy: &Value, tier: Tier) -> bool {
         other => panic!("the API knows no tier {other:?}"),
     };
     let is_audited = policy["metadata"]["annotations"]["sluice.dev/policy-audit"] == "true"
-        || flow.world.is_namespace_audited(namespace_of(&flow.subject.metadata));
+        || tier == Tier::Baseline
+            && flow.world.is_namespace_audited(namespace_of(&flow.subject.metadata));
     let is_asked = !(flow.only_enforced && is_audited);
     // "Note that host-networked pods are not included in subject selection": the
     // flow's subject is none.

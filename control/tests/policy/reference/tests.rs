@@ -153,4 +153,6 @@ fn what_is_tried_out_denies_nothing() {
     assert_eq!(ask(&objects), format!("Deny; no policy; {base} | {by}"));
     objects[0]["metadata"]["annotations"] = json!({"sluice.dev/policy-audit": "true"});
     assert_eq!(ask(&objects), format!("Audit; no policy; {by}"));
+    objects.push(cluster_policy("Admin", 1, "admin", "Deny"));
+    assert_eq!(ask(&objects), "Deny; no policy; ClusterNetworkPolicy admin ingress[0]");
 }

@@ -264,10 +264,10 @@ impl Gateway {
 /// What is told when everything is.
 fn everything() -> Observe {
     Observe {
-        follows: vec![PacketFilter::default()],
+        follows: [Some(PacketFilter::default()), None, None, None],
         follows_per_second: u32::MAX,
         flows: Some(FlowTelling { sample: 1, per_second: u32::MAX }),
-        captures: vec![Capture { snap_len: 512, ..Capture::default() }],
+        captures: [Some(Capture { snap_len: 512, ..Capture::default() }), None, None, None],
     }
 }
 

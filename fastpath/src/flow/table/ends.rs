@@ -15,9 +15,11 @@ pub struct Ended<F: Ip> {
     pub entries: [Entry<F>; 2],
     /// Its last state.
     pub state: State,
+    /// Policies cut it.
+    pub is_cut: bool,
     /// The endpoint.
     pub backend: BackendId,
-    /// The rules that let it pass: egress, ingress.
+    /// The rules that let it pass, or that cut it: egress, ingress.
     pub rules: [RuleId; 2],
 }
 
@@ -43,6 +45,7 @@ impl<F: Ip> Ended<F> {
         Ended {
             entries,
             state: entries[0].state,
+            is_cut: table.cut(number).is_some(),
             backend: table.backend(number),
             rules: table.rules(number),
         }

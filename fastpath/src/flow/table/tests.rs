@@ -24,7 +24,7 @@ fn begin(
     let reply = Entry { key: key.reversed(), state: State::UdpNew, bits, ..Entry::free() };
     let hashes = [table.hash(&original.key), table.hash(&reply.key)];
     let (handshake, rules) = (Handshake::UNSEEN, UNASKED);
-    let aside = Aside { backend: BackendId(backend), handshake, admitted, rules };
+    let aside = Aside { backend: BackendId(backend), handshake, admitted, rules, cut: None };
     table.create(original, reply, hashes, aside, 0)
 }
 

@@ -41,6 +41,11 @@ impl Outcome {
         Outcome((verdict as u32) << 30 | (excuse as u32) << 28 | rule.0 & Self::RULE)
     }
 
+    /// Of those for whom there is no room: they are denied.
+    pub const fn beyond() -> Self {
+        Outcome((Verdict::Deny as u32) << 30 | RuleId::BEYOND.0)
+    }
+
     /// The verdict.
     #[inline]
     pub fn verdict(self) -> Verdict {

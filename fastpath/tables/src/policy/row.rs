@@ -1,71 +1,75 @@
-use super::{Excuse, Outcome, PeerId, PortKey, Subject, Verdict};
+use super::{Classifier, Excuse, Outcome, Page, PeerId, PortKey, Subject, Verdict};
 use crate::chunked::Chunked;
 use crate::ids::RuleId;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// Peers on one page.
-pub const LANES: usize = 64;
+/// Spans on one line of memory.
+const SPANS: usize = 8;
 
-/// For each of 64 peers in a row: its class. Classifiers share pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Page(pub [u16; LANES]);
+/// Pairs of classes of a row that has their programs at hand.
+const PAIRS: usize = 104;
 
-impl Default for Page {
-    fn default() -> Self {
-        Page([0; LANES])
-    }
-}
-
-/// What the peers of one page are to a classifier.
+/// A line of memory: the last ports of eight spans and their outcomes; or where
+/// programs of eight pairs of classes begin and how many lines each has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageClasses {
-    /// All are of this class.
-    Uniform(u16),
-    /// Each has its class on this page.
-    Page(u32),
-}
+#[repr(align(64))]
+struct Line([u32; 2 * SPANS]);
 
-/// Divides peers into classes: those that match the same of some rules' peers.
-/// Subjects whose rules name the same peers share one, whatever their rules say:
-/// one word for each 64 peers, a page or the one class of all. Peers beyond the
-/// last word are of class 0.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Classifier(Arc<[u32]>);
-
-impl Classifier {
-    const UNIFORM: u32 = 1 << 31;
-
-    /// The classifier with these classes.
-    pub fn new(pages: &[PageClasses]) -> Self {
-        let word = |classes: &PageClasses| match classes {
-            PageClasses::Uniform(class) => Self::UNIFORM | u32::from(*class),
-            PageClasses::Page(page) => page & !Self::UNIFORM,
-        };
-        Classifier(pages.iter().map(word).collect())
+impl Line {
+    /// A line of at most eight spans: the last one is repeated.
+    fn of(spans: &[Span]) -> Line {
+        let mut words = [0; 2 * SPANS];
+        for at in 0..SPANS {
+            if let Some(span) = spans.get(at).or(spans.last()) {
+                (words[at], words[SPANS + at]) = (span.last.0, span.outcome.word());
+            }
+        }
+        Line(words)
     }
 
     #[inline]
-    fn class(&self, pages: &Chunked<Page>, peer: PeerId) -> u32 {
-        let Some(&word) = self.0.get(peer.0 as usize / LANES) else { return 0 };
-        if word & Self::UNIFORM != 0 {
-            return word & !Self::UNIFORM;
-        }
-        pages.get(word).map_or(0, |page| u32::from(page.0[peer.0 as usize % LANES]))
+    fn last(&self) -> u32 {
+        self.0[SPANS - 1]
+    }
+
+    /// The outcome of a port that is not above the last one. All are compared: to
+    /// leave early would be a branch that cannot be foreseen.
+    #[inline]
+    fn outcome(&self, port: PortKey) -> Outcome {
+        let (lasts, outcomes) = self.0.split_at(SPANS);
+        let at = lasts.iter().map(|last| usize::from(*last < port.0)).sum::<usize>();
+        Outcome::from_word(outcomes[at % SPANS])
     }
 }
 
 /// What a subject's policies say, to every peer and every port. Peers are told
 /// apart by two classifiers: what many policies name would otherwise make a change
-/// of one peer a change of them all.
+/// of one peer a change of them all. What is said to a pair of classes is a
+/// program: spans of ports.
 ///
-/// ```text
-///  classes of the second classifier C2 | programs P = C1 x C2
-///  | P words: where the program of each pair of classes begins
-///  | programs, each once: how many spans | spans: last port of the span, outcome
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Row(Arc<[u32]>);
+/// Most rows have few pairs, and programs of few spans, each a line of memory; the
+/// row has the numbers of the pairs' programs at hand. Else the lines begin with
+/// where the program of each pair is, and how many lines it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(align(128))]
+pub struct Row {
+    /// Programs, each once.
+    lines: Option<Arc<[Line]>>,
+    /// Classes of the second classifier.
+    classes: u32,
+    /// Pairs of classes, if they are not at hand.
+    distant: u32,
+    /// The lines of the programs of pairs that are at hand; beyond all lines for
+    /// pairs that there are not.
+    programs: [u8; PAIRS],
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Row { lines: None, classes: 0, distant: 0, programs: [u8::MAX; PAIRS] }
+    }
+}
 
 /// The outcome for the ports after the span before, up to `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,33 +83,69 @@ pub struct Span {
 impl Row {
     /// The row of a subject: how many classes its second classifier has, and the
     /// programs of all pairs of classes, those with the first class of the
-    /// first classifier first; each has spans in order up to [`PortKey::LAST`].
+    /// first classifier first; each has spans in order up to [`PortKey::LAST`]. All
+    /// other pairs are denied ([`RuleId::BEYOND`]).
     pub fn new<'a>(classes: u32, programs: impl Iterator<Item = &'a [Span]>) -> Self {
-        let (mut starts, mut said) = (Vec::new(), Vec::new());
-        let mut numbers: HashMap<&[Span], u32> = HashMap::new();
+        let (mut starts, mut lines) = (Vec::new(), Vec::new());
+        let mut numbers: HashMap<&[Span], [u32; 2]> = HashMap::new();
         for program in programs {
             starts.push(*numbers.entry(program).or_insert_with(|| {
-                let start = said.len() as u32;
-                said.push(program.len() as u32);
-                said.extend(program.iter().flat_map(|span| [span.last.0, span.outcome.word()]));
-                start
+                let start = lines.len() as u32;
+                lines.extend(program.chunks(SPANS).map(Line::of));
+                [start, lines.len() as u32 - start]
             }));
         }
-        let mut words = vec![classes, starts.len() as u32];
-        let begin = words.len() as u32 + starts.len() as u32;
-        words.extend(starts.iter().map(|start| begin + start));
-        words.append(&mut said);
-        Row(words.into())
+        let mut row = Row { classes, ..Row::default() };
+        if starts.len() <= PAIRS && starts.iter().all(|[_, len]| *len == 1) {
+            // There are not more lines than pairs.
+            starts.iter().zip(&mut row.programs).for_each(|([line, _], at)| *at = *line as u8);
+            row.lines = Some(lines.into());
+        } else {
+            row.distant = starts.len() as u32;
+            let index = starts.len().div_ceil(SPANS);
+            let index_line = |starts: &[[u32; 2]]| {
+                let mut words = [0; 2 * SPANS];
+                for ([start, len], at) in starts.iter().zip(words.as_chunks_mut::<2>().0) {
+                    *at = [index as u32 + start, *len];
+                }
+                Line(words)
+            };
+            row.lines = Some(starts.chunks(SPANS).map(index_line).chain(lines).collect());
+        }
+        row
     }
 
-    /// The spans of the program of a pair of classes, two words each.
+    /// What is said to a pair of classes.
     #[inline]
-    fn spans(&self, [first, second]: [u32; 2]) -> Option<&[u32]> {
-        let [classes, programs, starts @ ..] = &*self.0 else { return None };
-        let at = first * classes + second;
-        let at = if at < *programs { at as usize } else { 0 };
-        let (len, spans) = self.0.get(*starts.get(at)? as usize..)?.split_first()?;
-        spans.get(..2 * *len as usize)
+    fn outcome(&self, [first, second]: [u32; 2], port: PortKey) -> Outcome {
+        let Some(lines) = self.lines.as_deref() else { return Row::missing() };
+        let pair = first as usize * self.classes as usize + second as usize;
+        let line = if self.distant == 0 {
+            self.programs.get(pair).and_then(|program| lines.get(usize::from(*program)))
+        } else {
+            self.distant(lines, pair, port)
+        };
+        line.map_or(Outcome::beyond(), |line| line.outcome(port))
+    }
+
+    fn missing() -> Outcome {
+        Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None)
+    }
+
+    /// The line for a port in the program of a pair that is not at hand.
+    fn distant<'a>(&self, lines: &'a [Line], pair: usize, port: PortKey) -> Option<&'a Line> {
+        if pair >= self.distant as usize {
+            return None;
+        }
+        let (starts, _) = lines.get(pair / SPANS)?.0.as_chunks::<2>();
+        let [start, len] = starts[pair % SPANS];
+        let program = lines.get(start as usize..(start + len) as usize)?;
+        program.get(program.partition_point(|line| line.last() < port.0))
+    }
+
+    /// Bytes of memory.
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.lines.as_deref().map_or(0, size_of_val)
     }
 }
 
@@ -134,98 +174,19 @@ impl Rows {
         let class = |number: u32| {
             self.classifiers.get(number).map_or(0, |one| one.class(&self.pages, peer))
         };
-        let classes = subject.classifiers.map(class);
-        let spans = self.rows.get(subject.row).and_then(|row| row.spans(classes));
-        let (spans, _) = spans.unwrap_or_default().as_chunks::<2>();
-        // Most programs have few spans.
-        let at = if spans.len() <= 8 {
-            spans.iter().filter(|[last, _]| *last < port.0).count()
-        } else {
-            spans.partition_point(|[last, _]| *last < port.0)
-        };
-        match spans.get(at) {
-            Some([_, outcome]) => Outcome::from_word(*outcome),
-            None => Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None),
-        }
+        let [narrow, wide] = subject.classifiers;
+        let classes = [class(narrow), class(wide)];
+        let row = self.rows.get(subject.row);
+        row.map_or(Row::missing(), |row| row.outcome(classes, port))
     }
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let words = |words: &Arc<[u32]>| size_of::<Row>() + size_of_val(&**words);
-        let rows: usize = self.rows.iter().map(|row| words(&row.0)).sum();
-        let classifiers: usize = self.classifiers.iter().map(|one| words(&one.0)).sum();
+        let rows: usize = self.rows.iter().map(Row::memory_bytes).sum();
+        let classifiers: usize = self.classifiers.iter().map(Classifier::memory_bytes).sum();
         rows + classifiers + self.pages.iter().count() * size_of::<Page>()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(rule: u32) -> Outcome {
-        Outcome::new(Verdict::Allow, RuleId(rule), Excuse::None)
-    }
-
-    fn span(last: PortKey, rule: u32) -> Span {
-        Span { last, outcome: outcome(rule) }
-    }
-
-    #[test]
-    fn a_row_tells_peers_and_ports_apart() {
-        let mut rows = Rows::default();
-        let mut page = [0; LANES];
-        page[3] = 1;
-        page[4] = 2;
-        rows.pages.set(5, Page(page));
-        let (uniform, page) = (PageClasses::Uniform, PageClasses::Page(5));
-        rows.classifiers.set(8, Classifier::new(&[uniform(0), page, uniform(1), uniform(0)]));
-        rows.classifiers.set(9, Classifier::new(&[uniform(0); 4]));
-        rows.classifiers.set(10, Classifier::new(&[uniform(0), uniform(0), uniform(1)]));
-        let all = [span(PortKey::LAST, 10)];
-        let http = PortKey::of(6, 79);
-        let web = [span(http, 20), span(PortKey::of(6, 80), 21), span(PortKey::LAST, 22)];
-        let mut many: Vec<_> =
-            (0..100).map(|i| span(PortKey::of(6, i * 10), u32::from(i) + 100)).collect();
-        many.push(span(PortKey::LAST, 99));
-        let programs: [&[Span]; 3] = [&all, &web, &many];
-        rows.rows.set(7, Row::new(1, programs.into_iter()));
-        // The same the other way round, and both.
-        rows.rows.set(8, Row::new(3, programs.into_iter()));
-        let pairs = programs.iter().flat_map(|program| [*program, &all[..]]);
-        rows.rows.set(9, Row::new(2, pairs));
-        let subject = |row, classifiers| Subject { row, classifiers };
-        let ask = |peer, port| rows.outcome(&subject(7, [8, 9]), PeerId(peer), port).rule().0;
-        for peer in [0, 63, 64, 66, 127, 192, 5000] {
-            assert_eq!(ask(peer, PortKey::of(6, 80)), 10, "{peer}");
-        }
-        for peer in [67, 128, 191] {
-            assert_eq!(ask(peer, PortKey::of(6, 0)), 20);
-            assert_eq!(ask(peer, PortKey::of(6, 79)), 20);
-            assert_eq!(ask(peer, PortKey::of(6, 80)), 21);
-            assert_eq!(ask(peer, PortKey::of(17, 80)), 22);
-            assert_eq!(ask(peer, PortKey::OTHER), 22);
-        }
-        for port in 0..1000 {
-            assert_eq!(
-                ask(68, PortKey::of(6, port)),
-                match port {
-                    0..=990 => u32::from(port).div_ceil(10) + 100,
-                    _ => 99,
-                }
-            );
-        }
-        for peer in [3, 67, 68, 150] {
-            let port = PortKey::of(6, 80);
-            let [one, other, both] = [subject(7, [8, 9]), subject(8, [9, 8]), subject(9, [8, 10])]
-                .map(|subject| rows.outcome(&subject, PeerId(peer), port));
-            assert_eq!(one, other);
-            assert_eq!(both.rule().0, if peer == 150 { 10 } else { one.rule().0 });
-        }
-        let nobody = rows.outcome(&subject(99, [8, 9]), PeerId(0), PortKey::OTHER);
-        assert_eq!(nobody.verdict(), Verdict::Deny);
-        assert_eq!(
-            Rows::default().outcome(&subject(0, [0; 2]), PeerId(0), PortKey::OTHER).verdict(),
-            Verdict::Deny
-        );
-    }
-}
+mod tests;

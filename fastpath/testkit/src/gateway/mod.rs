@@ -28,6 +28,7 @@ use sluice_fastpath::{
 };
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
 use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
+use sluice_tables::record::FlowRecord;
 use sluice_tables::{Answer, Tables};
 
 pub use compile::Compiler;
@@ -106,6 +107,9 @@ pub struct Sent {
     pub frame: Vec<u8>,
 }
 
+/// Some flows of a worker, and where it goes on.
+type DumpedPart = (Option<u64>, Vec<FlowRecord>);
+
 /// A gateway in memory.
 pub struct Gateway {
     workers: Vec<Worker>,
@@ -117,6 +121,8 @@ pub struct Gateway {
     has_buffers: bool,
     /// DNS answers that workers hold and have told of.
     answers: Vec<(usize, Answer)>,
+    /// What a worker has told of its flows, and where it goes on.
+    flows: Option<DumpedPart>,
     /// By worker, then port.
     peers: Vec<Vec<MemoryPortPeer>>,
     umem: Umem,
@@ -149,6 +155,7 @@ impl Gateway {
             live: vec![0; options.workers],
             has_buffers: false,
             answers: Vec::new(),
+            flows: None,
             peers: Vec::new(),
             umem,
             now: START,
@@ -256,6 +263,7 @@ impl Gateway {
             while let Some(message) = control.receive() {
                 match message {
                     FromWorker::Live { version } => self.live[worker] = version,
+                    FromWorker::Flows { next, buffer } => self.flows = Some((next, buffer)),
                     FromWorker::Answer(answer) => self.answers.push((worker, answer)),
                     _ => {}
                 }
@@ -287,6 +295,29 @@ impl Gateway {
         self.peers.iter().enumerate().find_map(|(worker, peers)| {
             peers.get(port)?.receive().map(|frame| Sent { worker, frame })
         })
+    }
+
+    /// The flows of all workers, as each tells control of them.
+    ///
+    /// # Errors
+    /// When a worker does not take the question, or is never through.
+    pub fn flows(&mut self) -> Result<Vec<FlowRecord>, String> {
+        let mut flows = Vec::new();
+        for worker in 0..self.controls.len() {
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                let buffer = Vec::with_capacity(64);
+                let question = ToWorker::DumpFlows { cursor: from, buffer };
+                let sent = self.controls[worker].send(question);
+                sent.map_err(|_| "a worker's mailbox is full".to_owned())?;
+                self.settle()?;
+                let (next, buffer) =
+                    self.flows.take().ok_or("a worker has not told of its flows")?;
+                flows.extend(buffer);
+                cursor = next;
+            }
+        }
+        Ok(flows)
     }
 
     /// The workers.

@@ -207,7 +207,9 @@ fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut
     }
     // What would tell apart what many policies name tells nothing apart.
     let (narrow, wide) = (2 * subject, 2 * subject + 1);
-    rows.classifiers.set(narrow, Classifier::new(&pages));
+    let content = |page| rows.pages.get(page).copied().unwrap_or_default();
+    let classifier = Classifier::new(&pages, content);
+    rows.classifiers.set(narrow, classifier);
     rows.classifiers.set(wide, Classifier::default());
     let programs = programs.iter().map(|program| &**program);
     rows.rows.set(subject, Row::new(1, programs));

@@ -31,10 +31,10 @@ pub(super) struct Sums {
 /// Asks for everything, without limits.
 pub fn everything() -> Observe {
     Observe {
-        follows: vec![PacketFilter::default()],
+        follows: [Some(PacketFilter::default()), None, None, None],
         follows_per_second: u32::MAX,
         flows: Some(FlowTelling { sample: 1, per_second: u32::MAX }),
-        captures: vec![Capture { snap_len: 128, ..Capture::default() }],
+        captures: [Some(Capture { snap_len: 128, ..Capture::default() }), None, None, None],
     }
 }
 
@@ -112,7 +112,7 @@ fn check(counters: &WorkerCounters, sums: &Sums) -> Result<(), String> {
     }
     let both = |pair: &[Counter; 2]| pair[0].get() + pair[1].get();
     let (begun, ended) = (both(&counters.flows_created), both(&counters.flows_removed));
-    let untold = counters.events.flow_log_limited.get();
+    let untold = counters.events.flow_log.limited.get();
     if sums.begun != begun || sums.ended + untold != ended {
         return Err(format!(
             "of {} begins of flows, of {begun}, and of {} ends (and left out {untold}), of {ended}",

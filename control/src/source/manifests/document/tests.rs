@@ -38,7 +38,7 @@ items:
 ";
     let items = decode(text, &"f.yaml".into());
     assert!(matches!(&items[0], Item::Object { key, .. } if key.to_string() == "Namespace a"));
-    assert!(matches!(&items[1], Item::OtherKind(kind) if kind == "Deployment"));
+    assert!(matches!(&items[1], Item::OtherKind { kind, warning: None } if kind == "Deployment"));
     assert!(matches!(&items[2], Item::Refused { key: None, .. }));
     let text = "{apiVersion: v1, kind: NamespaceList, items: [{metadata: {name: a}}]}";
     assert!(matches!(&decode(text, &"f.yaml".into())[0], Item::Object { .. }));
@@ -57,7 +57,7 @@ spec:
     assert_eq!(
         refused(text),
         "f.yaml:7:11: error: Service default/web: spec.ports[0].port: \
-         invalid type: string \"80\"\n    expected i32"
+         invalid type: string \"80\"\n    expected a whole number"
     );
 }
 
@@ -72,7 +72,7 @@ fn what_is_no_object_says_what_it_should_be() {
          not understood\n    expected discovery.k8s.io/v1"
     );
     let knative = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: a}\n";
-    assert!(matches!(decode_one(knative), Item::OtherKind(_)));
+    assert!(matches!(decode_one(knative), Item::OtherKind { warning: None, .. }));
 }
 
 /// What is said of a document that is not refused.
@@ -153,4 +153,197 @@ fn real_objects_have_no_unknown_keys() {
     assert!(warnings(text).is_empty(), "{:#?}", warnings(text));
     let by_hand = text.replace("    uid: ", "    generateName: ");
     assert!(warnings(&by_hand).is_empty(), "{:#?}", warnings(&by_hand));
+}
+
+/// What a document that is refused denies: key, pods, directions or rules.
+fn denied(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for item in decode(text, &"f.yaml".into()) {
+        let Item::Refused { denials, .. } = item else { continue };
+        for Denial { key, rest } in denials {
+            let of = match rest.as_deref() {
+                Some(Object::NetworkPolicy(policy)) => {
+                    let spec = policy.spec.clone().unwrap_or_default();
+                    let labels = spec.pod_selector.and_then(|pods| pods.match_labels);
+                    format!("{labels:?} {:?}", spec.policy_types.unwrap_or_default())
+                }
+                Some(Object::ClusterNetworkPolicy(policy)) => {
+                    let spec = &policy.spec;
+                    format!(
+                        "{} {} {}",
+                        spec.subject.is_some(),
+                        spec.ingress.len(),
+                        spec.egress.len()
+                    )
+                }
+                _ => "everything".to_owned(),
+            };
+            all.push(format!("{key}: {of}"));
+        }
+    }
+    all
+}
+
+const POLICY: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  policyTypes: [Ingress]
+  ingress: [{ports: [{port: 80}]}]
+";
+
+#[test]
+fn a_policy_without_a_name_or_with_keys_twice_denies_what_it_selects() {
+    let labels = r#"Some({"app": "db"})"#;
+    for metadata in ["{namespace: shop}", "{name: 5, namespace: shop}", "{name: , namespace: shop}"]
+    {
+        let text = POLICY.replace("{name: p, namespace: shop}", metadata);
+        assert_eq!(denied(&text), [format!("NetworkPolicy shop/: {labels} [\"Ingress\"]")]);
+    }
+    let twice = POLICY.replace("  ingress:", "  policyTypes: [Egress]\n  ingress:");
+    let of = |types: &str| format!("NetworkPolicy shop/p: {labels} [\"{types}\"]");
+    assert_eq!(denied(&twice), [of("Ingress"), of("Egress")]);
+    // Two documents without a `---` between them.
+    let joined = POLICY.to_owned() + &POLICY.replace("shop", "store").replace("db", "web");
+    let store = r#"NetworkPolicy store/p: Some({"app": "web"}) ["Ingress"]"#;
+    assert_eq!(denied(&joined), [of("Ingress"), store.to_owned()]);
+    // Without a namespace that can be told, nobody is selected.
+    for metadata in ["{name: p, namespace: [shop]}", "5", "{name: [}"] {
+        assert_eq!(denied(&POLICY.replace("{name: p, namespace: shop}", metadata)), [""; 0]);
+    }
+    assert_eq!(denied(&POLICY.replace("{name: p, namespace: shop}", "{}")).len(), 1);
+    assert_eq!(denied("{apiVersion: v1, kind: Namespace, metadata: {}}"), [""; 0]);
+    let cluster = "{apiVersion: policy.networking.k8s.io/v1beta1, kind: ClusterNetworkPolicy, \
+                   spec: {tier: Admin, priority: 1, subject: {namespaces: {}}}}";
+    assert_eq!(denied(cluster), ["ClusterNetworkPolicy : true 0 0"]);
+}
+
+#[test]
+fn a_policy_that_breaks_off_denies_what_it_may_select() {
+    let both = r#"["Ingress", "Egress"]"#;
+    let everybody = format!("NetworkPolicy shop/p: None {both}");
+    let database = format!("NetworkPolicy shop/p: Some({{\"app\": \"db\"}}) {both}");
+    for (from, to, expected) in [
+        ("app: db}}", "app: db}", &everybody),
+        ("[{ports: [{port: 80}]}]", "[{ports: [{port: 80]}]", &database),
+        ("[Ingress]", "[Ingress", &database),
+        ("  policyTypes", " policyTypes", &database),
+        ("{app: db}", "'", &everybody),
+        ("podSelector", "[", &everybody),
+        ("spec:", "spec: {", &database),
+        ("spec:", "@", &everybody),
+    ] {
+        let text = POLICY.replace(from, to);
+        assert_eq!(denied(&text), [expected.clone()], "{text}");
+    }
+    assert_eq!(denied(&POLICY.replace("shop}", "shop")), [everybody.clone()]);
+    for (from, to) in [("NetworkPolicy", "[NetworkPolicy"), ("kind:", "{")] {
+        let all = denied(&POLICY.replace(from, to));
+        let is_known = |one: &String| *one == everybody || *one == database;
+        assert!(all.iter().all(is_known), "{from}: {all:?}");
+    }
+    let calico = POLICY.replace("networking.k8s.io/v1", "projectcalico.org/v3") + "  [";
+    assert_eq!(denied(&calico), [""; 0]);
+    let cluster = "apiVersion: policy.networking.k8s.io/v1beta1
+kind: ClusterNetworkPolicy
+metadata: {name: p}
+spec:
+  subject: {namespaces: {}}
+  egress:
+  - to: [{namespaces: {}]
+";
+    assert_eq!(denied(cluster), ["ClusterNetworkPolicy p: true 1 2"]);
+    // Of a List, whatever was read.
+    let list = format!(
+        "apiVersion: v1\nitems:\n- {}- {}",
+        POLICY.replace('\n', "\n  ").trim_end_matches(' '),
+        POLICY.replace("name: p", "name: q").replace('\n', "\n  ").replace("80}", "80")
+    );
+    let first = "NetworkPolicy shop/p: Some({\"app\": \"db\"}) [\"Ingress\"]".to_owned();
+    assert_eq!(denied(&list), [first, database.replace("/p", "/q")]);
+}
+
+#[test]
+fn an_unknown_key_makes_a_policy_another_one() {
+    let text = POLICY.replace("ingress: [{ports", "ingress: [{form: [{podSelector: {}}], ports");
+    assert_eq!(
+        refused(&text),
+        "f.yaml:7:20: error: NetworkPolicy shop/p: spec.ingress[0].form: unknown key\n    \
+         expected `from`"
+    );
+    let database = r#"NetworkPolicy shop/p: Some({"app": "db"})"#;
+    assert_eq!(denied(&text), [format!("{database} [\"Ingress\"]")]);
+    let both = r#"["Ingress", "Egress"]"#;
+    for (from, to, expected) in [
+        ("podSelector", "podselector", format!("NetworkPolicy shop/p: None {both}")),
+        ("policyTypes", "types", format!("{database} {both}")),
+        ("matchLabels", "labels", "NetworkPolicy shop/p: None [\"Ingress\"]".to_owned()),
+        ("spec:", "sepc:", format!("NetworkPolicy shop/p: None {both}")),
+        ("port: 80", "port: x_y, podSelector: {}", format!("{database} [\"Ingress\"]")),
+    ] {
+        assert_eq!(denied(&POLICY.replace(from, to)), [expected], "{to}");
+    }
+    // Whoever has looked at it before.
+    let of_server = text.replace("name: p", "uid: 1-2, name: p");
+    assert!(refused(&of_server).contains("spec.ingress[0].form"));
+    assert_eq!(warnings(&POLICY.replace("name: p", "name: p, x: {}")).len(), 1);
+    assert_eq!(warnings(&(POLICY.to_owned() + "status: {}\n")).len(), 1);
+}
+
+#[test]
+fn later_kinds_of_peers_and_protocols_are_no_mistake() {
+    let policy = |rule: &str| {
+        format!(
+            "{{apiVersion: policy.networking.k8s.io/v1beta1, kind: ClusterNetworkPolicy, \
+             metadata: {{name: p}}, spec: {{tier: Admin, priority: 1, subject: {{namespaces: {{}}}}, \
+             ingress: [{rule}]}}}}"
+        )
+    };
+    let known = "from: [{namespaces: {}}]";
+    for rule in [
+        "{action: Accept, from: [{moons: {}}]}".to_owned(),
+        format!("{{action: Accept, {known}, protocols: [{{icmp: {{}}}}]}}"),
+        format!("{{action: Accept, {known}, protocols: [{{tcp: {{sourcePort: 1}}}}]}}"),
+        format!("{{action: Accept, {known}, protocols: [{{tcp: {{destinationPort: {{x: 1}}}}}}]}}"),
+    ] {
+        assert_eq!(warnings(&policy(&rule)).len(), 1, "{rule}");
+    }
+    for (rule, path) in [
+        ("{action: Accept, from: [{namespaces: {}, moons: {}}]}".to_owned(), "from[0].moons"),
+        (
+            "{action: Accept, from: [{namespaces: {labels: {}}}]}".to_owned(),
+            "from[0].namespaces.labels",
+        ),
+        (format!("{{action: Accept, {known}, prots: []}}"), "prots"),
+        (
+            format!(
+                "{{action: Accept, {known}, protocols: [{{tcp: {{destinationPort: {{number: 1, x: 1}}}}}}]}}"
+            ),
+            "protocols[0].tcp.destinationPort.x",
+        ),
+    ] {
+        let said = refused(&policy(&rule));
+        assert!(said.contains(&format!("spec.ingress[0].{path}: unknown key")), "{said}");
+    }
+}
+
+#[test]
+fn kinds_that_are_nearly_ours_are_warned_about() {
+    let said = |text: &str| match decode_one(text) {
+        Item::OtherKind { warning, .. } => warning.map(|warning| warning.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let text = "apiVersion: networking.k8s.io/v1\nkind: networkpolicy\nmetadata: {name: a}\n";
+    assert_eq!(
+        said(text).unwrap(),
+        "f.yaml:2:7: warning: kind: \"networkpolicy\" is no kind; the object is not used\n    \
+         expected NetworkPolicy"
+    );
+    assert_eq!(said(&text.replace("networking.k8s.io", "projectcalico.org")), None);
+    for kind in ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"] {
+        let text = format!("apiVersion: policy.networking.k8s.io/v1alpha1\nkind: {kind}\n");
+        assert!(said(&text).unwrap().contains("its successor, ClusterNetworkPolicy of policy."));
+    }
+    assert_eq!(said("apiVersion: x.io/v1\nkind: AdminNetworkPolicy\n"), None);
 }

@@ -1,7 +1,7 @@
 use super::{Entry, Fresh, hash_of};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{Key, Object, Places};
-use crate::source::manifests::document::{self, Item};
+use crate::object::{Key, Places};
+use crate::source::manifests::document::{self, Denial, Item};
 use crate::source::refused::DENIED;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,19 +33,9 @@ struct Part {
 /// What one object of a document turned out to be, without the object itself.
 #[derive(Debug)]
 enum Outcome {
-    Object {
-        key: Key,
-        hash: u64,
-        places: Arc<Places>,
-        warnings: Vec<Diagnostic>,
-    },
-    OtherKind(String),
-    /// With what of a network policy can be understood.
-    Refused {
-        key: Option<Key>,
-        rest: Option<Box<Object>>,
-        diagnostics: Vec<Diagnostic>,
-    },
+    Object { key: Key, hash: u64, places: Arc<Places>, warnings: Vec<Diagnostic> },
+    OtherKind { kind: String, warning: Option<Diagnostic> },
+    Refused { key: Option<Key>, denials: Vec<Denial>, diagnostics: Vec<Diagnostic> },
 }
 
 impl File {
@@ -128,27 +118,35 @@ impl File {
     /// The kinds of its objects that are of no use here.
     pub(super) fn other_kinds(&self) -> impl Iterator<Item = &str> {
         self.outcomes().filter_map(|(_, outcome)| match outcome {
-            Outcome::OtherKind(kind) => Some(kind.as_str()),
+            Outcome::OtherKind { kind, warning: None } => Some(kind.as_str()),
             _ => None,
         })
     }
 
-    /// The network policies that it has and that cannot be understood.
-    pub(super) fn refused_policies(&self) -> impl Iterator<Item = &Key> {
-        self.outcomes().filter_map(|(_, outcome)| match outcome {
-            Outcome::Refused { key, .. } => key.as_ref().filter(|key| key.kind.is_network_policy()),
-            _ => None,
+    /// The network policies that it may have and that cannot be understood, and
+    /// where they stand in it. Their names are empty where they are not told.
+    pub(super) fn denials(&self) -> impl Iterator<Item = (&Denial, String)> {
+        self.documents.iter().enumerate().flat_map(|(i, part)| {
+            let outcomes = part.outcomes.iter();
+            let denials = outcomes.flat_map(|outcome| self.denials_of(outcome)).enumerate();
+            denials.map(move |(j, denial)| {
+                let more = if j > 0 { format!(" ({})", j + 1) } else { String::new() };
+                (denial, format!("document {}{more}", i + 1))
+            })
         })
     }
 
-    /// What can be understood of one of [`File::refused_policies`].
-    pub(super) fn rest_of(&self, wanted: &Key) -> Option<Object> {
-        self.outcomes().find_map(|(_, outcome)| match outcome {
-            Outcome::Refused { key: Some(key), rest, .. } if key == wanted => {
-                rest.as_deref().cloned()
-            }
-            _ => None,
-        })
+    fn denials_of<'a>(&'a self, outcome: &'a Outcome) -> impl Iterator<Item = &'a Denial> {
+        let denials = match outcome {
+            Outcome::Refused { denials, .. } => denials.as_slice(),
+            _ => &[],
+        };
+        // Without a name, it may be another version of one that stays.
+        let is_kept = |key: &Key| {
+            let is_like = |k: &&Key| k.kind == key.kind && k.namespace == key.namespace;
+            key.name.is_empty() && self.kept.iter().any(|kept| is_like(&kept))
+        };
+        denials.iter().filter(move |denial| !is_kept(&denial.key))
     }
 
     /// An object that its text has.
@@ -175,21 +173,27 @@ impl File {
                     all.extend(warnings.iter().map(at_place));
                     continue;
                 }
-                Outcome::OtherKind(_) => continue,
+                Outcome::OtherKind { warning, .. } => {
+                    all.extend(warning.iter().map(at_place));
+                    continue;
+                }
                 Outcome::Refused { key, diagnostics, .. } => (key, diagnostics),
             };
+            let is_denied = self.denials_of(outcome).any(|denial| owner(&denial.key).is_none());
             let consequence = match key {
                 Some(key) if self.kept.contains(key) => match owner(key) {
                     Some(other) if other != name => format!("that of {other} stays in force"),
                     _ => "its last good version stays in force".to_owned(),
                 },
-                Some(key) if key.kind.is_network_policy() && owner(key).is_none() => {
-                    DENIED.to_owned()
-                }
+                Some(_) if is_denied => DENIED.to_owned(),
                 Some(_) => "the object is ignored".to_owned(),
                 None => match names(self.kept.iter().filter(|key| owner(key) == Some(name))) {
+                    names if names.is_empty() && is_denied => DENIED.to_owned(),
                     names if names.is_empty() => "this document is ignored".to_owned(),
-                    names => format!("what the file had before stays in force: {names}"),
+                    names => {
+                        let more = if is_denied { format!("; {DENIED}") } else { String::new() };
+                        format!("what the file had before stays in force: {names}{more}")
+                    }
                 },
             };
             all.extend(diagnostics.iter().map(at_place).map(|mut diagnostic| {
@@ -222,8 +226,10 @@ fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
             fresh.insert((name.clone(), key.clone(), hash), object);
             Outcome::Object { key, hash, places, warnings }
         }
-        Item::OtherKind(kind) => Outcome::OtherKind(kind),
-        Item::Refused { key, rest, diagnostics } => Outcome::Refused { key, rest, diagnostics },
+        Item::OtherKind { kind, warning } => Outcome::OtherKind { kind, warning },
+        Item::Refused { key, denials, diagnostics } => {
+            Outcome::Refused { key, denials, diagnostics }
+        }
     };
     document::decode(text, name).into_iter().map(outcome).collect()
 }

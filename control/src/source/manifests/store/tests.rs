@@ -142,7 +142,7 @@ fn what_no_file_has_any_more_stays_while_another_is_broken() {
         files.write(&[("1", None)]),
         [
             "! error: Namespace a: no file has a good version; what 1 had stays in force",
-            "! 2:4:33: error: Namespace a: metadata.labels.l: invalid type: sequence; that of 1 \
+            "! 2:4:33: error: Namespace a: metadata.labels.l: invalid type: a list; that of 1 \
              stays in force\n    expected a string"
         ]
     );
@@ -216,8 +216,9 @@ fn a_policy_without_a_good_version_is_refused_and_a_good_one_stays() {
     assert_eq!(said[1..], [expected]);
     // What of it is understood has changed, or not.
     assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "0")))])), ["x p in part"]);
-    assert_eq!(events(files.write(&[("g", Some(&policy("p", "y", "0")))])), [""; 0]);
-    assert_eq!(events(files.write(&[("g", None)])), [""; 0]);
+    let other = files.write(&[("g", Some(&policy("p", "y", "0")))]);
+    assert_eq!(events(other), ["x p (g document 1) in part"]);
+    assert_eq!(events(files.write(&[("g", None)])), ["- p (g document 1)"]);
     assert_eq!(events(files.write(&[("f", Some(&policy("p", "y", "80")))])), ["+ p y f"]);
     // From now on there is a good version.
     let broken = files.write(&[("f", Some(&policy("p", "z", "[]")))]);
@@ -258,4 +259,63 @@ fn policies_of_versions_that_are_not_understood_and_of_the_cluster_are_refused()
         events(files.write(&[("f", Some(&without_labels.replace('X', "1000")))])),
         ["+ c x f"]
     );
+}
+
+#[test]
+fn several_broken_versions_of_a_policy_are_all_denied() {
+    let mut files = Files::default();
+    let broken = |label: &str| policy("p", label, "0");
+    let two = broken("x") + &broken("y");
+    let said = files.write(&[("f", Some(&two))]);
+    assert_eq!(events(said.clone()), ["x p in part", "x p (f document 2) in part"]);
+    assert_eq!(said.iter().filter(|said| said.contains(crate::source::refused::DENIED)).count(), 2);
+    let said = files.write(&[("a", Some(&broken("z")))]);
+    assert_eq!(
+        events(said),
+        ["x p in part", "x p (f document 1) in part"],
+        "the second of f stays as it is"
+    );
+    assert_eq!(events(files.write(&[("f", None)])), ["- p (f document 1)", "- p (f document 2)"]);
+    files.write(&[("f", Some(&two))]);
+    let good = policy("p", "x", "80");
+    assert_eq!(
+        events(files.write(&[("g", Some(&good))])),
+        ["+ p x g", "- p (f document 1)", "- p (f document 2)"]
+    );
+    assert_eq!(
+        events(files.write(&[("g", None)])),
+        ["x p in part", "x p (f document 1) in part", "x p (f document 2) in part"]
+    );
+    let all = files.write(&[("a", None), ("f", None)]);
+    assert_eq!(events(all).len(), 3);
+    assert!(files.store.refused.is_empty() && files.store.refusing.is_empty());
+}
+
+#[test]
+fn a_policy_that_cannot_be_told_is_denied_unless_one_stays() {
+    let mut files = Files::default();
+    let good = policy("p", "x", "80");
+    let unnamed = good.replace("name: p, ", "");
+    let torn = good.replace("80}]}]}", "80");
+    let said = files.write(&[("f", Some(&(unnamed.clone() + &torn)))]);
+    assert_eq!(events(said.clone()), ["x (f document 1) in part", "x p in part"]);
+    let denied = |said: &[String]| {
+        said.iter().filter(|said| said.contains(crate::source::refused::DENIED)).count()
+    };
+    assert_eq!(denied(&said), 2);
+    assert_eq!(events(files.write(&[("f", Some(&good))])), ["- (f document 1)", "+ p x f"],);
+    // Now the last good version stays, whichever way it is broken.
+    for text in [&unnamed, &torn, &(good.clone() + &good), "--- [", "--- {a: 1, a: 2}"] {
+        let said = files.write(&[("f", Some(text))]);
+        assert_eq!((events(said.clone()), denied(&said)), (Vec::new(), 0), "{text}");
+    }
+    // Another namespace's is none of it.
+    let other = unnamed.replace("namespace: d", "namespace: e");
+    let said = files.write(&[("f", Some(&other))]);
+    assert_eq!(
+        (events(said.clone()), denied(&said)),
+        (vec!["x (f document 1) in part".to_owned()], 1)
+    );
+    assert_eq!(events(files.write(&[("f", None)])).len(), 2);
+    assert!(files.store.refused.is_empty() && files.store.refusing.is_empty());
 }
