@@ -2,16 +2,18 @@
 
 use ipnet::IpNet;
 
-use crate::read::{Fields, Located, Reader, Reported, list, pool_prefix};
+use crate::read::{Fields, Located, Reader, Reported, is_subdomain, list, pool_prefix, text};
 use crate::schema::{self, Key, Section};
 
-/// The address ranges of the Kubernetes cluster; empty where not told.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The address ranges of the Kubernetes cluster, empty where not told, and its domain.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Ranges of pod addresses, host bits zero.
     pub pod_cidrs: Vec<IpNet>,
     /// Ranges of ClusterIPs, host bits zero.
     pub service_cidrs: Vec<IpNet>,
+    /// The domain of the cluster's own names, in lower case and without dots at the ends.
+    pub domain: String,
 }
 
 /// Most prefixes of one kind.
@@ -32,6 +34,13 @@ pub(crate) static SECTION: Section = Section {
             default: schema::Default::Words("none told"),
             meaning: "ranges of ClusterIPs",
         },
+        Key {
+            name: "domain",
+            kind: "domain name",
+            default: schema::Default::Value("cluster.local"),
+            meaning: "domain of the cluster's own DNS names: only names below it have addresses \
+                      of pods, where policies name peers by domain names",
+        },
     ],
 };
 
@@ -40,6 +49,7 @@ pub(crate) static SECTION: Section = Section {
 pub(crate) struct RawCluster {
     pub pod_cidrs: Vec<Located<IpNet>>,
     pub service_cidrs: Vec<Located<IpNet>>,
+    domain: String,
 }
 
 impl RawCluster {
@@ -50,12 +60,21 @@ impl RawCluster {
             let list = fields.optional(reader, name, list(0..=CIDRS_MAX, pool_prefix));
             list.ok().flatten().map(|list| list.value).unwrap_or_default()
         };
-        Ok(Self { pod_cidrs: cidrs("pod_cidrs"), service_cidrs: cidrs("service_cidrs") })
+        let (pod_cidrs, service_cidrs) = (cidrs("pod_cidrs"), cidrs("service_cidrs"));
+        let domain = text("a domain name in lower case, such as cluster.local", |text| {
+            if is_subdomain(text) { Ok(text.to_owned()) } else { Err(String::new()) }
+        });
+        let domain = fields.defaulted(reader, "domain", domain)?.value;
+        Ok(Self { pod_cidrs, service_cidrs, domain })
     }
 
     /// The ranges as they will be used.
     pub(crate) fn build(self) -> Cluster {
         let values = |cidrs: Vec<Located<IpNet>>| cidrs.into_iter().map(|net| net.value).collect();
-        Cluster { pod_cidrs: values(self.pod_cidrs), service_cidrs: values(self.service_cidrs) }
+        Cluster {
+            pod_cidrs: values(self.pod_cidrs),
+            service_cidrs: values(self.service_cidrs),
+            domain: self.domain,
+        }
     }
 }

@@ -1,6 +1,7 @@
 use crate::announce::Announce;
 use crate::cluster::{Changes, Cluster, Protocol};
 use crate::diagnostic::{Finding, Findings};
+use crate::domain_names::Addresses;
 use crate::object::{Key, Name};
 use ipnet::IpNet;
 use sluice_config::Config;
@@ -22,6 +23,7 @@ mod nodes;
 mod policy;
 mod pool;
 mod rules;
+mod servers;
 mod services;
 mod settle;
 mod strays;
@@ -128,6 +130,7 @@ enum Subject {
     Policies,
     Stray(IpAddr),
     Service(Name),
+    DnsServers,
 }
 
 impl Compiler {
@@ -140,6 +143,8 @@ impl Compiler {
         let mut tables = Tables::empty(config.workers.count);
         tables.owners = OwnerMap::even(config.workers.count).with_seed(owner_seed);
         let quarantine = quarantine(config);
+        let mut policies = Policies::new(quarantine);
+        policies.set_cluster_domain(&config.cluster.domain);
         Ok(Compiler {
             statics: Statics::new(config, facts)?,
             tables: Arc::new(tables),
@@ -166,7 +171,7 @@ impl Compiler {
             renamed: Vec::new(),
             backend_ids: Ids::new(quarantine),
             vtep_ids: Ids::new(quarantine),
-            policies: Policies::new(quarantine),
+            policies,
             findings: Findings::default(),
         })
     }
@@ -186,6 +191,7 @@ impl Compiler {
         ] {
             ids.set_quarantine(quarantine(config));
         }
+        self.policies.set_cluster_domain(&self.statics.cluster_domain);
         self.is_reset = true;
         Ok(())
     }
@@ -238,7 +244,9 @@ impl Compiler {
         let services =
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
+        self.compile_servers(cluster, changes, is_reset, &mut next, &mut epochs);
         self.policies.update(cluster, changes, &mut next, &mut epochs, at);
+        self.warn_of_no_dns_server(&next);
         self.findings.set(Subject::Policies, self.policies.findings());
         if !epochs.is_changed() {
             return None;
@@ -312,7 +320,7 @@ impl Compiler {
 
     /// The rules that have got numbers since this was last called, and what each
     /// stands for.
-    pub fn take_renamed_rules(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+    pub fn take_renamed_rules(&mut self) -> Vec<(RuleId, Arc<str>)> {
         self.policies.take_renamed()
     }
 
@@ -324,14 +332,15 @@ impl Compiler {
 
     /// Takes the addresses that a domain name has now, in lower case and without
     /// the final dot, for the next [`Compiler::compile`]; none: it is forgotten.
-    pub fn set_name(&mut self, name: &str, addresses: BTreeSet<IpAddr>) {
+    pub fn set_name(&mut self, name: &str, addresses: Addresses) {
         self.policies.set_name(name, addresses);
     }
 
-    /// Whether a policy names a peer that a domain name stands for; the name as in
+    /// What of the policies asks for a domain name, as they write it: of several the
+    /// one that asks for the fewest names; `None`: nothing does. The name as in
     /// [`Compiler::set_name`].
-    pub fn wants_name(&self, name: &str) -> bool {
-        self.policies.wants_name(name)
+    pub fn pattern_of(&self, name: &str) -> Option<String> {
+        self.policies.pattern_of(name)
     }
 
     /// How much has been compiled of policies.

@@ -35,8 +35,8 @@ pub struct Answers {
     held: usize,
     by_class: Box<[u16; CLASSES]>,
     seed: u64,
-    /// The client of the answer that is judged now.
-    client: IpAddr,
+    /// The place of the answer that is judged now, and its client.
+    admitted: (u16, IpAddr),
     released: Option<u64>,
     is_releasing: bool,
     told_with: Option<AnswerBuffers>,
@@ -70,7 +70,7 @@ impl Answers {
             held: 0,
             by_class: Box::new([0; CLASSES]),
             seed,
-            client: nobody,
+            admitted: (0, nobody),
             released: None,
             is_releasing: false,
             told_with: None,
@@ -87,9 +87,17 @@ impl Answers {
         self.told_with = Some(buffers);
     }
 
-    /// Whose answer is judged now, for [`Answers::hold`].
-    pub fn note_client(&mut self, client: IpAddr) {
-        self.client = client;
+    /// Takes a place for the answer that is judged now, which goes there with
+    /// [`Answers::hold`]; false when too many wait, or too many of its client.
+    pub fn admit(&mut self, client: IpAddr) -> bool {
+        let class = self.class(client);
+        if self.by_class[class] >= SHARE {
+            return false;
+        }
+        let Some(number) = self.free.pop() else { return false };
+        self.by_class[class] += 1;
+        self.admitted = (number, client);
+        true
     }
 
     /// True while answers that have waited go on.
@@ -102,27 +110,15 @@ impl Answers {
         self.is_releasing = is_releasing;
     }
 
-    /// Makes an answer wait; its client was noted.
-    ///
-    /// # Errors
-    /// The packet, when too many wait, or too many of its client.
-    // The packet comes back where it came from.
-    #[allow(clippy::result_large_err)]
-    pub fn hold(&mut self, packet: Handed, now: Nanos) -> Result<(), Handed> {
-        let class = self.class(self.client);
-        if self.by_class[class] >= SHARE {
-            return Err(packet);
-        }
-        let Some(number) = self.free.pop() else { return Err(packet) };
+    /// Makes an answer wait, which [`Answers::admit`] has just said yes to.
+    pub fn hold(&mut self, packet: Handed, now: Nanos) {
+        let (number, client) = self.admitted;
         let slot = &mut self.slots[usize::from(number)];
         let turn = slot.turn.wrapping_add(1);
-        *slot =
-            Slot { packet: Some(packet), client: self.client, since: now, turn, is_untold: true };
-        self.by_class[class] += 1;
+        *slot = Slot { packet: Some(packet), client, since: now, turn, is_untold: true };
         self.held += 1;
         self.waiting.push(number);
         self.untold.push(number);
-        Ok(())
     }
 
     /// True when control is to be told of something.

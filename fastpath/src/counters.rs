@@ -58,6 +58,11 @@ pub struct WorkerCounters {
     pub held: Counter,
     /// DNS answers among them (a gauge).
     pub answers_held: Counter,
+    /// DNS answers that went on before their addresses were known to every worker:
+    /// control was late.
+    pub answers_overdue: Counter,
+    /// DNS answers that went on unread: too many waited, in all or of their client.
+    pub answers_unread: Counter,
     /// ICMP errors and RSTs not sent because of the rate limit.
     pub errors_limited: Counter,
     /// News of neighbors and paths that found another worker's ring full.
@@ -221,6 +226,8 @@ impl WorkerCounters {
             handed_out: Counter::default(),
             held: Counter::default(),
             answers_held: Counter::default(),
+            answers_overdue: Counter::default(),
+            answers_unread: Counter::default(),
             errors_limited: Counter::default(),
             neighbor_news_lost: Counter::default(),
             announcements: Counter::default(),

@@ -326,10 +326,23 @@ where
 /// of its flow, which may have ended or been cut by now.
 #[cold]
 pub fn run_released(core: &mut Core, flows: &mut Flows, tables: &Tables) {
-    match core.answers.take_released() {
-        Some(Handed::V4(packet)) => release(core, &mut flows.v4, tables, packet),
-        Some(Handed::V6(packet)) => release(core, &mut flows.v6, tables, packet),
-        None => {}
+    if let Some(packet) = core.answers.take_released() {
+        run_held(core, flows, tables, packet);
+    }
+}
+
+/// Lets packets go on that have waited for control for too long.
+pub fn run_overdue(core: &mut Core, flows: &mut Flows, tables: &Tables) {
+    while let Some(packet) = answer::expired(core) {
+        run_held(core, flows, tables, packet);
+    }
+}
+
+#[cold]
+fn run_held(core: &mut Core, flows: &mut Flows, tables: &Tables, packet: Handed) {
+    match packet {
+        Handed::V4(packet) => release(core, &mut flows.v4, tables, packet),
+        Handed::V6(packet) => release(core, &mut flows.v6, tables, packet),
     }
 }
 

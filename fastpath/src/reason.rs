@@ -140,11 +140,6 @@ drop_reasons! {
     PolicyEgress = "policy_egress",
     /// A network policy of the destination pod does not allow it.
     PolicyIngress = "policy_ingress",
-    /// A DNS answer whose addresses were not known to every worker in time.
-    DnsAnswerTimeout = "dns_answer_timeout",
-    /// A DNS answer to be learned from, while too many wait, in all or of its
-    /// client.
-    DnsHoldFull = "dns_hold_full",
     /// A DNS answer that waited to be learned from, and whose flow ended.
     DnsNoFlow = "dns_no_flow",
     /// The time to live has run out.

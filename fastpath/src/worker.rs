@@ -390,7 +390,7 @@ impl Worker {
             self.announce(tables);
             self.tell_conflicts();
             fragment::expire(&mut self.core);
-            answer::expire(&mut self.core);
+            journey::run_overdue(&mut self.core, &mut self.flows, tables);
         }
         v4.visited + v6.visited
     }

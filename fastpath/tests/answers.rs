@@ -39,6 +39,7 @@ fn answer(gateway: &mut Gateway, client: &str, data: &str) {
 fn gateway() -> Gateway {
     let mut topology = Topology::standard();
     topology.names_wanted = true;
+    topology.dns_servers = vec![Prefix { addr: addr(SERVER), len: 32 }];
     for client in CLIENTS {
         let peer = Some(Prefix { addr: addr(SERVER), len: 32 });
         let rule = Rule { verdict: Verdict::Allow, peer, ports: Vec::new() };
@@ -83,7 +84,7 @@ fn the_release_of_one_that_has_given_up_releases_no_other() {
     assert_ne!(gateway.answers()[0].1.id, gateway.answers()[1].1.id);
     gateway.release().unwrap();
     let counts = gateway.counts();
-    assert_eq!((counts.get("drop.dns_answer_timeout"), counts.get("held")), (1, 0));
+    assert_eq!((counts.get("answers_overdue"), counts.get("held")), (1, 0));
     gateway.close().unwrap();
 }
 
@@ -96,7 +97,7 @@ fn a_client_that_fills_its_share_leaves_room_for_others_and_buffers_come_back() 
         }
         answer(&mut gateway, CLIENTS[1], "40");
         let counts = gateway.counts();
-        assert_eq!((counts.get("held"), counts.get("drop.dns_hold_full")), (65, 36 * round));
+        assert_eq!((counts.get("held"), counts.get("answers_unread")), (65, 36 * round));
         // All buffers are with control: the last one is told of when one comes back.
         assert_eq!(gateway.answers().len(), 64);
         gateway.release().unwrap();

@@ -92,6 +92,12 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .gauge("sluice_policy_name_addresses", "Addresses of all domain names that are known.")
         .count(&[], names.addresses as u64);
+    families
+        .gauge(
+            "sluice_policy_name_addresses_lapsed",
+            "Addresses that domain names have lost, and that flows which run may still use.",
+        )
+        .count(&[], names.lapsed as u64);
     let help = "DNS answers that were read, by what was learned from them, or why nothing was.";
     let mut answers = families.counter("sluice_dns_answers_total", help);
     for (result, count) in &names.answers {
@@ -100,9 +106,21 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     families
         .counter(
             "sluice_policy_name_addresses_left_out_total",
-            "Addresses in DNS answers that were not learned: too many of a name, or names.",
+            "Addresses in DNS answers that were not learned: too many of a name, or in all.",
         )
         .count(&[], names.addresses_left_out);
+    families
+        .counter(
+            "sluice_policy_name_addresses_refused_total",
+            "Addresses in DNS answers that the name may not have: of nodes, Services, pods.",
+        )
+        .count(&[], names.addresses_refused);
+    families
+        .counter(
+            "sluice_policy_names_given_up_total",
+            "Domain names that were forgotten before their time, for want of room.",
+        )
+        .count(&[], names.given_up);
     for (name, help, taken) in [
         (
             "sluice_dns_answer_held_seconds",

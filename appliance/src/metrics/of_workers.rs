@@ -6,7 +6,7 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// A counter of each worker: name, help, where it is.
 type OfWorker = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
-const COUNTERS: [OfWorker; 14] = [
+const COUNTERS: [OfWorker; 16] = [
     (
         "sluice_originated_total",
         "Packets that the gateway made itself: answers, errors, probes, fragments.",
@@ -56,6 +56,16 @@ const COUNTERS: [OfWorker; 14] = [
         "Connections to Services from the tunnel address of a node: of pods that it hides, or of \
          its host network.",
         |counters| &counters.masqueraded.flows,
+    ),
+    (
+        "sluice_dns_answers_overdue_total",
+        "DNS answers that went on before their addresses were known to every worker.",
+        |counters| &counters.answers_overdue,
+    ),
+    (
+        "sluice_dns_answers_unread_total",
+        "DNS answers that went on unread: too many waited, in all or of their client.",
+        |counters| &counters.answers_unread,
     ),
     ("sluice_worker_loops_total", "Turns of the worker's loop.", |counters| &counters.loops),
     ("sluice_worker_loops_busy_total", "Turns of the worker's loop that found work.", |counters| {

@@ -17,8 +17,8 @@ pub(crate) use self::net::{
 };
 pub use self::suggest::closest;
 pub(crate) use self::values::{
-    boolean, choice, integer, integer_because, is_subdomain, label, list, path, power_of_two,
-    seconds, text,
+    boolean, choice, integer, integer_because, is_label, is_subdomain, label, list, path,
+    power_of_two, seconds, text,
 };
 use crate::diagnostic::{Diagnostic, Errors, Location, Severity};
 use crate::yaml::Span;

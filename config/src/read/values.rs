@@ -127,7 +127,8 @@ pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn is_label(text: &str) -> bool {
+/// Whether it is an RFC 1123 label, of any length.
+pub(crate) fn is_label(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(alphanumeric)
         && text.ends_with(alphanumeric)

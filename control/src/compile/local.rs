@@ -1,9 +1,10 @@
+use crate::object::Name;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use sluice_config::{Config, MtuError, OverlayMode, SnatMode, VXLAN_OVERHEAD_V4};
 use sluice_tables::{
     Carriage, Family, Local, LocalAddress, NatMode, PortId, PortLocal, RouteTarget, SnatPool,
-    SourceRanges, Tables, V4, V6, Vxlan,
+    Tables, V4, V6, Vxlan,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -65,7 +66,7 @@ pub(super) struct Statics {
     /// Ranges of pod addresses, as configured.
     pub(super) pod_cidrs: Vec<IpNet>,
     /// Ranges of ClusterIPs, as configured.
-    service_cidrs: Vec<IpNet>,
+    pub(super) service_cidrs: Vec<IpNet>,
     /// The subnets of the ports.
     subnets: Vec<(IpNet, PortId)>,
     /// The next hops of `routes`.
@@ -74,6 +75,12 @@ pub(super) struct Statics {
     pub(super) node_ports: Vec<IpAddr>,
     /// The gateway's zone, if it is told.
     pub(super) zone: Option<Arc<str>>,
+    /// The Services whose endpoints' DNS answers are believed.
+    pub(super) dns_services: BTreeSet<Name>,
+    /// Others whose DNS answers are believed.
+    pub(super) dns_servers: Vec<IpNet>,
+    /// The domain of the cluster's own names.
+    pub(super) cluster_domain: String,
 }
 
 /// One family's half.
@@ -81,8 +88,6 @@ pub(super) struct Statics {
 pub(super) struct StaticHalf<F: Family> {
     own: Arc<HashMap<F::Addr, LocalAddress>>,
     snat: Arc<SnatPool<F>>,
-    /// Whose DNS answers are believed; `None`: those of pods.
-    dns_servers: Option<Arc<SourceRanges<F>>>,
     /// Addresses that nobody has, unless a longer prefix says who.
     pub(super) blackholes: Vec<(F::Addr, u8)>,
     /// Connected and static routes.
@@ -101,6 +106,14 @@ impl Statics {
         Ok(Statics {
             node_ports: node_ports(config, &v4, &v6),
             zone: config.services.zone.as_deref().map(Into::into),
+            dns_services: config
+                .policy
+                .dns_services
+                .iter()
+                .map(|(ns, n)| Name::new(ns, n))
+                .collect(),
+            dns_servers: config.policy.dns_servers.clone(),
+            cluster_domain: config.cluster.domain.clone(),
             v4,
             v6,
             local: Arc::new(local),
@@ -128,8 +141,6 @@ impl Statics {
         tables.v6.local = self.v6.own.clone();
         tables.v4.snat = self.v4.snat.clone();
         tables.v6.snat = self.v6.snat.clone();
-        tables.v4.dns_servers = self.v4.dns_servers.clone();
-        tables.v6.dns_servers = self.v6.dns_servers.clone();
     }
 
     /// The overlay, if there is one.
@@ -368,17 +379,12 @@ fn half<F: Family>(config: &Config, pool: impl Iterator<Item = F::Addr>) -> Stat
     StaticHalf {
         own: Arc::new(own),
         snat: Arc::new(snat),
-        dns_servers: config
-            .policy
-            .dns_servers
-            .as_ref()
-            .map(|told| Arc::new(SourceRanges::new(told.iter().filter_map(prefix::<F>)))),
         blackholes: blackholes::<F>(config),
         routes: routes(config),
     }
 }
 
-fn prefix<F: Family>(net: &IpNet) -> Option<(F::Addr, u8)> {
+pub(super) fn prefix<F: Family>(net: &IpNet) -> Option<(F::Addr, u8)> {
     Some((F::from_ip(net.network())?, net.prefix_len()))
 }
 

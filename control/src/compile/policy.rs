@@ -43,6 +43,7 @@ mod subjects;
 use addresses::Addresses;
 use attributes::Attributes;
 use blocks::Blocks;
+use names::Names;
 use pages::Pages;
 use peers::Peers;
 use pods::{Nodes, Pods};
@@ -100,9 +101,9 @@ pub(super) struct Policies {
     port_names: HashMap<Arc<str>, usize>,
     rules: Ids<Arc<str>>,
     /// Rules that have got numbers since this was last taken.
-    renamed: Vec<(RuleId, Option<Arc<str>>)>,
-    /// The addresses of domain names.
-    names: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
+    renamed: Vec<(RuleId, Arc<str>)>,
+    /// Domain names and their addresses.
+    names: Names,
     stale: Stale,
 }
 
@@ -164,8 +165,8 @@ impl Policies {
             range_peers: [const { Vec::new() }; 2],
             port_names: HashMap::new(),
             rules: Ids::new(quarantine),
-            renamed: FIXED.map(|id| (id, fixed(id))).to_vec(),
-            names: BTreeMap::new(),
+            renamed: fixed_rules().collect(),
+            names: Names::default(),
             stale: Stale::default(),
         }
     }
@@ -187,7 +188,7 @@ impl Policies {
 
     /// The rules that have got numbers since this was last called, and what each
     /// stands for.
-    pub(super) fn take_renamed(&mut self) -> Vec<(RuleId, Option<Arc<str>>)> {
+    pub(super) fn take_renamed(&mut self) -> Vec<(RuleId, Arc<str>)> {
         std::mem::take(&mut self.renamed)
     }
 
@@ -331,6 +332,10 @@ impl Policies {
 /// The rules that are no policy's.
 const FIXED: [RuleId; 3] = [RuleId::ITSELF, RuleId::OWN_NODE, RuleId::BEYOND];
 
+fn fixed_rules() -> impl Iterator<Item = (RuleId, Arc<str>)> {
+    FIXED.into_iter().filter_map(|id| Some((id, fixed(id)?)))
+}
+
 /// What a rule is that is no policy's.
 fn fixed(id: RuleId) -> Option<Arc<str>> {
     match id {
@@ -343,6 +348,7 @@ fn fixed(id: RuleId) -> Option<Arc<str>> {
 
 fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
     family.known = Default::default();
+    family.lapsed = Default::default();
     family.blocks = Arc::default();
 }
 

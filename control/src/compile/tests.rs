@@ -6,6 +6,7 @@ use std::time::Instant;
 
 mod announce;
 mod checks;
+mod domain_names;
 mod excess;
 mod incumbents;
 mod overlay;

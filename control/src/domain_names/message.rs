@@ -172,9 +172,15 @@ impl<'a> Records<'a> {
 }
 
 /// An address that a peer outside may have: an answer with another one, as those
-/// that block names give, names nobody.
+/// that block names give, names nobody. Link-local ones are the nodes' own: the cloud
+/// tells them secrets there.
 fn is_usable(addr: IpAddr) -> bool {
-    !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast()
+    let is_of_a_host = match addr {
+        // RFC 6890: "this network", and what is reserved, the broadcast address included.
+        IpAddr::V4(addr) => !addr.is_link_local() && !matches!(addr.octets()[0], 0 | 240..),
+        IpAddr::V6(addr) => !addr.is_unicast_link_local() && addr.to_ipv4_mapped().is_none(),
+    };
+    is_of_a_host && !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast()
 }
 
 /// A name as policies write it: in lower case and without the final dot. `None`

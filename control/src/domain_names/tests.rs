@@ -150,7 +150,20 @@ fn what_says_no_address_of_the_name_teaches_nothing() {
     assert_eq!(other.read(), Err(Unread::NotAnAnswer), "TXT was asked for");
     let empty = Dns::answer_to("a.example", A);
     assert_eq!(empty.read(), Err(Unread::NoAddress));
-    for nobody in ["0.0.0.0", "127.0.0.1", "::", "::1", "224.0.0.1", "ff02::1"] {
+    for nobody in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "169.254.169.254",
+        "::",
+        "::1",
+        "ff02::1",
+        "fe80::1",
+        "::ffff:203.0.113.1",
+    ] {
         let answer = Dns::answer_to("a.example", A).address("a.example", 60, nobody);
         assert_eq!(answer.read(), Err(Unread::NoAddress), "{nobody}");
     }
@@ -202,7 +215,7 @@ proptest! {
     /// The store against a list of all that was ever said.
     #[test]
     fn an_address_lasts_as_long_as_the_answer_that_says_so_for_longest(
-        steps in vec((0..4u8, btree_map(0..6u8, 0..100_000u64, 0..4), 0..40_000u64), 1..40),
+        steps in vec((0..4u8, btree_map(0..6u8, 0..100_000u64, 0..4), 0..200_000u64), 1..40),
     ) {
         let mut names = DomainNames::default();
         let mut said: Vec<(String, IpAddr, Duration)> = Vec::new();
@@ -214,46 +227,145 @@ proptest! {
                 .map(|(last, ttl)| (IpAddr::from([192, 0, 2, last]), S(ttl)))
                 .collect();
             let before = names.addresses(&name);
-            let learned = names.learn(now, &name, &addresses);
-            let is_new = addresses.keys().any(|addr| !before.contains(addr));
-            prop_assert_eq!(learned, Learned { is_new, left_out: 0 });
+            let learned = names.learn(now, &name, "*", &addresses);
+            let is_new = addresses.keys().any(|addr| !before.live.contains(addr));
+            prop_assert_eq!(learned, Learned { is_new, ..Learned::default() });
             for (addr, ttl) in addresses {
                 said.push((name.clone(), addr, now + ttl.max(S(300)).min(S(86_400))));
             }
             now += S(pause);
             names.expire(now);
-            let mut all = 0;
+            let (mut all, mut all_lapsed) = (0, 0);
             for number in 0..4 {
                 let name = format!("n{number}");
-                let holds = said.iter().filter(|(of, _, until)| *of == name && *until > now);
-                let expected: BTreeSet<IpAddr> = holds.map(|(_, addr, _)| *addr).collect();
+                let of = |at: Duration| -> BTreeSet<IpAddr> {
+                    let holds = said.iter().filter(|(of, _, until)| *of == name && *until > at);
+                    holds.map(|(_, addr, _)| *addr).collect()
+                };
                 let found = names.addresses(&name);
-                all += found.len();
-                prop_assert_eq!(&found, &expected);
+                let live = of(now);
+                prop_assert_eq!(&found.live, &live);
+                // It lapses when time is looked at, so no earlier than its end.
+                let ended: BTreeSet<IpAddr> = of(Duration::ZERO).difference(&live).copied().collect();
+                prop_assert!(found.lapsed.is_subset(&ended));
+                let lately: BTreeSet<IpAddr> = of(now.saturating_sub(LAPSED_FOR));
+                let lately: BTreeSet<IpAddr> = lately.difference(&live).copied().collect();
+                prop_assert!(lately.is_subset(&found.lapsed), "{:?} {:?}", lately, found);
+                all += found.live.len();
+                all_lapsed += found.lapsed.len();
             }
+            check(&names);
             prop_assert_eq!(names.len().1, all);
-            prop_assert_eq!(names.ends.len(), all);
+            prop_assert_eq!(names.lapsed_len(), all_lapsed);
             prop_assert_eq!(names.iter().count(), names.len().0);
         }
     }
 }
 
-#[test]
-fn names_and_addresses_are_bounded() {
-    let mut names = DomainNames::default();
-    let addresses = |count: u32| -> BTreeMap<IpAddr, Duration> {
-        (0..count).map(|i| (IpAddr::from((0x0a00_0000 + i).to_be_bytes()), S(60))).collect()
-    };
-    let learned = names.learn(S(0), "many", &addresses(ADDRESSES_MAX as u32 + 7));
-    assert_eq!(learned, Learned { is_new: true, left_out: 7 });
-    for number in 1..NAMES_MAX {
-        assert!(names.learn(S(0), &format!("n{number}"), &addresses(1)).is_new);
+/// What is counted is what is there.
+fn check(names: &DomainNames) {
+    let all: usize = names.names.values().map(|known| known.addresses.len()).sum();
+    assert_eq!((names.addresses, names.ends.len()), (all, all));
+    let lapsed: usize = names.lapsed.values().map(BTreeMap::len).sum();
+    assert_eq!(names.lapsed_ends.len(), lapsed);
+    assert!(names.addresses <= TOTAL_MAX && names.names.len() <= NAMES_MAX && lapsed <= LAPSED_MAX);
+    let mut patterns: BTreeMap<Arc<str>, Pattern> = BTreeMap::new();
+    for (name, known) in &names.names {
+        let pattern = patterns.entry(known.pattern.clone()).or_default();
+        pattern.names.insert((known.told, name.clone()));
+        pattern.addresses += known.addresses.len();
     }
-    let learned = names.learn(S(0), "more", &addresses(3));
-    assert_eq!(learned, Learned { is_new: false, left_out: 3 });
-    assert_eq!(names.len(), (NAMES_MAX, ADDRESSES_MAX + NAMES_MAX - 1));
-    assert_eq!(names.expire(S(299)).len(), 0);
-    assert_eq!(names.expire(S(300)).len(), NAMES_MAX);
+    let sizes: BTreeSet<_> = patterns.iter().map(|(of, p)| (p.addresses, of.clone())).collect();
+    assert_eq!(names.sizes, sizes);
+    for (of, pattern) in &patterns {
+        assert_eq!(names.patterns[of].names, pattern.names);
+    }
+    assert_eq!(names.patterns.len(), patterns.len());
+}
+
+fn addresses(count: usize) -> BTreeMap<IpAddr, Duration> {
+    let addr = |i: usize| IpAddr::from((0x0a00_0000 + i as u32).to_be_bytes());
+    (0..count).map(|i| (addr(i), S(60))).collect()
+}
+
+#[test]
+fn an_address_that_a_name_loses_lapses_until_it_is_told_again_or_forgotten() {
+    let mut names = DomainNames::default();
+    let set = |count| addresses(count).into_keys().collect::<BTreeSet<_>>();
+    names.learn(S(0), "a", "a", &addresses(2));
+    assert_eq!(names.expire(S(300)), BTreeSet::from(["a".into()]));
+    let none = BTreeSet::new();
+    assert_eq!(names.addresses("a"), Addresses { live: none.clone(), lapsed: set(2) });
     assert!(names.is_empty());
-    assert!(names.learn(S(301), "more", &addresses(3)).is_new);
+    assert!(names.learn(S(400), "a", "a", &addresses(1)).is_new);
+    let lapsed = &set(2) - &set(1);
+    assert_eq!(names.addresses("a"), Addresses { live: set(1), lapsed });
+    assert_eq!(names.expire(S(700)).len(), 1);
+    assert_eq!(names.expire(S(300) + LAPSED_FOR).len(), 1);
+    assert_eq!(names.addresses("a"), Addresses { live: none, lapsed: set(1) });
+    assert_eq!(names.expire(S(700) + LAPSED_FOR).len(), 1);
+    assert_eq!((names.addresses("a"), names.lapsed_len()), (Addresses::default(), 0));
+    check(&names);
+}
+
+#[test]
+fn one_name_has_so_many_addresses() {
+    let mut names = DomainNames::default();
+    let learned = names.learn(S(0), "many", "many", &addresses(ADDRESSES_MAX + 7));
+    let expected = Learned { is_new: true, left_out: 7, ..Learned::default() };
+    assert_eq!((learned, names.len()), (expected, (1, ADDRESSES_MAX)));
+}
+
+#[test]
+fn a_pattern_that_fills_the_room_takes_none_from_others() {
+    let mut names = DomainNames::default();
+    names.learn(S(0), "www.example.com", "www.example.com", &addresses(3));
+    let flood = |names: &mut DomainNames, number: usize, count| {
+        let name = format!("n{number}.evil.test");
+        names.learn(S(1 + number as u64 / 1000), &name, "*.evil.test", &addresses(count))
+    };
+    for number in 0..NAMES_MAX - 1 {
+        assert_eq!(flood(&mut names, number, 1).given_up.len(), 0);
+    }
+    // One that is told of again is younger than all others.
+    flood(&mut names, 0, 1);
+    names.learn(S(100), "n0.evil.test", "*.evil.test", &addresses(1));
+    let learned = flood(&mut names, NAMES_MAX, 2);
+    assert_eq!(learned.given_up, BTreeSet::from(["n1.evil.test".into()]));
+    assert_eq!(names.addresses("n1.evil.test").lapsed.len(), 1);
+    // Another pattern's name finds room, and so do its own ones.
+    let learned = names.learn(S(200), "a.example.org", "*.example.org", &addresses(1));
+    assert_eq!((learned.is_new, learned.given_up.len()), (true, 1));
+    assert_eq!(names.addresses("www.example.com").live.len(), 3);
+    assert_eq!(names.addresses("n0.evil.test").live.len(), 1);
+    assert_eq!(names.len().0, NAMES_MAX);
+    check(&names);
+}
+
+#[test]
+fn all_names_together_have_so_many_addresses() {
+    let mut names = DomainNames::default();
+    for number in 0..TOTAL_MAX / ADDRESSES_MAX {
+        names.learn(S(0), &format!("n{number}"), &format!("n{number}"), &addresses(ADDRESSES_MAX));
+    }
+    assert_eq!(names.len().1, TOTAL_MAX);
+    // It may have as many as any other, and no more.
+    let learned = names.learn(S(1), "more", "more", &addresses(ADDRESSES_MAX));
+    assert_eq!((learned.left_out, learned.given_up.len()), (0, 1));
+    check(&names);
+    let ours = names.learn(S(2), "more", "more", &addresses(ADDRESSES_MAX));
+    assert_eq!(ours, Learned::default());
+}
+
+#[test]
+fn nobody_gives_way_to_one_that_has_as_much() {
+    let mut names = DomainNames::default();
+    for number in 0..NAMES_MAX {
+        names.learn(S(0), &format!("n{number}"), &format!("n{number}"), &addresses(1));
+    }
+    let learned = names.learn(S(1), "more", "more", &addresses(2));
+    assert_eq!(learned, Learned { left_out: 2, ..Learned::default() });
+    check(&names);
+    assert_eq!(names.expire(S(300)).len(), NAMES_MAX);
+    assert!(names.learn(S(301), "more", "more", &addresses(3)).is_new);
 }

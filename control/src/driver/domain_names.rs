@@ -5,7 +5,8 @@ use super::Control;
 use crate::domain_names::{ADDRESSES_MAX, DomainNames, Reading, Unread, message};
 use crate::publish::{HeldAnswer, Histogram};
 use crate::view::{DomainNameView, NamesMetrics};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Names, and the answers that wait for them.
@@ -38,6 +39,10 @@ struct Counts {
     unread: BTreeMap<Unread, u64>,
     /// Addresses that found no room.
     left_out: u64,
+    /// Addresses that no name may have, or not this one.
+    refused: u64,
+    /// Names that made room for others.
+    given_up: u64,
 }
 
 impl Control {
@@ -74,22 +79,30 @@ impl Control {
 
     /// Learns what an answer says of names that policies name; whether any of it is
     /// new, or `None` if none of the names is theirs.
-    fn learn(&mut self, reading: &Reading, now: Duration) -> Option<bool> {
-        let is_wanted = |name: &&String| self.compiler.wants_name(name);
-        let wanted: Vec<&String> = reading.names.iter().filter(is_wanted).collect();
+    fn learn<'a>(&mut self, reading: &'a Reading, now: Duration) -> Option<bool> {
+        let pattern = |name: &'a String| Some((name, self.compiler.pattern_of(name)?));
+        let wanted: Vec<(&'a String, String)> = reading.names.iter().filter_map(pattern).collect();
         let Names { names, counts, known_by, .. } = &mut self.domain_names;
         if wanted.is_empty() {
             counts.unwanted += 1;
             return None;
         }
         let mut is_new = false;
-        for name in wanted {
-            let learned = names.learn(now, name, &reading.addresses);
+        let mut changed = BTreeSet::new();
+        for (name, pattern) in wanted {
+            let may_have = |addr: &IpAddr| self.compiler.may_have(name, *addr);
+            let mut addresses = reading.addresses.clone();
+            addresses.retain(|addr, _| may_have(addr));
+            counts.refused += (reading.addresses.len() - addresses.len()) as u64;
+            let learned = names.learn(now, name, &pattern, &addresses);
             counts.left_out += learned.left_out as u64;
-            if learned.is_new {
-                self.compiler.set_name(name, names.addresses(name));
-                is_new = true;
-            }
+            counts.given_up += learned.given_up.len() as u64;
+            is_new |= learned.is_new;
+            changed.extend(learned.given_up);
+            changed.extend(learned.is_new.then(|| name.as_str().into()));
+        }
+        for name in changed {
+            self.compiler.set_name(&name, names.addresses(&name));
         }
         if is_new {
             counts.learned += 1;
@@ -127,7 +140,7 @@ impl Control {
         }
     }
 
-    /// Forgets names and addresses whose time is over.
+    /// Ends what names have whose time is over: it lapses, and is forgotten later.
     pub(super) fn expire_names(&mut self, now: Duration) {
         for name in self.domain_names.names.expire(now) {
             self.compiler.set_name(&name, self.domain_names.names.addresses(&name));
@@ -142,7 +155,7 @@ impl Control {
         names
             .map(|(name, addresses)| DomainNameView {
                 name: name.to_owned(),
-                wanted: self.compiler.wants_name(name),
+                wanted: self.compiler.pattern_of(name).is_some(),
                 addresses: addresses
                     .iter()
                     .take(ADDRESSES_MAX)
@@ -154,6 +167,7 @@ impl Control {
 
     pub(super) fn names_metrics(&self) -> NamesMetrics {
         let Names { names, waiting, counts, held, .. } = &self.domain_names;
+        let lapsed_len = names.lapsed_len();
         let (names, addresses) = names.len();
         let unread = |cause: &Unread| counts.unread.get(cause).copied().unwrap_or(0);
         let results =
@@ -167,7 +181,10 @@ impl Control {
                 .chain(unread)
                 .map(|(result, count)| (result.to_owned(), count))
                 .collect(),
+            lapsed: lapsed_len,
             addresses_left_out: counts.left_out,
+            addresses_refused: counts.refused,
+            given_up: counts.given_up,
             waiting: waiting.len(),
             held: held.clone(),
         }

@@ -144,20 +144,16 @@ pub struct RuleNames {
 }
 
 impl RuleNames {
-    /// The name of a rule; `None` for [`RuleId::NONE`], and for one that has gone.
+    /// The name of a rule; `None` for [`RuleId::NONE`] and for numbers that were never
+    /// given. One that has gone keeps its name until its number is another's.
     pub fn get(&self, rule: RuleId) -> Option<Arc<str>> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(&rule).cloned()
     }
 
-    /// Takes rules that have changed; `None`: the rule has gone.
-    pub fn update(&self, changed: impl IntoIterator<Item = (RuleId, Option<Arc<str>>)>) {
+    /// Takes rules that have got numbers.
+    pub fn update(&self, changed: impl IntoIterator<Item = (RuleId, Arc<str>)>) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        for (rule, name) in changed {
-            match name {
-                Some(name) => drop(names.insert(rule, name)),
-                None => drop(names.remove(&rule)),
-            }
-        }
+        names.extend(changed);
     }
 }
 
@@ -203,11 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_have_gone_have_no_name() {
+    fn a_rule_has_its_name_until_another_has_its_number() {
         let names = RuleNames::default();
-        names.update([(RuleId(3), Some("shop/web ingress[0]".into())), (RuleId(4), None)]);
+        names.update([(RuleId(3), "shop/web ingress[0]".into())]);
+        names.update([(RuleId(4), "shop/web ingress[1]".into())]);
         assert_eq!(names.get(RuleId(3)).as_deref(), Some("shop/web ingress[0]"));
-        names.update([(RuleId(3), None)]);
-        assert_eq!((names.get(RuleId(3)), names.get(RuleId::NONE)), (None, None));
+        names.update([(RuleId(3), "shop/db ingress[0]".into())]);
+        assert_eq!(names.get(RuleId(3)).as_deref(), Some("shop/db ingress[0]"));
+        assert_eq!((names.get(RuleId(5)), names.get(RuleId::NONE)), (None, None));
     }
 }

@@ -162,11 +162,14 @@ fn an_answer_goes_on_when_every_worker_knows_its_addresses() {
     hands[1].hold(4, &message("www.example.net", [203, 0, 113, 4]));
     hands[1].hold(5, &message("www.example.com", [0, 0, 0, 0]));
     hands[1].hold(6, b"no message");
+    // No more does a name that may not have what the answer says.
+    hands[1].hold(8, &message("www.example.com", [10, 10, 0, 11]));
     until("all go on", &mut hands, |hands| {
         hands[1].released.sort_unstable();
-        hands[1].released == [2, 3, 4, 5, 6]
+        hands[1].released == [2, 3, 4, 5, 6, 8]
     });
     assert_eq!(hands[0].tables.version, version);
+    assert!(!hands[0].allows([10, 10, 0, 11]));
     assert!(!hands[0].allows([203, 0, 113, 4]));
 
     hands[1].hold(7, &message("a.b.example.org", [203, 0, 113, 7]));
@@ -184,9 +187,10 @@ fn an_answer_goes_on_when_every_worker_knows_its_addresses() {
     let counts = learned();
     let count = |result: &str| counts.answers[result];
     assert_eq!((counts.names, counts.addresses, counts.waiting), (2, 2, 0));
-    assert_eq!((count("learned"), count("known"), count("unwanted")), (2, 2, 1));
+    assert_eq!((count("learned"), count("known"), count("unwanted")), (2, 3, 1));
+    assert_eq!((counts.addresses_refused, counts.lapsed, counts.given_up), (1, 0, 0));
     assert_eq!((count("no_address"), count("malformed")), (1, 1));
-    assert_eq!(counts.held.count, 4);
+    assert_eq!(counts.held.count, 5);
 
     requests.send(Request::Stop { reply: bounded(1).0 }).unwrap();
     thread.join().unwrap();

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sluice_control::PortFacts;
 use sluice_control::cluster::{Cluster, Policy};
 use sluice_control::compile::Compiler;
+use sluice_control::domain_names::Addresses;
 use sluice_control::object::{self, Kind, decode};
 use sluice_tables::policy::{self, Judgment, PortKey};
 use sluice_tables::{RuleId, Tables, V4, V6};
@@ -70,7 +71,8 @@ impl Subject for Compiled {
     }
 
     fn learn(&mut self, name: &str, addresses: &[IpAddr]) {
-        self.compiler.set_name(name, addresses.iter().copied().collect());
+        let live = addresses.iter().copied().collect();
+        self.compiler.set_name(name, Addresses { live, ..Addresses::default() });
     }
 
     fn settle(&mut self) {

@@ -24,6 +24,9 @@
 //!   the client's own address, the destination the real endpoint.
 //! - Rules without ports match every protocol. Rules with ports match only the
 //!   protocols they name; what has no ports (ICMP) is matched by none of them.
+//! - No domain name has the address of a node, and only names below `cluster.local`
+//!   have those of pods: NPEP-133 supports the "generated DNS record" of pods, and
+//!   who owns another name may answer with any address.
 //! - An Accept rule of a ClusterNetworkPolicy with a peer or protocol entry that
 //!   has no known field matches nothing, a Deny or Pass rule with one denies
 //!   everything. `tcp: {}` is such an entry.

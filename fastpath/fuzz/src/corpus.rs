@@ -276,6 +276,28 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         Step::Wait { ms: 90_000_000 },
         to_vip(0, ACK),
     ];
+    // A pod whose egress is policed asks another pod; of two answers that wait one is
+    // released, and one goes on by itself.
+    let asks = |family: u8| {
+        let question = Step::Traffic {
+            queue: 0,
+            from: family | 3,
+            to: 0x14,
+            flow: 4,
+            flags: 0,
+            len: 10,
+            ttl: 64,
+        };
+        [
+            Step::Change { what: 7 | 0x10 << 3 },
+            Step::Change { what: 5 | 1 << 3 },
+            question,
+            answer(0),
+            answer(0),
+            Step::Wait { ms: 10 },
+            Step::Wait { ms: 600 },
+        ]
+    };
     let silence = [
         Step::Neighbors { answer: false },
         to_vip(0x80, SYN),
@@ -347,6 +369,8 @@ fn journeys() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("journey", "too-big", script(4, &[big(0), big(0x80), Step::Change { what: 4 }, big(0)])),
         ("journey", "time-to-live", script(0, &[dying(0), dying(1), dying(2)])),
         ("journey", "changes", script(1, &changes)),
+        ("journey", "answers-v4", script(0, &asks(0))),
+        ("journey", "answers-v6", script(1, &asks(0x80))),
         ("journey", "silence", script(1, &silence)),
         ("journey", "raw", script(8, &raw)),
     ]

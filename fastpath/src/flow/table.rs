@@ -323,6 +323,11 @@ impl<F: Ip> FlowTable<F> {
         self.cut(entry).is_some() && self.both(entry)[0].epoch == epoch.wrapping_sub(1)
     }
 
+    /// Lets an entry's flow live on from now, as if its client had spoken.
+    pub fn keep(&mut self, entry: u32, now_ms: u32) {
+        self.entries[entry as usize / 2][0].last_seen_ms = now_ms;
+    }
+
     /// What the SYNs of an entry's flow have said.
     pub fn handshake(&self, entry: u32) -> &Handshake {
         &self.asides[entry as usize / 2].handshake

@@ -1,5 +1,7 @@
 //! Answers of DNS servers: where policies name peers by domain names, an answer
-//! goes on when its addresses are live on every worker.
+//! goes on when its addresses are live on every worker. One that finds no room, or
+//! that control does not release in time, goes on all the same: policies on names
+//! are no filter of DNS.
 
 use crate::core::Core;
 use crate::flow::{Direction, FlowTable};
@@ -18,7 +20,8 @@ const UDP_HEADER_LEN: usize = 8;
 const DNS_HEADER_LEN: usize = 12;
 
 /// True for the answer of a server that is believed, to a pod whose egress is
-/// policed: it waits. Fragments, and messages that are too large, are not read.
+/// policed: it waits, its place is taken. Fragments, and messages that are too
+/// large, are not read.
 #[cold]
 pub fn is_held<F: Ip>(
     core: &mut Core,
@@ -40,8 +43,9 @@ pub fn is_held<F: Ip>(
     if !is_policed(&client) || !family.believes(&packet.key.src) || !is_readable(packet) {
         return false;
     }
-    core.answers.note_client(F::to_ip(client));
-    true
+    let has_room = core.answers.admit(F::to_ip(client));
+    core.counters.answers_unread.add(u64::from(!has_room));
+    has_room
 }
 
 /// True for a whole message of a size that is learned from. One that arrived
@@ -55,47 +59,37 @@ fn is_readable<F: Ip>(packet: &Packet<F>) -> bool {
     let is_right = || {
         let key = &packet.key;
         let pseudo = checksum::pseudo(key.src.as_ref(), key.dst.as_ref(), l4::UDP, len);
-        be16(header, 6) == 0 || checksum::finish(pseudo, udp) == 0
+        // None, over IPv4 only (RFC 8200 section 8.1).
+        let is_absent = be16(header, 6) == 0;
+        if is_absent { F::IS_V4 } else { checksum::finish(pseudo, udp) == 0 }
     };
     (DNS_HEADER_LEN..=MESSAGE_MAX).contains(&message_len) && is_right()
 }
 
-/// Makes an answer wait.
+/// Makes an answer wait that has a place.
 #[cold]
 pub fn hold<F: Ip>(core: &mut Core, packet: Packet<F>)
 where
     Packet<F>: Into<Handed>,
 {
-    let now = core.now;
-    if let Err(packet) = core.answers.hold(packet.into(), now) {
-        drop_held(core, packet, DropReason::DnsHoldFull);
-    }
+    core.answers.hold(packet.into(), core.now);
     core.count_held();
 }
 
-/// Drops answers that have waited too long.
-pub fn expire(core: &mut Core) {
-    let now = core.now;
-    let mut is_any = false;
-    while let Some(packet) = core.answers.expired(now) {
-        drop_held(core, packet, DropReason::DnsAnswerTimeout);
-        is_any = true;
-    }
-    if is_any {
-        core.count_held();
-    }
+/// The next answer that has waited too long: it goes on, and its addresses may
+/// become known later.
+pub fn expired(core: &mut Core) -> Option<Handed> {
+    let packet = core.answers.expired(core.now)?;
+    core.counters.answers_overdue.add(1);
+    Some(packet)
 }
 
 /// Drops every answer that waits: the worker stops.
 pub fn close(core: &mut Core) {
     while let Some(packet) = core.answers.take_any() {
-        drop_held(core, packet, DropReason::Stopping);
-    }
-}
-
-fn drop_held(core: &mut Core, packet: Handed, reason: DropReason) {
-    match packet {
-        Handed::V4(packet) => core.drop_packet(packet, reason),
-        Handed::V6(packet) => core.drop_packet(packet, reason),
+        match packet {
+            Handed::V4(packet) => core.drop_packet(packet, DropReason::Stopping),
+            Handed::V6(packet) => core.drop_packet(packet, DropReason::Stopping),
+        }
     }
 }

@@ -63,8 +63,9 @@ pub fn replay<F: Ip>(
             Revalidated::Drop(reason) => return Some(Verdict::Drop(reason)),
         }
     }
+    // The port that the client asked: that of the endpoint may be another one.
     if tables.names_wanted
-        && packet.key.src_port == DNS_PORT
+        && table.entry(number).new_src_port == DNS_PORT
         && answer::is_held(core, table, tables, packet, number)
     {
         return Some(Verdict::Hold);
@@ -194,8 +195,9 @@ fn track<F: Ip>(
 ///
 /// A flow that policies no longer allow is cut, and stays: each packet of either
 /// direction finds it, and asks again. Were it removed, the next packet of its
-/// server would begin a flow the other way round, which may be allowed. It does
-/// not live on by these packets, and goes on if it is allowed again in time.
+/// server would begin a flow the other way round, which may be allowed. So it lives
+/// on by what its server sends, and not by what its client does; and goes on if it
+/// is allowed again in time.
 #[cold]
 fn revalidate<F: Ip>(
     core: &mut Core,
@@ -227,6 +229,9 @@ fn revalidate<F: Ip>(
             let Entry { ingress, adjacency, .. } = table.both(number)[0];
             let epoch = core.epoch(tables, ingress, adjacency);
             table.set_cut(number, rules, reason, epoch);
+            if FlowTable::<F>::direction(number) == Direction::Reply {
+                table.keep(number, core.now_ms);
+            }
             return Revalidated::Drop(reason);
         }
     }

@@ -49,7 +49,7 @@ pub fn check<F: Ip>(
         server: (target.addr, target.l4_port),
         protocol: packet.key.protocol,
     };
-    Ok(ask(core, tables, packet, &ends)?)
+    Ok(ask(core, tables, packet, &ends, policy::judge::<F>)?)
 }
 
 /// Judges the flow of a packet again, by its client and its server; `None` if it
@@ -72,7 +72,7 @@ pub fn of_flow<F: Ip>(
     let client = (original.key.src, original.key.src_port);
     let server = (original.new_dst, original.new_dst_port);
     let ends = Ends { client, server, protocol: original.key.protocol };
-    ask(core, tables, packet, &ends).map(Some)
+    ask(core, tables, packet, &ends, policy::judge_running::<F>).map(Some)
 }
 
 /// Addresses and ports of a flow's real ends, and its protocol: an ICMP error
@@ -99,12 +99,13 @@ fn ask<F: Ip>(
     tables: &Tables,
     packet: &Packet<F>,
     ends: &Ends<F>,
+    judge: impl Fn(&Tables, &F::Addr, &F::Addr, PortKey) -> Judgment,
 ) -> Result<Rules, Denied> {
     if tables.policy.is_empty() {
         return Ok(UNASKED);
     }
     let port = PortKey::of(ends.protocol, ends.server.1);
-    let judgment = policy::judge::<F>(tables, &ends.client.0, &ends.server.0, port);
+    let judgment = judge(tables, &ends.client.0, &ends.server.0, port);
     if judgment.egress.is_allowed() && judgment.ingress.is_allowed() {
         return Ok(judgment.rules());
     }

@@ -84,11 +84,6 @@ impl Host {
         Host(node | Self::OWN)
     }
 
-    /// True for a pod whose node is known.
-    pub fn is_pod(self) -> bool {
-        self != Host::UNKNOWN && self.0 & Self::OWN == 0
-    }
-
     /// True for the own address of the node that a pod is on.
     fn is_node_of(self, pod: Host) -> bool {
         pod != Host::UNKNOWN && self.0 == pod.0 | Self::OWN && self.0 != pod.0
@@ -140,6 +135,29 @@ pub fn judge<F: Family>(tables: &Tables, src: &F::Addr, dst: &F::Addr, port: Por
         judgment.ingress = tables.policy.outcome(&destination.ingress, peer, port);
         if !judgment.ingress.is_allowed() {
             judgment.ingress = excuse(judgment.ingress, src == dst, destination.host, source);
+        }
+    }
+    judgment
+}
+
+/// [`judge`] for a flow that runs: an address that its peer's domain name has lost
+/// by the time that its DNS records say is that peer to it still (NPEP-133, "Expected
+/// Behavior": when a TTL expires, existing connections go on).
+pub fn judge_running<F: Family>(
+    tables: &Tables,
+    src: &F::Addr,
+    dst: &F::Addr,
+    port: PortKey,
+) -> Judgment {
+    let mut judgment = judge::<F>(tables, src, dst, port);
+    let family = F::of(tables);
+    if !judgment.egress.is_allowed()
+        && let Some(peer) = family.lapsed.get(dst)
+        && let Some(source) = family.known.get(src)
+    {
+        let egress = tables.policy.outcome(&source.egress, *peer, port);
+        if egress.is_allowed() {
+            judgment.egress = egress;
         }
     }
     judgment

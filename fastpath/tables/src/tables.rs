@@ -3,7 +3,7 @@ use crate::hash::endpoint;
 use crate::ids::{PortId, ServiceId, VtepId, ZoneId};
 use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
-use crate::policy::{AddressRanges, KnownAddress, Rows};
+use crate::policy::{AddressRanges, KnownAddress, PeerId, Rows};
 use crate::route::{RouteTarget, Routes, Vtep};
 use crate::service::{BackendState, Frontend, FrontendKey, SourceRanges};
 use crate::shards::ShardMap;
@@ -99,8 +99,11 @@ pub struct FamilyTables<F: Family> {
     pub known: ShardMap<F::Addr, KnownAddress>,
     /// What every other address is to policies.
     pub blocks: Arc<AddressRanges<F>>,
-    /// The servers whose DNS answers are believed; `None`: pods.
-    pub dns_servers: Option<Arc<SourceRanges<F>>>,
+    /// What addresses that a domain name has lost are to flows that run: as if it
+    /// had them still.
+    pub lapsed: ShardMap<F::Addr, PeerId>,
+    /// The servers whose DNS answers are believed.
+    pub dns_servers: Arc<SourceRanges<F>>,
 }
 
 impl<F: Family> Default for FamilyTables<F> {
@@ -117,7 +120,8 @@ impl<F: Family> Default for FamilyTables<F> {
             tunnel_devices: Arc::default(),
             known: ShardMap::default(),
             blocks: Arc::default(),
-            dns_servers: None,
+            lapsed: ShardMap::default(),
+            dns_servers: Arc::default(),
         }
     }
 }
@@ -146,10 +150,7 @@ impl<F: Family> FamilyTables<F> {
     /// Whether the DNS answers of a server are believed.
     #[inline]
     pub fn believes(&self, server: &F::Addr) -> bool {
-        match &self.dns_servers {
-            Some(told) => told.contains(server),
-            None => self.known.get(server).is_some_and(|known| known.host.is_pod()),
-        }
+        self.dns_servers.contains(server)
     }
 
     /// The node that has a pod address; `None` for every other address.

@@ -22,7 +22,9 @@ use std::sync::Arc;
 pub fn compile(world: &World) -> Arc<Tables> {
     let mut tables = Tables::empty(world.workers);
     tables.version = world.version;
+    tables.has_policies = !world.policies.is_empty();
     tables.policy_epoch = world.policy_epoch;
+    tables.policy_epochs = Box::new(world.policy_epochs);
     tables.route_epoch = world.route_epoch;
     tables.service_epochs = Box::new(world.service_epochs);
     tables.owners = owners(world);
@@ -65,6 +67,10 @@ impl Places for World {
 
     fn node_of(&self, pod: IpAddr) -> Option<u32> {
         home(&pod).map(|node| node as u32)
+    }
+
+    fn first_rule(&self, (pod, direction): &(IpAddr, Direction)) -> Option<u32> {
+        Some(super::policy::first_rule(pod, *direction == Direction::Egress))
     }
 }
 

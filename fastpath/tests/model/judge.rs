@@ -70,7 +70,7 @@ impl Oracle {
             return true;
         }
         self.out.touched.insert(id);
-        if !self.judge_again(id, packet) {
+        if !self.judge_again((id, side), packet) {
             return true;
         }
         let way = match self.way(&self.flows.get(id).translation(side).dst) {

@@ -4,7 +4,7 @@
 use super::flows::Flow;
 use super::oracle::{Event, Oracle};
 use super::parse::Packet;
-use super::world::{SCTP, TCP, UDP, World, contains, home};
+use super::world::{SCTP, TCP, UDP, World, contains, home, octets};
 use sluice_fastpath::DropReason;
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 /// A rule of a pod's policies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub verdict: Verdict,
     /// The other end: address and length of a prefix; `None`: everybody.
@@ -27,7 +27,7 @@ pub struct Rule {
 }
 
 /// What policies say of a pod's traffic in one direction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub rules: Vec<Rule>,
     /// What becomes of what no rule matches.
@@ -41,6 +41,17 @@ pub type Rules = [Option<u32>; 2];
 const ITSELF: u32 = 0;
 const OWN_NODE: u32 = 1;
 const FIRST: u32 = 2;
+
+/// Most rules that a pod has in a direction.
+const RULES_MAX: u32 = 64;
+
+/// Where the numbers of a pod's rules begin, counted from [`FIRST`] on: whatever
+/// else changes, they stay.
+pub fn first_rule(pod: &IpAddr, egress: bool) -> u32 {
+    let last = octets(pod).last().copied().unwrap_or_default();
+    let place = home(pod).unwrap_or_default() as u32 * 256 + u32::from(last);
+    (place * 4 + u32::from(pod.is_ipv6()) * 2 + u32::from(egress)) * RULES_MAX
+}
 
 impl Rule {
     fn matches(&self, other: &IpAddr, protocol: u8, port: u16) -> bool {
@@ -61,24 +72,18 @@ impl World {
         egress: bool,
         (protocol, port): (u8, u16),
     ) -> Option<(Verdict, u32)> {
-        let mut number = FIRST;
-        for (whose, policy) in &self.policies {
-            if *whose != (*own, egress) {
-                number += policy.rules.len() as u32 + 1;
-                continue;
+        let policy = self.policies.get(&(*own, egress))?;
+        let mut number = FIRST + first_rule(own, egress);
+        for rule in &policy.rules {
+            if rule.matches(other, protocol, port) {
+                return Some((rule.verdict, number));
             }
-            for rule in &policy.rules {
-                if rule.matches(other, protocol, port) {
-                    return Some((rule.verdict, number));
-                }
-                number += 1;
-            }
-            return Some(match self.excuse(own, other) {
-                Some(rule) => (Verdict::Allow, rule),
-                None => (policy.otherwise, number),
-            });
+            number += 1;
         }
-        None
+        Some(match self.excuse(own, other) {
+            Some(rule) => (Verdict::Allow, rule),
+            None => (policy.otherwise, number),
+        })
     }
 
     /// A pod speaks with itself and with its own node whatever else is said.
@@ -136,8 +141,9 @@ impl Oracle {
         }
     }
 
-    /// A packet of a flow is judged as the flow is now. False when it is dropped.
-    pub(super) fn judge_again(&mut self, id: u64, packet: &Packet) -> bool {
+    /// A packet of a flow's side is judged as the flow is now. False when it is
+    /// dropped; what the server sends keeps the flow all the same.
+    pub(super) fn judge_again(&mut self, (id, side): (u64, usize), packet: &Packet) -> bool {
         let flow = self.flows.get(id);
         let was_cut = flow.cut;
         match self.still_allowed(flow) {
@@ -151,7 +157,12 @@ impl Oracle {
                 true
             }
             Err(reason) => {
-                self.flows.get_mut(id).cut = true;
+                let now_ms = self.now_ms;
+                let flow = self.flows.get_mut(id);
+                flow.cut = true;
+                if side == 1 {
+                    flow.seen_ms[0] = Some(now_ms);
+                }
                 self.met(if packet.told { Event::CutFragment } else { Event::Cut });
                 self.drop(reason);
                 false

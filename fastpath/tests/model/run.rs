@@ -582,21 +582,22 @@ impl Run {
             Change::Deny { pod, egress } => {
                 self.policies_before.clone_from(&world.policies);
                 let policy = Policy { rules: Vec::new(), otherwise: Verdict::Deny };
-                world.policies.insert((pod, egress), policy);
-                world.policy_epoch += 1;
+                let mut policies = world.policies.clone();
+                policies.insert((pod, egress), policy);
+                world.set_policies(policies);
             }
             Change::Restore => {
-                world.policies = std::mem::take(&mut self.policies_before);
-                world.policy_epoch += 1;
+                world.set_policies(std::mem::take(&mut self.policies_before));
             }
             Change::Policy { v6, pod, egress, form } => {
                 let pods = [0, 1, 2, 3, 5, 6, 7, 23];
                 let pod = World::endpoint(v6, pods[usize::from(pod) % pods.len()]);
+                let mut policies = world.policies.clone();
                 match policy(v6, form) {
-                    Some(policy) => world.policies.insert((pod, egress), policy),
-                    None => world.policies.remove(&(pod, egress)),
+                    Some(policy) => policies.insert((pod, egress), policy),
+                    None => policies.remove(&(pod, egress)),
                 };
-                world.policy_epoch += 1;
+                world.set_policies(policies);
             }
             Change::PolicyEpoch => world.policy_epoch += 1,
             Change::RouteEpoch => world.route_epoch += 1,

@@ -2,8 +2,8 @@
 //! is, [`super::compile`] makes the subject's tables of it.
 
 use super::policy::Policy;
-use sluice_tables::SERVICE_EPOCHS;
-use std::collections::BTreeMap;
+use sluice_tables::{POLICY_EPOCHS, SERVICE_EPOCHS};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A MAC.
@@ -167,6 +167,8 @@ pub struct World {
     pub health: Vec<Health>,
     pub version: u64,
     pub policy_epoch: u32,
+    /// By group of addresses: 128 and the number of a node, or 0 for those on none.
+    pub policy_epochs: [u32; POLICY_EPOCHS],
     pub route_epoch: u32,
     /// By group of Services; the last is for flows without one.
     pub service_epochs: [u32; SERVICE_EPOCHS + 1],
@@ -358,6 +360,7 @@ impl World {
             health: Vec::new(),
             version: 0,
             policy_epoch: 1,
+            policy_epochs: [0; POLICY_EPOCHS],
             route_epoch: 1,
             service_epochs: [1; SERVICE_EPOCHS + 1],
         };
@@ -523,6 +526,22 @@ impl World {
             self.health[backend.id as usize] = Health::Gone;
         }
         self.service_epochs[frontend.service as usize % SERVICE_EPOCHS] += 1;
+    }
+
+    /// Sets all policies: of flows that there are those look again whose ends are on
+    /// the nodes of pods with other ones; all, when there are none any more, since
+    /// groups do not count then.
+    pub fn set_policies(&mut self, policies: BTreeMap<(IpAddr, bool), Policy>) {
+        let before = std::mem::replace(&mut self.policies, policies);
+        if self.policies.is_empty() && !before.is_empty() {
+            self.policy_epoch += 1 + self.policy_epochs.iter().sum::<u32>();
+            return;
+        }
+        let all = before.keys().chain(self.policies.keys());
+        let changed = all.filter(|of| before.get(of) != self.policies.get(of));
+        let groups: BTreeSet<usize> =
+            changed.map(|(pod, _)| self.pod_node(pod).map_or(0, |node| 128 + node)).collect();
+        groups.into_iter().for_each(|group| self.policy_epochs[group] += 1);
     }
 
     /// A node has its pods' range, or not.

@@ -115,7 +115,7 @@ impl Policies {
 
     fn rule_id(&mut self, text: Arc<str>, at: Moment) -> RuleId {
         let id = RuleId(self.rules.give(&text, at) + RuleId::FIRST);
-        self.renamed.push((id, Some(text)));
+        self.renamed.push((id, text));
         id
     }
 

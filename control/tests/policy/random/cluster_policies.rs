@@ -5,15 +5,21 @@ use super::selectors::{namespace_selector, selector};
 use serde_json::{Value, json};
 
 /// Names that DNS answers may be for.
-pub(super) const DOMAINS: [&str; 4] =
-    ["example.com", "www.example.com", "a.b.example.com", "other.example.org"];
-const PATTERNS: [&str; 6] = [
+pub(super) const DOMAINS: [&str; 5] = [
+    "example.com",
+    "www.example.com",
+    "a.b.example.com",
+    "other.example.org",
+    "db.a.svc.cluster.local",
+];
+const PATTERNS: [&str; 7] = [
     "example.com",
     "www.example.com",
     "*.example.com",
     "*.b.example.com",
     "*.ample.com",
     "Other.Example.org.",
+    "*.a.svc.cluster.local",
 ];
 
 /// A ClusterNetworkPolicy.

@@ -118,7 +118,10 @@ fn peer_matches(flow: &Flow<'_>, peer: &Value) -> Option<bool> {
     if let Some(patterns) = peer["domainNames"].as_array() {
         let patterns: Vec<&str> = patterns.iter().filter_map(Value::as_str).collect();
         let is_wanted = |name: &str| patterns.iter().any(|pattern| is_domain(pattern, name));
-        return Some(flow.world.names_of(flow.peer).any(is_wanted));
+        let is_node = flow.world.addresses_of_nodes(|_| true).any(|addr| addr == flow.peer);
+        let may_have =
+            |name: &&str| !is_node && (flow.peer_pod.is_none() || name.ends_with(".cluster.local"));
+        return Some(flow.world.names_of(flow.peer).filter(may_have).any(is_wanted));
     }
     None
 }

@@ -5,7 +5,7 @@ use sluice_tables::policy::{
 use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Carriage, Family, FamilyTables, Frontend,
     FrontendKey, Local, LocalAddress, NatMode, OwnerMap, PortId, PortLocal, RouteTarget, Routes,
-    RuleId, ServiceId, SnatPool, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
+    RuleId, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, Vxlan,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct Cluster {
     pub default_route: bool,
     /// Bits: pods of which policies are asked, as destinations, then as sources.
     pub policies: u8,
+    /// Policies name peers by domain names: DNS answers wait.
+    pub names_wanted: bool,
     /// Counts changes.
     pub version: u32,
 }
@@ -65,6 +67,7 @@ impl Cluster {
             mtu: 1500,
             default_route: flags & 8 != 0,
             policies: 0,
+            names_wanted: false,
             version: 1,
         }
     }
@@ -78,6 +81,7 @@ impl Cluster {
             2 => self.vips = !self.vips,
             3 => self.preserve = !self.preserve,
             4 => self.mtu = [1280, 1400, 1500, 9000][usize::from(value & 3)],
+            5 if value & 1 == 1 => self.names_wanted = !self.names_wanted,
             5 => self.default_route = !self.default_route,
             6 => self.ready = u32::from(value),
             _ => self.policies = value,
@@ -91,7 +95,10 @@ impl Cluster {
         let mut tables = Tables::empty(self.workers);
         tables.version = self.version.into();
         tables.route_epoch = self.version;
+        tables.has_policies = self.policies != 0;
         tables.policy_epoch = self.version;
+        tables.policy_epochs.fill(self.version);
+        tables.names_wanted = self.names_wanted;
         tables.service_epochs.fill(self.version);
         tables.owners = OwnerMap::even(self.workers).with_seed(5);
         tables.local = Arc::new(self.local());
@@ -171,6 +178,8 @@ impl Cluster {
         let at = |net, last| F::from_ip(address(!F::IS_V4, net, last)).unwrap_or_default();
         let len = if F::IS_V4 { 24 } else { 64 };
         let mut tables = FamilyTables::<F>::default();
+        // Everybody's answers are believed.
+        tables.dns_servers = Arc::new(SourceRanges::new([(F::Addr::default(), 0)]));
         let mut own = vec![(at(Net::Uplink, 253), LocalAddress::Kernel(PortId(0)))];
         let mut routes = Vec::new();
         for (id, net) in [Net::Uplink, Net::Cluster, Net::Tagged].into_iter().enumerate() {

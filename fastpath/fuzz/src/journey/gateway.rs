@@ -1,5 +1,6 @@
 use super::check;
 use super::cluster::{Cluster, PORTS};
+use crossbeam_channel::bounded;
 use sluice_fastpath::events::{EventKind, EventReceiver, events};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
 use sluice_fastpath::{
@@ -7,8 +8,8 @@ use sluice_fastpath::{
     mesh,
 };
 use sluice_io::{CHUNK_LEN, FrameCache, HEADROOM, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
-use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
-use sluice_tables::{Capture, FlowTelling, Observe, PacketFilter};
+use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
+use sluice_tables::{Answer, AnswerBuffers, Capture, FlowTelling, Observe, PacketFilter};
 use std::sync::Arc;
 
 /// Longest frame that a port receives.
@@ -24,6 +25,10 @@ struct Lane {
     told: EventReceiver,
     /// Drops that it has told of.
     drops_told: u64,
+    /// DNS answers that it holds, and has told of.
+    answers: Vec<Answer>,
+    /// The next one of them is released.
+    releases: bool,
 }
 
 /// The workers of a gateway on memory ports.
@@ -131,7 +136,18 @@ impl Gateway {
             if sizes.is_watched {
                 let _ = control.send(ToWorker::Observe(Arc::new(everything())));
             }
-            Lane { worker, control, counters, peers, told, drops_told: 0 }
+            let buffers = AnswerBuffers::new(bounded(1).0);
+            let _ = control.send(ToWorker::Answers(buffers));
+            Lane {
+                worker,
+                control,
+                counters,
+                peers,
+                told,
+                drops_told: 0,
+                answers: Vec::new(),
+                releases: true,
+            }
         });
         let lanes = lanes.collect();
         Gateway {
@@ -149,6 +165,19 @@ impl Gateway {
         for lane in &mut self.lanes {
             // A full mailbox only means that the next change brings it.
             let _ = lane.control.send(ToWorker::Tables(tables.clone()));
+        }
+    }
+
+    /// Every other DNS answer that a worker holds goes on; the rest comes too late.
+    pub fn release(&mut self) {
+        for lane in &mut self.lanes {
+            for answer in std::mem::take(&mut lane.answers) {
+                let id = if lane.releases { answer.id } else { u64::MAX };
+                lane.releases = !lane.releases;
+                let buffer = answer.message;
+                // A full mailbox only means that a buffer is lost.
+                let _ = lane.control.send(ToWorker::Release { id, buffer });
+            }
         }
     }
 
@@ -171,7 +200,11 @@ impl Gateway {
             let mut work = false;
             for (id, lane) in self.lanes.iter_mut().enumerate() {
                 work |= lane.worker.poll(self.now);
-                while lane.control.receive().is_some() {}
+                while let Some(message) = lane.control.receive() {
+                    if let FromWorker::Answer(answer) = message {
+                        lane.answers.push(answer);
+                    }
+                }
                 while let Ok(event) = lane.told.events.pop() {
                     lane.drops_told += u64::from(matches!(event.kind, EventKind::Dropped(_)));
                 }

@@ -88,7 +88,10 @@ impl Script {
                 }
             }
             Step::Answer { queue, flags } => self.answer(*queue, *flags),
-            Step::Wait { ms } => self.gateway.wait(*ms),
+            Step::Wait { ms } => {
+                self.gateway.release();
+                self.gateway.wait(*ms);
+            }
             Step::Change { what } => {
                 self.cluster.change(*what);
                 self.gateway.publish(&self.cluster);

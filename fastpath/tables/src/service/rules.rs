@@ -69,6 +69,11 @@ impl<F: Family> SourceRanges<F> {
         SourceRanges { ranges: ranges.into() }
     }
 
+    /// True when no address is.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether an address is in one of them.
     #[inline]
     pub fn contains(&self, addr: &F::Addr) -> bool {

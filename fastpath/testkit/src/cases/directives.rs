@@ -140,12 +140,16 @@ pub(super) fn topology(words: &[&str], topology: &mut Topology) -> Result<bool, 
         ["pod", pod, direction @ ("ingress" | "egress"), rest @ ..] => {
             policy::set((address(pod)?, direction), rest, topology)?;
         }
+        ["lapsed", "none"] => topology.lapsed.clear(),
+        ["lapsed", addr, "as", other] => {
+            topology.lapsed.insert(address(addr)?, address(other)?);
+        }
         ["names", "wanted"] => topology.names_wanted = true,
         ["names", "unwanted"] => topology.names_wanted = false,
-        ["dns-servers", "pods"] => topology.dns_servers = None,
+        ["dns-servers", "none"] => topology.dns_servers.clear(),
         ["dns-servers", prefixes @ ..] => {
-            let prefixes = prefixes.iter().map(|text| text.trim_end_matches(',').parse());
-            topology.dns_servers = Some(prefixes.collect::<Result<_, _>>()?);
+            let prefixes = prefixes.iter().map(|text| policy::peer_of(text.trim_end_matches(',')));
+            topology.dns_servers = prefixes.collect::<Result<_, _>>()?;
         }
         ["balance", key, how] => {
             rules_mut(key, topology)?.balance = match *how {

@@ -51,7 +51,8 @@ fn verdict(text: &str) -> Result<Verdict, String> {
     }
 }
 
-fn peer_of(text: &str) -> Result<Prefix, String> {
+/// `10.0.0.7`, `10.0.0.0/24`.
+pub(super) fn peer_of(text: &str) -> Result<Prefix, String> {
     let Ok(addr) = text.parse::<IpAddr>() else { return text.parse() };
     Ok(Prefix { addr, len: if addr.is_ipv4() { 32 } else { 128 } })
 }

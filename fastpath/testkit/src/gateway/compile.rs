@@ -9,6 +9,7 @@ use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Family, FamilyTables, Frontend, FrontendKey,
     FrontendRules, Local, LocalAddress, Locality, OwnerMap, PortId, RouteTarget, Routes,
     SERVICE_EPOCHS, ServiceId, SnatPool, SourceRanges, Tables, V4, V6, Vip, Vtep, VtepId, ZoneId,
+    policy_group,
 };
 
 use super::policy::{self, Places};
@@ -72,6 +73,7 @@ impl Compiler {
         tables.v6 = self.family::<V6>(topology);
         policy::compile(&topology.policies, topology, &mut tables);
         tables.names_wanted = topology.names_wanted;
+        tables.has_policies = !topology.policies.is_empty();
         if let Some(before) = &self.topology {
             self.bump_epochs(before, topology, &mut tables);
         }
@@ -183,10 +185,9 @@ impl Compiler {
         family.tunnel_devices =
             Arc::new(topology.tunnel_devices.iter().filter_map(device).collect());
         family.nodes_by_addr = Arc::new(nodes);
-        family.dns_servers = topology.dns_servers.as_ref().map(|prefixes| {
-            let of_family = prefixes.iter().filter_map(|p| Some((F::from_ip(p.addr)?, p.len)));
-            Arc::new(SourceRanges::new(of_family))
-        });
+        let servers = topology.dns_servers.iter();
+        let servers = servers.filter_map(|p| Some((F::from_ip(p.addr)?, p.len)));
+        family.dns_servers = Arc::new(SourceRanges::new(servers));
         if is_underlay {
             family.vteps_by_addr = family.nodes_by_addr.clone();
         }
@@ -261,9 +262,7 @@ impl Compiler {
         if routed(before) != routed(now) || before.kernel_addresses != now.kernel_addresses {
             tables.route_epoch = tables.route_epoch.wrapping_add(1);
         }
-        if before.policies != now.policies {
-            tables.policy_epoch = tables.policy_epoch.wrapping_add(1);
-        }
+        self.bump_policy_epochs(before, now, tables);
         let mut bump = |group: usize| {
             tables.service_epochs[group] = tables.service_epochs[group].wrapping_add(1);
         };
@@ -282,6 +281,39 @@ impl Compiler {
     }
 }
 
+impl Compiler {
+    /// Flows of a pod must look again when its policies change, those to an address when it lapses
+    /// or is forgotten: by the groups that their packets come from. Without policies groups do not
+    /// count, and their sum must not come back.
+    fn bump_policy_epochs(&self, before: &Topology, now: &Topology, tables: &mut Tables) {
+        let pods = before.policies.keys().chain(now.policies.keys());
+        let pods = pods.filter(|of| before.policies.get(of) != now.policies.get(of));
+        let lapsed = before.lapsed.keys().chain(now.lapsed.keys());
+        let lapsed = lapsed.filter(|addr| before.lapsed.get(addr) != now.lapsed.get(addr));
+        let changed: BTreeSet<IpAddr> = pods.map(|(pod, _)| pod).chain(lapsed).copied().collect();
+        if !tables.has_policies && !before.policies.is_empty() {
+            let groups = tables.policy_epochs.iter().fold(1u32, |sum, one| sum.wrapping_add(*one));
+            tables.policy_epoch = tables.policy_epoch.wrapping_add(groups);
+            return;
+        }
+        let groups = changed.into_iter().flat_map(|addr| match addr {
+            IpAddr::V4(addr) => groups(&tables.v4, &addr.octets()),
+            IpAddr::V6(addr) => groups(&tables.v6, &addr.octets()),
+        });
+        for group in groups.collect::<BTreeSet<u8>>() {
+            let epoch = &mut tables.policy_epochs[usize::from(group)];
+            *epoch = epoch.wrapping_add(1);
+        }
+    }
+}
+
+/// The groups of packets from an address: a node's come by its tunnel, or by a port.
+fn groups<F: Family>(family: &FamilyTables<F>, addr: &F::Addr) -> [u8; 2] {
+    let tunnel = family.pod_node(addr);
+    let node = family.nodes_by_addr.get(addr).copied();
+    [policy_group(tunnel), policy_group(node.or(tunnel))]
+}
+
 impl Places for Topology {
     fn nodes(&self) -> Vec<(IpAddr, u32)> {
         let numbered = self.nodes.iter().zip(0..);
@@ -297,6 +329,10 @@ impl Places for Topology {
         let has = |node: &Node| node.pods.iter().any(|net| net.contains(pod));
         let at = self.nodes.iter().position(|node| node.as_ref().is_some_and(has));
         at.map(|at| at as u32)
+    }
+
+    fn lapsed(&self) -> Vec<(IpAddr, IpAddr)> {
+        self.lapsed.iter().map(|(lapsed, other)| (*lapsed, *other)).collect()
     }
 }
 

@@ -10,8 +10,8 @@ use sluice_fastpath::{DropReason, WorkerCounters};
 /// `rx`, `tx`, `originated`, `consumed`, `handed_in`, `handed_out`, `held`, `errors_limited`,
 /// `neighbor_news_lost`, `announcements`, `vip_conflicts`, `affinities_forgotten`,
 /// `affinity_news_lost`, `flows`, `flows_created`, `flows_removed`, `snat_ports`, `revalidated`,
-/// `audited_egress`, `audited_ingress`, `resets_ignored`, `masqueraded`, and `drop.REASON` with the reason's label. Both families are
-/// counted together.
+/// `audited_egress`, `audited_ingress`, `resets_ignored`, `masqueraded`, `answers_overdue`,
+/// `answers_unread`, and `drop.REASON` with the reason's label. Both families are counted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<String, u64>);
 
@@ -19,7 +19,7 @@ pub struct Counts(BTreeMap<String, u64>);
 const GAUGES: [&str; 3] = ["held", "flows", "snat_ports"];
 
 /// All names but those of drops, in the order of the journey.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
     "rx",
     "tx",
     "originated",
@@ -42,6 +42,8 @@ const NAMES: [&str; 22] = [
     "audited_ingress",
     "resets_ignored",
     "masqueraded",
+    "answers_overdue",
+    "answers_unread",
 ];
 
 impl Counts {
@@ -74,6 +76,8 @@ impl Counts {
             counters.policy_audited[1].get(),
             counters.resets_ignored.get(),
             counters.masqueraded.flows.get(),
+            counters.answers_overdue.get(),
+            counters.answers_unread.get(),
         ];
         for (name, value) in NAMES.into_iter().zip(values) {
             self.increase(name, value);

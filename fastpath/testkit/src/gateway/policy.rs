@@ -50,6 +50,17 @@ pub trait Places {
 
     /// The node of a pod's address.
     fn node_of(&self, pod: IpAddr) -> Option<u32>;
+
+    /// Where the numbers of a pod's rules begin, counted from [`RuleId::FIRST`] on;
+    /// `None`: after those of the pod before.
+    fn first_rule(&self, _of: &(IpAddr, Direction)) -> Option<u32> {
+        None
+    }
+
+    /// Addresses that are to running flows what other addresses are.
+    fn lapsed(&self) -> Vec<(IpAddr, IpAddr)> {
+        Vec::new()
+    }
 }
 
 /// All policies.
@@ -78,7 +89,8 @@ pub fn compile(policies: &Policies, places: &dyn Places, tables: &mut Tables) {
     compile_family::<V6>(policies, places, &mut peers, tables);
     tables.policy = Rows::default();
     let mut first_rule = RuleId::FIRST;
-    for (subject, policy) in policies.values().enumerate() {
+    for (subject, (of, policy)) in policies.iter().enumerate() {
+        first_rule = places.first_rule(of).map_or(first_rule, |first| RuleId::FIRST + first);
         row(policy, first_rule, subject as u32, &peers, &mut tables.policy);
         first_rule += policy.rules.len() as u32 + 1;
     }
@@ -86,8 +98,8 @@ pub fn compile(policies: &Policies, places: &dyn Places, tables: &mut Tables) {
 
 fn clear(tables: &mut Tables) {
     tables.policy = Rows::default();
-    (tables.v4.known, tables.v4.blocks) = Default::default();
-    (tables.v6.known, tables.v6.blocks) = Default::default();
+    (tables.v4.known, tables.v4.lapsed, tables.v4.blocks) = Default::default();
+    (tables.v6.known, tables.v6.lapsed, tables.v6.blocks) = Default::default();
 }
 
 /// Peers are told apart by the prefixes that contain them.
@@ -153,6 +165,12 @@ fn compile_family<F: Family>(
         let of_pod = || places.node_of(pod).map_or(Host::UNKNOWN, Host::of_pod);
         let host = nodes.get(&pod).map_or_else(of_pod, |node| Host::of_node(*node));
         family.known.insert(addr, KnownAddress { ingress, egress, peer: peers.of(pod), host });
+    }
+    family.lapsed = Default::default();
+    for (lapsed, other) in places.lapsed() {
+        if let Some(addr) = F::from_ip(lapsed) {
+            family.lapsed.insert(addr, peers.of(other));
+        }
     }
 }
 

@@ -152,8 +152,10 @@ pub struct Topology {
     pub policies: Policies,
     /// Policies name peers by domain names.
     pub names_wanted: bool,
-    /// Whose DNS answers are believed; `None`: those of pods.
-    pub dns_servers: Option<Vec<Prefix>>,
+    /// Addresses that are to running flows what other addresses are.
+    pub lapsed: BTreeMap<IpAddr, IpAddr>,
+    /// Whose DNS answers are believed.
+    pub dns_servers: Vec<Prefix>,
     /// Endpoints that are not simply ready.
     pub states: BTreeMap<Endpoint, BackendState>,
     /// Weights of endpoints that are not 1.
@@ -265,7 +267,8 @@ impl Topology {
             rules: BTreeMap::new(),
             policies: Policies::new(),
             names_wanted: false,
-            dns_servers: None,
+            lapsed: BTreeMap::new(),
+            dns_servers: Vec::new(),
             states: BTreeMap::new(),
             weights: BTreeMap::new(),
             zones: BTreeMap::new(),
