@@ -165,7 +165,7 @@ fn event_line(watch: &mut Watch) -> EventView {
 #[test]
 fn each_follower_is_told_of_what_it_asked_for_with_names() {
     let mut world = World::new(None);
-    world.names.control.rules.update([(RuleId(7), Some("shop/deny ingress default".into()))]);
+    world.names.control.rules.update([(RuleId(7), "shop/deny ingress default".into())]);
     world.drop(DropReason::Martian, "10.0.0.9");
     let mut all = world.watch(&drops(FilterQuery::default()));
     let v6 = FilterQuery { src: Some("fd00::/8".parse().unwrap()), ..FilterQuery::default() };

@@ -177,9 +177,9 @@ impl Cluster {
     fn family<F: Family>(&self) -> FamilyTables<F> {
         let at = |net, last| F::from_ip(address(!F::IS_V4, net, last)).unwrap_or_default();
         let len = if F::IS_V4 { 24 } else { 64 };
-        let mut tables = FamilyTables::<F>::default();
         // Everybody's answers are believed.
-        tables.dns_servers = Arc::new(SourceRanges::new([(F::Addr::default(), 0)]));
+        let dns_servers = Arc::new(SourceRanges::new([(F::Addr::default(), 0)]));
+        let mut tables = FamilyTables::<F> { dns_servers, ..FamilyTables::default() };
         let mut own = vec![(at(Net::Uplink, 253), LocalAddress::Kernel(PortId(0)))];
         let mut routes = Vec::new();
         for (id, net) in [Net::Uplink, Net::Cluster, Net::Tagged].into_iter().enumerate() {
