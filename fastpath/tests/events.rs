@@ -348,7 +348,8 @@ fn a_flow_that_policies_cut_says_so_until_it_is_allowed_again() {
                 flows.into_iter().filter(|flow| flow.client.0.to_string() == client);
             of_client.next().expect("a flow")
         };
-        let (allowed, otherwise) = ([RuleId::NONE, RuleId(2)], [RuleId::NONE, RuleId(3)]);
+        let rule = |number| [RuleId::NONE, RuleId(RuleId::FIRST + number)];
+        let (allowed, otherwise) = (rule(0), rule(1));
         allow(&mut gateway, 53);
         send(&mut gateway, 0, &packet);
         let begun = flow(&mut gateway);

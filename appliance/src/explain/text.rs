@@ -144,7 +144,8 @@ fn cut(flow: &FlowView) -> Option<String> {
 /// That a rule has decided, to be put behind what. What no policy says is a sentence,
 /// not a name.
 fn by(rule: &str) -> String {
-    if rule.starts_with("a pod ") { format!(": {rule}") } else { format!(" by {rule}") }
+    let is_sentence = ["a pod ", "policies "].iter().any(|start| rule.starts_with(start));
+    if is_sentence { format!(": {rule}") } else { format!(" by {rule}") }
 }
 
 fn service(of: &Explanation) -> String {
