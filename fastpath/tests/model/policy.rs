@@ -37,10 +37,10 @@ pub struct Policy {
 /// The numbers of the rules that decided: at the source, at the destination.
 pub type Rules = [Option<u32>; 2];
 
-/// The rules that everybody has.
+/// The rules that everybody has; 2 is for those for whom there is no room.
 const ITSELF: u32 = 0;
 const OWN_NODE: u32 = 1;
-const FIRST: u32 = 2;
+const FIRST: u32 = 3;
 
 /// Most rules that a pod has in a direction.
 const RULES_MAX: u32 = 64;
