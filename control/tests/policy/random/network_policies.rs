@@ -37,7 +37,13 @@ fn rule(dice: &mut Dice, peers: &str) -> Value {
     let mut rule = json!({});
     if dice.chance(85) {
         let least = usize::from(!dice.chance(8));
-        rule[peers] = Value::Array(dice.some(least..=3, peer));
+        let mut some = dice.some(least..=3, peer);
+        // The same block again, with other holes.
+        let nets = some.iter().filter_map(|peer| peer["ipBlock"]["cidr"].as_str()?.parse().ok());
+        if let Some(net) = nets.last().filter(|_| dice.chance(30)) {
+            some.push(json!({"ipBlock": with_holes(dice, net)}));
+        }
+        rule[peers] = Value::Array(some);
     }
     if dice.chance(60) {
         let least = usize::from(!dice.chance(8));
@@ -80,6 +86,10 @@ fn port(dice: &mut Dice) -> Value {
 /// A block around an address that matters, sometimes with holes.
 fn ip_block(dice: &mut Dice) -> Value {
     let net = block(dice);
+    with_holes(dice, net)
+}
+
+fn with_holes(dice: &mut Dice, net: IpNet) -> Value {
     let mut except = Vec::new();
     if dice.chance(40) {
         for _ in 0..dice.number(1..=2) {
