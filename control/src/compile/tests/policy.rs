@@ -43,6 +43,31 @@ fn a_row_that_no_address_needs_yet_is_in_the_tables() {
     assert_eq!(verdict(&world, CLIENT, [10, 1, 0, 7]), Verdict::Deny);
 }
 
+/// What so far selected the subject of a policy only is a peer by a later one.
+#[test]
+fn a_selector_of_subjects_becomes_one_of_peers() {
+    const WEB: [u8; 4] = [10, 1, 0, 7];
+    const DB: [u8; 4] = [10, 1, 0, 8];
+    let mut world = World::default();
+    pod(&mut world, "a", "web", Some(WEB));
+    pod(&mut world, "b", "db", Some(DB));
+    let web = json!({"matchLabels": {"app": "web"}});
+    policy(&mut world, "web", json!({"podSelector": web, "policyTypes": ["Ingress"]}));
+    world.compile();
+    let db = json!({"matchLabels": {"app": "db"}});
+    policy(
+        &mut world,
+        "db",
+        json!({"podSelector": db, "ingress": [{"from": [{"podSelector": web}]}]}),
+    );
+    world.compile();
+    assert_eq!(verdict(&world, WEB, DB), Verdict::Allow);
+    assert_eq!(verdict(&world, CLIENT, DB), Verdict::Deny);
+    world.cluster.delete(&Name::new("shop", "db").key(Kind::NetworkPolicy));
+    world.compile();
+    assert_eq!(verdict(&world, CLIENT, DB), Verdict::Allow);
+}
+
 /// The first policy of all may find neither a pod nor a node.
 #[test]
 fn that_there_are_policies_is_told_even_if_they_select_nobody() {
