@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub const LANES: usize = 64;
 
 /// Peers that a classifier has at hand.
-const LISTED: usize = 14;
+const LISTED: usize = 30;
 
 /// For each of 64 peers in a row: its class. Classifiers share pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,12 +30,12 @@ pub enum PageClasses {
 /// Divides peers into classes: those that match the same of some rules' peers.
 /// Subjects whose rules name the same peers share one, whatever their rules say.
 ///
-/// Rules of few subjects name few peers: a classifier of at most 14 peers that are
-/// not of class 0 is a list, one line of memory that needs no other. A larger one
+/// Rules of few subjects name few peers: a classifier of at most 30 peers that are
+/// not of class 0 is a list, two lines of memory that need no other. A larger one
 /// has one word for each 64 peers, a page or the one class of all; peers beyond
 /// the last word are of class 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(align(64))]
+#[repr(align(128))]
 pub struct Classifier {
     /// A peer and its class each; of class 0 where there is none.
     listed: [u32; LISTED],
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_list_and_pages_say_the_same() {
-        let many: Vec<_> = (0..LISTED).map(|lane| (lane * 3, lane as u16 + 1)).collect();
+        let many: Vec<_> = (0..LISTED).map(|lane| (lane * 2, lane as u16 + 1)).collect();
         let large = [1 << Classifier::CLASS, (1 << Classifier::CLASS) - 1];
         let [too_large, large] = large.map(|class| page(&[(0, class)]));
         let contents = [page(&[(3, 1), (63, 2)]), page(&many), page(&many[2..]), large, too_large];
