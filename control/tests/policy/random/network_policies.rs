@@ -39,8 +39,9 @@ fn rule(dice: &mut Dice, peers: &str) -> Value {
         let least = usize::from(!dice.chance(8));
         let mut some = dice.some(least..=3, peer);
         // The same block again, with other holes.
-        let nets = some.iter().filter_map(|peer| peer["ipBlock"]["cidr"].as_str()?.parse().ok());
-        if let Some(net) = nets.last().filter(|_| dice.chance(30)) {
+        let mut nets =
+            some.iter().filter_map(|peer| peer["ipBlock"]["cidr"].as_str()?.parse().ok());
+        if let Some(net) = nets.next_back().filter(|_| dice.chance(30)) {
             some.push(json!({"ipBlock": with_holes(dice, net)}));
         }
         rule[peers] = Value::Array(some);
