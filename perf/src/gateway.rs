@@ -70,7 +70,6 @@ impl Gateway {
     pub fn start(options: &GatewayOptions) -> Result<Self> {
         let cluster = options.cluster;
         let umem = Umem::new(options.frames + (1 + options.workers) * SPARE_FRAMES)?;
-        let tables = cluster.tables(options.workers)?;
         let (mut controls, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..options.workers {
             let (control, end) = mailbox().context("mailbox")?;
@@ -90,6 +89,9 @@ impl Gateway {
                 Worker::new(worker_options(id, options), ports, cache, end, mesh, counters.clone());
             seats.push(Seat { worker, peers: [cluster_peer, uplink_peer], counters, control });
         }
+        // After the workers, as in the appliance: what control has allocated before has
+        // no say in where their memory lies.
+        let tables = cluster.tables(options.workers)?;
         let mut cache = FrameCache::new(&umem, SPARE_FRAMES / 2);
         let frames = (0..options.frames).map_while(|_| cache.alloc()).collect::<Vec<_>>();
         ensure!(frames.len() == options.frames, "the UMEM has too few frames");

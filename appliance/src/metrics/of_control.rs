@@ -77,6 +77,7 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         ("attribute", policy.attributes),
         ("subject", policy.subjects),
         ("classifier", policy.classifiers),
+        ("program", policy.programs),
         ("peer", policy.peers),
         ("page", policy.pages),
     ] {

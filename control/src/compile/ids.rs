@@ -64,11 +64,16 @@ impl<K: Clone + Eq + Hash> Ids<K> {
 
     /// The number of a key, a new one if it has none.
     pub fn give(&mut self, key: &K, at: Moment) -> u32 {
+        self.give_below(u32::MAX, key, at).expect("fewer keys than 2^32")
+    }
+
+    /// The number of a key below `end`; `None` if it has none and none is free.
+    pub fn give_below(&mut self, end: u32, key: &K, at: Moment) -> Option<u32> {
         if let Some(&id) = self.by_key.get(key) {
             if self.slots[id as usize].freed.take().is_some() {
                 self.quarantined -= 1;
             }
-            return id;
+            return Some(id);
         }
         let slot = Slot { key: key.clone(), freed: None };
         let id = match self.reusable(at) {
@@ -78,13 +83,14 @@ impl<K: Clone + Eq + Hash> Ids<K> {
                 self.quarantined -= 1;
                 id
             }
+            None if self.slots.len() >= end as usize => return None,
             None => {
                 self.slots.push(slot);
                 self.slots.len() as u32 - 1
             }
         };
         self.by_key.insert(key.clone(), id);
-        id
+        Some(id)
     }
 
     /// Puts a number into quarantine.
@@ -158,6 +164,17 @@ mod tests {
         assert_eq!(ids.give(&"e", at(310, 2, 5)), 0);
         assert_eq!((ids.quarantined(), ids.key(0)), (0, Some(&"e")));
         assert_eq!(ids.iter().map(|(id, _)| id).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn where_numbers_end_only_old_ones_are_given() {
+        let mut ids = Ids::new(Duration::from_secs(300));
+        assert_eq!(ids.give_below(1, &"a", at(0, 0, 1)), Some(0));
+        assert_eq!(ids.give_below(1, &"b", at(0, 0, 1)), None);
+        assert_eq!(ids.give_below(1, &"a", at(0, 0, 1)), Some(0));
+        ids.free(0, at(1, 1, 2));
+        assert_eq!(ids.give_below(1, &"b", at(300, 2, 3)), None, "too early");
+        assert_eq!(ids.give_below(1, &"b", at(301, 2, 3)), Some(0));
     }
 
     #[test]

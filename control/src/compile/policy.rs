@@ -37,7 +37,9 @@ mod peers;
 mod pods;
 mod program;
 mod ranges;
+mod rule_lists;
 mod rules;
+mod shared_programs;
 mod subjects;
 
 use addresses::Addresses;
@@ -47,6 +49,7 @@ use names::Names;
 use pages::Pages;
 use peers::Peers;
 use pods::{Nodes, Pods};
+use rule_lists::RuleLists;
 use subjects::Subjects;
 
 type AttributeId = u32;
@@ -99,9 +102,9 @@ pub(super) struct Policies {
     range_peers: [Vec<PeerId>; 2],
     /// Names of ports that rules use, and how many do.
     port_names: HashMap<Arc<str>, usize>,
+    /// Rules of policies. In the tables they have numbers by row.
     rules: Ids<Arc<str>>,
-    /// Rules that have got numbers since this was last taken.
-    renamed: Vec<(RuleId, Arc<str>)>,
+    rule_lists: RuleLists,
     /// Domain names and their addresses.
     names: Names,
     stale: Stale,
@@ -164,32 +167,30 @@ impl Policies {
             blocks: Blocks::default(),
             range_peers: [const { Vec::new() }; 2],
             port_names: HashMap::new(),
-            rules: Ids::new(quarantine),
-            renamed: fixed_rules().collect(),
+            rules: Ids::new(Duration::ZERO),
+            rule_lists: RuleLists::new(quarantine),
             names: Names::default(),
             stale: Stale::default(),
         }
     }
 
     pub(super) fn rule_ids(&mut self) -> &mut dyn ids::Quarantined {
-        &mut self.rules
+        &mut self.rule_lists
     }
 
     /// What a rule's number stands for, or has stood for until lately.
     pub(super) fn rule(&self, id: RuleId) -> Option<Arc<str>> {
         match id {
             RuleId::NONE => None,
-            RuleId(number) => match number.checked_sub(RuleId::FIRST) {
-                Some(number) => self.rules.key(number).cloned(),
-                None => fixed(id),
-            },
+            id if id.0 < RuleId::FIRST => fixed(id),
+            id => self.rule_lists.rule(id),
         }
     }
 
     /// The rules that have got numbers since this was last called, and what each
     /// stands for.
     pub(super) fn take_renamed(&mut self) -> Vec<(RuleId, Arc<str>)> {
-        std::mem::take(&mut self.renamed)
+        self.rule_lists.take_renamed()
     }
 
     /// The policies that select a pod in a direction, in the order in which they
@@ -211,6 +212,7 @@ impl Policies {
             attributes: self.attributes.len(),
             subjects: self.subjects.len(),
             classifiers: self.subjects.classifiers_len(),
+            programs: self.subjects.programs_len(),
             peers: self.peers.len(),
             pages: self.pages.len(),
         }
@@ -284,9 +286,10 @@ impl Policies {
         }
         self.write_pods();
         self.write_addresses(next, epochs);
-        let mut is_written = self.collect(&mut next.policy);
-        let Policies { attributes, peers, pages, .. } = self;
-        is_written |= self.subjects.write(attributes, peers, pages, &mut next.policy);
+        let mut is_written = self.collect(&mut next.policy, at);
+        let Policies { attributes, peers, pages, rule_lists, rules, .. } = self;
+        let tables = (&mut next.policy, rule_lists);
+        is_written |= self.subjects.write(attributes, peers, pages, tables, (rules, at));
         is_written |= self.pages.write(&mut next.policy.pages);
         let names_wanted = self.attributes.has_domains();
         is_written |= std::mem::replace(&mut next.names_wanted, names_wanted) != names_wanted;
@@ -304,10 +307,11 @@ impl Policies {
         }
         let compiled = std::mem::take(&mut self.compiled);
         compiled.iter().flatten().for_each(|compiled| self.free_rules(compiled, None, at));
+        self.rule_lists.release_all(at);
         let rules = std::mem::replace(&mut self.rules, Ids::new(Duration::ZERO));
+        let rule_lists = std::mem::replace(&mut self.rule_lists, RuleLists::new(Duration::ZERO));
         let names = std::mem::take(&mut self.names);
-        let renamed = std::mem::take(&mut self.renamed);
-        *self = Policies { rules, renamed, names, ..Policies::new(Duration::ZERO) };
+        *self = Policies { rules, rule_lists, names, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
         next.has_policies = false;
         next.names_wanted = false;
@@ -318,8 +322,9 @@ impl Policies {
 
     /// Gives up what has no use any more, at the end of a turn; whether rows are
     /// different by that.
-    fn collect(&mut self, rows: &mut Rows) -> bool {
-        let is_written = self.subjects.collect(&mut self.attributes, &mut self.pages, rows);
+    fn collect(&mut self, rows: &mut Rows, at: Moment) -> bool {
+        let Policies { attributes, pages, rule_lists, .. } = self;
+        let is_written = self.subjects.collect(attributes, pages, (rows, rule_lists), at);
         self.peers.collect(&mut self.attributes);
         for number in std::mem::take(&mut self.stale.policies) {
             self.compiled[number as usize] = None;
@@ -330,7 +335,7 @@ impl Policies {
 }
 
 /// The rules that are no policy's.
-const FIXED: [RuleId; 3] = [RuleId::ITSELF, RuleId::OWN_NODE, RuleId::BEYOND];
+const FIXED: [RuleId; 4] = [RuleId::ITSELF, RuleId::OWN_NODE, RuleId::BEYOND, RuleId::UNTOLD];
 
 fn fixed_rules() -> impl Iterator<Item = (RuleId, Arc<str>)> {
     FIXED.into_iter().filter_map(|id| Some((id, fixed(id)?)))
@@ -342,6 +347,7 @@ fn fixed(id: RuleId) -> Option<Arc<str>> {
         RuleId::ITSELF => Some("a pod may speak with itself".into()),
         RuleId::OWN_NODE => Some("a pod may speak with its own node".into()),
         RuleId::BEYOND => Some("policies tell too many kinds of peers apart".into()),
+        RuleId::UNTOLD => Some("one of more rules than can be told apart".into()),
         _ => None,
     }
 }
@@ -363,6 +369,8 @@ pub struct PolicySizes {
     pub subjects: usize,
     /// What tells the peers of subjects apart, where rules name the same.
     pub classifiers: usize,
+    /// What is said to the peers of subjects, where it is the same.
+    pub programs: usize,
     /// Sets of attributes that tell peers apart.
     pub peers: usize,
     /// Pages of rows.

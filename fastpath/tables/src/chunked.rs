@@ -8,17 +8,19 @@ const CHUNK: usize = 64;
 /// [`crate::paged::Paged`].
 #[derive(Clone, Debug)]
 pub struct Chunked<T> {
-    chunks: Arc<Vec<Arc<[T; CHUNK]>>>,
+    /// Those behind the used ones are there so that it grows seldom.
+    chunks: Arc<[Arc<[T; CHUNK]>]>,
+    used: usize,
 }
 
 impl<T> Default for Chunked<T> {
     fn default() -> Self {
-        Chunked { chunks: Arc::default() }
+        Chunked { chunks: Arc::default(), used: 0 }
     }
 }
 
 impl<T: Clone + Default> Chunked<T> {
-    /// The value of a number; `None` beyond the last chunk.
+    /// The value of a number; `None` or `T::default()` beyond the last chunk.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
         let index = index as usize;
@@ -28,23 +30,20 @@ impl<T: Clone + Default> Chunked<T> {
     /// Sets the value of a number. Those before it that were never set are
     /// `T::default()`.
     pub fn set(&mut self, index: u32, value: T) {
-        let index = index as usize;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        while chunks.len() <= index / CHUNK {
-            chunks.push(Arc::new(std::array::from_fn(|_| T::default())));
+        let (number, index) = (index as usize / CHUNK, index as usize % CHUNK);
+        if self.chunks.len() <= number {
+            let unused = Arc::new(std::array::from_fn(|_| T::default()));
+            let used = self.chunks.iter().cloned();
+            let all = used.chain(std::iter::repeat(unused));
+            self.chunks = all.take((number + 1).next_power_of_two()).collect();
         }
-        Arc::make_mut(&mut chunks[index / CHUNK])[index % CHUNK] = value;
-    }
-
-    /// True when no value was ever set.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.used = self.used.max(number + 1);
+        Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[number])[index] = value;
     }
 
     /// All values, those never set included.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks[..self.used].iter().flat_map(|chunk| chunk.iter())
     }
 }
 
@@ -55,7 +54,7 @@ mod tests {
     #[test]
     fn versions_are_independent() {
         let mut table: Chunked<String> = Chunked::default();
-        assert!(table.is_empty() && table.get(0).is_none());
+        assert!(table.get(0).is_none());
         table.set(200, "a".to_owned());
         let before = table.clone();
         table.set(200, "b".to_owned());

@@ -24,6 +24,8 @@ pub trait Family: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
 
     /// Bits of an address.
     const BITS: u8;
+    /// The number of the highest address.
+    const HIGHEST: Self::Number;
     /// True for IPv4.
     const IS_V4: bool;
 
@@ -55,6 +57,7 @@ impl Family for V4 {
     type Addr = [u8; 4];
     type Number = u32;
     const BITS: u8 = 32;
+    const HIGHEST: u32 = u32::MAX;
     const IS_V4: bool = true;
 
     #[inline]
@@ -86,6 +89,7 @@ impl Family for V6 {
     type Addr = [u8; 16];
     type Number = u128;
     const BITS: u8 = 128;
+    const HIGHEST: u128 = u128::MAX;
     const IS_V4: bool = false;
 
     #[inline]

@@ -51,6 +51,8 @@ impl RuleId {
     /// Policies tell more kinds of peers apart than there is room for: those beyond
     /// are denied.
     pub const BEYOND: RuleId = RuleId(2);
+    /// One of more rules than there are numbers for.
+    pub const UNTOLD: RuleId = RuleId(3);
     /// The first number that is control's to give.
-    pub const FIRST: u32 = 3;
+    pub const FIRST: u32 = 4;
 }

@@ -3,8 +3,9 @@
 //!
 //! Who is selected by the same policies is one **subject** (per direction); who
 //! is matched by the same peers of rules, of all policies, is one **peer**. A
-//! subject has a [`Row`]: what becomes of each port, for each class of peers; and
-//! [`Classifier`]s, shared with others, say which class a peer is of. A question
+//! subject has a [`Row`]: [`Programs`], shared with all who are told the same, say what
+//! becomes of each port, for each class of peers; and [`Classifier`]s, shared with
+//! those whose rules name the same, say which class a peer is of. A question
 //! costs two lookups of addresses, and one of classes and a port for each
 //! direction in which the pod is selected, however many policies there are.
 
@@ -20,7 +21,7 @@ mod row;
 pub use classifier::{Classifier, LANES, Page, PageClasses};
 pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
-pub use row::{Row, Rows, Span};
+pub use row::{Programs, Row, Rows, Span};
 
 /// The policies that select a pod in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

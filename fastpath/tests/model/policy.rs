@@ -6,6 +6,7 @@ use super::oracle::{Event, Oracle};
 use super::parse::Packet;
 use super::world::{SCTP, TCP, UDP, World, contains, home, octets};
 use sluice_fastpath::DropReason;
+use sluice_tables::RuleId;
 use std::net::IpAddr;
 
 /// What becomes of what a rule matches.
@@ -37,10 +38,10 @@ pub struct Policy {
 /// The numbers of the rules that decided: at the source, at the destination.
 pub type Rules = [Option<u32>; 2];
 
-/// The rules that everybody has; 2 is for those for whom there is no room.
-const ITSELF: u32 = 0;
-const OWN_NODE: u32 = 1;
-const FIRST: u32 = 3;
+/// The rules that everybody has, and the first one that is not such.
+const ITSELF: u32 = RuleId::ITSELF.0;
+const OWN_NODE: u32 = RuleId::OWN_NODE.0;
+const FIRST: u32 = RuleId::FIRST;
 
 /// Most rules that a pod has in a direction.
 const RULES_MAX: u32 = 64;

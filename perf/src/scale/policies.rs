@@ -38,7 +38,9 @@ impl Policed {
         let size = Size { nodes: self.nodes, ..Size::LARGE };
         let nodes = (0..self.nodes).map(move |node| size.node(node, false));
         let namespaces = (0..self.namespaces).map(move |n| self.namespace(n, 0));
-        let pods = (0..self.pods).map(move |pod| self.pod(pod, 0));
+        // In no order: a list of a cluster's pods has none that its policies had.
+        let shuffled = move |n| (u64::from(n) * 2_147_483_647 % u64::from(self.pods)) as u32;
+        let pods = (0..self.pods).map(move |n| self.pod(shuffled(n), 0));
         let policies = (0..self.policies).map(move |policy| self.policy(policy, 0));
         nodes.chain(namespaces).chain(policies).chain(pods)
     }

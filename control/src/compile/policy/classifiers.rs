@@ -163,7 +163,7 @@ impl Classifiers {
             self.numbers.remove(&slot.key);
             self.free.insert(number);
             if !self.fresh.remove(&number) {
-                rows.classifiers.set(number, Classifier::default());
+                rows.set_classifier(number, Classifier::default());
                 is_written = true;
             }
         }
@@ -203,7 +203,7 @@ impl Classifiers {
                     is_different |= slot.add(peer, peers, pages);
                 }
                 if is_different {
-                    rows.classifiers.set(number, slot.in_tables(pages));
+                    rows.set_classifier(number, slot.in_tables(pages));
                     written.is_written = true;
                 }
                 if (slot.classes.len(), slot.is_full) != before {
@@ -214,7 +214,7 @@ impl Classifiers {
         for number in fresh {
             if let Some(Some(slot)) = self.slots.get_mut(number as usize) {
                 slot.fill(attributes, peers, pages);
-                rows.classifiers.set(number, slot.in_tables(pages));
+                rows.set_classifier(number, slot.in_tables(pages));
                 written.stale.extend(&slot.subjects);
             }
         }

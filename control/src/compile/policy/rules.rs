@@ -114,9 +114,7 @@ impl Policies {
     }
 
     fn rule_id(&mut self, text: Arc<str>, at: Moment) -> RuleId {
-        let id = RuleId(self.rules.give(&text, at) + RuleId::FIRST);
-        self.renamed.push((id, text));
-        id
+        RuleId(self.rules.give(&text, at) + RuleId::FIRST)
     }
 
     /// A policy goes, or another version of it comes. Its number stays taken

@@ -6,11 +6,14 @@ use super::classifiers::{Class, ClassifierKey, ClassifierNumber, Classifiers};
 use super::pages::Pages;
 use super::peers::Peers;
 use super::program::{self, Isolation, Matching, NamedPorts};
+use super::rule_lists::{self, Counted, RuleList, RuleLists};
+use super::shared_programs::SharedPrograms;
 use super::{AttributeId, Direction, PolicyNumber, SubjectNumber};
 use crate::cluster::network_policy::{Action, PortMatch, Tier};
+use crate::compile::ids::{Ids, Moment};
 use hashbrown::HashMap;
 use sluice_tables::RuleId;
-use sluice_tables::policy::{Row, Rows, Span, Subject as InTables};
+use sluice_tables::policy::{Programs, Row, Rows, Span, Subject as InTables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -89,6 +92,8 @@ struct Subject {
     classifiers: [ClassifierNumber; 2],
     /// What is said to each pair of classes, as far as classes were known.
     programs: Vec<Vec<Arc<[Span]>>>,
+    /// Its row in the tables.
+    row: Option<Row>,
     /// How much has been looked at for that.
     work: usize,
 }
@@ -105,6 +110,7 @@ pub(super) struct Subjects {
     /// Those that have more peers to tell apart than there is room for.
     limited: BTreeSet<SubjectNumber>,
     classifiers: Classifiers,
+    programs: SharedPrograms,
 }
 
 impl Subjects {
@@ -115,6 +121,11 @@ impl Subjects {
     /// Classifiers that they share.
     pub(super) fn classifiers_len(&self) -> usize {
         self.classifiers.len()
+    }
+
+    /// What is said to them, each once.
+    pub(super) fn programs_len(&self) -> usize {
+        self.programs.len()
     }
 
     /// Those that have more peers to tell apart than there is room for.
@@ -188,7 +199,8 @@ impl Subjects {
         &mut self,
         attributes: &mut Attributes,
         pages: &mut Pages,
-        rows: &mut Rows,
+        (rows, lists): (&mut Rows, &mut RuleLists),
+        at: Moment,
     ) -> bool {
         let mut is_written = false;
         for number in std::mem::take(&mut self.unused) {
@@ -199,7 +211,10 @@ impl Subjects {
             self.numbers.remove(&subject.key);
             self.limited.remove(&number);
             self.free.insert(number);
-            if !self.fresh.remove(&number) {
+            self.fresh.remove(&number);
+            if let Some(row) = subject.row {
+                self.programs.release(row.programs, rows);
+                lists.release(row.first_rule, at);
                 rows.rows.set(number, Row::default());
                 is_written = true;
             }
@@ -214,7 +229,8 @@ impl Subjects {
         attributes: &Attributes,
         peers: &mut Peers,
         pages: &mut Pages,
-        rows: &mut Rows,
+        (rows, lists): (&mut Rows, &mut RuleLists),
+        (rules, at): (&Ids<Arc<str>>, Moment),
     ) -> bool {
         let mut changed = self.classifiers.write(attributes, peers, pages, rows);
         changed.stale.append(&mut self.fresh);
@@ -226,8 +242,13 @@ impl Subjects {
                 if !subject.write(classes) || is_full {
                     self.limited.insert(number);
                 }
-                let programs = subject.programs.iter().flatten().map(|program| &**program);
-                let row = Row::new(classes[1].len() as u32, programs);
+                let (programs, first_rule) = subject.told(classes[1].len(), lists, rules, at);
+                let programs = self.programs.acquire(programs, rows);
+                let row = Row { programs, first_rule };
+                if let Some(old) = subject.row.replace(row) {
+                    self.programs.release(old.programs, rows);
+                    lists.release(old.first_rule, at);
+                }
                 rows.rows.set(number, row);
             }
         }
@@ -271,6 +292,7 @@ impl Subject {
             excepted,
             classifiers: [0; 2],
             programs: Vec::new(),
+            row: None,
             work: 0,
         }
     }
@@ -300,6 +322,30 @@ impl Subject {
         self.programs = programs;
         is_whole &= self.work < WORK_MAX;
         is_whole
+    }
+
+    /// What is said to all pairs of classes, as far as others may be told the same,
+    /// and where its own rules begin.
+    fn told(
+        &self,
+        classes: usize,
+        lists: &mut RuleLists,
+        rules: &Ids<Arc<str>>,
+        at: Moment,
+    ) -> (Programs, u32) {
+        let mut counted = Counted::default();
+        let mut programs: HashMap<&[Span], Vec<Span>> = HashMap::new();
+        for program in self.programs.iter().flatten() {
+            programs.entry(program).or_insert_with(|| counted.program(program));
+        }
+        let text = |rule: RuleId| rules.key(rule.0 - RuleId::FIRST).cloned().unwrap_or_default();
+        let list: RuleList = counted.into_rules().into_iter().map(text).collect();
+        let first_rule = lists.acquire(&list, at);
+        if first_rule.is_none() {
+            programs.iter_mut().for_each(|(spans, program)| *program = rule_lists::untold(spans));
+        }
+        let all = self.programs.iter().flatten().map(|program| &*programs[&**program]);
+        (Programs::new(classes as u32, all), first_rule.unwrap_or(RuleLists::NOWHERE))
     }
 
     /// The rules that match a pair of classes, in order.

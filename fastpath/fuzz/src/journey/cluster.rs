@@ -1,6 +1,6 @@
 use sluice_tables::policy::{
-    Classifier, Excuse, Host, KnownAddress, Outcome, PeerId, PortKey, Row, Rows, Span, Subject,
-    Verdict,
+    Classifier, Excuse, Host, KnownAddress, Outcome, PeerId, PortKey, Programs, Row, Rows, Span,
+    Subject, Verdict,
 };
 use sluice_tables::{
     BackendId, BackendRef, BackendSet, BackendState, Carriage, Family, FamilyTables, Frontend,
@@ -262,8 +262,9 @@ fn rows() -> Rows {
         Span { last: PortKey::LAST, ..span(0, 0, Verdict::Deny) },
     ];
     let mut rows = Rows::default();
-    rows.classifiers.set(0, Classifier::default());
-    rows.rows.set(0, Row::new(1, std::iter::once(&spans[..])));
+    rows.set_classifier(0, Classifier::default());
+    rows.programs.set(0, Programs::new(1, std::iter::once(&spans[..])));
+    rows.rows.set(0, Row { programs: 0, first_rule: 0 });
     rows
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub const LANES: usize = 64;
 
 /// Peers that a classifier has at hand.
-const LISTED: usize = 30;
+const LISTED: usize = 28;
 
 /// For each of 64 peers in a row: its class. Classifiers share pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ pub enum PageClasses {
 /// Divides peers into classes: those that match the same of some rules' peers.
 /// Subjects whose rules name the same peers share one, whatever their rules say.
 ///
-/// Rules of few subjects name few peers: a classifier of at most 30 peers that are
+/// Rules of few subjects name few peers: a classifier of at most 28 peers that are
 /// not of class 0 is a list, two lines of memory that need no other. A larger one
 /// has one word for each 64 peers, a page or the one class of all; peers beyond
 /// the last word are of class 0.
@@ -39,7 +39,27 @@ pub enum PageClasses {
 pub struct Classifier {
     /// A peer and its class each; of class 0 where there is none.
     listed: [u32; LISTED],
-    words: Option<Arc<Box<[u32]>>>,
+    words: Option<Arc<[u32]>>,
+}
+
+/// The peers that a classifier may list, as a Bloom filter: for most others one look
+/// here is enough, and they are of class 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed(u64);
+
+impl Listed {
+    /// Two of 64 bits. By the golden ratio, which spreads neighbors.
+    #[inline]
+    fn bits(peer: PeerId) -> u64 {
+        let spread = peer.0.wrapping_mul(0x9e37_79b9);
+        1 << (spread >> 26) | 1 << (spread >> 20 & 63)
+    }
+
+    #[inline]
+    pub(super) fn may_have(self, peer: PeerId) -> bool {
+        let bits = Self::bits(peer);
+        self.0 & bits == bits
+    }
 }
 
 impl Default for Classifier {
@@ -61,8 +81,7 @@ impl Classifier {
                 PageClasses::Uniform(class) => Self::UNIFORM | u32::from(*class),
                 PageClasses::Page(page) => page & !Self::UNIFORM,
             };
-            let words: Box<[u32]> = pages.iter().map(word).collect();
-            Classifier { words: Some(Arc::new(words)), ..Self::default() }
+            Classifier { words: Some(pages.iter().map(word).collect()), ..Self::default() }
         })
     }
 
@@ -86,6 +105,16 @@ impl Classifier {
             }
         }
         Some(list)
+    }
+
+    /// The peers that may be of another class than 0.
+    pub(super) fn peers(&self) -> Listed {
+        if self.words.is_some() {
+            return Listed(u64::MAX);
+        }
+        let entries = self.listed.iter().filter(|entry| **entry != 0);
+        let bits = entries.map(|entry| Listed::bits(PeerId(entry >> Self::CLASS)));
+        Listed(bits.fold(0, std::ops::BitOr::bitor))
     }
 
     #[inline]
@@ -112,7 +141,7 @@ impl Classifier {
 
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.words.as_deref().map_or(0, |words| size_of_val(&**words))
+        size_of::<Self>() + self.words.as_deref().map_or(0, size_of_val)
     }
 }
 
@@ -164,6 +193,7 @@ mod tests {
                 };
                 let class = classifier.class(&rows.pages, PeerId(peer));
                 assert_eq!(class, u32::from(expected), "{peer}");
+                assert!(expected == 0 || classifier.peers().may_have(PeerId(peer)), "{peer}");
             }
         }
     }

@@ -80,6 +80,15 @@ impl Outcome {
         }
     }
 
+    /// The outcome of a rule that was counted from [`RuleId::FIRST`] on, where the
+    /// numbers of rules begin at `first` more than that.
+    #[inline]
+    pub fn counted_from(self, first: u32) -> Self {
+        let rule = self.0 & Self::RULE;
+        let is_counted = rule >= RuleId::FIRST && rule != Self::RULE;
+        Outcome(self.0 + if is_counted { first } else { 0 })
+    }
+
     /// The word, for [`Outcome::from_word`].
     #[inline]
     pub fn word(self) -> u32 {
@@ -137,6 +146,21 @@ mod tests {
         }
         assert_eq!(Outcome::UNASKED.rule(), RuleId::NONE);
         assert!(Outcome::UNASKED.is_allowed());
+    }
+
+    #[test]
+    fn rules_are_counted_from_where_a_row_says() {
+        let counted = |rule| {
+            let outcome = Outcome::new(Verdict::Deny, rule, Excuse::Audit).counted_from(1000);
+            assert_eq!((outcome.verdict(), outcome.excuse()), (Verdict::Deny, Excuse::Audit));
+            outcome.rule()
+        };
+        assert_eq!(counted(RuleId(RuleId::FIRST)), RuleId(RuleId::FIRST + 1000));
+        assert_eq!(counted(RuleId(77)), RuleId(1077));
+        for rule in [RuleId::ITSELF, RuleId::OWN_NODE, RuleId::BEYOND, RuleId::UNTOLD, RuleId::NONE]
+        {
+            assert_eq!(counted(rule), rule);
+        }
     }
 
     #[test]

@@ -4,6 +4,13 @@ use crate::family::Family;
 /// Keys of one step.
 const FAN: usize = 16;
 
+/// Keys that are looked at together, in as few lines of memory as they can be in:
+/// all are compared, to leave early would be a branch that cannot be foreseen. Behind
+/// the last one is the highest address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+struct Node<N>([N; FAN]);
+
 /// Every address's [`PeerId`], as ranges: where the policies' blocks and their
 /// exceptions begin and end, another range begins, and its peer stands for all
 /// blocks that contain it. The first addresses of ranges lie in a tree of 16
@@ -13,7 +20,7 @@ const FAN: usize = 16;
 pub struct AddressRanges<F: Family> {
     /// First addresses of all ranges but the first, in order; above it every
     /// 16th of the level below.
-    levels: Vec<Vec<F::Number>>,
+    levels: Vec<Vec<Node<F::Number>>>,
     /// The peers of all ranges.
     peers: Vec<PeerId>,
 }
@@ -37,9 +44,11 @@ impl<F: Family> AddressRanges<F> {
             }
         }
         while !keys.is_empty() {
-            let above: Vec<_> = keys.iter().copied().skip(FAN - 1).step_by(FAN).collect();
-            ranges.levels.push(keys);
-            keys = above;
+            let node = |keys: &[F::Number]| {
+                Node(std::array::from_fn(|at| keys.get(at).copied().unwrap_or(F::HIGHEST)))
+            };
+            ranges.levels.push(keys.chunks(FAN).map(node).collect());
+            keys = keys.iter().copied().skip(FAN - 1).step_by(FAN).collect();
         }
         ranges
     }
@@ -48,14 +57,16 @@ impl<F: Family> AddressRanges<F> {
     #[inline]
     pub fn lookup(&self, addr: &F::Addr) -> PeerId {
         let number = F::number(addr);
-        // Of each level: how many keys are not above the address.
+        // Of each level: how many keys are not above the address. The highest is not
+        // above all that there are not.
         let mut rank = 0;
         for level in self.levels.iter().rev() {
-            let from = rank * FAN;
-            let node = level.get(from..level.len().min(from + FAN)).unwrap_or_default();
-            rank = from + node.iter().map(|key| usize::from(*key <= number)).sum::<usize>();
+            let at = rank.min(level.len() - 1);
+            let node = &level[at].0;
+            let below = node.iter().map(|key| u32::from(*key <= number)).sum::<u32>();
+            rank = at * FAN + below as usize;
         }
-        self.peers.get(rank).copied().unwrap_or(PeerId::OUTSIDE)
+        self.peers.get(rank).or(self.peers.last()).copied().unwrap_or(PeerId::OUTSIDE)
     }
 
     /// How many ranges there are.
@@ -75,8 +86,8 @@ impl<F: Family> AddressRanges<F> {
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let keys: usize = self.levels.iter().map(Vec::capacity).sum();
-        keys * size_of::<F::Number>() + self.peers.capacity() * size_of::<PeerId>()
+        let nodes: usize = self.levels.iter().map(Vec::capacity).sum();
+        nodes * size_of::<Node<F::Number>>() + self.peers.capacity() * size_of::<PeerId>()
     }
 }
 
@@ -99,6 +110,9 @@ mod tests {
                 }
             }
             assert_eq!(ranges.lookup(&addr(u32::MAX)), PeerId(count));
+            let mut highest = addr(0);
+            highest.as_mut().fill(u8::MAX);
+            assert_eq!(ranges.lookup(&highest), PeerId(count));
             assert_eq!(ranges.lookup(&addr(0)), PeerId::OUTSIDE);
         }
     }
@@ -112,6 +126,16 @@ mod tests {
             addr[8..12].copy_from_slice(&number.to_be_bytes());
             addr
         });
+    }
+
+    #[test]
+    fn the_highest_address_may_be_a_range() {
+        for before in [0, 14, 15, 16, 255] {
+            let starts = (0..before).map(|i| ([i as u8, 0, 0, 1], PeerId(i + 1)));
+            let ranges = AddressRanges::<V4>::new(starts.chain([([255; 4], PeerId(9999))]));
+            assert_eq!(ranges.lookup(&[255; 4]), PeerId(9999), "{before}");
+            assert_eq!(ranges.lookup(&[255, 255, 255, 254]), PeerId(before));
+        }
     }
 
     #[test]

@@ -1,18 +1,20 @@
+use super::classifier::Listed;
 use super::{Classifier, Excuse, Outcome, Page, PeerId, PortKey, Subject, Verdict};
 use crate::chunked::Chunked;
 use crate::ids::RuleId;
+use crate::paged::Paged;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Spans on one line of memory.
 const SPANS: usize = 8;
 
-/// Pairs of classes of a row that has their programs at hand.
+/// Pairs of classes whose programs are at hand.
 const PAIRS: usize = 104;
 
 /// A line of memory: the last ports of eight spans and their outcomes; or where
 /// programs of eight pairs of classes begin and how many lines each has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(align(64))]
 struct Line([u32; 2 * SPANS]);
 
@@ -43,17 +45,22 @@ impl Line {
     }
 }
 
-/// What a subject's policies say, to every peer and every port. Peers are told
-/// apart by two classifiers: what many policies name would otherwise make a change
-/// of one peer a change of them all. What is said to a pair of classes is a
-/// program: spans of ports.
+/// What policies say, to every peer and every port. Peers are told apart by two
+/// classifiers: what many policies name would otherwise make a change of one peer a
+/// change of them all. What is said to a pair of classes is a program: spans of
+/// ports.
 ///
-/// Most rows have few pairs, and programs of few spans, each a line of memory; the
-/// row has the numbers of the pairs' programs at hand. Else the lines begin with
-/// where the program of each pair is, and how many lines it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Most have few pairs, and programs of few spans, each a line of memory; the numbers
+/// of the pairs' programs are at hand. Else the lines begin with where the program of
+/// each pair is, and how many lines it has.
+///
+/// The same policies in many namespaces say the same, but for who the peers are,
+/// which is the classifiers', and whose the rules are: rules are counted from
+/// [`RuleId::FIRST`] on, and the [`Row`] says where they begin. So a packet finds
+/// what is said in the cache, if any other has been told the same lately.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(align(128))]
-pub struct Row {
+pub struct Programs {
     /// Programs, each once.
     lines: Option<Arc<[Line]>>,
     /// Classes of the second classifier.
@@ -62,12 +69,28 @@ pub struct Row {
     distant: u32,
     /// The lines of the programs of pairs that are at hand; beyond all lines for
     /// pairs that there are not.
-    programs: [u8; PAIRS],
+    at_hand: [u8; PAIRS],
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Programs { lines: None, classes: 0, distant: 0, at_hand: [u8::MAX; PAIRS] }
+    }
+}
+
+/// What a subject's policies say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The number of its [`Programs`].
+    pub programs: u32,
+    /// Added to the numbers of rules in them.
+    pub first_rule: u32,
 }
 
 impl Default for Row {
+    /// Nobody's.
     fn default() -> Self {
-        Row { lines: None, classes: 0, distant: 0, programs: [u8::MAX; PAIRS] }
+        Row { programs: u32::MAX, first_rule: 0 }
     }
 }
 
@@ -80,11 +103,11 @@ pub struct Span {
     pub outcome: Outcome,
 }
 
-impl Row {
-    /// The row of a subject: how many classes its second classifier has, and the
-    /// programs of all pairs of classes, those with the first class of the
+impl Programs {
+    /// The programs of all pairs of classes, those with the first class of the
     /// first classifier first; each has spans in order up to [`PortKey::LAST`]. All
-    /// other pairs are denied ([`RuleId::BEYOND`]).
+    /// other pairs are denied ([`RuleId::BEYOND`](crate::RuleId::BEYOND)). `classes`:
+    /// how many the second classifier has.
     pub fn new<'a>(classes: u32, programs: impl Iterator<Item = &'a [Span]>) -> Self {
         let (mut starts, mut lines) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<&[Span], [u32; 2]> = HashMap::new();
@@ -95,13 +118,13 @@ impl Row {
                 [start, lines.len() as u32 - start]
             }));
         }
-        let mut row = Row { classes, ..Row::default() };
+        let mut all = Programs { classes, ..Programs::default() };
         if starts.len() <= PAIRS && starts.iter().all(|[_, len]| *len == 1) {
             // There are not more lines than pairs.
-            starts.iter().zip(&mut row.programs).for_each(|([line, _], at)| *at = *line as u8);
-            row.lines = Some(lines.into());
+            starts.iter().zip(&mut all.at_hand).for_each(|([line, _], at)| *at = *line as u8);
+            all.lines = Some(lines.into());
         } else {
-            row.distant = starts.len() as u32;
+            all.distant = starts.len() as u32;
             let index = starts.len().div_ceil(SPANS);
             let index_line = |starts: &[[u32; 2]]| {
                 let mut words = [0; 2 * SPANS];
@@ -110,26 +133,22 @@ impl Row {
                 }
                 Line(words)
             };
-            row.lines = Some(starts.chunks(SPANS).map(index_line).chain(lines).collect());
+            all.lines = Some(starts.chunks(SPANS).map(index_line).chain(lines).collect());
         }
-        row
+        all
     }
 
     /// What is said to a pair of classes.
     #[inline]
     fn outcome(&self, [first, second]: [u32; 2], port: PortKey) -> Outcome {
-        let Some(lines) = self.lines.as_deref() else { return Row::missing() };
+        let Some(lines) = self.lines.as_deref() else { return missing() };
         let pair = first as usize * self.classes as usize + second as usize;
         let line = if self.distant == 0 {
-            self.programs.get(pair).and_then(|program| lines.get(usize::from(*program)))
+            self.at_hand.get(pair).and_then(|program| lines.get(usize::from(*program)))
         } else {
             self.distant(lines, pair, port)
         };
         line.map_or(Outcome::beyond(), |line| line.outcome(port))
-    }
-
-    fn missing() -> Outcome {
-        Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None)
     }
 
     /// The line for a port in the program of a pair that is not at hand.
@@ -149,13 +168,22 @@ impl Row {
     }
 }
 
+/// Of those that have no row.
+fn missing() -> Outcome {
+    Outcome::new(Verdict::Deny, RuleId::NONE, Excuse::None)
+}
+
 /// The rows of all subjects, and what they share.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     /// Rows by [`Subject::row`].
-    pub rows: Chunked<Row>,
+    pub rows: Paged<Row>,
+    /// By [`Row::programs`].
+    pub programs: Chunked<Programs>,
     /// Classifiers by [`Subject::classifiers`].
-    pub classifiers: Chunked<Classifier>,
+    classifiers: Chunked<Classifier>,
+    /// Whom they may list: most peers are nobody to most.
+    listed: Paged<Listed>,
     /// Pages that classifiers refer to.
     pub pages: Chunked<Page>,
 }
@@ -167,24 +195,37 @@ impl Rows {
         self.rows.is_empty()
     }
 
+    /// Sets a classifier.
+    pub fn set_classifier(&mut self, number: u32, classifier: Classifier) {
+        self.listed.set(number, classifier.peers());
+        self.classifiers.set(number, classifier);
+    }
+
     /// What a subject's policies say to a peer and port. A subject without a row
     /// is denied everything: there is none.
     #[inline]
     pub fn outcome(&self, subject: &Subject, peer: PeerId, port: PortKey) -> Outcome {
-        let class = |number: u32| {
-            self.classifiers.get(number).map_or(0, |one| one.class(&self.pages, peer))
-        };
-        let [narrow, wide] = subject.classifiers;
-        let classes = [class(narrow), class(wide)];
         let row = self.rows.get(subject.row);
-        row.map_or(Row::missing(), |row| row.outcome(classes, port))
+        let Some(programs) = self.programs.get(row.programs) else { return missing() };
+        let classes = subject.classifiers.map(|number| self.class(number, peer));
+        programs.outcome(classes, port).counted_from(row.first_rule)
+    }
+
+    /// The class of a peer.
+    #[inline]
+    fn class(&self, classifier: u32, peer: PeerId) -> u32 {
+        if !self.listed.get(classifier).may_have(peer) {
+            return 0;
+        }
+        self.classifiers.get(classifier).map_or(0, |one| one.class(&self.pages, peer))
     }
 
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(Row::memory_bytes).sum();
+        let programs: usize = self.programs.iter().map(Programs::memory_bytes).sum();
         let classifiers: usize = self.classifiers.iter().map(Classifier::memory_bytes).sum();
-        rows + classifiers + self.pages.iter().count() * size_of::<Page>()
+        let numbered = self.rows.memory_bytes() + self.listed.memory_bytes();
+        numbered + programs + classifiers + self.pages.iter().count() * size_of::<Page>()
     }
 }
 

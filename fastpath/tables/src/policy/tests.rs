@@ -11,8 +11,9 @@ fn tables(excuse: Excuse) -> Tables {
     let mut tables = Tables::empty(1);
     let denied = Outcome::new(Verdict::Deny, RuleId(9), excuse);
     let program: &[Span] = &[Span { last: PortKey::LAST, outcome: denied }];
-    tables.policy.classifiers.set(0, Classifier::default());
-    tables.policy.rows.set(0, Row::new(1, [program].into_iter()));
+    tables.policy.set_classifier(0, Classifier::default());
+    tables.policy.programs.set(0, Programs::new(1, [program].into_iter()));
+    tables.policy.rows.set(0, Row { programs: 0, first_rule: 0 });
     let free = KnownAddress {
         ingress: Subject::NONE,
         egress: Subject::NONE,

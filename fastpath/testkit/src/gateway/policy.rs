@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sluice_tables::policy::{
     AddressRanges, Classifier, Excuse, Host, KnownAddress, LANES, Outcome, Page, PageClasses,
-    PeerId, PortKey, Row, Rows, Span, Subject, Verdict,
+    PeerId, PortKey, Programs, Row, Rows, Span, Subject, Verdict,
 };
 use sluice_tables::{Family, RuleId, Tables, V4, V6};
 
@@ -88,9 +88,9 @@ pub fn compile(policies: &Policies, places: &dyn Places, tables: &mut Tables) {
     compile_family::<V4>(policies, places, &mut peers, tables);
     compile_family::<V6>(policies, places, &mut peers, tables);
     tables.policy = Rows::default();
-    let mut first_rule = RuleId::FIRST;
+    let mut first_rule = 0;
     for (subject, (of, policy)) in policies.iter().enumerate() {
-        first_rule = places.first_rule(of).map_or(first_rule, |first| RuleId::FIRST + first);
+        first_rule = places.first_rule(of).unwrap_or(first_rule);
         row(policy, first_rule, subject as u32, &peers, &mut tables.policy);
         first_rule += policy.rules.len() as u32 + 1;
     }
@@ -185,7 +185,7 @@ fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut
     let mut programs: Vec<Vec<Span>> = Vec::new();
     let mut of_peers = Vec::new();
     for peer in &peers.sets {
-        let spans = spans(policy, first_rule, peer);
+        let spans = spans(policy, peer);
         let number = programs.iter().position(|known| *known == spans).unwrap_or_else(|| {
             programs.push(spans);
             programs.len() - 1
@@ -209,14 +209,15 @@ fn row(policy: &Policy, first_rule: u32, subject: u32, peers: &Peers, rows: &mut
     let (narrow, wide) = (2 * subject, 2 * subject + 1);
     let content = |page| rows.pages.get(page).copied().unwrap_or_default();
     let classifier = Classifier::new(&pages, content);
-    rows.classifiers.set(narrow, classifier);
-    rows.classifiers.set(wide, Classifier::default());
+    rows.set_classifier(narrow, classifier);
+    rows.set_classifier(wide, Classifier::default());
     let programs = programs.iter().map(|program| &**program);
-    rows.rows.set(subject, Row::new(1, programs));
+    rows.programs.set(subject, Programs::new(1, programs));
+    rows.rows.set(subject, Row { programs: subject, first_rule });
 }
 
 /// What becomes of each port of a peer.
-fn spans(policy: &Policy, first_rule: u32, peer: &BTreeSet<Prefix>) -> Vec<Span> {
+fn spans(policy: &Policy, peer: &BTreeSet<Prefix>) -> Vec<Span> {
     let mut lasts = BTreeSet::from([PortKey::LAST]);
     for (protocol, first, last) in policy.rules.iter().flat_map(|rule| &rule.ports) {
         lasts.insert(PortKey::of(*protocol, *last));
@@ -228,7 +229,7 @@ fn spans(policy: &Policy, first_rule: u32, peer: &BTreeSet<Prefix>) -> Vec<Span>
         let number = at.unwrap_or(policy.rules.len());
         let verdict = policy.rules.get(number).map_or(policy.otherwise, |rule| rule.verdict);
         let excuse = if at.is_none() { Excuse::Allow } else { Excuse::None };
-        Outcome::new(verdict, RuleId(first_rule + number as u32), excuse)
+        Outcome::new(verdict, RuleId(RuleId::FIRST + number as u32), excuse)
     };
     lasts.into_iter().map(|last| Span { last, outcome: outcome(last) }).collect()
 }

@@ -9,6 +9,12 @@ fn span(last: PortKey, rule: u32) -> Span {
     Span { last, outcome: outcome(rule) }
 }
 
+/// A row with programs of its own.
+fn set(rows: &mut Rows, number: u32, programs: Programs) {
+    rows.programs.set(number, programs);
+    rows.rows.set(number, Row { programs: number, first_rule: 0 });
+}
+
 /// Peer 67 is of class 1, peer 68 of class 2, peers from 128 to 191 of class 1,
 /// and all others of class 0; and by another classifier those of its third page.
 fn classified() -> Rows {
@@ -24,7 +30,7 @@ fn classified() -> Rows {
         (9, vec![uniform(0); 4]),
         (10, vec![uniform(0), uniform(0), uniform(1)]),
     ] {
-        rows.classifiers.set(number, Classifier::new(&pages, |_| page));
+        rows.set_classifier(number, Classifier::new(&pages, |_| page));
     }
     rows
 }
@@ -39,13 +45,13 @@ fn tells_peers_and_ports_apart(spans: u16, is_distant: bool) {
         ports.map(|i| span(PortKey::of(6, i * 10), u32::from(i) + 100)).collect();
     many.push(span(PortKey::LAST, 99));
     let programs: [&[Span]; 3] = [&all, &web, &many];
-    rows.rows.set(7, Row::new(1, programs.into_iter()));
+    set(&mut rows, 7, Programs::new(1, programs.into_iter()));
     // The same the other way round, and both.
-    rows.rows.set(8, Row::new(3, programs.into_iter()));
+    set(&mut rows, 8, Programs::new(3, programs.into_iter()));
     let pairs = programs.iter().flat_map(|program| [*program, &all[..]]);
-    rows.rows.set(9, Row::new(2, pairs));
+    set(&mut rows, 9, Programs::new(2, pairs));
     for row in 7..10 {
-        assert_eq!(rows.rows.get(row).unwrap().distant > 0, is_distant);
+        assert_eq!(rows.programs.get(row).unwrap().distant > 0, is_distant);
     }
     let subject = |row, classifiers| Subject { row, classifiers };
     let ask = |peer, port| rows.outcome(&subject(7, [8, 9]), PeerId(peer), port).rule().0;
@@ -91,13 +97,13 @@ fn many_pairs_of_classes_are_told_apart() {
         for first in [1, 26, 30] {
             let mut rows = classified();
             let classifier = |count| Classifier::new(&uniform[..count], |_| Page::default());
-            rows.classifiers.set(0, classifier(first as usize));
-            rows.classifiers.set(1, classifier(second as usize));
+            rows.set_classifier(0, classifier(first as usize));
+            rows.set_classifier(1, classifier(second as usize));
             // Of several pairs the same.
             let said =
                 |pair| [span(PortKey::of(6, 80), pair / 2), span(PortKey::LAST, 10_000 + pair)];
             let programs: Vec<_> = (0..first * second).map(said).collect();
-            rows.rows.set(0, Row::new(second, programs.iter().map(|program| &program[..])));
+            set(&mut rows, 0, Programs::new(second, programs.iter().map(|program| &program[..])));
             for peer in 0..40 {
                 let class = |count| if peer < count { peer } else { 0 };
                 let pair = class(first) * second + class(second);
@@ -108,7 +114,7 @@ fn many_pairs_of_classes_are_told_apart() {
             }
             // A class for which there is no room.
             let classes = [PageClasses::Uniform(u16::MAX), PageClasses::Uniform(first as u16)];
-            rows.classifiers.set(0, Classifier::new(&classes, |_| Page::default()));
+            rows.set_classifier(0, Classifier::new(&classes, |_| Page::default()));
             for peer in [0, 64] {
                 let subject = Subject { row: 0, classifiers: [0, 1] };
                 let outcome = rows.outcome(&subject, PeerId(peer), PortKey::OTHER);
@@ -116,6 +122,21 @@ fn many_pairs_of_classes_are_told_apart() {
                 assert_eq!((outcome.verdict(), outcome.rule()), beyond, "{first} x {second}");
             }
         }
+    }
+}
+
+#[test]
+fn rows_share_what_is_said_and_have_rules_of_their_own() {
+    let mut rows = classified();
+    let program: &[Span] =
+        &[span(PortKey::of(6, 80), RuleId::FIRST), span(PortKey::LAST, RuleId::BEYOND.0)];
+    rows.programs.set(3, Programs::new(1, [program].into_iter()));
+    for (number, first_rule) in [(0, 0), (1, 500)] {
+        rows.rows.set(number, Row { programs: 3, first_rule });
+        let subject = Subject { row: number, classifiers: [10, 10] };
+        let ask = |port| rows.outcome(&subject, PeerId(0), port).rule();
+        assert_eq!(ask(PortKey::of(6, 80)), RuleId(RuleId::FIRST + first_rule));
+        assert_eq!(ask(PortKey::OTHER), RuleId::BEYOND);
     }
 }
 
