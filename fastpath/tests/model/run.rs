@@ -1,25 +1,25 @@
 //! One run: operations are carried out on subject and oracle, and compared.
 
-use super::compare::{Ledger, Question};
+use super::compare::Ledger;
 use super::compile::compile;
-use super::flows::{Flow, Translation};
-use super::frames::{self, answer};
+use super::frames;
 use super::hosts::Hosts;
-use super::judge::is_served;
-use super::ops::{self, Change, HostChange, L4, LinkKind, Op, SOMETIMES_VIP, Shape};
-use super::oracle::{Choices, Ended, Event, Oracle};
+use super::ops::{self, Change, HostChange, L4, LinkKind, Op, Shape};
+use super::oracle::{Ended, Event, Oracle};
 use super::parse::Tuple;
-use super::policy::{Policy, Rule, Verdict};
-use super::subject::{FlowView, Subject};
+use super::policy::Policy;
+use super::subject::Subject;
 use super::wire::{ACK, SYN};
-use super::world::{
-    Balance, Health, Locality, Network, SCTP, TCP, Target, UDP, UPLINK, Variant, World, home, host,
-    router,
-};
+use super::world::{Network, SCTP, TCP, UDP, Variant, World, home, host};
 use sluice_fastpath::{DropReason, Nanos};
 use sluice_io::{CHUNK_LEN, HEADROOM};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use view::View;
+
+mod agree;
+mod change;
+mod view;
 
 /// Time that passes with every operation: enough for the limit of errors to a
 /// destination (50 a second) to stay out of the picture.
@@ -40,66 +40,6 @@ pub struct Run {
     /// Policies before everything to a pod was denied.
     policies_before: BTreeMap<(IpAddr, bool), Policy>,
     steps: u64,
-}
-
-/// What the oracle may ask, answered.
-struct View<'a> {
-    subject: &'a Subject,
-    known: &'a BTreeSet<(usize, u8, IpAddr)>,
-    /// The worker whose queue a frame came by.
-    worker: usize,
-    ghosts: &'a Ended,
-    ledger: &'a Ledger,
-}
-
-impl View<'_> {
-    /// A flow that ended and that a worker still has.
-    fn ghost(&self, tuple: &Tuple, worker: usize) -> Option<FlowView> {
-        let views = self.subject.flow(tuple).into_iter().map(|(view, _)| view);
-        let mut there = views.filter(|view| view.worker == worker);
-        there.find(|view| self.ghosts.contains_key(&(view.tuples, worker)))
-    }
-}
-
-impl Choices for View<'_> {
-    fn translation(&self, tuple: &Tuple, owner: usize) -> Option<Translation> {
-        let flows = self.subject.flow(tuple);
-        let (flow, side) = flows.iter().find(|(flow, _)| flow.worker == owner)?;
-        let reply = flow.tuples[1];
-        (*side == 0).then_some(Translation {
-            src: reply.dst,
-            src_port: reply.dst_port,
-            dst: reply.src,
-            dst_port: reply.src_port,
-        })
-    }
-
-    fn lingers(&self, tuple: &Tuple, worker: usize) -> bool {
-        self.ghost(tuple, worker).is_some()
-    }
-
-    fn lingers_translated(&self, tuple: &Tuple, worker: usize) -> bool {
-        self.ghost(tuple, worker).is_some_and(|ghost| ghost.service.is_some())
-    }
-
-    fn lingering(&self, backend: u32, worker: usize) -> u64 {
-        let of_backend = self.ghosts.iter().filter(|(_, ended)| **ended == Some(backend));
-        let there = of_backend
-            .filter(|((tuples, at), _)| *at == worker && self.ghost(&tuples[0], worker).is_some());
-        there.count() as u64
-    }
-
-    fn dropped(&self, reason: DropReason) -> u64 {
-        self.subject.dropped(reason) - self.ledger.dropped(reason)
-    }
-
-    fn has(&self, flow: &Flow) -> bool {
-        has(self.subject, flow)
-    }
-
-    fn knew(&self, port: u8, address: &IpAddr) -> bool {
-        self.known.contains(&(self.worker, port, *address))
-    }
 }
 
 impl Run {
@@ -413,197 +353,6 @@ impl Run {
         self.speak(port, address)
     }
 
-    fn change(&mut self, change: Change) -> Result<(), String> {
-        // What waits for a neighbor leaves by the tables of then: not to be
-        // told apart here.
-        for (port, address) in self.hosts.dead() {
-            self.announce(port, address)?;
-        }
-        let before = self.oracle.world.clone();
-        self.change_world(change);
-        // Of two workers one may still have a flow that ended at the other: it
-        // would come back to life.
-        if self.revives_ghosts() {
-            self.oracle.world = before;
-        }
-        self.publish()
-    }
-
-    /// Whether a flow that ended, and that some worker still has, may go on in
-    /// the world as it is.
-    fn revives_ghosts(&self) -> bool {
-        self.ghosts.keys().any(|(tuples, worker)| {
-            let views = self.subject.flow(&tuples[0]);
-            let mut kept = views.iter().map(|(view, _)| view);
-            kept.any(|view| {
-                (view.tuples, view.worker) == (*tuples, *worker)
-                    && is_served(&self.oracle.world, tuples, view.backend, *worker)
-            })
-        })
-    }
-
-    fn change_world(&mut self, change: Change) {
-        let (world, flows) = (&mut self.oracle.world, &self.oracle.flows);
-        let keys: Vec<_> = world.frontends.keys().copied().collect();
-        let key = |number: u8| keys.get(usize::from(number) % keys.len().max(1)).copied();
-        match change {
-            Change::Health { frontend, backend, health } => {
-                let health = [Health::Gone, Health::NotReady, Health::Draining, Health::Ready]
-                    [usize::from(health % 4)];
-                if let Some(key) = key(frontend) {
-                    world.set_health(key, backend.into(), health);
-                }
-            }
-            Change::AddBackend { frontend, endpoint } => {
-                if let Some(key) = key(frontend) {
-                    world.add_backend(key, endpoint % super::world::BACKENDS as u8);
-                }
-            }
-            Change::RemoveVip { number, endpoints_stay } => {
-                let vips: Vec<_> = world.vips.keys().copied().collect();
-                if let Some(vip) = vips.get(usize::from(number) % vips.len().max(1)) {
-                    world.remove_vip(*vip, endpoints_stay);
-                }
-            }
-            Change::AddVip { v6, place } => {
-                let places = [
-                    (Network::Services, 10),
-                    (Network::Services, 11),
-                    (Network::Uplink, 100),
-                    SOMETIMES_VIP,
-                ];
-                let (network, last) = places[usize::from(place) % places.len()];
-                let vip = host(v6, network, last);
-                // A client whose address becomes a VIP is nobody's case.
-                let began = |address| flows.iter().any(|(_, flow)| flow.tuples[0].src == address);
-                if !world.vips.contains_key(&vip) && !began(vip) {
-                    world.add_vip(vip, network == Network::Uplink);
-                    world.add_frontend(vip, 80, TCP, &[0, 1, 2, place % 20]);
-                    world.add_frontend(vip, 53, UDP, &[7]);
-                    world.add_frontend(vip, 80, SCTP, &[2, place % 20]);
-                }
-            }
-            Change::DefaultRoute(on) => {
-                for v6 in [false, true] {
-                    let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
-                    world.routes.retain(|route| route.0 != any);
-                    if on {
-                        world.routes.push((any, 0, Target::Via(UPLINK, router(v6))));
-                    }
-                }
-                world.route_epoch += 1;
-            }
-            Change::Behind(number) => {
-                for v6 in [false, true] {
-                    let prefix = host(v6, Network::Behind, 0);
-                    let by = |network, last| host(v6, network, last);
-                    let target = match number % 4 {
-                        0 => Target::Via(1, by(Network::Cluster, 20)),
-                        1 => Target::Via(1, by(Network::Cluster, 21)),
-                        2 => Target::Via(2, by(Network::Tagged, 20)),
-                        _ => Target::Blackhole,
-                    };
-                    for route in world.routes.iter_mut().filter(|route| route.0 == prefix) {
-                        route.2 = target;
-                    }
-                }
-                world.route_epoch += 1;
-            }
-            Change::Node { node, present } => {
-                let count = world.nodes.len();
-                world.nodes[usize::from(node) % count].present = present;
-                world.route_epoch += 1;
-            }
-            Change::NodeMac { node, value } => {
-                let count = world.nodes.len();
-                world.nodes[usize::from(node) % count].mac[4] = value;
-                world.route_epoch += 1;
-            }
-            Change::Mtu { port, mtu } => {
-                let count = world.interfaces.len();
-                world.interfaces[usize::from(port) % count].mtu = mtu;
-                world.route_epoch += 1;
-            }
-            Change::OverlayMtu(mtu) => {
-                world.overlay.mtu = mtu;
-                world.route_epoch += 1;
-            }
-            Change::PodRange { node, present } => world.set_pod_range(node, present),
-            Change::Preserve(preserve) => {
-                for pool in &mut world.pools {
-                    pool.preserve = preserve;
-                }
-            }
-            Change::AddNodePort { v6, place } => world.add_node_port(v6, place),
-            Change::RemoveNodePort { number, endpoints_stay } => {
-                let keys = world.node_ports();
-                if let Some(key) = keys.get(usize::from(number) % keys.len().max(1)) {
-                    world.remove_frontend(*key, endpoints_stay);
-                }
-            }
-            Change::Sources { frontend, list } => {
-                if let Some(key) = key(frontend) {
-                    world.set_sources(key, sources(key.0.is_ipv6(), list));
-                }
-            }
-            Change::Affinity { frontend, ms } => {
-                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
-                {
-                    frontend.rules.affinity_ms = (ms > 0).then_some(ms);
-                }
-            }
-            Change::Balance { frontend, how } => {
-                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
-                {
-                    let all =
-                        [Balance::Consistent, Balance::LeastConnections, Balance::RandomOfTwo];
-                    frontend.rules.balance = all[usize::from(how) % all.len()];
-                }
-            }
-            Change::Locality { frontend, bits } => {
-                if let Some(frontend) = key(frontend).and_then(|key| world.frontends.get_mut(&key))
-                {
-                    let [by_node, by_zone, node_only] = [1, 2, 4].map(|bit| bits & bit != 0);
-                    frontend.rules.locality = Locality { by_node, by_zone, node_only };
-                }
-            }
-            Change::Zone { node, zone } => {
-                let count = world.nodes.len();
-                match world.nodes.get_mut(usize::from(node) % (count + 1)) {
-                    Some(node) => node.zone = zone,
-                    None => world.zone = zone,
-                }
-            }
-            Change::Weight { frontend, backend, weight } => {
-                if let Some(key) = key(frontend) {
-                    world.set_weight(key, backend.into(), weight);
-                }
-            }
-            Change::Deny { pod, egress } => {
-                self.policies_before.clone_from(&world.policies);
-                let policy = Policy { rules: Vec::new(), otherwise: Verdict::Deny };
-                let mut policies = world.policies.clone();
-                policies.insert((pod, egress), policy);
-                world.set_policies(policies);
-            }
-            Change::Restore => {
-                world.set_policies(std::mem::take(&mut self.policies_before));
-            }
-            Change::Policy { v6, pod, egress, form } => {
-                let pods = [0, 1, 2, 3, 5, 6, 7, 23];
-                let pod = World::endpoint(v6, pods[usize::from(pod) % pods.len()]);
-                let mut policies = world.policies.clone();
-                match policy(v6, form) {
-                    Some(policy) => policies.insert((pod, egress), policy),
-                    None => policies.remove(&(pod, egress)),
-                };
-                world.set_policies(policies);
-            }
-            Change::PolicyEpoch => world.policy_epoch += 1,
-            Change::RouteEpoch => world.route_epoch += 1,
-        }
-    }
-
     fn publish(&mut self) -> Result<(), String> {
         self.oracle.world.version += 1;
         self.subject.publish(&compile(&self.oracle.world));
@@ -664,122 +413,6 @@ impl Run {
         if self.steps.is_multiple_of(64) { self.check_flows() } else { Ok(()) }
     }
 
-    /// What was sent, what waits and what was counted is as expected.
-    fn compare(&mut self, sent: &[(u8, Vec<u8>)]) -> Result<(), String> {
-        let left = self.ledger.match_sent(&self.oracle.world, &self.hosts, sent);
-        let neighbors = self.subject.neighbors();
-        self.known = neighbors.iter().map(|(worker, n)| (*worker, n.port.0, n.addr)).collect();
-        let waiting = self
-            .ledger
-            .settle_waiting(&self.hosts, &neighbors, self.variant.workers)
-            .and_then(|gone| self.ledger.match_errors(&self.oracle, &self.hosts, left, &gone));
-        let counts = self.ledger.check_counts(&self.subject, &self.oracle);
-        match (waiting, counts) {
-            (Ok(()), counts) => counts?,
-            (Err(waiting), Ok(())) => return Err(waiting),
-            (Err(waiting), Err(counts)) => return Err(format!("{counts}; {waiting}")),
-        }
-        self.subject.check_balance()
-    }
-
-    /// Polls the subject, neighbors answering its questions, until all is
-    /// quiet. Returns what it sent beside questions.
-    fn settle(&mut self, received: u64) -> Result<Vec<(u8, Vec<u8>)>, String> {
-        self.ledger.received += received;
-        let mut sent = Vec::new();
-        loop {
-            let frames = self.subject.settle()?;
-            if frames.is_empty() {
-                return Ok(sent);
-            }
-            for (_, port, frame) in frames {
-                let Some(question) = Question::read(&self.oracle.world, port, &frame)? else {
-                    sent.push((port, frame));
-                    continue;
-                };
-                self.ledger.asked += 1;
-                if let Some(mac) = self.hosts.answers(port, &question.target) {
-                    let vlan = self.oracle.world.interfaces[usize::from(port)].vlan;
-                    let frame = answer(question.target, mac, vlan, question.asker, question.to_one);
-                    // ARP has no ports to spread by: NICs give it to the first
-                    // queue, whoever asked.
-                    self.subject.send(0, port, &frame);
-                    self.ledger.received += 1;
-                    self.ledger.learned += 1;
-                }
-            }
-        }
-    }
-
-    /// Drops the oracle's flows that the subject has let expire. It may take
-    /// a little over two ticks of its wheel for that, and not a moment less
-    /// than the timeout.
-    fn expire(&mut self) -> Result<(), String> {
-        const LATE_MS: u64 = 2_200;
-        let now_ms = self.oracle.now_ms;
-        let mut gone = Vec::new();
-        for (id, flow) in self.oracle.flows.iter() {
-            let idle = flow.idle_ms(now_ms);
-            let timeout = flow.timeout_ms();
-            if idle < timeout {
-                continue;
-            }
-            if !has(&self.subject, flow) {
-                gone.push(id);
-            } else if idle.min(now_ms - flow.changed_ms) > timeout + LATE_MS {
-                return Err(format!("idle for {idle} ms and not expired: {flow:?}"));
-            }
-        }
-        for id in gone {
-            self.oracle.flows.remove(id);
-        }
-        Ok(())
-    }
-
-    /// The subject has a flow as the oracle has it.
-    fn check_flow(&self, id: u64) -> Result<(), String> {
-        let Some((_, flow)) = self.oracle.flows.iter().find(|(other, _)| *other == id) else {
-            return Ok(());
-        };
-        let views = self.subject.flow(&flow.tuples[0]);
-        let is_it = |view: &FlowView| view.tuples == flow.tuples && view.worker == flow.worker;
-        let view = views.iter().find(|(view, _)| is_it(view));
-        let Some((view, _)) = view else {
-            return Err(format!("the subject lacks {flow:?}; it has {views:?}"));
-        };
-        let same = view.state == flow.track.label()
-            && view.service == flow.service
-            && view.is_cut == flow.cut
-            && (flow.cut || view.rules == flow.rules)
-            && view.backend == flow.backend;
-        if same { Ok(()) } else { Err(format!("the subject has {view:?} instead of {flow:?}")) }
-    }
-
-    /// All flows are the same, and none is on two workers.
-    pub fn check_flows(&mut self) -> Result<(), String> {
-        let mut seen = BTreeSet::new();
-        for view in self.subject.flows() {
-            if self.ghosts.contains_key(&(view.tuples, view.worker)) {
-                continue;
-            }
-            let ours = self.oracle.flows.find(&view.tuples[0]);
-            let is_ours =
-                ours.is_some_and(|(id, _)| self.oracle.flows.get(id).tuples == view.tuples);
-            let fresh =
-                view.tuples.iter().collect::<BTreeSet<_>>().iter().all(|t| seen.insert(**t));
-            if !(is_ours && fresh) {
-                let what = if is_ours { "twice" } else { "which is unknown" };
-                return Err(format!("the subject has {view:?} {what}"));
-            }
-        }
-        let ids: Vec<_> = self.oracle.flows.iter().map(|(id, _)| id).collect();
-        ids.into_iter().try_for_each(|id| {
-            let flow = self.oracle.flows.get(id);
-            let overdue = flow.idle_ms(self.oracle.now_ms) >= flow.timeout_ms();
-            if overdue { Ok(()) } else { self.check_flow(id) }
-        })
-    }
-
     /// Ends the run: everything is given back. Returns what it met.
     pub fn finish(mut self) -> Result<Met, String> {
         self.check_flows()?;
@@ -801,65 +434,6 @@ impl Run {
         self.subject.close()?;
         Ok(met)
     }
-}
-
-/// Who may connect: everyone, or one of some lists.
-fn sources(v6: bool, list: u8) -> Option<Vec<(IpAddr, u8)>> {
-    let (all, net, one) = if v6 { (0, 64, 128) } else { (0, 24, 32) };
-    let of = |network, last, len| (host(v6, network, last), len);
-    match list % 7 {
-        1 => Some(vec![of(Network::Uplink, 10, one), of(Network::Internet, 0, net)]),
-        2 => Some(vec![of(Network::Uplink, 77, net), of(Network::Pods(0), 0, net)]),
-        3 => Some(vec![of(Network::Tagged, 10, one - 1), of(Network::Internet, 5, one)]),
-        4 => Some(vec![of(Network::Internet, 4, one - 1), of(Network::Pods(1), 5, one)]),
-        5 => Some(Vec::new()),
-        6 => Some(vec![of(Network::Uplink, 0, all)]),
-        _ => None,
-    }
-}
-
-/// What policies say of a pod: nothing, or some rules.
-fn policy(v6: bool, form: u32) -> Option<Policy> {
-    let (net, one) = if v6 { (64, 128) } else { (24, 32) };
-    let of = |network, last, len| (host(v6, network, last), len);
-    let peers = [
-        of(Network::Internet, 0, net),
-        of(Network::Uplink, 10, one),
-        of(Network::Tagged, 10, one - 1),
-        of(Network::Pods(0), 0, net),
-        of(Network::Pods(1), 5, one),
-        of(Network::Cluster, 8, one - 2),
-        of(Network::Uplink, 0, 0),
-    ];
-    let ports: [&[(u8, u16, u16)]; 5] = [
-        &[(TCP, 8_080, 8_080)],
-        &[(TCP, 0, 8_442), (UDP, 53, 53), (UDP, 40_000, u16::MAX)],
-        &[(UDP, 8_053, 8_053), (SCTP, 80, 8_080)],
-        &[(SCTP, 0, u16::MAX)],
-        &[(TCP, 8_081, u16::MAX), (UDP, 0, 80)],
-    ];
-    let bits = |at: u32, count: usize| (form >> at) as usize % count;
-    let verdicts = [Verdict::Allow, Verdict::Allow, Verdict::Audit, Verdict::Deny];
-    if bits(0, 8) < 4 {
-        return None;
-    }
-    let rule = |at: u32| Rule {
-        verdict: verdicts[bits(at, 4)],
-        peer: peers.get(bits(at + 2, 8)).copied(),
-        ports: ports.get(bits(at + 5, 16)).map(|ports| ports.to_vec()).unwrap_or_default(),
-    };
-    let mut rules: Vec<Rule> = (0..bits(3, 3) as u32).map(|n| rule(5 + n * 9)).collect();
-    if bits(23, 2) == 0 {
-        rules.push(Rule { verdict: Verdict::Allow, peer: None, ports: Vec::new() });
-    }
-    let otherwise = if bits(24, 3) == 0 { Verdict::Audit } else { Verdict::Deny };
-    Some(Policy { rules, otherwise })
-}
-
-/// Whether the subject has a flow.
-fn has(subject: &Subject, flow: &Flow) -> bool {
-    let views = subject.flow(&flow.tuples[0]);
-    views.iter().any(|(view, _)| view.tuples == flow.tuples && view.worker == flow.worker)
 }
 
 /// What a run met: a run that meets little tests little.
