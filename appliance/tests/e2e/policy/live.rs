@@ -2,7 +2,7 @@ use super::cast::Cast;
 use super::story::Story;
 use super::streams::{self, Stream};
 use crate::kernel::assert_undamaged;
-use crate::lab::{FAMILIES, Lab};
+use crate::lab::{FAMILIES, Lab, succeeded};
 use crate::workers::steer;
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ fn a_changed_policy_cuts_streams_whose_directions_meet_different_workers() {
     steer(&lab, "client", "eth0", 0);
     steer(&lab, "lan", "gw", 1);
     streams_are_cut_and_go_on(&lab, 2);
+}
+
+/// What is told of a stream to who asks why it does not run, or does.
+fn explained(story: &Story<'_>, stream: &Stream) -> String {
+    let [from, to] = stream.between;
+    succeeded(&story.gateway.ask(&["explain", &format!("{from} -> {to}/tcp")]), &stream.name)
 }
 
 /// With several queues, each worker is handed packets of the others.
@@ -85,6 +91,15 @@ fn streams_are_cut_and_go_on(lab: &Lab, queues: usize) {
     for (stream, silent) in cut.iter().zip(silent) {
         assert_eq!(stream.received(), silent, "{} is cut", stream.name);
         assert!(stream.retransmitted(lab) > 0, "{} is cut", stream.name);
+    }
+    for (stream, direction) in cut.iter().zip(["ingress", "ingress", "egress"].iter().cycle()) {
+        let by = format!("NetworkPolicy shop/cut default deny {direction} (policy_{direction})");
+        let explained = explained(&story, stream);
+        assert!(explained.contains(&format!("of this flow: cut by {by}\n")), "{explained}");
+    }
+    for stream in &kept {
+        let explained = explained(&story, stream);
+        assert!(explained.contains("of this flow: forwarded\n"), "{explained}");
     }
     for reason in ["\"policy_ingress\"", "\"policy_egress\""] {
         assert!(story.gateway.metric("sluice_drops_total", &[reason]) >= 2.0, "{reason}");

@@ -27,9 +27,10 @@ pub fn listen(lab: &Lab, room: &str) -> TcpListener {
 /// what they get.
 pub struct Stream {
     pub name: String,
-    /// Where the client's end is, and its port.
+    /// The client's end, and what it has asked for.
+    pub between: [SocketAddr; 2],
+    /// Where the client's end is.
     room: &'static str,
-    port: u16,
     ends: [End; 2],
     stop: Arc<AtomicBool>,
 }
@@ -47,10 +48,10 @@ impl Stream {
         let target = SocketAddr::new(target, PORT);
         let client = story.lab.within(room, || TcpStream::connect(target).unwrap());
         let (server, _) = listener.accept().unwrap();
-        let port = client.local_addr().unwrap().port();
+        let between = [client.local_addr().unwrap(), target];
         let stop = Arc::new(AtomicBool::new(false));
         let ends = [client, server].map(|stream| End::start(stream, &stop));
-        Stream { name: format!("{} {from} -> {to}", family.name), room, port, ends, stop }
+        Stream { name: format!("{} {from} -> {to}", family.name), between, room, ends, stop }
     }
 
     /// Bytes that each end has received.
@@ -69,7 +70,7 @@ impl Stream {
 
     /// Segments that the client's end has sent again.
     pub fn retransmitted(&self, lab: &Lab) -> u32 {
-        let filter = format!("( sport = :{} )", self.port);
+        let filter = format!("( sport = :{} )", self.between[0].port());
         let sockets = lab.ok(self.room, &["ss", "-Htni", &filter]);
         let count = sockets.split_whitespace().find_map(|word| word.strip_prefix("retrans:"));
         let total = count.and_then(|count| count.split('/').nth(1));
