@@ -1,0 +1,95 @@
+/// Defines [`L7Reason`] from one list: variant, label, status, help. The labels are
+/// what metrics, access logs and `sluice explain` show.
+macro_rules! l7_reasons {
+    ($($(#[doc = $help:literal])+ $variant:ident = $label:literal, $status:literal,)+) => {
+        /// Why a request was answered by the gateway itself. Every 4xx and 5xx that it
+        /// makes has exactly one reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum L7Reason { $($(#[doc = $help])+ $variant,)+ }
+
+        impl L7Reason {
+            /// Every reason, in the order in which a request meets them.
+            pub const ALL: &[L7Reason] = &[$(L7Reason::$variant,)+];
+
+            /// The reason's name in metrics and output.
+            pub const fn label(self) -> &'static str {
+                match self { $(L7Reason::$variant => $label,)+ }
+            }
+
+            /// The status of the answer.
+            pub const fn status(self) -> u16 {
+                match self { $(L7Reason::$variant => $status,)+ }
+            }
+
+            /// One sentence that says what happened.
+            pub fn help(self) -> &'static str {
+                match self { $(L7Reason::$variant => concat!($($help),+).trim_start(),)+ }
+            }
+        }
+    };
+}
+
+l7_reasons! {
+    /// A request line that is not a method, a target and HTTP/1.0 or HTTP/1.1 with one
+    /// space between them (RFC 9112 section 3).
+    BadRequestLine = "bad_request_line", 400,
+    /// A version of HTTP other than 1.0 and 1.1 in a request line.
+    BadVersion = "bad_version", 505,
+    /// A method that is not served: CONNECT, or one with letters that no method has.
+    BadMethod = "bad_method", 501,
+    /// A target that is neither a path, an absolute http URI nor, for OPTIONS, an
+    /// asterisk; or that has characters which no URI has (RFC 9112 section 3.2).
+    BadTarget = "bad_target", 400,
+    /// A request target that is longer than configured.
+    TargetTooLong = "target_too_long", 414,
+    /// A line of a head that does not end with CR LF, or has either of them elsewhere
+    /// (RFC 9112 section 2.2).
+    BareLineBreak = "bare_line_break", 400,
+    /// A header whose name is no token, is followed by a space, or that goes on in
+    /// another line (RFC 9112 section 5).
+    BadHeaderName = "bad_header_name", 400,
+    /// A header value with control characters (RFC 9110 section 5.5).
+    BadHeaderValue = "bad_header_value", 400,
+    /// More headers than configured.
+    TooManyHeaders = "too_many_headers", 431,
+    /// A head that is longer than configured.
+    HeadTooLarge = "head_too_large", 431,
+    /// No Host, several, one that is not a host and a port, or another one than in the
+    /// target (RFC 9112 section 3.2).
+    BadHost = "bad_host", 400,
+    /// A Content-Length that is no number, or several (RFC 9112 section 6.3).
+    BadContentLength = "bad_content_length", 400,
+    /// A Transfer-Encoding that is not `chunked` alone (RFC 9112 section 6.1).
+    BadTransferEncoding = "bad_transfer_encoding", 501,
+    /// A Transfer-Encoding beside a Content-Length, or in HTTP/1.0 (RFC 9112 section
+    /// 6.1).
+    TwoLengths = "two_lengths", 400,
+    /// A Connection header that names a header which says where a request goes or ends.
+    BadConnectionHeader = "bad_connection_header", 400,
+    /// An expectation other than 100-continue.
+    BadExpectation = "bad_expectation", 417,
+    /// A body that is longer than configured.
+    BodyTooLarge = "body_too_large", 413,
+    /// A chunk whose size is no hexadecimal number, whose line is too long or whose
+    /// data does not end with CR LF (RFC 9112 section 7.1).
+    BadChunk = "bad_chunk", 400,
+    /// A trailer that says where a request goes or ends (RFC 9110 section 6.5.1).
+    BadTrailer = "bad_trailer", 400,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own_and_a_status_of_an_error() {
+        let labels: BTreeSet<_> = L7Reason::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(labels.len(), L7Reason::ALL.len());
+        for reason in L7Reason::ALL {
+            assert!((400..600).contains(&reason.status()), "{reason:?}");
+            assert!(reason.help().ends_with('.'), "{reason:?}");
+        }
+    }
+}
