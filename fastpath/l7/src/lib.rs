@@ -9,7 +9,6 @@ mod chars;
 pub mod guard;
 mod head;
 mod reason;
-pub mod routes;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

@@ -23,6 +23,8 @@ pub mod paged;
 /// A map in 1,024 shards that is cheap to clone and to change in one place.
 pub mod shards;
 
+/// Which route a request takes.
+pub mod http_routes;
 /// Addresses, ports and tunnels of the gateway itself.
 pub mod local;
 /// Network policy: who may speak with whom.

@@ -1,4 +1,4 @@
-use super::{Conditions, Request, RouteId};
+use super::{Conditions, HttpRouteId, Request};
 use hashbrown::HashMap;
 use regex::{Regex, RegexSet, RegexSetBuilder};
 use std::borrow::Cow;
@@ -84,8 +84,8 @@ fn decoded(path: &str) -> Option<String> {
     Some(out)
 }
 
-/// Routes of one path, the first first.
-type Candidates = Vec<(Conditions, RouteId)>;
+/// HttpRoutes of one path, the first first.
+type Candidates = Vec<(Conditions, HttpRouteId)>;
 
 /// The routes of one host by their paths.
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    pub(super) fn add(&mut self, path: Path, conditions: Conditions, route: RouteId) {
+    pub(super) fn add(&mut self, path: Path, conditions: Conditions, route: HttpRouteId) {
         let candidates = match path {
             Path::Exact(path) => self.exact.entry(path).or_default(),
             Path::Prefix(path) => {
@@ -139,7 +139,7 @@ impl Paths {
         Ok(())
     }
 
-    pub(super) fn find(&self, request: &Request<'_>) -> Option<RouteId> {
+    pub(super) fn find(&self, request: &Request<'_>) -> Option<HttpRouteId> {
         let first = |candidates: &Candidates| {
             let mut candidates = candidates.iter();
             candidates.find(|(conditions, _)| conditions.hold(request)).map(|(_, route)| *route)

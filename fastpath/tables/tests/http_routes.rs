@@ -1,7 +1,7 @@
-//! Routes against a reference that looks at all of them.
+//! HttpRoutes against a reference that looks at all of them.
 
 use regex::Regex;
-use sluice_l7::routes::{Conditions, Host, Match, Path, Request, RouteId, Routes};
+use sluice_tables::http_routes::{Conditions, Host, HttpRouteId, HttpRoutes, Match, Path, Request};
 
 /// Random listeners, and requests of each.
 const LISTENERS: u64 = 3000;
@@ -43,7 +43,7 @@ fn conditions_rank(conditions: &Conditions, request: &Request<'_>) -> Option<(bo
     conditions.hold(request).then_some(rank)
 }
 
-fn reference(matches: &[Match], request: &Request<'_>) -> Option<RouteId> {
+fn reference(matches: &[Match], request: &Request<'_>) -> Option<HttpRouteId> {
     let ranked = matches.iter().enumerate().filter_map(|(number, of)| {
         let host = host_rank(&of.host, request.host)?;
         let path = path_rank(&of.path, request.path)?;
@@ -96,7 +96,7 @@ fn match_of(random: &mut fastrand::Rng, number: u32) -> Match {
     };
     let method = (random.u8(0..4) == 0).then(|| "GET".into());
     let conditions = Conditions { method, headers: pairs(random), query: pairs(random) };
-    Match { host, path, conditions, route: RouteId(number) }
+    Match { host, path, conditions, route: HttpRouteId(number) }
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_most_specific_route_takes_a_request() {
     for seed in 0..LISTENERS {
         let random = &mut fastrand::Rng::with_seed(seed);
         let matches: Vec<_> = (0..random.u32(0..30)).map(|n| match_of(random, n)).collect();
-        let routes = Routes::new(matches.iter().cloned()).unwrap();
+        let routes = HttpRoutes::new(matches.iter().cloned()).unwrap();
         for _ in 0..REQUESTS {
             let (host, path) = (host_of(random), path_of(random));
             let query = pick(random, &["", "x=0", "y=1&x=1", "x=1&x=0", "x"]);
@@ -147,8 +147,8 @@ fn path_types_mean_what_the_documentation_says() {
             _ => Path::Prefix(route.into()),
         };
         let conditions = Conditions::default();
-        let of = Match { host: Host::Any, path: paths, conditions, route: RouteId(7) };
-        let found = Routes::new([of]).unwrap().find(&Request { path, ..Request::default() });
+        let of = Match { host: Host::Any, path: paths, conditions, route: HttpRouteId(7) };
+        let found = HttpRoutes::new([of]).unwrap().find(&Request { path, ..Request::default() });
         assert_eq!(found.is_some(), is_for, "{kind} {route} for {path}");
     }
 }

@@ -1,5 +1,5 @@
-//! Which route a request takes. Free of who asks: routes of Ingresses and of Gateways
-//! are matched alike, by host, path and what else a request says.
+//! Free of who asks: routes of Ingresses and of Gateways are matched alike, by host, path
+//! and what else a request says.
 //!
 //! Of the routes that match a request the first by these takes it (Gateway API,
 //! `HTTPRouteRule.matches`; Kubernetes, Ingress, "Multiple matches"):
@@ -22,9 +22,9 @@ pub use request::{Conditions, Request};
 use hashbrown::HashMap;
 use path::Paths;
 
-/// The number of a route, as whoever makes [`Routes`] counts.
+/// The number of a route, as whoever makes [`HttpRoutes`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteId(pub u32);
+pub struct HttpRouteId(pub u32);
 
 /// What a request has to be, and the route that it takes then.
 #[derive(Clone, Debug)]
@@ -36,12 +36,12 @@ pub struct Match {
     /// What else is asked of it.
     pub conditions: Conditions,
     /// The route.
-    pub route: RouteId,
+    pub route: HttpRouteId,
 }
 
 /// All routes of a listener, compiled.
 #[derive(Debug, Default)]
-pub struct Routes {
+pub struct HttpRoutes {
     exact: HashMap<Box<str>, Paths>,
     /// By what follows the asterisk, the point included.
     wildcards: HashMap<Box<str>, Wildcard>,
@@ -56,13 +56,13 @@ struct Wildcard {
     many: Paths,
 }
 
-impl Routes {
+impl HttpRoutes {
     /// Compiles matches, of which the first go first.
     ///
     /// # Errors
     /// A pattern that cannot be compiled; all together are too large.
     pub fn new(matches: impl IntoIterator<Item = Match>) -> Result<Self, PathError> {
-        let mut routes = Routes::default();
+        let mut routes = HttpRoutes::default();
         for Match { host, path, conditions, route } in matches {
             let paths = match host {
                 Host::Any => &mut routes.any,
@@ -82,7 +82,7 @@ impl Routes {
     }
 
     /// The route that a request takes.
-    pub fn find(&self, request: &Request<'_>) -> Option<RouteId> {
+    pub fn find(&self, request: &Request<'_>) -> Option<HttpRouteId> {
         let host = host::normal(request.host);
         if let Some(route) = self.exact.get(&*host).and_then(|paths| paths.find(request)) {
             return Some(route);
