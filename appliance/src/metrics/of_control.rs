@@ -78,6 +78,7 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
         ("subject", policy.subjects),
         ("classifier", policy.classifiers),
         ("program", policy.programs),
+        ("rule", policy.rules),
         ("peer", policy.peers),
         ("page", policy.pages),
     ] {

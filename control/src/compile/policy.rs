@@ -213,6 +213,7 @@ impl Policies {
             subjects: self.subjects.len(),
             classifiers: self.subjects.classifiers_len(),
             programs: self.subjects.programs_len(),
+            rules: self.rule_lists.len(),
             peers: self.peers.len(),
             pages: self.pages.len(),
         }
@@ -371,6 +372,8 @@ pub struct PolicySizes {
     pub classifiers: usize,
     /// What is said to the peers of subjects, where it is the same.
     pub programs: usize,
+    /// Rules that decide something for a subject, each once for each.
+    pub rules: usize,
     /// Sets of attributes that tell peers apart.
     pub peers: usize,
     /// Pages of rows.

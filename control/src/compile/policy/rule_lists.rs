@@ -65,6 +65,13 @@ impl RuleLists {
         }
     }
 
+    /// Rules of all lists that are used.
+    pub(super) fn len(&self) -> usize {
+        let list = |(size, number, _): (usize, u32, usize)| self.sizes[size].lists.key(number);
+        let used = self.uses.keys().filter_map(|first| list(self.find(*first)?));
+        used.map(|list| list.len()).sum()
+    }
+
     /// Another use of a list: where its numbers begin, counted from
     /// [`RuleId::FIRST`]; `None` when there are none left.
     pub(super) fn acquire(&mut self, list: &RuleList, at: Moment) -> Option<u32> {
@@ -249,7 +256,9 @@ mod tests {
         assert_ne!(lists.acquire(&list("third", 3), at(2299)), Some(first));
         assert_eq!(lists.acquire(&list("fourth", 4), at(2300)), Some(first));
         assert_eq!(lists.rule(RuleId(first + RuleId::FIRST + 3)).as_deref(), Some("fourth[3]"));
+        assert_eq!(lists.len(), 4 + 3 + 4);
         lists.release_all(at(2400));
+        assert_eq!(lists.len(), 0);
         assert_eq!(lists.acquire(&list("fourth", 4), at(2401)), Some(first));
     }
 
