@@ -1,0 +1,112 @@
+//! What is done as time goes by.
+
+use super::connection::Stage;
+use super::{TcpEngine, after};
+use crate::tcp::PacketSink;
+use crate::tcp::conn::{Ended, TcpState};
+use crate::tcp::parse::RST;
+use crate::tcp::tombs::Tomb;
+
+/// A machine that wants to be asked at once, and then has nothing, is asked again
+/// after so many nanoseconds.
+const AGAIN_NS: u64 = 1_000_000;
+
+impl TcpEngine {
+    /// Sends what there is to be sent and ends what is over: looks at `budget`
+    /// connections at most, each of which sends one packet at most. Says when it wants
+    /// to be called next: `now_ns` if there is more to be done; `None` if nothing is
+    /// to be done until a packet comes or an application acts.
+    pub fn poll(&mut self, now_ns: u64, budget: usize, sink: &mut dyn PacketSink) -> Option<u64> {
+        self.tombs.sweep(now_ns);
+        for _ in 0..budget {
+            let Some(slot) = self.wheel.pop(now_ns) else { break };
+            self.make_ready(slot);
+        }
+        for _ in 0..budget {
+            if !sink.has_room() {
+                break;
+            }
+            let Some(slot) = self.ready.pop_front() else { break };
+            self.slots[slot as usize].is_ready = false;
+            self.visit(slot, now_ns, sink);
+        }
+        if self.ready.is_empty() {
+            self.wheel.next_ns().map(|next_ns| next_ns.max(now_ns))
+        } else {
+            Some(now_ns)
+        }
+    }
+
+    /// Looks after one connection. The sink has room.
+    fn visit(&mut self, slot: u32, now_ns: u64, sink: &mut dyn PacketSink) {
+        if self.is_over(slot, now_ns) {
+            return;
+        }
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place.filter(|connection| connection.is_open) else { return };
+        if let Some(sent) = self.stack.send(&mut connection.machine, now_ns, sink) {
+            let was_sent = connection.note_sent(&sent);
+            self.counters.retransmissions += u64::from(was_sent);
+            self.counters.aborts_sent += u64::from(sent.flags & RST != 0);
+            self.make_ready(slot);
+            return;
+        }
+        match connection.state() {
+            TcpState::Closed => self.detach(slot),
+            TcpState::TimeWait => {
+                let tomb = Tomb {
+                    snd_nxt: connection.snd_nxt,
+                    rcv_nxt: connection.rcv_nxt(),
+                    until_ns: after(now_ns, self.config.time_wait),
+                };
+                let key = connection.key;
+                self.counters.time_wait_evicted += self.tombs.add(key, tomb);
+                self.detach(slot);
+            }
+            _ => {
+                let at_ns = match self.stack.next_ns(&connection.machine, now_ns) {
+                    Some(at_ns) if at_ns <= now_ns => now_ns + AGAIN_NS,
+                    Some(at_ns) => at_ns,
+                    None => u64::MAX,
+                };
+                let own_ns =
+                    connection.until_ns.min(after(connection.heard_ns, self.config.idle_timeout));
+                self.wheel.set(slot, at_ns.min(own_ns));
+            }
+        }
+    }
+
+    /// Ends a connection whose time is over; true if it has nothing more to send.
+    fn is_over(&mut self, slot: u32, now_ns: u64) -> bool {
+        let idle_timeout = self.config.idle_timeout;
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place.filter(|connection| connection.is_open) else {
+            return true;
+        };
+        let state = connection.state();
+        if state == TcpState::Closed {
+            // To a SYN that nobody has answered nothing is added.
+            let is_unanswered = connection.irs.is_none();
+            if is_unanswered {
+                self.detach(slot);
+            }
+            return is_unanswered;
+        }
+        if now_ns >= connection.until_ns {
+            *match (connection.stage, state.is_opening()) {
+                (Stage::HalfOpen, _) => &mut self.counters.half_open_timeouts,
+                (_, true) => &mut self.counters.connect_timeouts,
+                _ => &mut self.counters.fin_timeouts,
+            } += 1;
+            // Without RST: who does not answer a SYN or a FIN would not hear it.
+            connection.end(Ended::TimedOut);
+            self.detach(slot);
+            return true;
+        }
+        if now_ns >= after(connection.heard_ns, idle_timeout) {
+            self.counters.idle_timeouts += 1;
+            connection.end(Ended::TimedOut);
+        }
+        false
+    }
+}

@@ -1,0 +1,432 @@
+//! The state machine of one connection: smoltcp, which is named in this file alone.
+//!
+//! Its interface is only context (the time, the MTU, a generator), so one serves all
+//! connections of an MTU; each connection is the only socket of its own set, since
+//! smoltcp looks through whole sets. What it does not tell, sequence numbers above
+//! all, is read from the segments that it sends.
+
+use super::conn::TcpState;
+use super::emit::BARE_MAX;
+use super::key::Key;
+use super::parse::{FIN, SYN};
+use super::{ConnOptions, PacketSink};
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, State};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
+use std::task::Waker;
+
+/// MTUs that have an interface of their own; more are rounded down to multiples of
+/// `MTU_STEP`.
+const MTUS_EXACT: usize = 16;
+const MTU_STEP: u16 = 64;
+
+/// What all connections share.
+pub(super) struct Stack {
+    interfaces: Vec<(u16, Interface)>,
+}
+
+/// A segment that was sent, as it stands in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub seq: u32,
+    /// The sequence numbers that it takes.
+    pub len: u32,
+    pub ack: u32,
+    pub flags: u8,
+    pub window: u16,
+}
+
+/// What feeding a segment led to at once.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub sent: Option<Sent>,
+    /// An answer was made for which there was no room.
+    pub lost: bool,
+}
+
+/// One connection.
+pub(super) struct Machine {
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    interface: usize,
+}
+
+impl Stack {
+    pub fn new() -> Self {
+        Stack { interfaces: Vec::new() }
+    }
+
+    /// A connection that has taken a SYN, and will answer with `isn`; `None` if the
+    /// SYN is not one.
+    pub fn accept(
+        &mut self,
+        key: &Key,
+        syn: &[u8],
+        isn: u32,
+        options: &ConnOptions,
+        now_ns: u64,
+    ) -> Option<Machine> {
+        let mut machine = self.machine(options);
+        let listen = IpListenEndpoint { addr: Some(key.local.into()), port: key.local_port };
+        machine.socket().listen(listen).ok()?;
+        let mut wire = Wire::new(options.mtu, Some(syn), None);
+        let mut context = interface(options.mtu, seed(isn));
+        context.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
+        (machine.state() == Some(TcpState::SynReceived)).then_some(machine)
+    }
+
+    /// A connection that is to be opened from here, with `isn`.
+    pub fn open(&mut self, key: &Key, isn: u32, options: &ConnOptions) -> Option<Machine> {
+        let mut machine = self.machine(options);
+        let local = IpEndpoint::new(key.local.into(), key.local_port);
+        let remote = IpEndpoint::new(key.remote.into(), key.remote_port);
+        let mut context = interface(options.mtu, seed(isn));
+        machine.socket().connect(context.context(), remote, local).ok()?;
+        Some(machine)
+    }
+
+    fn machine(&mut self, options: &ConnOptions) -> Machine {
+        let buffer = |len: u32| SocketBuffer::new(vec![0; len as usize]);
+        let receive = receive_capacity(options.receive_buffer);
+        let mut socket = Socket::new(buffer(receive), buffer(options.send_buffer.max(1)));
+        socket.set_congestion_control(CongestionControl::Cubic);
+        // HTTP writes what it has at once and waits for the answer.
+        socket.set_nagle_enabled(false);
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let handle = sockets.add(socket);
+        Machine { sockets, handle, interface: self.interface(options.mtu) }
+    }
+
+    /// The interface of an MTU.
+    fn interface(&mut self, mtu: u16) -> usize {
+        let find = |interfaces: &[(u16, Interface)], mtu: u16| {
+            interfaces.iter().position(|(known, _)| *known == mtu)
+        };
+        let mtu = match find(&self.interfaces, mtu) {
+            Some(known) => return known,
+            None if self.interfaces.len() < MTUS_EXACT => mtu,
+            None => mtu / MTU_STEP * MTU_STEP,
+        };
+        find(&self.interfaces, mtu).unwrap_or_else(|| {
+            self.interfaces.push((mtu, interface(mtu, 0)));
+            self.interfaces.len() - 1
+        })
+    }
+
+    /// Gives a connection another MTU.
+    pub fn set_mtu(&mut self, machine: &mut Machine, mtu: u16) {
+        machine.interface = self.interface(mtu);
+    }
+
+    /// Feeds a packet for the connection.
+    pub fn feed(
+        &mut self,
+        machine: &mut Machine,
+        packet: &[u8],
+        now_ns: u64,
+        sink: &mut dyn PacketSink,
+    ) -> Outcome {
+        let (mtu, interface) = &mut self.interfaces[machine.interface];
+        let mut wire = Wire::new(*mtu, Some(packet), Some(sink));
+        interface.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
+        wire.outcome
+    }
+
+    /// Sends a segment, if there is one to be sent now and the sink has room.
+    pub fn send(
+        &mut self,
+        machine: &mut Machine,
+        now_ns: u64,
+        sink: &mut dyn PacketSink,
+    ) -> Option<Sent> {
+        let (mtu, interface) = &mut self.interfaces[machine.interface];
+        let mut wire = Wire::new(*mtu, None, Some(sink));
+        interface.poll_egress(instant(now_ns), &mut wire, &mut machine.sockets);
+        wire.outcome.sent
+    }
+
+    /// When the connection will have something to send, if nothing comes.
+    pub fn next_ns(&mut self, machine: &Machine, now_ns: u64) -> Option<u64> {
+        let (_, interface) = &mut self.interfaces[machine.interface];
+        let at = interface.poll_at(instant(now_ns), &machine.sockets)?;
+        Some(u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1_000))
+    }
+}
+
+impl Machine {
+    fn get(&self) -> &Socket<'static> {
+        self.sockets.get(self.handle)
+    }
+
+    fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    /// The state; `None` where a handshake was reset and there is none any more.
+    pub fn state(&self) -> Option<TcpState> {
+        Some(match self.get().state() {
+            State::Listen => return None,
+            State::Closed => TcpState::Closed,
+            State::SynSent => TcpState::SynSent,
+            State::SynReceived => TcpState::SynReceived,
+            State::Established => TcpState::Established,
+            State::FinWait1 => TcpState::FinWait1,
+            State::FinWait2 => TcpState::FinWait2,
+            State::CloseWait => TcpState::CloseWait,
+            State::Closing => TcpState::Closing,
+            State::LastAck => TcpState::LastAck,
+            State::TimeWait => TcpState::TimeWait,
+        })
+    }
+
+    /// Bytes that have come and are not read.
+    pub fn unread(&self) -> usize {
+        self.get().recv_queue()
+    }
+
+    /// Bytes that were written and are not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.get().send_queue()
+    }
+
+    /// Reads; `None` when nothing is there yet, 0 at the end.
+    pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
+        match self.socket().recv_slice(into) {
+            Ok(0) if !into.is_empty() => None,
+            Ok(read) => Some(read),
+            Err(RecvError::Finished) => Some(0),
+            Err(RecvError::InvalidState) => None,
+        }
+    }
+
+    /// Takes what there is room for.
+    pub fn write(&mut self, data: &[u8]) -> usize {
+        self.socket().send_slice(data).unwrap_or(0)
+    }
+
+    pub fn wake_reader(&mut self, waker: &Waker) {
+        self.socket().register_recv_waker(waker);
+    }
+
+    pub fn wake_writer(&mut self, waker: &Waker) {
+        self.socket().register_send_waker(waker);
+    }
+
+    pub fn shutdown(&mut self) {
+        self.socket().close();
+    }
+
+    pub fn abort(&mut self) {
+        self.socket().abort();
+    }
+}
+
+/// The bytes that a receive buffer may have. smoltcp takes the window of its SYN,
+/// which is never scaled, for a scaled one: with 2^n - 1 bytes that is still no more
+/// than there is room for.
+fn receive_capacity(bytes: u32) -> u32 {
+    let bytes = bytes.clamp(1, (1 << 30) - 1);
+    if bytes <= 0xffff { bytes } else { (1 << (bytes + 1).ilog2()) - 1 }
+}
+
+fn instant(now_ns: u64) -> Instant {
+    Instant::from_micros((now_ns / 1_000) as i64)
+}
+
+fn interface(mtu: u16, random_seed: u64) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = random_seed;
+    let mut wire = Wire::new(mtu, None, None);
+    let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+    interface.set_any_ip(true);
+    interface
+}
+
+/// The seed with which an interface's generator gives `isn` next. It is a
+/// permuted congruential one, whose steps can be undone; one number is taken for
+/// the identification of IPv4 packets, and another one if that is 0.
+fn seed(isn: u32) -> u64 {
+    const MULTIPLIER: u64 = 0xbb2e_fcec_3c39_611d;
+    const INCREMENT: u64 = 0x7590_ef39;
+    const INVERSE: u64 = inverse(MULTIPLIER);
+    let undo = |state: u64| state.wrapping_sub(INCREMENT).wrapping_mul(INVERSE);
+    let output = |state: u64| (state >> (29 - (state >> 61))) as u32;
+    let mut state = u64::from(isn) << 29;
+    loop {
+        let first = undo(state);
+        let number = output(first);
+        if (number ^ number >> 16) as u16 != 0 {
+            return undo(first);
+        }
+        state += 1;
+    }
+}
+
+/// The inverse of an odd number modulo 2^64, by Newton's method.
+const fn inverse(odd: u64) -> u64 {
+    let mut inverse = odd;
+    let mut bits = 3;
+    while bits < 64 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+}
+
+/// The device that an interface sees: a packet to be taken, a sink.
+struct Wire<'a> {
+    mtu: u16,
+    packet: Option<&'a [u8]>,
+    sink: Option<&'a mut dyn PacketSink>,
+    outcome: Outcome,
+}
+
+impl<'a> Wire<'a> {
+    fn new(mtu: u16, packet: Option<&'a [u8]>, sink: Option<&'a mut dyn PacketSink>) -> Self {
+        Wire { mtu, packet, sink, outcome: Outcome::default() }
+    }
+
+    fn sender(&mut self) -> Sender<'_> {
+        let sink: Option<&mut dyn PacketSink> = match &mut self.sink {
+            Some(sink) => Some(&mut **sink),
+            None => None,
+        };
+        Sender { sink, outcome: &mut self.outcome }
+    }
+}
+
+impl Device for Wire<'_> {
+    type RxToken<'a>
+        = Taken<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = Sender<'a>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Taken<'_>, Sender<'_>)> {
+        let packet = self.packet.take()?;
+        Some((Taken(packet), self.sender()))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Sender<'_>> {
+        self.sink.as_ref()?.has_room().then(|| self.sender())
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.mtu.into();
+        // What comes is checked before.
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.tcp = Checksum::Tx;
+        capabilities
+    }
+}
+
+struct Taken<'a>(&'a [u8]);
+
+impl RxToken for Taken<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+struct Sender<'a> {
+    sink: Option<&'a mut dyn PacketSink>,
+    outcome: &'a mut Outcome,
+}
+
+impl TxToken for Sender<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let outcome = self.outcome;
+        let mut fill = Some(f);
+        let mut result = None;
+        if let Some(sink) = self.sink.filter(|sink| sink.has_room()) {
+            sink.send(len, &mut |buffer| {
+                if let Some(fill) = fill.take() {
+                    result = Some(fill(buffer));
+                    outcome.sent = Sent::read(buffer);
+                }
+            });
+        }
+        match (result, fill) {
+            (Some(result), _) => result,
+            // An answer must be made, with room or without. It is a bare segment.
+            (None, Some(fill)) => {
+                outcome.lost = true;
+                let mut bare = [0; BARE_MAX * 2];
+                match bare.get_mut(..len) {
+                    Some(bare) => fill(bare),
+                    None => fill(&mut vec![0; len]),
+                }
+            }
+            (None, None) => unreachable!("filled, so there is a result"),
+        }
+    }
+}
+
+impl Sent {
+    /// Reads a packet of smoltcp's, which has no IP options.
+    fn read(packet: &[u8]) -> Option<Sent> {
+        let tcp = packet.get(if packet.first()? >> 4 == 4 { 20 } else { 40 }..)?;
+        let header: &[u8; 20] = tcp.first_chunk()?;
+        let long = |at: usize| {
+            u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let flags = header[13];
+        let data = tcp.len() - usize::from(header[12] >> 4) * 4;
+        let controls = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        Some(Sent {
+            seq: long(4),
+            len: data as u32 + controls,
+            ack: long(8),
+            flags,
+            window: u16::from_be_bytes([header[14], header[15]]),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receive_buffers_are_never_smaller_than_the_window_of_their_syn() {
+        for bytes in [0, 1, 16_384, 65_535, 65_536, 100_000, 131_070, 131_071, 1 << 20, u32::MAX] {
+            let capacity = u64::from(receive_capacity(bytes));
+            let shift = (64 - capacity.leading_zeros()).saturating_sub(16);
+            assert!(capacity.min(0xffff) << shift <= capacity, "{bytes}");
+            assert!(capacity >= u64::from(bytes.clamp(1, 1 << 30) / 2), "{bytes}");
+        }
+        assert_eq!(receive_capacity(131_071), 131_071);
+    }
+
+    #[test]
+    fn a_seed_gives_its_number() {
+        for isn in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x1234_5678] {
+            let mut stack = Stack::new();
+            let key = Key {
+                local: [10, 0, 0, 1].into(),
+                remote: [10, 0, 0, 2].into(),
+                local_port: 80,
+                remote_port: 81,
+            };
+            let mut machine = stack.open(&key, isn, &ConnOptions::default()).unwrap();
+            struct Drop;
+            impl PacketSink for Drop {
+                fn has_room(&self) -> bool {
+                    true
+                }
+                fn send(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
+                    fill(&mut vec![0; len]);
+                }
+            }
+            let sent = stack.send(&mut machine, 0, &mut Drop).unwrap();
+            assert_eq!((sent.seq, sent.flags, sent.len), (isn, SYN, 1));
+        }
+    }
+}
