@@ -7,7 +7,6 @@ use std::net::IpAddr;
 pub(super) const FIN: u8 = 1;
 pub(super) const SYN: u8 = 2;
 pub(super) const RST: u8 = 4;
-pub(super) const PSH: u8 = 8;
 pub(super) const ACK: u8 = 16;
 
 pub(super) const TCP: u8 = 6;

@@ -29,7 +29,11 @@ const SWEEP: usize = 16;
 
 impl Tombs {
     pub fn new(max: usize, hash: KeyedHash) -> Self {
-        Tombs { tombs: HashMap::with_hasher(hash), order: VecDeque::new(), max }
+        Tombs {
+            tombs: HashMap::with_capacity_and_hasher(max, hash),
+            order: VecDeque::with_capacity(max),
+            max,
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -34,9 +34,10 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
-    pub fn new() -> Self {
+    /// A wheel with room for so many timers; more are made as they are set.
+    pub fn new(timers: usize) -> Self {
         Wheel {
-            links: Vec::new(),
+            links: Vec::with_capacity(timers),
             heads: Box::new([[NONE; SLOTS]; LEVELS]),
             occupied: [0; LEVELS],
             tick: 0,
@@ -150,7 +151,7 @@ mod tests {
         fn what_is_due_comes_out_and_nothing_else(
             steps in prop::collection::vec((0u32..20, 0u64..40, 0u32..4, 0u64..30), 1..80)
         ) {
-            let (mut wheel, mut times, mut now) = (Wheel::new(), BTreeMap::new(), 0);
+            let (mut wheel, mut times, mut now) = (Wheel::new(20), BTreeMap::new(), 0);
             for (n, ahead, what, step) in steps {
                 // Near and far: up to hours.
                 let at = now + (ahead << (ahead % 40));
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_timer_that_moves_back_is_looked_at_once_and_costs_nothing_else() {
-        let mut wheel = Wheel::new();
+        let mut wheel = Wheel::new(4);
         wheel.set(3, 10 * TICK);
         wheel.set(3, 1_000 * TICK);
         assert_eq!(wheel.next_ns(), Some(10 * TICK), "it stays where it is");

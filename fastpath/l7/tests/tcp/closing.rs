@@ -91,10 +91,10 @@ fn an_abort_resets_the_peer() {
 
 #[test]
 fn release_resets_where_something_was_not_read_or_comes_yet() {
-    for reads_first in [true, false] {
+    for is_released_first in [true, false] {
         let mut net = net();
-        let (mut client, mut server) = net.pair(true, 40_000);
-        if reads_first {
+        let (mut client, server) = net.pair(true, 40_000);
+        if is_released_first {
             server.release(&mut net);
             net.wait(SECOND);
         }

@@ -147,3 +147,70 @@ fn ip_options_and_extension_headers_do_not_matter() {
     with[6] = 0;
     assert_eq!(bench.give(&with)[0].flags, "SA");
 }
+
+#[test]
+fn initial_sequence_numbers_go_with_the_clock() {
+    for is_v4 in FAMILIES {
+        let isn = |now: u64, port: u16| {
+            let mut bench = bench(is_v4);
+            (bench.now, bench.peer) = (now, (bench.peer.ip(), port).into());
+            bench.say(&Seg::new("S", 100, 0))[0].seq
+        };
+        let first = isn(1_000_000_000, 1);
+        assert_eq!(isn(3_000_000_000, 1), first.wrapping_add(500_000), "every 4 us");
+        assert!(isn(1_000_000_000, 2).abs_diff(first) > 1_000, "RFC 6528");
+    }
+}
+
+#[test]
+fn what_is_no_segment_is_counted_and_not_answered() {
+    for is_v4 in FAMILIES {
+        let bench = bench(is_v4);
+        let tcp = if is_v4 { 20 } else { 40 };
+        let good = Seg::new("S", 100, 0).packet(bench.peer, bench.gateway);
+        let with = |at: usize, byte: u8| {
+            let mut packet = good.clone();
+            packet[at] = byte;
+            packet
+        };
+        let from = |address: &str| {
+            let address = std::net::SocketAddr::new(address.parse().unwrap(), 40_000);
+            Seg::new("S", 100, 0).packet(address, bench.gateway)
+        };
+        let mut wrong = vec![
+            vec![],
+            good[..tcp].to_vec(),
+            good[..tcp + 19].to_vec(),
+            with(0, 0x50),
+            with(tcp + 7, 0xff),
+            with(tcp + 12, 0x40),
+            with(tcp + 12, 0xf0),
+            Seg::new("SF", 1, 0).packet(bench.peer, bench.gateway),
+            Seg::new("SR", 1, 0).packet(bench.peer, bench.gateway),
+            Seg::new("S", 1, 0).packet((bench.peer.ip(), 0).into(), bench.gateway),
+            Seg::new("S", 1, 0).packet(bench.gateway, bench.gateway),
+        ];
+        if is_v4 {
+            wrong.extend(["0.0.0.0", "255.255.255.255", "224.0.0.1"].map(from));
+            // The header's checksum, its length, a fragment.
+            wrong.extend([with(8, 63), with(0, 0x44), with(6, 0x20)]);
+        } else {
+            wrong.extend(["::", "ff02::1"].map(from));
+            // Another protocol, a fragment's header, a length beyond the packet.
+            wrong.extend([with(6, 17), with(6, 44), with(5, 21)]);
+        }
+        let count = wrong.len() as u64;
+        let mut bench = bench;
+        for packet in wrong {
+            assert_eq!(bench.give(&packet), [], "{packet:x?}");
+        }
+        assert_eq!(bench.engine.counters().malformed, count);
+        assert_eq!(bench.give(&good).len(), 1);
+    }
+}
+
+#[test]
+fn an_engine_can_be_a_workers() {
+    fn is_send(_: impl Send) {}
+    is_send(bench(true).engine);
+}

@@ -15,7 +15,7 @@ const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl TcpEngine {
     /// Takes a packet that is for the gateway: IPv4 or IPv6 from the header on, TCP, no
-    /// fragment. At most one packet goes to the sink at once; what else there is to
+    /// fragment. Two packets at most go to the sink at once; what else there is to
     /// send comes from [`TcpEngine::poll`].
     pub fn deliver(
         &mut self,

@@ -33,7 +33,9 @@ use std::time::Duration;
 /// ```
 ///
 /// Times are nanoseconds since any start, the same for all calls; they do not run
-/// back. Memory is taken when a connection is made, never for a packet.
+/// back. Tables have room for as many connections as there may be from the start (which
+/// the system backs as it is used); a connection takes its buffers when it is made. No
+/// memory is taken for a packet.
 pub struct TcpEngine {
     config: TcpConfig,
     counters: TcpCounters,
@@ -81,18 +83,19 @@ impl TcpEngine {
     pub fn new(config: TcpConfig, secret: [u8; 16]) -> Self {
         let secrets = Secrets::new(secret);
         let hash = KeyedHash(secrets.table);
+        let places = config.half_open_max.saturating_add(config.connections_max);
         TcpEngine {
             cookies: Cookies::new(secrets.cookie),
             answers: Bucket::new(config.answers_max_per_s),
             stack: Stack::new(),
-            table: HashMap::with_hasher(hash.clone()),
-            slots: Vec::new(),
-            free: Vec::new(),
+            table: HashMap::with_capacity_and_hasher(places, hash.clone()),
+            slots: Vec::with_capacity(places),
+            free: Vec::with_capacity(places),
             half_open: 0,
             tombs: Tombs::new(config.time_wait_max, hash),
-            ready: VecDeque::new(),
-            wheel: Wheel::new(),
-            accepted: VecDeque::new(),
+            ready: VecDeque::with_capacity(places),
+            wheel: Wheel::new(places),
+            accepted: VecDeque::with_capacity(config.connections_max),
             scratch: Vec::new(),
             counters: TcpCounters::default(),
             secrets,
