@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Bounds and times of an engine. Whatever a bound turns away is counted in
@@ -60,5 +61,21 @@ pub struct ConnOptions {
 impl Default for ConnOptions {
     fn default() -> Self {
         ConnOptions { mtu: 1_500, receive_buffer: 16 << 10, send_buffer: 16 << 10 }
+    }
+}
+
+/// The largest IP packet that is sent, in bytes.
+const MTU_MAX: u16 = 9_216;
+
+/// An MTU that may be used towards an address: none is smaller than what every host
+/// takes whole (RFC 791, RFC 8200 section 5), whatever an ICMP error says.
+pub(super) fn clamp_mtu(mtu: u16, remote: &IpAddr) -> u16 {
+    mtu.clamp(if remote.is_ipv4() { 576 } else { 1_280 }, MTU_MAX)
+}
+
+impl ConnOptions {
+    /// The options with an MTU that may be used.
+    pub(super) fn towards(self, remote: &IpAddr) -> ConnOptions {
+        ConnOptions { mtu: clamp_mtu(self.mtu, remote), ..self }
     }
 }

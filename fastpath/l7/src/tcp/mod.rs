@@ -5,7 +5,7 @@
 //! [`TcpEngine`] holds the connections and everything an internet-facing host owes
 //! them beside the state machine itself: keyed sequence numbers, SYN cookies,
 //! bounds, timeouts, TIME-WAIT, answers to strangers, ICMP errors. The state machine
-//! of one connection is smoltcp's, in `machine.rs` alone: nothing of it shows
+//! of one connection is smoltcp's, in `machine/` alone: nothing of it shows
 //! here, so that another may take its place.
 
 mod bucket;
@@ -18,10 +18,8 @@ mod engine;
 mod icmp;
 mod key;
 mod machine;
-mod mtu;
 mod parse;
 mod secret;
-mod sequence;
 mod sink;
 mod tombs;
 mod wheel;

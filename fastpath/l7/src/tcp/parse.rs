@@ -220,3 +220,13 @@ pub(super) fn word(bytes: &[u8], at: usize) -> Result<u16, Malformed> {
 fn long(header: &[u8; 20], at: usize) -> u32 {
     u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
+
+/// Whether sequence number `a` comes before `b`, modulo 2^32 (RFC 9293 section 3.4).
+pub(super) fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+/// The later of two sequence numbers.
+pub(super) fn later(a: u32, b: u32) -> u32 {
+    if before(a, b) { b } else { a }
+}

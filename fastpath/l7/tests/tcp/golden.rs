@@ -1,6 +1,6 @@
 //! Single segments and what RFC 9293 section 3.10.7 and RFC 5961 answer to them.
 
-use crate::net::FAMILIES;
+use crate::net::{FAMILIES, Outbox};
 use crate::segments::{Bench, Seg};
 use sluice_l7::tcp::{ConnOptions, TcpConfig, TcpConn, TcpState};
 use std::task::{Context, Poll, Waker};
@@ -61,7 +61,7 @@ fn a_reset_ends_a_connection_only_where_it_is_expected() {
         let theirs = bench.establish(100);
         let id = bench.engine.accept().unwrap();
         let expected = Seg { window: 16 << 10, ..Seg::new("A", theirs, 101) };
-        assert_eq!(bench.say(&Seg::new("R", 102, 0)), [expected.clone()], "in the window");
+        assert_eq!(bench.say(&Seg::new("R", 102, 0))[0], expected, "in the window");
         assert_eq!(bench.say(&Seg::new("R", 103, 0)), [], "too soon for another");
         assert_eq!(bench.say(&Seg::new("R", 100, 0)), [], "before the window");
         assert_eq!(bench.say(&Seg::new("R", 101 + (16 << 10), 0)), [], "behind the window");
@@ -146,6 +146,56 @@ fn ip_options_and_extension_headers_do_not_matter() {
     with[5] += 16;
     with[6] = 0;
     assert_eq!(bench.give(&with)[0].flags, "SA");
+}
+
+#[test]
+fn data_beyond_the_buffer_is_not_taken() {
+    for receive_buffer in [65_535, 65_536, 100_000, 131_072] {
+        let mut bench = bench(true);
+        bench.options = ConnOptions { receive_buffer, ..bench.options };
+        let syn = Seg { scale: Some(7), ..Seg::new("S", 100, 0) };
+        let theirs = bench.say(&syn)[0].seq.wrapping_add(1);
+        bench.say(&Seg::new("A", 101, theirs));
+        let id = bench.engine.accept().unwrap();
+        // From behind, so that the window of the SYN-ACK is the one that counts.
+        for at in (0..200_000u32).step_by(1_000).rev() {
+            bench.say(&Seg::new("A", 101 + at, theirs).with(&[7; 1_000]));
+        }
+        for at in (0..200_000u32).step_by(1_000) {
+            bench.say(&Seg::new("A", 101 + at, theirs).with(&[7; 1_000]));
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let mut buffer = vec![0; 300_000];
+        let mut conn = bench.engine.conn(id).unwrap();
+        let mut read = 0;
+        while let Poll::Ready(Ok(more)) = conn.poll_read(&mut context, &mut buffer) {
+            read += more;
+        }
+        assert!(buffer[..read].iter().all(|byte| *byte == 7));
+        assert!(read > 60_000 && read <= receive_buffer as usize, "{read}");
+    }
+}
+
+#[test]
+fn every_second_full_segment_is_acknowledged_at_once() {
+    for (is_v4, mss) in [(true, 1_460), (false, 1_440)] {
+        let mut bench = bench(is_v4);
+        let theirs = bench.establish(100);
+        let mut outbox = Outbox::default();
+        let mut acks = Vec::new();
+        for n in 0..7 {
+            let segment = Seg::new("A", 101 + n * mss, theirs).with(&vec![1; mss as usize]);
+            let packet = segment.packet(bench.peer, bench.gateway);
+            let mut nothing = |_, _| None;
+            bench.engine.deliver(&packet, bench.now, &mut nothing, &mut outbox);
+            acks.extend(outbox.packets.drain(..).map(|packet| Seg::read(&packet).ack));
+        }
+        assert_eq!(acks, [2, 4, 6].map(|n| 101 + n * mss));
+        // The last one waits for more.
+        assert_eq!(bench.poll(), []);
+        bench.now += 11_000_000;
+        assert_eq!(bench.poll()[0].ack, 101 + 7 * mss);
+    }
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn play(is_v4: bool, options: ConnOptions, half_open_max: usize, acts: Vec<Act>)
                     payload: vec![1; len],
                     window,
                     mss,
+                    scale: mss.map(|mss| mss as u8),
                 };
                 packet = Some(segment.packet(bench.peer, bench.gateway));
                 if flags == "S" || seq == 0 {

@@ -57,6 +57,9 @@ impl Listeners for Port80 {
     }
 }
 
+/// When it arrives, a number that keeps the order, where, and what.
+type OnWire = (u64, usize, usize, Vec<u8>);
+
 /// Two engines, a wire and a clock.
 pub struct Net {
     pub now: u64,
@@ -68,7 +71,7 @@ pub struct Net {
     /// Decides which packets are lost, beside the faults.
     pub drops: fn(usize, &[u8], usize) -> bool,
     random: fastrand::Rng,
-    wire: BinaryHeap<Reverse<(u64, usize, usize, Vec<u8>)>>,
+    wire: BinaryHeap<Reverse<OnWire>>,
 }
 
 impl Net {

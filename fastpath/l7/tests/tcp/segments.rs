@@ -17,6 +17,8 @@ pub struct Seg {
     pub payload: Vec<u8>,
     pub window: u16,
     pub mss: Option<u16>,
+    /// Window scale; not read.
+    pub scale: Option<u8>,
 }
 
 impl Seg {
@@ -36,9 +38,10 @@ impl Seg {
         tcp.fin = self.flags.contains('F');
         tcp.rst = self.flags.contains('R');
         tcp.acknowledgment_number = self.ack;
-        if let Some(mss) = self.mss {
-            tcp.set_options(&[TcpOptionElement::MaximumSegmentSize(mss)]).unwrap();
-        }
+        let mss = self.mss.map(TcpOptionElement::MaximumSegmentSize);
+        let scale = self.scale.map(TcpOptionElement::WindowScale);
+        let options: Vec<_> = mss.into_iter().chain(scale).collect();
+        tcp.set_options(&options).unwrap();
         let builder = match (src, dst) {
             (SocketAddr::V4(src), SocketAddr::V4(dst)) => {
                 PacketBuilder::ipv4(src.ip().octets(), dst.ip().octets(), 64)
@@ -90,6 +93,7 @@ impl Seg {
             payload: tcp.payload().to_vec(),
             window: tcp.window_size(),
             mss,
+            scale: None,
         }
     }
 }

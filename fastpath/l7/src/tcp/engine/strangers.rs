@@ -5,10 +5,9 @@ use super::{TcpEngine, after};
 use crate::tcp::config::ConnOptions;
 use crate::tcp::emit::{BARE_MAX, Bare};
 use crate::tcp::key::Key;
-use crate::tcp::parse::{ACK, RST, SYN, Segment};
-use crate::tcp::sequence::before;
+use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
 use crate::tcp::tombs::Tomb;
-use crate::tcp::{Listeners, PacketSink, mtu};
+use crate::tcp::{Listeners, PacketSink};
 
 /// What is assumed where a SYN offers nothing (RFC 9293 section 3.7.1).
 const MSS_DEFAULT: u16 = 536;
@@ -210,8 +209,7 @@ impl TcpEngine {
 }
 
 fn listens(listeners: &mut dyn Listeners, key: &Key) -> Option<ConnOptions> {
-    let options = listeners.listens(key.local(), key.remote())?;
-    Some(ConnOptions { mtu: mtu::clamp(options.mtu, &key.remote), ..options })
+    Some(listeners.listens(key.local(), key.remote())?.towards(&key.remote))
 }
 
 /// Where the SYN-ACK goes that was sent long ago.
