@@ -3,7 +3,7 @@ use crate::tcp::config::ConnOptions;
 use crate::tcp::conn::{Ended, TcpState};
 use crate::tcp::emit::Bare;
 use crate::tcp::machine::Sent;
-use crate::tcp::parse::{ACK, later};
+use crate::tcp::parse::{ACK, FIN, SYN, later};
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Connection {
     pub acked: u32,
     /// The window as it was last sent.
     pub window: u16,
+    /// The peer's, as it stood in its last segment.
+    pub peer_window: u16,
     pub heard_ns: u64,
     /// The end of the handshake's time, or of the time to be closed.
     pub until_ns: u64,
@@ -66,6 +68,7 @@ impl Connection {
             snd_nxt: isn,
             acked: 0,
             window: 0,
+            peer_window: u16::MAX,
             heard_ns: now_ns,
             until_ns: u64::MAX,
             challenge_ns: 0,
@@ -113,7 +116,11 @@ impl Connection {
     /// Notes what was sent; whether it was sent before.
     pub fn note_sent(&mut self, sent: &Sent) -> bool {
         let was_sent = sent.len > 0 && sent.seq != self.snd_nxt;
-        self.snd_nxt = later(self.snd_nxt, sent.seq.wrapping_add(sent.len));
+        // A byte that only asks for the window does not count before it is taken.
+        let is_probe = sent.len == 1 && sent.flags & (SYN | FIN) == 0 && self.peer_window == 0;
+        if !is_probe {
+            self.snd_nxt = later(self.snd_nxt, sent.seq.wrapping_add(sent.len));
+        }
         self.acked = sent.ack;
         self.window = sent.window;
         was_sent

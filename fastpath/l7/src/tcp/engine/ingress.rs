@@ -55,7 +55,9 @@ impl TcpEngine {
             }
             return;
         }
-        let outcome = self.stack.feed(&mut connection.machine, packet, now_ns, sink);
+        let snd_nxt = connection.snd_nxt;
+        let outcome = self.stack.feed(&mut connection.machine, packet, snd_nxt, now_ns, sink);
+        connection.peer_window = segment.window;
         connection.heard_ns = now_ns;
         self.counters.answers_lost += u64::from(outcome.lost);
         if let Some(sent) = outcome.sent {

@@ -80,7 +80,8 @@ impl TcpEngine {
         let Some(connection) = place.filter(|connection| connection.is_open) else {
             return false;
         };
-        let Some(sent) = self.stack.send(&mut connection.machine, now_ns, sink) else {
+        let Some(sent) = self.stack.send(&mut connection.machine, connection.snd_nxt, now_ns, sink)
+        else {
             return false;
         };
         let was_sent = connection.note_sent(&sent);

@@ -134,8 +134,8 @@ impl TcpEngine {
             return;
         };
         let Some(mss) = self.cookies.take(&key, irs, isn, now_ns) else {
+            // Not reset: it may come after the one that was lost, which is sent again.
             self.counters.cookies_refused += 1;
-            self.refuse(segment, now_ns, sink);
             return;
         };
         if self.connections() >= self.config.connections_max {
@@ -153,7 +153,8 @@ impl TcpEngine {
             return;
         };
         if let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() {
-            let sent = self.stack.send(&mut connection.machine, now_ns, &mut Nowhere);
+            let sent =
+                self.stack.send(&mut connection.machine, connection.snd_nxt, now_ns, &mut Nowhere);
             debug_assert!(sent.is_some_and(|sent| sent.seq == isn), "its SYN-ACK");
             if let Some(sent) = sent {
                 connection.note_sent(&sent);

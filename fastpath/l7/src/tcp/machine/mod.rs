@@ -54,7 +54,7 @@ impl Stack {
         let mut machine = self.machine(options);
         let listen = IpListenEndpoint { addr: Some(key.local.into()), port: key.local_port };
         machine.socket().listen(listen).ok()?;
-        let mut wire = Wire::new(options.mtu, Some(syn), None);
+        let mut wire = Wire::new(options.mtu, Some(syn), None, isn);
         let mut context = interface(options.mtu, seed(isn));
         context.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
         (machine.state() == Some(TcpState::SynReceived)).then_some(machine)
@@ -103,29 +103,33 @@ impl Stack {
         machine.interface = self.interface(mtu);
     }
 
-    /// Feeds a packet for the connection.
+    /// Feeds a packet for the connection. `snd_nxt` is the next sequence number that was
+    /// never sent.
     pub fn feed(
         &mut self,
         machine: &mut Machine,
         packet: &[u8],
+        snd_nxt: u32,
         now_ns: u64,
         sink: &mut dyn PacketSink,
     ) -> Outcome {
         let (mtu, interface) = &mut self.interfaces[machine.interface];
-        let mut wire = Wire::new(*mtu, Some(packet), Some(sink));
+        let mut wire = Wire::new(*mtu, Some(packet), Some(sink), snd_nxt);
         interface.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
         wire.outcome
     }
 
-    /// Sends a segment, if there is one to be sent now and the sink has room.
+    /// Sends a segment, if there is one to be sent now and the sink has room. `snd_nxt`
+    /// is the next sequence number that was never sent.
     pub fn send(
         &mut self,
         machine: &mut Machine,
+        snd_nxt: u32,
         now_ns: u64,
         sink: &mut dyn PacketSink,
     ) -> Option<Sent> {
         let (mtu, interface) = &mut self.interfaces[machine.interface];
-        let mut wire = Wire::new(*mtu, None, Some(sink));
+        let mut wire = Wire::new(*mtu, None, Some(sink), snd_nxt);
         interface.poll_egress(instant(now_ns), &mut wire, &mut machine.sockets);
         wire.outcome.sent
     }
@@ -221,7 +225,7 @@ fn instant(now_ns: u64) -> Instant {
 fn interface(mtu: u16, random_seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = random_seed;
-    let mut wire = Wire::new(mtu, None, None);
+    let mut wire = Wire::new(mtu, None, None, 0);
     let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
     interface.set_any_ip(true);
     interface
@@ -294,7 +298,7 @@ mod tests {
                     fill(&mut vec![0; len]);
                 }
             }
-            let sent = stack.send(&mut machine, 0, &mut Drop).unwrap();
+            let sent = stack.send(&mut machine, isn, 0, &mut Drop).unwrap();
             assert_eq!((sent.seq, sent.flags, sent.len), (isn, SYN, 1));
         }
     }

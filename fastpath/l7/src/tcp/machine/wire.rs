@@ -2,7 +2,7 @@
 
 use crate::tcp::PacketSink;
 use crate::tcp::emit::BARE_MAX;
-use crate::tcp::parse::{FIN, SYN};
+use crate::tcp::parse::{FIN, RST, SYN, before, fold};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
@@ -30,12 +30,19 @@ pub(super) struct Wire<'a> {
     mtu: u16,
     packet: Option<&'a [u8]>,
     sink: Option<&'a mut dyn PacketSink>,
+    /// The next sequence number that was never sent.
+    snd_nxt: u32,
     pub outcome: Outcome,
 }
 
 impl<'a> Wire<'a> {
-    pub fn new(mtu: u16, packet: Option<&'a [u8]>, sink: Option<&'a mut dyn PacketSink>) -> Self {
-        Wire { mtu, packet, sink, outcome: Outcome::default() }
+    pub fn new(
+        mtu: u16,
+        packet: Option<&'a [u8]>,
+        sink: Option<&'a mut dyn PacketSink>,
+        snd_nxt: u32,
+    ) -> Self {
+        Wire { mtu, packet, sink, snd_nxt, outcome: Outcome::default() }
     }
 
     fn sender(&mut self) -> Sender<'_> {
@@ -43,7 +50,7 @@ impl<'a> Wire<'a> {
             Some(sink) => Some(&mut **sink),
             None => None,
         };
-        Sender { sink, outcome: &mut self.outcome }
+        Sender { sink, snd_nxt: self.snd_nxt, outcome: &mut self.outcome }
     }
 }
 
@@ -87,12 +94,13 @@ impl RxToken for Taken<'_> {
 
 pub(super) struct Sender<'a> {
     sink: Option<&'a mut dyn PacketSink>,
+    snd_nxt: u32,
     outcome: &'a mut Outcome,
 }
 
 impl TxToken for Sender<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let outcome = self.outcome;
+        let (outcome, snd_nxt) = (self.outcome, self.snd_nxt);
         let mut fill = Some(f);
         let mut result = None;
         if let Some(sink) = self.sink.filter(|sink| sink.has_room()) {
@@ -100,6 +108,7 @@ impl TxToken for Sender<'_> {
                 if let Some(fill) = fill.take() {
                     result = Some(fill(buffer));
                     outcome.sent = Sent::read(buffer);
+                    raise(buffer, &mut outcome.sent, snd_nxt);
                 }
             });
         }
@@ -138,4 +147,22 @@ impl Sent {
             window: u16::from_be_bytes([header[14], header[15]]),
         })
     }
+}
+
+/// Gives an ACK without data the sequence number that RFC 9293 section 3.10.7.4 wants,
+/// SND.NXT. smoltcp goes back with its own when it sends again: the peer then takes the
+/// ACK for an old one, and two such ends never get on.
+fn raise(packet: &mut [u8], sent: &mut Option<Sent>, snd_nxt: u32) {
+    let Some(sent) = sent else { return };
+    if sent.len > 0 || sent.flags & RST != 0 || !before(sent.seq, snd_nxt) {
+        return;
+    }
+    let at = if packet[0] >> 4 == 4 { 20 } else { 40 };
+    let tcp = &mut packet[at..];
+    let checksum = u16::from_be_bytes([tcp[16], tcp[17]]);
+    tcp[4..8].copy_from_slice(&snd_nxt.to_be_bytes());
+    // RFC 1624.
+    let changed = u64::from(!checksum) + u64::from(!sent.seq) + u64::from(snd_nxt);
+    tcp[16..18].copy_from_slice(&(!fold(changed)).to_be_bytes());
+    sent.seq = snd_nxt;
 }
