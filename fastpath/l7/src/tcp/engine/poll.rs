@@ -1,10 +1,12 @@
 //! What is done as time goes by.
 
 use super::connection::Stage;
+use super::strangers::Nowhere;
 use super::{TcpEngine, after};
 use crate::tcp::PacketSink;
 use crate::tcp::conn::{Ended, TcpState};
-use crate::tcp::parse::RST;
+use crate::tcp::emit::{BARE_MAX, Bare};
+use crate::tcp::parse::{ACK, RST};
 use crate::tcp::tombs::Tomb;
 
 /// A machine that wants to be asked at once, and then has nothing, is asked again
@@ -62,16 +64,40 @@ impl TcpEngine {
                 self.detach(slot);
             }
             _ => {
-                let at_ns = match self.stack.next_ns(&connection.machine, now_ns) {
-                    Some(at_ns) if at_ns <= now_ns => now_ns + AGAIN_NS,
-                    Some(at_ns) => at_ns,
-                    None => u64::MAX,
-                };
-                let own_ns =
-                    connection.until_ns.min(after(connection.heard_ns, self.config.idle_timeout));
+                let at_ns = self.next_ns(slot, now_ns);
+                let Some(connection) = self.connection(slot) else { return };
+                let heard_ns = connection.heard_ns;
+                let own_ns = connection.until_ns.min(after(heard_ns, self.config.idle_timeout));
                 self.wheel.set(slot, at_ns.min(own_ns));
             }
         }
+    }
+
+    /// When a machine, which has nothing to send now, is to be asked again.
+    fn next_ns(&mut self, slot: u32, now_ns: u64) -> u64 {
+        let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() else {
+            return u64::MAX;
+        };
+        let mut at_ns = self.stack.next_ns(&connection.machine, now_ns);
+        if at_ns.is_none() && connection.machine.unacknowledged() > 0 {
+            // Where the window closes while a segment is on its way, smoltcp ends its timer
+            // with that segment and starts none to probe the window. An ACK that says it
+            // again makes it.
+            let mut buffer = [0; BARE_MAX];
+            let bare = Bare {
+                seq: connection.rcv_nxt(),
+                ack: connection.snd_una(),
+                flags: ACK,
+                window: 0,
+                mss: None,
+            };
+            let packet = &mut buffer[..bare.len(&connection.key)];
+            bare.emit(&connection.key.turned(), packet);
+            let snd_nxt = connection.snd_nxt;
+            self.stack.feed(&mut connection.machine, packet, snd_nxt, now_ns, &mut Nowhere);
+            at_ns = self.stack.next_ns(&connection.machine, now_ns);
+        }
+        at_ns.map_or(u64::MAX, |at_ns| if at_ns > now_ns { at_ns } else { now_ns + AGAIN_NS })
     }
 
     /// Sends a connection's next packet; false if there is none.

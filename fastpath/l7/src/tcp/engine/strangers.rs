@@ -213,8 +213,8 @@ fn listens(listeners: &mut dyn Listeners, key: &Key) -> Option<ConnOptions> {
     Some(listeners.listens(key.local(), key.remote())?.towards(&key.remote))
 }
 
-/// Where the SYN-ACK goes that was sent long ago.
-struct Nowhere;
+/// Where segments go that only a machine is to have sent.
+pub(super) struct Nowhere;
 
 impl PacketSink for Nowhere {
     fn has_room(&self) -> bool {
