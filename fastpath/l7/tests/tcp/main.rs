@@ -8,6 +8,7 @@ mod handshake;
 mod hostile;
 mod icmp;
 mod net;
+mod recovery;
 mod scale;
 mod segments;
 mod time_wait;

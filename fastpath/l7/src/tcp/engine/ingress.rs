@@ -6,7 +6,7 @@ use crate::tcp::config::clamp_mtu;
 use crate::tcp::conn::{Ended, TcpState};
 use crate::tcp::emit::{Bare, emit_ip, ip_len};
 use crate::tcp::icmp::{IcmpError, Says};
-use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
+use crate::tcp::parse::{ACK, FIN, RST, SYN, Segment, before};
 use crate::tcp::{Listeners, PacketSink};
 use std::time::Duration;
 
@@ -49,6 +49,10 @@ impl TcpEngine {
             return;
         };
         let before = connection.state();
+        if connection.is_fin_told_again(segment, before) {
+            connection.heard_ns = now_ns;
+            return;
+        }
         if !connection.takes(segment, before) {
             if connection.is_challenged_by(segment) {
                 self.challenge(slot, now_ns, sink);
@@ -185,6 +189,17 @@ impl Connection {
             TcpState::SynReceived => !segment.has(SYN) || segment.has(ACK),
             _ => !segment.has(SYN),
         }
+    }
+
+    /// Whether a segment says only that our FIN, and nothing else, has not arrived yet.
+    /// Three of these would make smoltcp end its timer and send nothing.
+    fn is_fin_told_again(&self, segment: &Segment<'_>, state: TcpState) -> bool {
+        use TcpState::{Closing, FinWait1, LastAck};
+        matches!(state, FinWait1 | Closing | LastAck)
+            && self.machine.unacknowledged() == 0
+            && segment.flags & (ACK | RST | SYN | FIN) == ACK
+            && segment.payload_len == 0
+            && segment.ack == self.snd_una()
     }
 
     /// Whether a segment that is not taken is answered.
