@@ -1,6 +1,7 @@
-//! HTTP as the gateway takes it from clients. Whatever comes is checked byte by byte
-//! before a library or a server behind may read it another way: who disagrees about
-//! where a request ends can be made to take a part of one for the next.
+//! What ends at the gateway and goes on as requests: TCP, and HTTP as the gateway takes
+//! it from clients. Whatever comes is checked byte by byte before a library or a server
+//! behind may read it another way: who disagrees about where a request ends can be
+//! made to take a part of one for the next.
 
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -9,6 +10,7 @@ mod chars;
 pub mod guard;
 mod head;
 mod reason;
+pub mod tcp;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

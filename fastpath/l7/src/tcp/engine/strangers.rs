@@ -1,0 +1,230 @@
+//! Segments of no connection: SYNs, cookies that come back, TIME-WAIT, and the rest.
+
+use super::connection::{Connection, Stage};
+use super::{TcpEngine, after};
+use crate::tcp::config::ConnOptions;
+use crate::tcp::emit::{BARE_MAX, Bare};
+use crate::tcp::key::Key;
+use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
+use crate::tcp::tombs::Tomb;
+use crate::tcp::{Listeners, PacketSink};
+
+/// What is assumed where a SYN offers nothing (RFC 9293 section 3.7.1).
+const MSS_DEFAULT: u16 = 536;
+
+impl TcpEngine {
+    pub(super) fn for_stranger(
+        &mut self,
+        segment: &Segment<'_>,
+        packet: &[u8],
+        now_ns: u64,
+        listeners: &mut dyn Listeners,
+        sink: &mut dyn PacketSink,
+    ) {
+        let tomb = self.tombs.get(&segment.key, now_ns);
+        let is_syn = segment.has(SYN) && !segment.has(ACK);
+        match tomb {
+            // Never an answer to an RST, and none ends TIME-WAIT (RFC 1337).
+            _ if segment.has(RST) => {}
+            Some(tomb) if is_syn && !before(segment.seq, tomb.rcv_nxt) => {
+                self.syn(segment, packet, Some(tomb), now_ns, listeners, sink);
+            }
+            Some(tomb) => self.for_tomb(segment, &tomb, now_ns, sink),
+            None if is_syn => self.syn(segment, packet, None, now_ns, listeners, sink),
+            None if !segment.has(SYN) && segment.has(ACK) && self.cookies.are_out(now_ns) => {
+                self.cookie(segment, packet, now_ns, listeners, sink);
+            }
+            None => self.refuse(segment, now_ns, sink),
+        }
+    }
+
+    fn syn(
+        &mut self,
+        segment: &Segment<'_>,
+        packet: &[u8],
+        tomb: Option<Tomb>,
+        now_ns: u64,
+        listeners: &mut dyn Listeners,
+        sink: &mut dyn PacketSink,
+    ) {
+        let Some(options) = listens(listeners, &segment.key) else {
+            self.counters.refused_closed += 1;
+            self.refuse(segment, now_ns, sink);
+            return;
+        };
+        if self.connections() >= self.config.connections_max {
+            self.counters.refused_connections += 1;
+            return;
+        }
+        if self.half_open >= self.config.half_open_max {
+            // A cookie's number need not be beyond those of the connection before.
+            if self.config.syn_cookies && tomb.is_none() {
+                self.send_cookie(segment, &options, now_ns, sink);
+            } else {
+                self.counters.refused_half_open += 1;
+            }
+            return;
+        }
+        let isn = self.isn(&segment.key, now_ns);
+        if self.begin(segment, packet, isn, &options, now_ns).is_none() {
+            self.counters.malformed += 1;
+        } else if tomb.is_some() {
+            self.tombs.remove(&segment.key);
+            self.counters.time_wait_recycled += 1;
+        }
+    }
+
+    /// Makes a connection of a SYN.
+    fn begin(
+        &mut self,
+        segment: &Segment<'_>,
+        packet: &[u8],
+        isn: u32,
+        options: &ConnOptions,
+        now_ns: u64,
+    ) -> Option<u32> {
+        let machine = self.stack.accept(&segment.key, packet, isn, options, now_ns)?;
+        let connection = Connection::new(segment.key, machine, isn, options, now_ns);
+        Some(self.add(Connection {
+            stage: Stage::HalfOpen,
+            irs: Some(segment.seq),
+            until_ns: after(now_ns, self.config.half_open_timeout),
+            ..connection
+        }))
+    }
+
+    /// Answers a SYN without keeping anything.
+    fn send_cookie(
+        &mut self,
+        segment: &Segment<'_>,
+        options: &ConnOptions,
+        now_ns: u64,
+        sink: &mut dyn PacketSink,
+    ) {
+        let key = &segment.key;
+        let headers = if key.local.is_ipv4() { 40 } else { 60 };
+        let ours = options.mtu - headers;
+        let theirs = segment.mss().filter(|mss| *mss != 0).unwrap_or(MSS_DEFAULT);
+        let bare = Bare {
+            seq: self.cookies.make(key, segment.seq, theirs, now_ns),
+            ack: segment.seq.wrapping_add(1),
+            flags: SYN | ACK,
+            window: u16::try_from(options.receive_buffer).unwrap_or(u16::MAX),
+            mss: Some(ours),
+        };
+        let is_sent = bare.send(key, sink);
+        self.counters.cookies_sent += u64::from(is_sent);
+        self.counters.answers_lost += u64::from(!is_sent);
+    }
+
+    /// An ACK that may carry a cookie. The handshake is done over, this side of the
+    /// wire, with the numbers that it had.
+    fn cookie(
+        &mut self,
+        segment: &Segment<'_>,
+        packet: &[u8],
+        now_ns: u64,
+        listeners: &mut dyn Listeners,
+        sink: &mut dyn PacketSink,
+    ) {
+        let key = segment.key;
+        let (isn, irs) = (segment.ack.wrapping_sub(1), segment.seq.wrapping_sub(1));
+        let Some(options) = listens(listeners, &key) else {
+            self.refuse(segment, now_ns, sink);
+            return;
+        };
+        let Some(mss) = self.cookies.take(&key, irs, isn, now_ns) else {
+            // Not reset: it may come after the one that was lost, which is sent again.
+            self.counters.cookies_refused += 1;
+            return;
+        };
+        if self.connections() >= self.config.connections_max {
+            self.counters.refused_connections += 1;
+            return;
+        }
+        // What the SYN-ACK of the cookie did not offer is not offered now: there is no
+        // window scale.
+        let syn = Bare { seq: irs, ack: 0, flags: SYN, window: segment.window, mss: Some(mss) };
+        let mut buffer = [0; BARE_MAX];
+        let len = syn.len(&key);
+        syn.emit(&key.turned(), &mut buffer[..len]);
+        let Ok(as_syn) = Segment::parse(&buffer[..len]) else { return };
+        let Some(slot) = self.begin(&as_syn, &buffer[..len], isn, &options, now_ns) else {
+            return;
+        };
+        if let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() {
+            let sent =
+                self.stack.send(&mut connection.machine, connection.snd_nxt, now_ns, &mut Nowhere);
+            debug_assert!(sent.is_some_and(|sent| sent.seq == isn), "its SYN-ACK");
+            if let Some(sent) = sent {
+                connection.note_sent(&sent);
+            }
+        }
+        self.counters.cookies_taken += 1;
+        self.for_connection(slot, segment, packet, now_ns, sink);
+    }
+
+    /// A late segment in TIME-WAIT. The peer may have lost our last ACK. Its time is
+    /// not begun anew (RFC 9293 section 3.10.7.4 would): it is long enough, and who
+    /// sends many FINs could make others' go.
+    fn for_tomb(
+        &mut self,
+        segment: &Segment<'_>,
+        tomb: &Tomb,
+        now_ns: u64,
+        sink: &mut dyn PacketSink,
+    ) {
+        if segment.len() == 0 && segment.seq == tomb.rcv_nxt {
+            return;
+        }
+        if !self.answers.take(now_ns) {
+            self.counters.answers_limited += 1;
+            return;
+        }
+        let bare = Bare { seq: tomb.snd_nxt, ack: tomb.rcv_nxt, flags: ACK, window: 0, mss: None };
+        let is_sent = bare.send(&segment.key, sink);
+        self.counters.challenges_sent += u64::from(is_sent);
+        self.counters.answers_lost += u64::from(!is_sent);
+    }
+
+    /// Answers a segment of no connection (RFC 9293 section 3.10.7.1).
+    fn refuse(&mut self, segment: &Segment<'_>, now_ns: u64, sink: &mut dyn PacketSink) {
+        let bare = if segment.has(ACK) {
+            Bare { seq: segment.ack, flags: RST, ..Bare::default() }
+        } else {
+            let ack = segment.seq.wrapping_add(segment.len());
+            Bare { ack, flags: RST | ACK, ..Bare::default() }
+        };
+        self.reset(&segment.key, bare, now_ns, sink);
+    }
+
+    pub(super) fn reset(&mut self, key: &Key, bare: Bare, now_ns: u64, sink: &mut dyn PacketSink) {
+        if !self.answers.take(now_ns) {
+            self.counters.answers_limited += 1;
+            return;
+        }
+        let is_sent = bare.send(key, sink);
+        self.counters.resets_sent += u64::from(is_sent);
+        self.counters.answers_lost += u64::from(!is_sent);
+    }
+}
+
+fn listens(listeners: &mut dyn Listeners, key: &Key) -> Option<ConnOptions> {
+    Some(listeners.listens(key.local(), key.remote())?.towards(&key.remote))
+}
+
+/// Where segments go that only a machine is to have sent.
+pub(super) struct Nowhere;
+
+impl PacketSink for Nowhere {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn send(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
+        let mut buffer = [0; BARE_MAX * 2];
+        if let Some(buffer) = buffer.get_mut(..len) {
+            fill(buffer);
+        }
+    }
+}
