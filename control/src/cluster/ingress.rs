@@ -17,6 +17,9 @@ mod reduce;
 pub use class::{CONTROLLER, Classes, IngressClass};
 pub use options::{HttpsRedirect, Options, Protocol};
 
+/// Most findings about one Ingress: more help nobody.
+pub(crate) const FINDINGS_MAX: usize = 32;
+
 /// An Ingress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {

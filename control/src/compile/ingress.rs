@@ -7,7 +7,7 @@
 //! first by namespace and name.
 
 use crate::cluster::ingress::{
-    Backend, Classes, HttpsRedirect, Ingress, Options, PathMatch, Protocol,
+    Backend, Classes, FINDINGS_MAX, HttpsRedirect, Ingress, Options, PathMatch, Protocol,
 };
 use crate::diagnostic::Finding;
 use crate::object::Name;
@@ -33,7 +33,7 @@ pub struct Compiled {
     pub certificates: Vec<Certificate>,
     /// The Ingresses that are this gateway's.
     pub ingresses: BTreeSet<Name>,
-    /// What is wrong with Ingresses together, in the order of their ages.
+    /// What is wrong with Ingresses together, at most 32 of each.
     pub findings: Vec<(Name, Finding)>,
 }
 
@@ -139,10 +139,17 @@ pub fn compile<'a>(
     }
     findings.append(&mut claims.findings);
     let (routes, targets) = patterns::build(claims.routes, &mut findings);
+    let certificates = certificates(&ours, &mut findings);
+    let mut counts: HashMap<Name, usize> = HashMap::new();
+    findings.retain(|(name, _)| {
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        *count <= FINDINGS_MAX
+    });
     Compiled {
         routes,
         targets,
-        certificates: certificates(&ours, &mut findings),
+        certificates,
         ingresses: ours.iter().map(|(name, _)| (*name).clone()).collect(),
         findings,
     }

@@ -1,6 +1,6 @@
 use super::{Options, PathMatch, Pattern};
 use crate::diagnostic::Finding;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use sluice_tables::http_routes::{Path, Rewrite};
 
 /// Most bytes that a compiled pattern may have.
@@ -28,14 +28,16 @@ pub(super) fn reduce(
         ("ImplementationSpecific", _) if options.has_patterns => pattern(&at, text, findings)?,
         ("ImplementationSpecific" | "Prefix", _) => {
             let path = literal(&at, kind, text, findings)?;
-            PathMatch::Prefix(path.strip_suffix('/').unwrap_or(&path).into())
+            PathMatch::Prefix(path.trim_end_matches('/').into())
         }
         ("Exact", _) => PathMatch::Exact(literal(&at, kind, text, findings)?.into()),
         _ => return None,
     };
-    if let Some(target) = options.rewrite_target.as_deref() {
-        check_groups(&at, &matched, target, findings);
-    }
+    let regex = match &matched {
+        PathMatch::Pattern(pattern) => Some(&pattern.regex),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+    };
+    check_groups(&at, regex, options, findings);
     Some(matched)
 }
 
@@ -88,13 +90,15 @@ fn literal(at: &str, kind: &str, text: &str, findings: &mut Vec<Finding>) -> Opt
     Some(path.into_owned())
 }
 
-/// That a target names groups which a path has not.
-fn check_groups(at: &str, path: &PathMatch, target: &str, findings: &mut Vec<Finding>) {
-    let regex = match path {
-        PathMatch::Pattern(pattern) => Some(pattern.regex.clone()),
-        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
-    };
-    let Ok(rewrite) = Rewrite::new(regex, target) else { return };
+/// That the target of a rewrite names groups which a pattern has not.
+pub(super) fn check_groups(
+    at: &str,
+    regex: Option<&Regex>,
+    options: &Options,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(target) = options.rewrite_target.as_deref() else { return };
+    let Ok(rewrite) = Rewrite::new(regex.cloned(), target) else { return };
     if let Some(group) = rewrite.missing().min() {
         let message = format!("has no group for `${group}` of the target {target:?}: it is empty");
         let expected = "as many groups as the annotation rewrite-target names";

@@ -1,5 +1,6 @@
 use super::{
-    Backend, BackendPort, ClassName, Ingress, Options, Rule, RulePath, Tls, options, path,
+    Backend, BackendPort, ClassName, FINDINGS_MAX, Ingress, Options, Rule, RulePath, Tls, options,
+    path,
 };
 use crate::cluster::annotations;
 use crate::diagnostic::Finding;
@@ -21,6 +22,7 @@ impl Ingress {
         ingress: &v1::Ingress,
         findings: &mut Vec<Finding>,
     ) -> Self {
+        let before = findings.len();
         let none = v1::IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&none);
         let metadata = &ingress.metadata;
@@ -42,6 +44,9 @@ impl Ingress {
             .default_backend
             .as_ref()
             .and_then(|of| backend(namespace, "spec.defaultBackend", of, findings));
+        if reduced.default_backend.is_some() {
+            path::check_groups("spec.defaultBackend", None, &reduced.options, findings);
+        }
         for (index, of) in spec.rules.iter().flatten().enumerate() {
             let at = format!("spec.rules[{index}]");
             let Some(host) = host(of.host.as_deref().unwrap_or_default()) else { continue };
@@ -63,6 +68,7 @@ impl Ingress {
             }
             reduced.rules.push(Rule { index, host, paths });
         }
+        findings.truncate(before + FINDINGS_MAX);
         reduced
     }
 }

@@ -136,6 +136,7 @@ fn paths_are_as_requests_have_them() {
         ("Prefix", "/", PathMatch::Prefix("".into())),
         ("Prefix", "/%61", PathMatch::Prefix("/a".into())),
         ("ImplementationSpecific", "/a/", PathMatch::Prefix("/a".into())),
+        ("ImplementationSpecific", "/a//", PathMatch::Prefix("/a".into())),
         ("ImplementationSpecific", "/a/./b", PathMatch::Prefix("/a/b".into())),
     ] {
         assert_eq!(path(json!({}), kind, text), (Some(expected), vec![]), "{kind} {text}");
@@ -228,6 +229,10 @@ fn what_is_not_supported_is_named() {
     assert_eq!((ingress.rules.len(), findings.len()), (0, 1));
     assert_eq!(findings[0].path, format!("metadata.annotations.{ANNOTATION}canary"));
 
+    let spec = json!({"defaultBackend": backend(json!({"number": 80}))});
+    let (_, findings) = of(annotation("rewrite-target", "/$1"), spec);
+    assert_eq!(findings[0].path, "spec.defaultBackend");
+
     let (_, findings) = of(json!({}), json!({"rules": [{"host": "a.example"}]}));
     assert_eq!(findings[0].path, "spec.rules[0]");
 
@@ -238,6 +243,14 @@ fn what_is_not_supported_is_named() {
     assert_eq!(hosts, [(1, &vec![(1, Host::Exact("a.example".into()))])]);
     let paths: Vec<_> = findings.iter().map(|finding| finding.path.as_str()).collect();
     assert_eq!(paths, ["spec.tls[0].hosts[0]", "spec.tls[1].hosts[0]"]);
+}
+
+#[test]
+fn so_much_is_said_about_one_ingress() {
+    let path = json!({"path": "/a b", "pathType": "Exact", "backend": backend(json!({}))});
+    let paths = vec![path; 100];
+    let (_, findings) = of(json!({}), json!({"rules": [{"http": {"paths": paths}}]}));
+    assert_eq!(findings.len(), FINDINGS_MAX);
 }
 
 /// Whoever asks what the API server refuses is not needed for it not to be taken.
