@@ -1,6 +1,7 @@
 //! Ingresses and their classes, reduced: `networking.k8s.io/v1` Ingress and
 //! IngressClass (kubernetes.io/docs/concepts/services-networking/ingress).
 
+use crate::diagnostic::Finding;
 use crate::object::Name;
 use regex::Regex;
 use sluice_tables::http_routes::Host;
@@ -17,7 +18,7 @@ mod reduce;
 pub use class::{CONTROLLER, Classes, IngressClass};
 pub use options::{HttpsRedirect, Options, Protocol};
 
-/// Most findings about one Ingress: more help nobody.
+/// Most findings about one Ingress, by itself and beside others: more help nobody.
 pub(crate) const FINDINGS_MAX: usize = 32;
 
 /// An Ingress.
@@ -36,6 +37,9 @@ pub struct Ingress {
     pub tls: Vec<Tls>,
     /// What its annotations say, the same for all of its paths.
     pub options: Arc<Options>,
+    /// What is wrong with it by itself, at most 32. Whose it is decides whether somebody
+    /// is told: what this gateway does not support, another controller may.
+    pub findings: Vec<Finding>,
 }
 
 /// The name of a class, and who tells it.

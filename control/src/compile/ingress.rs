@@ -6,9 +6,7 @@
 //! that of any Ingress. Of Ingresses that want the same, the older one has it, then the
 //! first by namespace and name.
 
-use crate::cluster::ingress::{
-    Backend, Classes, FINDINGS_MAX, HttpsRedirect, Ingress, Options, PathMatch, Protocol,
-};
+use crate::cluster::ingress::{Backend, Classes, FINDINGS_MAX, Ingress, Options, PathMatch};
 use crate::diagnostic::Finding;
 use crate::object::Name;
 use hashbrown::HashMap;
@@ -33,7 +31,8 @@ pub struct Compiled {
     pub certificates: Vec<Certificate>,
     /// The Ingresses that are this gateway's.
     pub ingresses: BTreeSet<Name>,
-    /// What is wrong with Ingresses together, at most 32 of each.
+    /// What is wrong with Ingresses of this gateway, by themselves and then together:
+    /// of each at most 32.
     pub findings: Vec<(Name, Finding)>,
 }
 
@@ -66,18 +65,6 @@ pub struct Route {
     pub rewrite: Option<Rewrite>,
     /// What else the annotations say.
     pub options: Arc<Options>,
-}
-
-impl Route {
-    /// Which requests without TLS are sent to HTTPS.
-    pub fn https_redirect(&self) -> HttpsRedirect {
-        self.options.https_redirect
-    }
-
-    /// What the backend speaks.
-    pub fn protocol(&self) -> Protocol {
-        self.options.protocol
-    }
 }
 
 /// What of an Ingress a route is.
@@ -120,14 +107,15 @@ pub fn compile<'a>(
     classes: &Classes,
     ingresses: impl IntoIterator<Item = (&'a Name, &'a Ingress)>,
 ) -> Compiled {
-    let mut findings = Vec::new();
     let mut ours: Vec<(&Name, &Ingress)> = Vec::new();
+    let (mut alone, mut findings) = (Vec::new(), Vec::new());
     for (name, ingress) in ingresses {
         let mut found = Vec::new();
         if classes.is_ours(ingress, &mut found) {
             ours.push((name, ingress));
+            found.extend(ingress.findings.iter().cloned());
         }
-        findings.extend(found.into_iter().map(|finding| (name.clone(), finding)));
+        alone.extend(found.into_iter().map(|finding| (name.clone(), finding)));
     }
     ours.sort_by_key(|(name, ingress)| (ingress.created.is_none(), ingress.created, *name));
     let mut claims = Claims::default();
@@ -141,17 +129,18 @@ pub fn compile<'a>(
     let (routes, targets) = patterns::build(claims.routes, &mut findings);
     let certificates = certificates(&ours, &mut findings);
     let mut counts: HashMap<Name, usize> = HashMap::new();
-    findings.retain(|(name, _)| {
+    findings.retain(|(name, _): &(Name, Finding)| {
         let count = counts.entry(name.clone()).or_default();
         *count += 1;
         *count <= FINDINGS_MAX
     });
+    alone.append(&mut findings);
     Compiled {
         routes,
         targets,
         certificates,
         ingresses: ours.iter().map(|(name, _)| (*name).clone()).collect(),
-        findings,
+        findings: alone,
     }
 }
 

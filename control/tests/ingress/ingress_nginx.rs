@@ -97,13 +97,25 @@ fn rewrites() {
         &[("/something(/|$)(.*)", "http-svc")],
     ));
     let compiled = cluster.compile();
-    assert_eq!(cluster.findings, []);
+    assert_eq!(compiled.findings, []);
     for (path, expected) in [("/something", "/"), ("/something/", "/"), ("/something/new", "/new")]
     {
         let rewrite = route(&compiled, "test.com", path).unwrap().rewrite.as_ref().unwrap();
         assert_eq!(rewrite.path(path).as_deref(), Some(expected), "{path}");
     }
     assert_routes(&compiled, &[("test.com", "/somethings", None)]);
+}
+
+/// What is not supported here may be supported there.
+#[test]
+fn ingresses_of_other_controllers_are_left_alone() {
+    let annotations = [("configuration-snippet", "x"), ("use-regex", "true")];
+    let other = DEFAULT_CLASS.replace("sluice.dev/ingress", "k8s.io/ingress-nginx");
+    let text = ingress("one", &annotations, &[("/(", "a")]);
+    let of = |class: &str| Cluster::read(&format!("{class}---\n{text}")).compile();
+    let compiled = of(&other);
+    assert!(compiled.findings.is_empty() && compiled.targets().is_empty());
+    assert_eq!(of(DEFAULT_CLASS).findings.len(), 2);
 }
 
 #[test]
@@ -117,10 +129,10 @@ fn a_route_has_the_options_of_its_ingress() {
     let cluster = Cluster::read_with_class(&ingress("one", &annotations, &[("/", "a")]));
     let compiled = cluster.compile();
     let route = route(&compiled, "test.com", "/").unwrap();
-    assert_eq!(route.https_redirect(), HttpsRedirect::Always);
-    assert_eq!(route.protocol(), Protocol::Grpc);
+    assert_eq!(route.options.https_redirect, HttpsRedirect::Always);
+    assert_eq!(route.options.protocol, Protocol::Grpc);
     assert_eq!(route.options.body_bytes_max, None);
     let expected = "default/one: metadata.annotations.nginx.ingress.kubernetes.io/\
                     configuration-snippet: configuration-snippet is not supported; it is ignored";
-    assert_eq!(said(&cluster.findings), [expected]);
+    assert_eq!(said(&compiled.findings), [expected]);
 }

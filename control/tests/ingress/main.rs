@@ -21,8 +21,6 @@ use std::collections::BTreeMap;
 struct Cluster {
     classes: Classes,
     ingresses: BTreeMap<Name, Ingress>,
-    /// What is wrong with each by itself.
-    findings: Vec<(Name, Finding)>,
 }
 
 /// The class that Ingresses of these tests are of where they name none.
@@ -69,9 +67,7 @@ impl Cluster {
             let metadata = &ingress.metadata;
             let namespace = metadata.namespace.as_deref().unwrap_or("default");
             let name = Name::new(namespace, metadata.name.as_deref().unwrap());
-            let mut findings = Vec::new();
-            let reduced = Ingress::reduce(&name.namespace, &ingress, &mut findings);
-            self.findings.extend(findings.into_iter().map(|finding| (name.clone(), finding)));
+            let reduced = Ingress::reduce(&name.namespace, &ingress);
             self.ingresses.insert(name, reduced);
         }
         assert_eq!(refused, [], "{document}");

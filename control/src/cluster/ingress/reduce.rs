@@ -14,63 +14,67 @@ use std::sync::Arc;
 const CLASS: &str = "kubernetes.io/ingress.class";
 
 impl Ingress {
-    /// Reduces an Ingress of a namespace; what is left out becomes a finding. What the
-    /// API server would refuse is left out without one: whoever asks
+    /// Reduces an Ingress of a namespace; what is left out becomes one of its findings.
+    /// What the API server would refuse is left out without one: whoever asks
     /// [`refusals`](crate::validate::ingress::refusals) knows.
-    pub fn reduce(
-        namespace: &Arc<str>,
-        ingress: &v1::Ingress,
-        findings: &mut Vec<Finding>,
-    ) -> Self {
-        let before = findings.len();
-        let none = v1::IngressSpec::default();
-        let spec = ingress.spec.as_ref().unwrap_or(&none);
-        let metadata = &ingress.metadata;
-        let options = Options::reduce(metadata, findings);
-        let mut reduced = Ingress {
-            created: metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
-            class: class(ingress, spec, findings),
-            default_backend: None,
-            rules: Vec::new(),
-            tls: tls(namespace, spec, findings),
-            options: Arc::new(options),
-        };
-        if options::is_canary(metadata) {
-            let message = "canaries are not supported; the Ingress is left out";
-            findings.push(Finding::error(options::path_of("canary"), message));
-            return reduced;
-        }
-        reduced.default_backend = spec
-            .default_backend
-            .as_ref()
-            .and_then(|of| backend(namespace, "spec.defaultBackend", of, findings));
-        if reduced.default_backend.is_some() {
-            path::check_groups("spec.defaultBackend", None, &reduced.options, findings);
-        }
-        for (index, of) in spec.rules.iter().flatten().enumerate() {
-            let at = format!("spec.rules[{index}]");
-            let Some(host) = host(of.host.as_deref().unwrap_or_default()) else { continue };
-            let paths = of.http.as_ref().map(|http| {
-                let paths = http.paths.iter().enumerate();
-                let paths = paths.filter_map(|(index, of)| {
-                    let at = format!("{at}.http.paths[{index}]");
-                    let backend =
-                        backend(namespace, &format!("{at}.backend"), &of.backend, findings);
-                    let text = of.path.as_deref().unwrap_or_default();
-                    let path = path::reduce(&at, &of.path_type, text, &reduced.options, findings);
-                    Some(RulePath { index, path: path?, backend: backend? })
-                });
-                paths.collect()
-            });
-            if paths.is_none() && reduced.default_backend.is_none() {
-                let finding = Finding::warning(at, "has no paths, and does nothing");
-                findings.push(finding.expected("`http` with `paths`, or a `spec.defaultBackend`"));
-            }
-            reduced.rules.push(Rule { index, host, paths });
-        }
-        findings.truncate(before + FINDINGS_MAX);
+    pub fn reduce(namespace: &Arc<str>, ingress: &v1::Ingress) -> Self {
+        let mut findings = Vec::new();
+        let mut reduced = reduce(namespace, ingress, &mut findings);
+        // What is not in force comes before what is ignored.
+        findings.sort_by_key(|finding| finding.severity);
+        findings.truncate(FINDINGS_MAX);
+        reduced.findings = findings;
         reduced
     }
+}
+
+fn reduce(namespace: &Arc<str>, ingress: &v1::Ingress, findings: &mut Vec<Finding>) -> Ingress {
+    let none = v1::IngressSpec::default();
+    let spec = ingress.spec.as_ref().unwrap_or(&none);
+    let metadata = &ingress.metadata;
+    let options = Options::reduce(metadata, findings);
+    let mut reduced = Ingress {
+        created: metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
+        class: class(ingress, spec, findings),
+        default_backend: None,
+        rules: Vec::new(),
+        tls: tls(namespace, spec, findings),
+        options: Arc::new(options),
+        findings: Vec::new(),
+    };
+    if options::is_canary(metadata) {
+        let message = "canaries are not supported; the Ingress is left out";
+        findings.push(Finding::error(options::path_of("canary"), message));
+        return reduced;
+    }
+    reduced.default_backend = spec
+        .default_backend
+        .as_ref()
+        .and_then(|of| backend(namespace, "spec.defaultBackend", of, findings));
+    if reduced.default_backend.is_some() {
+        path::check_groups("spec.defaultBackend", None, &reduced.options, findings);
+    }
+    for (index, of) in spec.rules.iter().flatten().enumerate() {
+        let at = format!("spec.rules[{index}]");
+        let Some(host) = host(of.host.as_deref().unwrap_or_default()) else { continue };
+        let paths = of.http.as_ref().map(|http| {
+            let paths = http.paths.iter().enumerate();
+            let paths = paths.filter_map(|(index, of)| {
+                let at = format!("{at}.http.paths[{index}]");
+                let backend = backend(namespace, &format!("{at}.backend"), &of.backend, findings);
+                let text = of.path.as_deref().unwrap_or_default();
+                let path = path::reduce(&at, &of.path_type, text, &reduced.options, findings);
+                Some(RulePath { index, path: path?, backend: backend? })
+            });
+            paths.collect()
+        });
+        if paths.is_none() && reduced.default_backend.is_none() {
+            let finding = Finding::warning(at, "has no paths, and does nothing");
+            findings.push(finding.expected("`http` with `paths`, or a `spec.defaultBackend`"));
+        }
+        reduced.rules.push(Rule { index, host, paths });
+    }
+    reduced
 }
 
 fn class(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::diagnostic::{Finding, Severity};
+use crate::diagnostic::Severity;
 use k8s_openapi::api::networking::v1;
 use serde_json::{Value, json};
 
@@ -14,8 +14,9 @@ fn of(annotations: Value, spec: Value) -> (Ingress, Vec<Finding>) {
         "spec": spec,
     });
     let ingress: v1::Ingress = serde_json::from_value(ingress).unwrap();
-    let mut findings = Vec::new();
-    (Ingress::reduce(&"shop".into(), &ingress, &mut findings), findings)
+    let mut ingress = Ingress::reduce(&"shop".into(), &ingress);
+    let findings = std::mem::take(&mut ingress.findings);
+    (ingress, findings)
 }
 
 fn annotation(name: &str, text: &str) -> Value {
@@ -106,6 +107,7 @@ fn all_of_an_ingress_is_read() {
             Tls { index: 1, hosts: vec![], secret: None },
         ],
         options: Arc::new(Options::default()),
+        findings: vec![],
     };
     assert_eq!((ingress, findings), (expected, vec![]));
 }
@@ -249,8 +251,11 @@ fn what_is_not_supported_is_named() {
 fn so_much_is_said_about_one_ingress() {
     let path = json!({"path": "/a b", "pathType": "Exact", "backend": backend(json!({}))});
     let paths = vec![path; 100];
-    let (_, findings) = of(json!({}), json!({"rules": [{"http": {"paths": paths}}]}));
+    let of_annotation = annotation("server-snippet", "x");
+    let (_, findings) = of(of_annotation, json!({"rules": [{"http": {"paths": paths}}]}));
     assert_eq!(findings.len(), FINDINGS_MAX);
+    // The worst of it.
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Error));
 }
 
 /// Whoever asks what the API server refuses is not needed for it not to be taken.
