@@ -10,6 +10,8 @@ pub mod address;
 pub mod calico;
 /// Who claims a VIP.
 pub mod claims;
+/// Ingresses.
+pub mod ingress;
 /// Namespaces.
 pub mod namespace;
 /// Network policies.

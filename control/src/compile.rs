@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Stable numbers with a quarantine before reuse.
 pub mod ids;
 
+/// Ingresses.
+pub mod ingress;
+
 mod epochs;
 mod halves;
 mod health;

@@ -13,6 +13,9 @@ pub(crate) mod label_selector;
 /// ClusterNetworkPolicies.
 pub(crate) mod cluster_network_policy;
 
+/// Ingresses and their classes.
+pub mod ingress;
+
 mod calico;
 mod cidr;
 mod network_policy;

@@ -14,10 +14,12 @@
 mod host;
 mod path;
 mod request;
+mod rewrite;
 
 pub use host::Host;
 pub use path::{Path, PathError};
 pub use request::{Conditions, Request};
+pub use rewrite::{Rewrite, RewriteError};
 
 use hashbrown::HashMap;
 use path::Paths;

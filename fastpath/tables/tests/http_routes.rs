@@ -31,9 +31,7 @@ fn path_rank(paths: &Path, path: &str) -> Option<(bool, usize, bool)> {
             let is_prefix = elements(path).starts_with(&elements(prefix));
             is_prefix.then(|| (false, prefix.trim_end_matches('/').len(), true))
         }
-        Path::Pattern(pattern) => {
-            pattern.is_match(path).then(|| (false, pattern.as_str().len(), false))
-        }
+        Path::Pattern { regex, len } => regex.is_match(path).then_some((false, *len, false)),
     }
 }
 
@@ -85,7 +83,9 @@ fn match_of(random: &mut fastrand::Rng, number: u32) -> Match {
         0 | 1 => Path::Exact(path.into()),
         2 => {
             let pattern = pick(random, &["^/a", "^/(a|b)/", "^/[^/]*$", "^/a/.*b", "b$"]);
-            Path::Pattern(Regex::new(pattern).unwrap())
+            // Written without what it is wrapped into.
+            let regex = Regex::new(&format!("(?i){pattern}")).unwrap();
+            Path::Pattern { regex, len: pattern.len() }
         }
         _ => Path::Prefix(path.into()),
     };

@@ -14,8 +14,14 @@ pub enum Path {
     /// Those that begin with these elements: `/foo` and `/foo/` are for `/foo`, `/foo/`
     /// and `/foo/bar`, and not for `/foobar` (Kubernetes, Ingress, "Path types").
     Prefix(Box<str>),
-    /// Those that begin with what a pattern describes.
-    Pattern(Regex),
+    /// Those in which a pattern finds something.
+    Pattern {
+        /// The pattern.
+        regex: Regex,
+        /// How long it is as people have written it, in bytes: what it is told apart by
+        /// from other paths.
+        len: usize,
+    },
 }
 
 /// Patterns that cannot be compiled together.
@@ -95,8 +101,8 @@ pub(super) struct Paths {
     prefixes: HashMap<Box<str>, Candidates>,
     /// How long prefixes are, the longest first.
     lengths: Vec<usize>,
-    /// The longest first.
-    patterns: Vec<(Regex, Candidates)>,
+    /// With how long they are written, the longest first.
+    patterns: Vec<(Regex, usize, Candidates)>,
     set: Option<RegexSet>,
 }
 
@@ -108,13 +114,13 @@ impl Paths {
                 let path = path.strip_suffix('/').unwrap_or(&path).into();
                 self.prefixes.entry(path).or_default()
             }
-            Path::Pattern(pattern) => {
-                let same = |known: &(Regex, _)| known.0.as_str() == pattern.as_str();
+            Path::Pattern { regex, len } => {
+                let same = |known: &(Regex, _, _)| known.0.as_str() == regex.as_str();
                 let at = self.patterns.iter().position(same).unwrap_or_else(|| {
-                    self.patterns.push((pattern, Vec::new()));
+                    self.patterns.push((regex, len, Vec::new()));
                     self.patterns.len() - 1
                 });
-                &mut self.patterns[at].1
+                &mut self.patterns[at].2
             }
         };
         candidates.push((conditions, route));
@@ -122,7 +128,7 @@ impl Paths {
 
     /// Puts everything into its order.
     pub(super) fn finish(&mut self) -> Result<(), PathError> {
-        let patterns = self.patterns.iter_mut().map(|(_, candidates)| candidates);
+        let patterns = self.patterns.iter_mut().map(|(_, _, candidates)| candidates);
         let prefixes = self.prefixes.values_mut();
         for candidates in self.exact.values_mut().chain(prefixes).chain(patterns) {
             candidates.sort_by_key(|(conditions, _)| std::cmp::Reverse(conditions.weight()));
@@ -130,9 +136,9 @@ impl Paths {
         self.lengths = self.prefixes.keys().map(|prefix| prefix.len()).collect();
         self.lengths.sort_unstable_by_key(|len| std::cmp::Reverse(*len));
         self.lengths.dedup();
-        self.patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.as_str().len()));
+        self.patterns.sort_by_key(|(_, len, _)| std::cmp::Reverse(*len));
         if !self.patterns.is_empty() {
-            let patterns = self.patterns.iter().map(|(pattern, _)| pattern.as_str());
+            let patterns = self.patterns.iter().map(|(regex, _, _)| regex.as_str());
             let set = RegexSetBuilder::new(patterns).size_limit(PATTERNS_BYTES_MAX).build();
             self.set = Some(set.map_err(PathError)?);
         }
@@ -156,11 +162,10 @@ impl Paths {
         let mut prefixes = prefixes;
         let prefix = prefixes.next();
         // Patterns and prefixes are told apart by how long they are written.
-        let longer =
-            |at: &usize| prefix.is_none_or(|(len, _)| self.patterns[*at].0.as_str().len() > len);
+        let longer = |at: &usize| prefix.is_none_or(|(len, _)| self.patterns[*at].1 > len);
         let patterns = self.set.as_ref().map(|set| set.matches(path));
         let pattern = patterns.iter().flat_map(|set| set.iter()).take_while(longer);
-        let mut pattern = pattern.filter_map(|at| first(&self.patterns[at].1));
+        let mut pattern = pattern.filter_map(|at| first(&self.patterns[at].2));
         pattern.next().or(prefix.map(|(_, route)| route))
     }
 }
