@@ -117,8 +117,9 @@ pub enum Backend {
         /// Its port.
         port: BackendPort,
     },
-    /// Nowhere: a resource that is no Service, and is not supported. Its requests are
-    /// not left to other paths, which are not meant for them.
+    /// Nowhere: a resource that is no Service, or an Ingress that says who may ask in a
+    /// way that is not supported. Its requests are not left to other paths, which are not
+    /// meant for them.
     Unsupported,
 }
 

@@ -135,6 +135,13 @@ impl Options {
                         findings.push(finding.expected("HTTP, HTTPS, GRPC or GRPCS"));
                     }
                 },
+                _ if restricts(name) => {
+                    let message = format!(
+                        "{name} is not supported: requests are answered with 503, rather than \
+                         that it lets in whom it keeps out"
+                    );
+                    findings.push(Finding::error(path(key), message));
+                }
                 _ => {
                     let message = format!("{name} is not supported; it is ignored");
                     findings.push(Finding::warning(path(key), message));
@@ -157,6 +164,18 @@ pub(super) fn is_canary(metadata: &ObjectMeta) -> bool {
     let annotations = metadata.annotations.iter().flatten();
     let mut canary = annotations.filter(|(key, _)| key.strip_prefix(PREFIX) == Some("canary"));
     canary.any(|(_, text)| boolean(text.trim()) == Some(true))
+}
+
+/// Whether an Ingress says who may ask, in a way that is not supported.
+pub(super) fn is_restricted(metadata: &ObjectMeta) -> bool {
+    let mut names = metadata.annotations.iter().flatten().map(|(key, _)| key);
+    names.any(|key| key.strip_prefix(PREFIX).is_some_and(restricts))
+}
+
+/// Whether an annotation that is not supported says who may ask.
+fn restricts(name: &str) -> bool {
+    matches!(name, "whitelist-source-range" | "allowlist-source-range" | "denylist-source-range")
+        || name.starts_with("auth-")
 }
 
 /// The key path of an annotation of ingress-nginx.
@@ -301,6 +320,8 @@ mod tests {
             ("canary-weight", "10"),
             ("canary", "false"),
             ("server-snippet", "x"),
+            ("auth-url", "http://auth.example/"),
+            ("whitelist-source-range", "10.0.0.0/8"),
         ] {
             let (options, findings) = of(&[(name, text)]);
             assert_eq!(options, Options::default(), "{name}");

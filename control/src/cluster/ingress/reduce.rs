@@ -74,6 +74,12 @@ fn reduce(namespace: &Arc<str>, ingress: &v1::Ingress, findings: &mut Vec<Findin
         }
         reduced.rules.push(Rule { index, host, paths });
     }
+    if options::is_restricted(metadata) {
+        // Left out, its requests would be those of shorter paths, which are open.
+        let paths = reduced.rules.iter_mut().flat_map(|rule| rule.paths.iter_mut().flatten());
+        let backends = paths.map(|path| &mut path.backend).chain(&mut reduced.default_backend);
+        backends.for_each(|backend| *backend = Backend::Unsupported);
+    }
     reduced
 }
 

@@ -231,6 +231,11 @@ fn what_is_not_supported_is_named() {
     assert_eq!((ingress.rules.len(), findings.len()), (0, 1));
     assert_eq!(findings[0].path, format!("metadata.annotations.{ANNOTATION}canary"));
 
+    let (ingress, findings) = of(annotation("auth-url", "x"), of_path("Exact", "/"));
+    let paths = ingress.rules[0].paths.as_ref().unwrap();
+    assert_eq!((paths.len(), &paths[0].backend), (1, &Backend::Unsupported));
+    assert_eq!(findings[0].path, format!("metadata.annotations.{ANNOTATION}auth-url"));
+
     let spec = json!({"defaultBackend": backend(json!({"number": 80}))});
     let (_, findings) = of(annotation("rewrite-target", "/$1"), spec);
     assert_eq!(findings[0].path, "spec.defaultBackend");
