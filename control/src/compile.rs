@@ -255,6 +255,10 @@ impl Compiler {
             return None;
         }
         epochs.bump(&mut next);
+        if is_reset {
+            next.v4.lay_together();
+            next.v6.lay_together();
+        }
         self.tables = Arc::new(next);
         Some(self.tables.clone())
     }

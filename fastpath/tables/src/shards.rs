@@ -89,6 +89,21 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
             .map(|(key, value)| (key, value))
     }
 
+    /// Lays all shards one behind the other in memory. Those that came to be one by one,
+    /// among whatever else was made meanwhile, are on a page each, and who looks
+    /// something up pays for that.
+    pub fn lay_together(&mut self) {
+        let empty = Arc::new(HashTable::new());
+        let shard = |shard: &Arc<HashTable<(K, V)>>| match shard.is_empty() {
+            true => empty.clone(),
+            false => Arc::new((**shard).clone()),
+        };
+        let group = |group: &Arc<Group<K, V>>| {
+            Arc::new(Group { shards: group.shards.each_ref().map(shard) })
+        };
+        self.groups = Arc::new(self.groups.each_ref().map(group));
+    }
+
     /// How many of the [`SHARDS`] two versions share: how little a change
     /// touched.
     pub fn shards_shared_with(&self, other: &Self) -> usize {
@@ -135,6 +150,9 @@ mod tests {
             }
         }
         assert_eq!(map.len(), oracle.len());
+        let scattered = map.clone();
+        map.lay_together();
+        assert_eq!(map.shards_shared_with(&scattered), 0);
         assert_eq!(map.iter().count(), oracle.len());
         for (key, value) in &oracle {
             assert_eq!(map.get(key), Some(value));

@@ -139,6 +139,14 @@ impl<F: Family> FamilyTables<F> {
         self.routes.lookup(addr)
     }
 
+    /// Lays together what is looked up for new flows ([`ShardMap::lay_together`]).
+    pub fn lay_together(&mut self) {
+        self.frontends.lay_together();
+        self.vips.lay_together();
+        self.hosts.lay_together();
+        self.known.lay_together();
+    }
+
     /// All routes: prefix address, prefix length in bits, target. Of equal
     /// prefixes the last one counts.
     pub fn all_routes(&self) -> impl Iterator<Item = (F::Addr, u8, RouteTarget<F>)> {
