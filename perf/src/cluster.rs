@@ -66,19 +66,30 @@ impl Cluster {
             Family::V4 => tables.v4 = self.half::<V4>()?,
             Family::V6 => tables.v6 = self.half::<V6>()?,
         }
-        if self.policies > 0 {
-            let pods = self.services * self.backends;
-            let policed =
-                Policed { pods, nodes: self.nodes, policies: self.policies, ..Policed::LARGE };
-            let compiled = policed.tables()?;
-            tables.has_policies = true;
-            tables.policy = compiled.policy.clone();
-            tables.v4.known = compiled.v4.known.clone();
-            tables.v4.blocks = compiled.v4.blocks.clone();
-            tables.v6.known = compiled.v6.known.clone();
-            tables.v6.blocks = compiled.v6.blocks.clone();
-        }
         Ok(tables)
+    }
+
+    /// Puts the policies in force, if there are any.
+    ///
+    /// # Errors
+    /// When an object cannot be decoded.
+    pub fn police(&self, tables: &mut Tables) -> Result<()> {
+        if self.policies == 0 {
+            return Ok(());
+        }
+        let pods = self.services * self.backends;
+        let policed =
+            Policed { pods, nodes: self.nodes, policies: self.policies, ..Policed::LARGE };
+        let compiled = policed.tables()?;
+        tables.version += 1;
+        tables.policy_epoch += 1;
+        tables.has_policies = true;
+        tables.policy = compiled.policy.clone();
+        tables.v4.known = compiled.v4.known.clone();
+        tables.v4.blocks = compiled.v4.blocks.clone();
+        tables.v6.known = compiled.v6.known.clone();
+        tables.v6.blocks = compiled.v6.blocks.clone();
+        Ok(())
     }
 
     fn local(&self) -> Result<Local> {

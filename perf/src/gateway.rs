@@ -89,8 +89,6 @@ impl Gateway {
                 Worker::new(worker_options(id, options), ports, cache, end, mesh, counters.clone());
             seats.push(Seat { worker, peers: [cluster_peer, uplink_peer], counters, control });
         }
-        // After the workers, as in the appliance: what control has allocated before has
-        // no say in where their memory lies.
         let tables = cluster.tables(options.workers)?;
         let mut cache = FrameCache::new(&umem, SPARE_FRAMES / 2);
         let frames = (0..options.frames).map_while(|_| cache.alloc()).collect::<Vec<_>>();
@@ -100,6 +98,19 @@ impl Gateway {
         gateway.publish()?;
         gateway.greet()?;
         Ok(gateway)
+    }
+
+    /// Puts the cluster's policies in force. Compiling them leaves a heap in which
+    /// nothing is where it would have been: let there be everything else before that is
+    /// to be compared.
+    ///
+    /// # Errors
+    /// As [`Cluster::police`] and [`Gateway::publish`].
+    pub fn police(&mut self) -> Result<()> {
+        self.cluster.police(&mut self.tables)?;
+        self.publish()?;
+        self.settle();
+        Ok(())
     }
 
     /// Publishes a copy of [`Gateway::tables`] to every worker, and frees what

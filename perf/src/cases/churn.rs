@@ -40,6 +40,8 @@ impl Churn {
         for _ in 0..rounds + 4 {
             churn.round(Check::Sample)?;
         }
+        churn.gateway.police()?;
+        churn.round(Check::Sample)?;
         Ok(churn)
     }
 

@@ -107,6 +107,7 @@ impl Steady {
         };
         let numbers: Vec<u32> = (0..).filter(owned).take(flows).collect();
         let mut flows = begin(&mut gateway, feed.owner(), &numbers)?;
+        gateway.police()?;
         Random::new(flows.len() as u64).shuffle(&mut flows);
         let next = [0, flows.len() / 2];
         Ok(Steady {
