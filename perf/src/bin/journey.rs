@@ -18,6 +18,9 @@ use std::path::PathBuf;
 
 /// Rounds that a row runs before its turn counts.
 const WARM_UP: usize = 2;
+/// Gateways of a row whose ratio to another one is wanted to the percent: where the
+/// flows of one come to lie in memory is worth a few.
+const GATEWAYS: usize = 4;
 /// Table changes a second of the row that has them.
 const CHANGES_PER_SECOND: f64 = 100.0;
 
@@ -44,13 +47,16 @@ struct Args {
     json: Option<PathBuf>,
 }
 
-type Make = Box<dyn FnOnce() -> Result<Box<dyn Case>>>;
+type Make = Box<dyn Fn() -> Result<Box<dyn Case>>>;
 
 struct Plan {
     name: String,
     what: String,
     unit: &'static str,
+    /// Makes one of its gateways.
     make: Make,
+    /// How many take turns.
+    gateways: usize,
 }
 
 /// How a steady row differs from the plain one.
@@ -94,7 +100,7 @@ impl Variant {
 
     fn plan(self, name: &str, what: &str) -> Plan {
         let make = Box::new(move || self.make());
-        Plan { name: name.to_owned(), what: what.to_owned(), unit: "ns/packet", make }
+        Plan { name: name.to_owned(), what: what.to_owned(), unit: "ns/packet", make, gateways: 1 }
     }
 }
 
@@ -106,7 +112,13 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
     ] {
         let make: Make =
             Box::new(move || Ok(Box::new(Null::new(Cluster::new(Family::V4, 1), touch)?)));
-        plans.push(Plan { name: name.into(), what: what.into(), unit: "ns/packet", make });
+        plans.push(Plan {
+            name: name.into(),
+            what: what.into(),
+            unit: "ns/packet",
+            make,
+            gateways: 1,
+        });
     }
     for family in [Family::V4, Family::V6] {
         let label = family.label();
@@ -134,11 +146,12 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
             let what = format!("{policies} policies, 10,000 pods in 1,000 namespaces");
             let name = |of: &str| format!("policy-{}-{of}-{size}", family.label());
             let variant = Variant { services: 1000, policies, ..Variant::plain(family, 1 << 16) };
-            plans.push(variant.plan(&name("64k"), &format!("{what}; 65,536 flows")));
+            let plan = variant.plan(&name("64k"), &format!("{what}; 65,536 flows"));
+            plans.push(Plan { gateways: GATEWAYS, ..plan });
             let options = GatewayOptions { flows_max: 1 << 20, ..variant.options() };
             let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
             let what = format!("{what}; flows begin and expire");
-            plans.push(Plan { name: name("new"), what, unit: "ns/flow", make });
+            plans.push(Plan { name: name("new"), what, unit: "ns/flow", make, gateways: 1 });
         }
     }
     let base = Variant::plain(Family::V4, 1 << 10);
@@ -149,12 +162,18 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
     let make: Make =
         Box::new(move || Ok(Box::new(Pair::new(&handed.options(), handed.flows, cpus)?)));
     let what = "the same on two cores, elapsed time".to_owned();
-    plans.push(Plan { name: "handoff-pair".into(), what, unit: "ns/packet", make });
+    plans.push(Plan { name: "handoff-pair".into(), what, unit: "ns/packet", make, gateways: 1 });
     for family in [Family::V4, Family::V6] {
         let options = GatewayOptions { flows_max: 1 << 20, ..Variant::plain(family, 0).options() };
         let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
         let what = "flows begin and expire, 70 % of 1M in use, both first packets".to_owned();
-        plans.push(Plan { name: format!("new-{}", family.label()), what, unit: "ns/flow", make });
+        plans.push(Plan {
+            name: format!("new-{}", family.label()),
+            what,
+            unit: "ns/flow",
+            make,
+            gateways: 1,
+        });
     }
     plans
 }
@@ -199,16 +218,20 @@ fn main() -> Result<()> {
         plans.retain(|plan| args.rows.iter().any(|word| plan.name.contains(word)));
     }
     ensure!(!plans.is_empty(), "no row has such a name");
-    let mut cases = Vec::new();
-    for Plan { name, what, unit, make } in plans {
-        eprintln!("preparing {name}");
-        let mut case = make()?;
-        case.round(Check::All)?;
-        cases.push((name, what, unit, case, Vec::new()));
+    let mut rows: Vec<_> = plans.iter().map(|plan| (plan, Vec::new(), Vec::new())).collect();
+    for number in 0..GATEWAYS {
+        for (plan, cases, _) in rows.iter_mut().filter(|(plan, ..)| number < plan.gateways) {
+            eprintln!("preparing {}", plan.name);
+            let mut case = (plan.make)()?;
+            case.round(Check::All)?;
+            cases.push(case);
+        }
     }
     for pass in 0..args.passes {
         eprintln!("pass {} of {}", pass + 1, args.passes);
-        for (_, _, _, case, rounds) in &mut cases {
+        for (_, cases, rounds) in &mut rows {
+            let turn = pass % cases.len();
+            let case = &mut cases[turn];
             for _ in 0..WARM_UP {
                 case.round(Check::Sample)?;
             }
@@ -219,10 +242,10 @@ fn main() -> Result<()> {
             case.round(Check::All)?;
         }
     }
-    let rows = cases
-        .iter_mut()
-        .map(|(name, what, unit, _, rounds)| Row::new(name, what, unit, rounds))
-        .collect();
+    let row = |(plan, _, rounds): &mut (&Plan, _, Vec<f64>)| {
+        Row::new(&plan.name, &plan.what, plan.unit, rounds)
+    };
+    let rows = rows.iter_mut().map(row).collect();
     let mut report = Report { cpu: cpu::model(), tsc_ghz: rate.ghz(), rows, aims: Vec::new() };
     aims(&mut report);
     print!("{}", report.text());
