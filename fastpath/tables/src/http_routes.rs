@@ -9,7 +9,8 @@
 //! 3. a method, then the most headers, then the most query parameters;
 //! 4. the one that was given first.
 //!
-//! A lookup costs what the request is long, not what there are routes.
+//! A lookup does not look at all routes: at a host's paths of each length that its prefixes
+//! have, at its patterns all at once, and of those that fit at what else they ask for.
 
 mod host;
 mod path;

@@ -154,12 +154,11 @@ impl Paths {
         if let Some(route) = self.exact.get(path).and_then(first) {
             return Some(route);
         }
-        let prefixes = self.lengths.iter().filter_map(|len| {
+        let mut prefixes = self.lengths.iter().filter_map(|len| {
             let is_element = matches!(path.as_bytes().get(*len), None | Some(b'/'));
             let prefix = path.get(..*len).filter(|_| is_element)?;
             Some((*len, first(self.prefixes.get(prefix)?)?))
         });
-        let mut prefixes = prefixes;
         let prefix = prefixes.next();
         // Patterns and prefixes are told apart by how long they are written.
         let longer = |at: &usize| prefix.is_none_or(|(len, _)| self.patterns[*at].1 > len);
