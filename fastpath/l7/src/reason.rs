@@ -76,6 +76,47 @@ l7_reasons! {
     BadChunk = "bad_chunk", 400,
     /// A trailer that says where a request goes or ends (RFC 9110 section 6.5.1).
     BadTrailer = "bad_trailer", 400,
+    /// A PROXY protocol header that is none, or is missing, on a connection of a proxy
+    /// that has to send one.
+    BadProxyHeader = "bad_proxy_header", 400,
+    /// A request without TLS on a listener that expects it.
+    NotTls = "not_tls", 400,
+    /// A host other than the one whose certificate the connection was made with, which
+    /// another certificate is for (RFC 9110 section 15.5.20).
+    MisdirectedRequest = "misdirected_request", 421,
+    /// A head or a body that took longer to come than configured.
+    RequestTimeout = "request_timeout", 408,
+    /// No route takes the host and path.
+    NoRoute = "no_route", 404,
+    /// A path that leads out of its root, has a percent sign without two digits, or
+    /// becomes such a one when it is rewritten.
+    BadPath = "bad_path", 400,
+    /// The route asks for what is not supported.
+    RouteUnsupported = "route_unsupported", 503,
+    /// The Service has no endpoint that is ready.
+    NoEndpoint = "no_endpoint", 503,
+    /// Network policies do not let the client's requests pass to the endpoint.
+    PolicyDenied = "policy_denied", 403,
+    /// As many requests as may be wait for connections to the Service's endpoints.
+    UpstreamOverflow = "upstream_overflow", 503,
+    /// The worker has as many bytes in buffers as it may.
+    OutOfMemory = "out_of_memory", 503,
+    /// No connection to an endpoint was established in time.
+    ConnectTimeout = "connect_timeout", 504,
+    /// An endpoint refused the connection, or there is no way to it.
+    ConnectFailed = "connect_failed", 502,
+    /// The TLS handshake with an endpoint failed.
+    UpstreamTls = "upstream_tls", 502,
+    /// The endpoint ended the connection before it had answered.
+    UpstreamReset = "upstream_reset", 502,
+    /// The endpoint answered what is not HTTP.
+    UpstreamProtocol = "upstream_protocol", 502,
+    /// The endpoint did not go on with its answer in time.
+    UpstreamTimeout = "upstream_timeout", 504,
+    /// The gateway is about to end.
+    Stopping = "stopping", 503,
+    /// The gateway itself failed at the request: a panic, which ended nothing else.
+    Internal = "internal", 500,
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub mod shards;
 
 /// Which route a request takes.
 pub mod http_routes;
+/// Listeners, routes and upstreams of requests.
+pub mod l7;
 /// Addresses, ports and tunnels of the gateway itself.
 pub mod local;
 /// Network policy: who may speak with whom.

@@ -1,6 +1,7 @@
 use crate::family::{Family, V4, V6};
 use crate::hash::endpoint;
 use crate::ids::{PortId, ServiceId, VtepId, ZoneId};
+use crate::l7::{L7, ListenerId};
 use crate::local::{Local, LocalAddress, PortLocal, SnatPool, Vip};
 use crate::paged::Paged;
 use crate::policy::{AddressRanges, KnownAddress, PeerId, Rows};
@@ -55,6 +56,8 @@ pub struct Tables {
     /// Whether policies name peers by domain names: answers of DNS servers are
     /// held until their addresses are known to every worker.
     pub names_wanted: bool,
+    /// What ends here and goes on as requests.
+    pub l7: L7,
     /// Which worker owns which slot.
     pub owners: OwnerMap,
     /// IPv4.
@@ -79,6 +82,9 @@ pub struct FamilyTables<F: Family> {
     pub vips: ShardMap<F::Addr, Vip>,
     /// The gateway's own addresses.
     pub local: Arc<HashMap<F::Addr, LocalAddress>>,
+    /// What is listened for by L7 at TCP ports of VIPs and of the gateway's own addresses,
+    /// unless a Service has the port.
+    pub listeners: Arc<HashMap<(F::Addr, u16), ListenerId>>,
     /// Routes of prefixes, ranges of nodes' pods included; see
     /// [`FamilyTables::route`].
     pub routes: Arc<Routes<F>>,
@@ -112,6 +118,7 @@ impl<F: Family> Default for FamilyTables<F> {
             frontends: ShardMap::default(),
             vips: ShardMap::default(),
             local: Arc::default(),
+            listeners: Arc::default(),
             routes: Arc::default(),
             hosts: ShardMap::default(),
             snat: Arc::default(),
@@ -188,6 +195,7 @@ impl Tables {
             has_policies: false,
             policy: Rows::default(),
             names_wanted: false,
+            l7: L7::default(),
             owners: OwnerMap::even(workers),
             v4: FamilyTables::default(),
             v6: FamilyTables::default(),

@@ -1,0 +1,53 @@
+use super::UpstreamId;
+use crate::http_routes::{HttpRouteId, HttpRoutes, Request, Rewrite};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All routes of a listener.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// Which route a request takes.
+    pub matches: HttpRoutes,
+    /// The routes, by [`HttpRouteId`].
+    pub routes: Vec<Arc<HttpRoute>>,
+}
+
+impl RouteTable {
+    /// The route that a request takes.
+    pub fn find(&self, request: &Request<'_>) -> Option<&Arc<HttpRoute>> {
+        let HttpRouteId(id) = self.matches.find(request)?;
+        self.routes.get(id as usize)
+    }
+}
+
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug)]
+pub struct HttpRoute {
+    /// The object that it is from, such as `Ingress shop/web`: metrics go by it.
+    pub object: Arc<str>,
+    /// What of the object it is, such as `spec.rules[0].http.paths[1]`.
+    pub place: Arc<str>,
+    /// What is done.
+    pub action: RouteAction,
+    /// Requests without TLS are sent to HTTPS instead.
+    pub https_redirect: bool,
+    /// The path that backends are asked for, in place of the client's.
+    pub rewrite: Option<Rewrite>,
+    /// Most bytes of the body of a request; `None`: any.
+    pub body_bytes_max: Option<u64>,
+    /// How long a connection to a backend may take.
+    pub connect_timeout: Duration,
+    /// How long a backend may send nothing while it is waited for.
+    pub read_timeout: Duration,
+    /// How long a backend may take nothing of what is sent.
+    pub send_timeout: Duration,
+}
+
+/// What is done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteAction {
+    /// It goes to an endpoint.
+    Forward(UpstreamId),
+    /// It is refused: the object asks for what is not supported.
+    Unsupported,
+}
