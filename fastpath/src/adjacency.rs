@@ -20,6 +20,9 @@ const SOURCE_PORT_MIN: u16 = 49_152;
 /// Number of a row of [`Adjacencies`]. Flow entries hold it.
 pub type AdjacencyId = u32;
 
+/// The way of packets that end here: no row.
+pub const HERE: AdjacencyId = u32::MAX - 1;
+
 /// What a row leads to; there is one row for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {

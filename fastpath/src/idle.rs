@@ -58,10 +58,12 @@ impl Idle {
         }
     }
 
-    /// Sleeps until a port can be read, the waker rings, or the time is up.
-    /// False, at once, when a port cannot wake anybody.
-    pub(crate) fn sleep(&self, ports: &[PortSlot], waker: &Waker) -> bool {
+    /// Sleeps until a port can be read, the waker rings, or the time is up; `due_ns`: at
+    /// most until something has to be done. False, at once, when a port cannot wake
+    /// anybody.
+    pub(crate) fn sleep(&self, ports: &[PortSlot], waker: &Waker, due_ns: Option<u64>) -> bool {
         let IdleMode::Adaptive { sleep_ns_max, .. } = self.mode else { return false };
+        let sleep_ns_max = due_ns.map_or(sleep_ns_max, |due_ns| due_ns.min(sleep_ns_max));
         let waker = waker.fd();
         let port_fds: arrayvec::ArrayVec<_, PORTS_MAX> =
             ports.iter().filter_map(|slot| slot.port.wait_fd()).take(PORTS_MAX).collect();

@@ -6,9 +6,9 @@
 use crate::core::Core;
 use crate::events::Fate;
 use crate::flow::table::{NO_ENTRY, prefetch};
-use crate::flow::{FlowTable, Flows};
+use crate::flow::{FlowTable, Flows, Key};
 use crate::fragments::FragmentFamily;
-use crate::local::{LocalContext, LocalPacket};
+use crate::local::{self, LocalContext, LocalPacket};
 use crate::mesh::Handed;
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
@@ -19,10 +19,10 @@ use crate::stages::{
     snat, steer,
 };
 use crate::wire::ip::{Fragment, Ip};
-use crate::wire::l4::{Kind, flags};
+use crate::wire::l4::{Kind, L4, flags};
 use arrayvec::ArrayVec;
-use sluice_io::{BURST, RxBurst};
-use sluice_tables::{PortLocal, Tables, V4, V6};
+use sluice_io::{BURST, Frame, RxBurst};
+use sluice_tables::{LocalAddress, PortLocal, Tables, V4, V6};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,10 @@ fn judge<F: Ip>(
         let way = route::choose(core, tables, packet, &target.addr)?;
         return Ok(establish::pass(packet, way));
     };
-    let admitted = table.admit(source, target.service, core.now_ms)?;
+    let admitted = match packet.ingress == Ingress::GATEWAY {
+        true => table.admit_own(source),
+        false => table.admit(source, target.service, core.now_ms)?,
+    };
     let proposal = proposal?;
     let way = route::choose(core, tables, packet, &target.addr)?;
     let replies = snat::allocate(core, table, tables, packet, &target, proposal)?;
@@ -142,6 +145,41 @@ pub fn run(
     }
     forward(core, flows, tables, &mut arrivals.v4, false);
     forward(core, flows, tables, &mut arrivals.v6, false);
+}
+
+/// Sends a packet of the gateway's own. One of a connection that it has opened goes the
+/// way of the connection's flow, which begins with it: tracked, asked about, routed.
+pub fn originate(core: &mut Core, flows: &mut Flows, tables: &Tables, frame: Frame) {
+    match frame.data().first().map(|byte| byte >> 4) {
+        Some(4) => originate_of(core, &mut flows.v4, tables, frame),
+        Some(6) => originate_of(core, &mut flows.v6, tables, frame),
+        _ => core.cache.free(frame),
+    }
+}
+
+fn originate_of<F: FragmentFamily>(
+    core: &mut Core,
+    table: &mut FlowTable<F>,
+    tables: &Tables,
+    frame: Frame,
+) where
+    Packet<F>: Into<Handed> + Into<LocalPacket>,
+{
+    let Ok(ip) = F::parse(frame.data()) else { return core.cache.free(frame) };
+    let stands_in = F::of(tables).local.get(&ip.src) == Some(&LocalAddress::Snat);
+    if !stands_in || ip.header.l4.kind != Kind::Tcp {
+        return output::originate(core, tables, frame);
+    }
+    core.counters.originated.add(1);
+    let L4 { src_port, dst_port, .. } = ip.header.l4;
+    let protocol = ip.header.protocol;
+    let key = Key { src: ip.src, dst: ip.dst, src_port, dst_port, protocol };
+    let hash = table.hash(&key);
+    let ingress = Ingress::GATEWAY;
+    let candidate = table.suggest(hash);
+    let packet = Packet { key, ip: ip.header, ingress, candidate, datagram: None, hash, frame };
+    // The address that it has from the pool brings its answers here.
+    judge_one(core, table, tables, packet, true);
 }
 
 /// Takes packets that other workers handed over through the rest of the
@@ -242,7 +280,8 @@ where
         Verdict::Hold => answer::hold(core, packet),
         Verdict::Local => {
             let ingress = packet.ingress;
-            let mut context = LocalContext { now: core.now, cache: &mut core.cache };
+            let path_mtu = local::path_mtu(core, &packet);
+            let mut context = LocalContext { now: core.now, cache: &mut core.cache, path_mtu };
             match core.local.deliver(packet.into(), &mut context) {
                 Ok(()) => core.counters.consumed.add(1),
                 Err(frame) => core.drop_undelivered(frame, ingress, DropReason::LocalQueueFull),

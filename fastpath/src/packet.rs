@@ -14,6 +14,9 @@ impl Ingress {
     /// "Not seen yet": the direction of a flow that no packet took so far.
     pub const UNSEEN: Ingress = Ingress(u32::MAX);
 
+    /// From the gateway itself: a connection of its own.
+    pub const GATEWAY: Ingress = Ingress(Self::TUNNEL - 1);
+
     /// By a port.
     #[inline]
     pub fn port(id: PortId) -> Self {
@@ -43,7 +46,8 @@ impl Ingress {
     /// The port, if it came by one.
     #[inline]
     pub fn as_port(self) -> Option<PortId> {
-        (self.0 & Self::TUNNEL == 0).then_some(PortId(self.0 as u8))
+        let is_port = self.0 & Self::TUNNEL == 0 && self != Self::GATEWAY;
+        is_port.then_some(PortId(self.0 as u8))
     }
 }
 
@@ -91,6 +95,15 @@ mod tests {
             let vtep = VtepId(node);
             assert_eq!(Ingress::tunnel(vtep).policy_group(), policy_group(Some(vtep)));
         }
-        assert_eq!(Ingress::port(PortId(3)).policy_group(), policy_group(None));
+        for ingress in [Ingress::port(PortId(3)), Ingress::GATEWAY] {
+            assert_eq!(ingress.policy_group(), policy_group(None));
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_no_port_and_no_node() {
+        assert_eq!(Ingress::GATEWAY.as_port(), None);
+        assert_eq!(Ingress::GATEWAY.vtep(), None);
+        assert_eq!(Ingress::port(PortId(255)).as_port(), Some(PortId(255)));
     }
 }

@@ -7,19 +7,19 @@ use crate::flow::{FlowLimits, FlowTable, Flows, Timeouts};
 use crate::fragments::{FragmentOptions, Fragments};
 use crate::idle::Idle;
 use crate::journey;
-use crate::local::{LocalContext, LocalServices};
+use crate::local::{LocalContext, LocalService, LocalServices, PATH_MTU_MIN};
 use crate::mesh::{Handed, MeshEnd, News};
 use crate::neighbor::Neighbors;
 use crate::path_mtu::PathMtus;
 use crate::random::Random;
 use crate::reason::DropReason;
 use crate::stages::error::ErrorLimiter;
-use crate::stages::{answer, fragment, link, output, snat, underlay};
+use crate::stages::{answer, fragment, link, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
 use sluice_io::{BURST, FrameCache, Port, PortId, RxBurst};
-use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd};
+use sluice_tables::mailbox::{FromWorker, ToWorker, Waker, WorkerEnd};
 use sluice_tables::{Tables, V4, V6};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -168,6 +168,16 @@ impl Worker {
         self
     }
 
+    /// Has TCP that ends here served by `l7`, from the next tables on.
+    pub fn set_l7(&mut self, l7: Box<dyn LocalService>) {
+        self.core.local.set_l7(l7);
+    }
+
+    /// Wakes the worker when it sleeps, from any thread.
+    pub fn waker(&self) -> Waker {
+        self.mailbox.waker().clone()
+    }
+
     /// One turn of the loop, at time `now`: a burst of every port and of the
     /// other workers, timers, transmission. Returns true when there was work.
     pub fn poll(&mut self, now: Nanos) -> bool {
@@ -200,7 +210,7 @@ impl Worker {
         if self.core.answers.has_untold() {
             self.tell_answers();
         }
-        work += self.poll_local(&tables);
+        work += self.poll_local(&tables, clock);
         work += self.run_timers(&tables, now);
         if self.core.events.sample() != 0 {
             self.tell_ends();
@@ -260,8 +270,10 @@ impl Worker {
                 Handed::V6(packet) => self.core.drop_packet(packet, DropReason::Stopping),
             }
         }
-        let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
-        while let Some(frame) = self.core.local.poll(&mut context) {
+        self.core.local.close();
+        let Core { now, ref mut cache, ref mut local, .. } = self.core;
+        let mut context = LocalContext { now, cache, path_mtu: PATH_MTU_MIN };
+        while let Some(frame) = local.poll(&mut context) {
             context.cache.free(frame);
         }
         self.core.flush();
@@ -280,7 +292,8 @@ impl Worker {
         let waker = self.mailbox.waker();
         waker.prepare_sleep();
         let nothing_came = self.core.mesh.is_empty() && !self.mailbox.has_mail();
-        let slept = nothing_came && idle.sleep(&self.core.ports, waker);
+        let due_ns = self.core.local.next_due().map(|due| due.since(self.core.now));
+        let slept = nothing_came && idle.sleep(&self.core.ports, waker, due_ns);
         waker.awake();
         self.core.counters.sleeps.add(u64::from(slept));
         slept
@@ -356,14 +369,18 @@ impl Worker {
         work
     }
 
-    /// Sends what local services want sent: as much as can come to them in a
-    /// turn.
-    fn poll_local(&mut self, tables: &Tables) -> usize {
+    /// Lets local services do what is due, and sends what they want sent: as much as can
+    /// come to them in a turn.
+    fn poll_local(&mut self, tables: &Tables, clock: &mut dyn FnMut() -> Nanos) -> usize {
         let budget = self.turn_max();
+        let Core { now, ref mut cache, ref mut local, .. } = self.core;
+        let mut context = LocalContext { now, cache, path_mtu: PATH_MTU_MIN };
+        let work = usize::from(local.turn(&mut context, clock));
         for sent in 0..budget {
-            let mut context = LocalContext { now: self.core.now, cache: &mut self.core.cache };
-            let Some(frame) = self.core.local.poll(&mut context) else { return sent };
-            output::originate(&mut self.core, tables, frame);
+            let Core { now, ref mut cache, ref mut local, .. } = self.core;
+            let mut context = LocalContext { now, cache, path_mtu: PATH_MTU_MIN };
+            let Some(frame) = local.poll(&mut context) else { return sent + work };
+            journey::originate(&mut self.core, &mut self.flows, tables, frame);
         }
         budget
     }
@@ -444,6 +461,7 @@ impl Worker {
             self.core.neighbors.forget_next_hops();
         }
         let old = std::mem::replace(&mut self.core.tables, tables);
+        self.core.local.take_tables(&self.core.tables);
         let (tables, capacity) = (&self.core.tables, &self.core.counters.snat_capacity);
         capacity[V4::INDEX].set(snat::capacity::<V4>(tables, self.core.worker));
         capacity[V6::INDEX].set(snat::capacity::<V6>(tables, self.core.worker));

@@ -12,6 +12,8 @@ mod head;
 pub mod net;
 mod reason;
 pub mod tcp;
+mod wheel;
+pub mod worker;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

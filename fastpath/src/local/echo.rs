@@ -87,6 +87,7 @@ fn turn<F: Ip>(icmp: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::PATH_MTU_MIN;
     use crate::packet::Ingress;
     use crate::time::Nanos;
     use sluice_io::{FrameCache, PortId, Umem};
@@ -120,7 +121,8 @@ mod tests {
         let mut echo = Echo::default();
         for n in 0..=QUEUE_MAX {
             let packet = LocalPacket::V4(request(&mut cache));
-            let mut context = LocalContext { now: Nanos::default(), cache: &mut cache };
+            let path_mtu = PATH_MTU_MIN;
+            let mut context = LocalContext { now: Nanos::default(), cache: &mut cache, path_mtu };
             match echo.deliver(packet, &mut context) {
                 Ok(()) => assert!(n < QUEUE_MAX),
                 Err(frame) => {
@@ -129,7 +131,8 @@ mod tests {
                 }
             }
         }
-        let mut context = LocalContext { now: Nanos::default(), cache: &mut cache };
+        let path_mtu = PATH_MTU_MIN;
+        let mut context = LocalContext { now: Nanos::default(), cache: &mut cache, path_mtu };
         while let Some(frame) = echo.poll(&mut context) {
             context.cache.free(frame);
         }

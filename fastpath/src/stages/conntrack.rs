@@ -1,10 +1,11 @@
 //! Connection tracking: a packet of a known flow is judged by what was decided
 //! for the flow, unless the tables have changed since.
 
+use crate::adjacency::HERE;
 use crate::core::Core;
 use crate::flow::{Direction, Entry, FlowTable, Key, State};
 use crate::journey::Verdict;
-use crate::packet::Packet;
+use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::policy::Denied;
 use crate::stages::{
@@ -84,6 +85,9 @@ pub fn forward<F: Ip>(
     number: u32,
 ) -> Verdict {
     let way = table.entry(number).adjacency;
+    if way == HERE {
+        return arrive(core, table, packet, number);
+    }
     if packet.ip.ttl <= 1 {
         error::time_exceeded(core, tables, packet);
         return Verdict::Drop(DropReason::TtlExceeded);
@@ -123,6 +127,30 @@ pub fn forward<F: Ip>(
     }
     rewrite(packet, entry);
     Verdict::Forward(way)
+}
+
+/// Notes a packet of a connection of the gateway's own, which ends here.
+#[inline(never)]
+fn arrive<F: Ip>(
+    core: &Core,
+    table: &mut FlowTable<F>,
+    packet: &mut Packet<F>,
+    number: u32,
+) -> Verdict {
+    let entry = table.entry_mut(number);
+    if packet.ip.l4.tcp_flags & (flags::ACK | flags::RST) == flags::ACK {
+        let segment = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];
+        entry.note_ack(wire::tcp::acknowledgment(segment));
+    }
+    entry.last_seen_ms = core.now_ms;
+    entry.packets = entry.packets.saturating_add(1);
+    rewrite(packet, entry);
+    Verdict::Local
+}
+
+/// True for a flow that the gateway has begun itself.
+pub fn is_of_gateway<F: Ip>(flow: &[Entry<F>; 2]) -> bool {
+    flow[0].ingress == Ingress::GATEWAY
 }
 
 /// Replaces addresses and ports, takes one hop, and mends the checksums.
@@ -235,12 +263,17 @@ fn revalidate<F: Ip>(
             return Revalidated::Drop(reason);
         }
     }
-    let new_dst = table.entry(number).new_dst;
-    let way = match route::find::<F>(core, tables, &new_dst) {
-        Ok(way) => way,
-        Err(reason) => {
-            error::unreachable(core, tables, packet);
-            return Revalidated::Drop(reason);
+    let is_reply = FlowTable::<F>::direction(number) == Direction::Reply;
+    let way = if is_reply && is_of_gateway(table.both(number)) {
+        HERE
+    } else {
+        let new_dst = table.entry(number).new_dst;
+        match route::find::<F>(core, tables, &new_dst) {
+            Ok(way) => way,
+            Err(reason) => {
+                error::unreachable(core, tables, packet);
+                return Revalidated::Drop(reason);
+            }
         }
     };
     // Before it counts as an answer.
@@ -259,7 +292,7 @@ fn revalidate<F: Ip>(
     entry.epoch = epoch;
     entry.service_epoch = service_epoch;
     entry.ingress = packet.ingress;
-    if FlowTable::<F>::direction(number) == Direction::Reply {
+    if is_reply {
         table.answered(number);
     }
     Revalidated::Keeps

@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::packet::{Ingress, Packet};
 use crate::stages::{output, route};
 use crate::time::Nanos;
-use crate::wire::ip::{Fragment, Ip, IpHeader};
+use crate::wire::ip::{Fragment, Ip, IpHeader, IpInfo};
 use crate::wire::l4::{self, Kind, flags};
 use crate::wire::{be32, checksum, put16};
 use sluice_io::Frame;
@@ -105,6 +105,16 @@ pub fn too_big<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>, mtu:
     icmp(core, tables, &About::of(packet), message, None);
 }
 
+/// Tells whoever has sent a packet from here that it is larger than `mtu`.
+#[cold]
+pub fn tell_own<F: Ip>(core: &mut Core, tables: &Tables, ip: &IpInfo<F>, frame: &Frame, mtu: u16) {
+    let (icmp_type, code) = if F::IS_V4 { (3, 4) } else { (2, 0) };
+    let message = Message { icmp_type, code, word: u32::from(mtu) };
+    let ingress = Some(Ingress::GATEWAY);
+    let about = About::<F> { src: ip.src, ip: &ip.header, ingress, bytes: frame.data() };
+    icmp(core, tables, &about, message, None);
+}
+
 /// Tells the sender that there is no way to the destination.
 #[cold]
 pub fn unreachable<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
@@ -182,9 +192,12 @@ fn icmp<F: Ip>(
 ) {
     let (ip, sender) = (about.ip, about.src);
     let about_error = ip.l4.kind == Kind::IcmpError;
-    if about_error || ip.fragment == Fragment::Later || !may_answer::<F>(core, &sender) {
+    let is_own = about.ingress == Some(Ingress::GATEWAY);
+    if about_error || ip.fragment == Fragment::Later || !is_own && !may_answer::<F>(core, &sender) {
         return;
     }
+    // What the gateway tells itself comes from itself.
+    let from = from.or_else(|| is_own.then_some(sender));
     let Some(src) = from.or_else(|| own_address(core, tables, about)) else { return };
     let Some(mut frame) = core.new_frame() else { return };
     let longest = if F::IS_V4 { ERROR_LEN_V4 } else { ERROR_LEN_V6 };
@@ -205,13 +218,20 @@ fn icmp<F: Ip>(
     };
     let checksum = checksum::finish(pseudo, icmp);
     put16(icmp, 2, checksum);
+    if is_own {
+        core.local.hear_of_error(frame.data());
+        return core.cache.free(frame);
+    }
     output::originate(core, tables, frame);
 }
 
 /// Builds and sends a reset in answer to a segment.
 fn reset<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) {
     let tcp_flags = packet.ip.l4.tcp_flags;
-    if tcp_flags & flags::RST != 0 || !may_answer::<F>(core, &packet.key.src) {
+    if tcp_flags & flags::RST != 0
+        || packet.ingress == Ingress::GATEWAY
+        || !may_answer::<F>(core, &packet.key.src)
+    {
         return;
     }
     let segment = &packet.frame.data()[usize::from(packet.ip.l4_offset)..];

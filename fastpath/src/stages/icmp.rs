@@ -41,9 +41,15 @@ pub fn relate<F: Ip>(
     // Only the sender of the quoted packet is told of it. What the tables say of
     // the flow is looked at in full: errors are rare, and change no epochs.
     let is_about = packet.key.dst == key.dst && conntrack::is_live(core, table, tables, number);
+    let is_for_us = is_about
+        && FlowTable::<F>::direction(number) == Direction::Reply
+        && conntrack::is_of_gateway(table.both(number));
     if !entry.is_translated() {
         if is_about {
             policy::of_flow(core, tables, packet, table.both(number)).map_err(DropReason::from)?;
+        }
+        if is_for_us {
+            return Err(Verdict::Local);
         }
         return Ok(is_about);
     }
@@ -58,6 +64,10 @@ pub fn relate<F: Ip>(
         return Err(DropReason::BadIcmpChecksum.into());
     }
     policy::of_flow(core, tables, packet, table.both(number)).map_err(DropReason::from)?;
+    if is_for_us {
+        rewrite(packet, entry, FlowTable::<F>::direction(number));
+        return Err(Verdict::Local);
+    }
     route::take_hop(core, tables, packet)?;
     let way = route::choose(core, tables, packet, &entry.new_dst)?;
     rewrite(packet, entry, FlowTable::<F>::direction(number));

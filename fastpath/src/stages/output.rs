@@ -3,7 +3,7 @@
 use crate::adjacency::AdjacencyId;
 use crate::core::Core;
 use crate::reason::DropReason;
-use crate::stages::route;
+use crate::stages::{error, route};
 use crate::wire::ip::{DF, Ip};
 use crate::wire::{be16, checksum, put16};
 use sluice_io::Frame;
@@ -155,6 +155,7 @@ fn originate_of<F: Ip>(core: &mut Core, tables: &Tables, frame: Frame) {
         Ok(way) => {
             let mtu = core.adjacencies.row(way).map_or(0, |row| row.mtu);
             if ip.header.len > mtu {
+                error::tell_own::<F>(core, tables, &ip, &frame, mtu);
                 return core.drop(frame, DropReason::TooBig);
             }
             let entropy = sluice_tables::hash::endpoint(0, ip.dst.as_ref(), 0);

@@ -67,6 +67,9 @@ pub fn source_belongs<F: Ip>(
     ingress: Ingress,
     src: &F::Addr,
 ) -> Result<(), DropReason> {
+    if ingress == Ingress::GATEWAY {
+        return Ok(());
+    }
     let family = F::of(tables);
     if family.local.contains_key(src) || family.vips.get(src).is_some() {
         return Err(DropReason::SpoofedOwnAddress);

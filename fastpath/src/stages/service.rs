@@ -2,14 +2,14 @@
 //! (kubernetes.io/docs/reference/networking/virtual-ips).
 
 use crate::core::Core;
-use crate::flow::FlowTable;
+use crate::flow::{FlowTable, Key};
 use crate::journey::Verdict;
 use crate::packet::Packet;
 use crate::reason::DropReason;
-use crate::stages::{balance, error};
+use crate::stages::{balance, error, steer};
 use crate::wire::crc32c;
 use crate::wire::ip::Ip;
-use crate::wire::l4::{Kind, flags};
+use crate::wire::l4::{self, Kind, flags};
 use crate::wire::sctp::Chunk;
 use sluice_tables::{BackendId, BackendRef, FrontendKey, LocalAddress, ServiceId, Tables, VtepId};
 
@@ -21,7 +21,8 @@ enum Destination<F: Ip> {
     /// A Service: translated to this endpoint; and the milliseconds of its session
     /// affinity.
     Backend(ServiceId, BackendRef<F>, u32),
-    /// The gateway itself answers: an echo request to it or to a VIP.
+    /// The gateway itself answers: an echo request to it or to a VIP, or what L7 listens
+    /// for.
     Here,
     /// Refused towards the sender, and dropped.
     Refused(DropReason),
@@ -151,6 +152,9 @@ fn find<F: Ip>(
             Err(reason) => Destination::Dropped(reason),
         };
     }
+    if !family.listeners.is_empty() && is_listened_for(tables, packet) {
+        return Destination::Here;
+    }
     if family.vips.get(&key.dst).is_some() {
         return here(kind, DropReason::VipPortUnused);
     }
@@ -164,6 +168,19 @@ fn find<F: Ip>(
         Some(LocalAddress::Port(_)) => here(kind, DropReason::LocalPortUnused),
         Some(LocalAddress::Kernel(_)) => Destination::Dropped(DropReason::KernelAddress),
         None => Destination::Elsewhere,
+    }
+}
+
+/// True for TCP to what L7 listens for, and for errors about what it has sent.
+fn is_listened_for<F: Ip>(tables: &Tables, packet: &Packet<F>) -> bool {
+    let listeners = &F::of(tables).listeners;
+    let listens = |key: &Key<F>| listeners.contains_key(&(key.dst, key.dst_port));
+    match packet.ip.l4.kind {
+        Kind::Tcp => listens(&packet.key),
+        Kind::IcmpError => steer::quoted_flow(packet).is_some_and(|key| {
+            key.protocol == l4::TCP && key.dst == packet.key.dst && listens(&key)
+        }),
+        _ => false,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::flow::{Entry, Key};
 use crate::journey::Verdict;
 use crate::packet::Packet;
-use crate::stages::icmp;
+use crate::stages::{conntrack, icmp};
 use crate::wire::be16;
 use crate::wire::ip::{Ip, Quoted};
 use crate::wire::l4::{self, Kind};
@@ -58,7 +58,10 @@ pub fn quoted_flow<F: Ip>(packet: &Packet<F>) -> Option<Key<F>> {
 /// True when a flow is still this worker's, whichever way its packets go: the
 /// tables may have changed since it began.
 pub fn is_own<F: Ip>(core: &Core, tables: &Tables, flow: &[Entry<F>; 2]) -> bool {
-    core.mesh.workers() == 1 || flow.iter().all(|entry| owner_of(tables, &entry.key) == core.worker)
+    let is_mine = |entry: &Entry<F>| owner_of(tables, &entry.key) == core.worker;
+    // What the gateway sends itself is not steered.
+    core.mesh.workers() == 1
+        || is_mine(&flow[1]) && (conntrack::is_of_gateway(flow) || is_mine(&flow[0]))
 }
 
 /// The worker that owns the flow of a tuple.

@@ -22,7 +22,6 @@ mod parse;
 mod secret;
 mod sink;
 mod tombs;
-mod wheel;
 
 pub use config::{ConnOptions, TcpConfig};
 pub use conn::{ConnId, Ended, TcpConn, TcpState};

@@ -103,6 +103,13 @@ impl<F: Ip> FlowTable<F> {
         Ok(Admitted(source))
     }
 
+    /// A flow that the gateway begins itself may begin: who has asked for it was judged
+    /// elsewhere.
+    #[inline]
+    pub fn admit_own(&self, source: Source) -> Admitted {
+        Admitted(source)
+    }
+
     /// Notes that a packet of its server's was looked at: the flow is no longer
     /// half open, unless its handshake is not over.
     pub fn answered(&mut self, entry: u32) {

@@ -23,11 +23,12 @@ use std::time::Duration;
 
 use sluice_fastpath::events::{EventReceiver, events};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
+use sluice_fastpath::local::LocalService;
 use sluice_fastpath::{
     FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions, mesh,
 };
 use sluice_io::{FrameCache, MemoryPort, MemoryPortPeer, Port, PortId, Umem};
-use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
+use sluice_tables::mailbox::{ControlEnd, FromWorker, ToWorker, Waker, mailbox};
 use sluice_tables::record::FlowRecord;
 use sluice_tables::{Answer, Tables};
 
@@ -195,6 +196,15 @@ impl Gateway {
             gateway.peers.push(peers);
         }
         Ok(gateway)
+    }
+
+    /// Has each worker's TCP served by what `l7` makes of its number and its waker, from the
+    /// next tables on.
+    pub fn serve(&mut self, mut l7: impl FnMut(usize, Waker) -> Box<dyn LocalService>) {
+        for (id, worker) in self.workers.iter_mut().enumerate() {
+            let waker = worker.waker();
+            worker.set_l7(l7(id, waker));
+        }
     }
 
     /// Makes every worker use `tables`, and waits until all do.

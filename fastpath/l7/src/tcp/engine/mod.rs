@@ -15,7 +15,7 @@ use super::key::{Key, KeyedHash};
 use super::machine::{Machine, Stack};
 use super::secret::Secrets;
 use super::tombs::Tombs;
-use super::wheel::Wheel;
+use crate::wheel::Wheel;
 use connection::{Connection, Stage};
 use hashbrown::HashMap;
 use std::collections::VecDeque;

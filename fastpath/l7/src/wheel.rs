@@ -1,5 +1,5 @@
 //! Timers: a hierarchical timing wheel (Varghese and Lauck), its lists threaded
-//! through an array with one place for each connection. Setting, moving and ending
+//! through an array with one place for each timer. Setting, moving and ending
 //! a timer costs the same however many there are; one that is not due costs
 //! nothing.
 
@@ -24,7 +24,7 @@ struct Link {
 const UNSET: Link = Link { next: NONE, prev: NONE, list: NONE, at: u64::MAX };
 
 /// One timer for each of the numbers from 0.
-pub(super) struct Wheel {
+pub(crate) struct Wheel {
     links: Vec<Link>,
     heads: Box<[[u32; SLOTS]; LEVELS]>,
     /// A bit for each list that is not empty.

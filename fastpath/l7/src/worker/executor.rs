@@ -1,0 +1,246 @@
+//! Runs tasks on the worker's thread, some at a time.
+
+use async_task::{Builder, Runnable, Task};
+use crossbeam_queue::SegQueue;
+use sluice_tables::mailbox::Waker;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+/// Tasks of one thread. Those that can go on wait in a queue, in the order in which they
+/// were woken; other threads may wake them, too.
+pub(super) struct Executor {
+    queue: Arc<Queue>,
+    tasks: Rc<RefCell<Tasks>>,
+    panics: Cell<u64>,
+}
+
+struct Queue {
+    runnable: SegQueue<Runnable>,
+    home: ThreadId,
+    waker: Waker,
+}
+
+/// Handles of all tasks, so that none outlives the worker.
+#[derive(Default)]
+struct Tasks {
+    places: Vec<Option<Task<()>>>,
+    free: Vec<usize>,
+}
+
+impl Tasks {
+    fn take_place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        })
+    }
+
+    fn leave(&mut self, place: usize) {
+        if let Some(task) = self.places[place].take() {
+            task.detach();
+        }
+        self.free.push(place);
+    }
+}
+
+/// Gives a place back when its task has ended, whatever way.
+struct Place {
+    tasks: Rc<RefCell<Tasks>>,
+    place: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.tasks.borrow_mut().leave(self.place);
+    }
+}
+
+impl Executor {
+    /// For tasks of this thread. `waker` wakes it when it sleeps.
+    pub fn new(waker: Waker) -> Self {
+        let home = std::thread::current().id();
+        let queue = Queue { runnable: SegQueue::new(), home, waker };
+        Executor { queue: Arc::new(queue), tasks: Rc::default(), panics: Cell::new(0) }
+    }
+
+    /// Runs a task from the next [`Executor::run`] on.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let place = self.tasks.borrow_mut().take_place();
+        let guard = Place { tasks: self.tasks.clone(), place };
+        let future = async move {
+            let _guard = guard;
+            future.await;
+        };
+        let queue = self.queue.clone();
+        let schedule = move |runnable| {
+            queue.runnable.push(runnable);
+            if std::thread::current().id() != queue.home {
+                queue.waker.wake();
+            }
+        };
+        let (runnable, task) = Builder::new().spawn_local(move |()| future, schedule);
+        self.tasks.borrow_mut().places[place] = Some(task);
+        runnable.schedule();
+    }
+
+    /// Whether a task can go on.
+    pub fn has_work(&self) -> bool {
+        !self.queue.runnable.is_empty()
+    }
+
+    /// Tasks that have panicked; each of them has ended.
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Lets tasks go on, until none can or `is_over` says that the time is up, which it is
+    /// asked after each. Returns how many did.
+    pub fn run(&self, mut is_over: impl FnMut() -> bool) -> usize {
+        let mut ran = 0;
+        while let Some(runnable) = self.queue.runnable.pop() {
+            ran += 1;
+            if catch_unwind(AssertUnwindSafe(|| runnable.run())).is_err() {
+                self.panics.set(self.panics.get() + 1);
+            }
+            if is_over() {
+                break;
+            }
+        }
+        ran
+    }
+
+    /// Ends all tasks.
+    pub fn close(&self) {
+        loop {
+            let places = self.tasks.borrow().places.len();
+            for place in 0..places {
+                let task = self.tasks.borrow_mut().places[place].take();
+                drop(task);
+            }
+            // What they hold is let go of here; it may begin others.
+            self.run(|| false);
+            if self.tasks.borrow().places.iter().all(Option::is_none) && !self.has_work() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_tables::mailbox::mailbox;
+    use std::future::{pending, poll_fn};
+    use std::task::Poll;
+
+    fn executor() -> Executor {
+        let (_, worker) = mailbox().unwrap();
+        Executor::new(worker.waker().clone())
+    }
+
+    #[test]
+    fn tasks_take_turns_and_a_budget_is_kept() {
+        let executor = executor();
+        let order: Rc<RefCell<Vec<u32>>> = Rc::default();
+        for number in 0..3 {
+            let order = order.clone();
+            let mut left = 2;
+            executor.spawn(poll_fn(move |context| {
+                order.borrow_mut().push(number);
+                left -= 1;
+                context.waker().wake_by_ref();
+                if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+            }));
+        }
+        let mut left = 4;
+        let ran = executor.run(|| {
+            left -= 1;
+            left == 0
+        });
+        assert_eq!((ran, executor.has_work()), (4, true));
+        executor.run(|| false);
+        assert_eq!(*order.borrow(), [0, 1, 2, 0, 1, 2]);
+        assert!(!executor.has_work());
+    }
+
+    #[test]
+    fn a_panic_ends_its_task_alone_and_is_counted() {
+        let executor = executor();
+        let done = Rc::new(Cell::new(false));
+        let told = done.clone();
+        executor.spawn(async { panic!("a test panics on purpose") });
+        executor.spawn(async move { told.set(true) });
+        executor.run(|| false);
+        assert!(done.get());
+        assert_eq!(executor.panics(), 1);
+        assert!(executor.tasks.borrow().places.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn another_thread_wakes_a_task() {
+        let executor = executor();
+        let (tell, told) = std::sync::mpsc::channel();
+        let flag = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = flag.clone();
+        let done = Rc::new(Cell::new(false));
+        let is_done = done.clone();
+        executor.spawn(async move {
+            poll_fn(move |context| {
+                if seen.load(std::sync::atomic::Ordering::Acquire) {
+                    return Poll::Ready(());
+                }
+                let _ = tell.send(context.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            is_done.set(true);
+        });
+        executor.run(|| false);
+        let waker = told.recv().unwrap();
+        let thread = std::thread::spawn(move || {
+            flag.store(true, std::sync::atomic::Ordering::Release);
+            waker.wake();
+        });
+        thread.join().unwrap();
+        assert!(executor.has_work());
+        executor.run(|| false);
+        assert!(done.get());
+    }
+
+    #[test]
+    fn the_end_lets_go_of_what_tasks_hold_and_of_what_they_begin_then() {
+        struct Begins(Rc<Executor>, Rc<Cell<u32>>);
+        impl Drop for Begins {
+            fn drop(&mut self) {
+                self.1.set(self.1.get() + 1);
+                let gone = Gone(self.1.clone());
+                self.0.spawn(async move {
+                    let _gone = gone;
+                    pending::<()>().await;
+                });
+            }
+        }
+        struct Gone(Rc<Cell<u32>>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 10);
+            }
+        }
+        let executor = Rc::new(executor());
+        let count = Rc::new(Cell::new(0));
+        for _ in 0..3 {
+            let held = Begins(executor.clone(), count.clone());
+            executor.spawn(async move {
+                let _held = held;
+                pending::<()>().await;
+            });
+        }
+        executor.run(|| false);
+        executor.close();
+        assert_eq!(count.get(), 33);
+    }
+}

@@ -1,0 +1,93 @@
+use super::address;
+use super::executor::Executor;
+use super::stream::WorkerStream;
+use super::timers::{Sleep, Timers};
+use crate::net::Net;
+use crate::tcp::{ConnOptions, ConnectError, TcpEngine};
+use sluice_tables::Tables;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The worker's own TCP, its timers and its tasks.
+#[derive(Clone)]
+pub struct WorkerNet(pub(super) Rc<Shared>);
+
+/// What tasks, streams and the service have in common.
+pub(super) struct Shared {
+    /// The worker's number.
+    pub worker: usize,
+    pub engine: RefCell<TcpEngine>,
+    pub executor: Executor,
+    pub timers: Rc<Timers>,
+    /// Of those that the worker uses.
+    pub tables: RefCell<Option<Arc<Tables>>>,
+    pub random: RefCell<fastrand::Rng>,
+    /// What connections to endpoints are made with, the MTU left out.
+    pub options: ConnOptions,
+    /// Milliseconds from 1970 to the start of the worker's time.
+    pub unix_ms: Cell<u64>,
+}
+
+impl Shared {
+    fn open(self: &Rc<Self>, to: SocketAddr) -> io::Result<WorkerStream> {
+        let tables = self.tables.borrow();
+        let Some(tables) = tables.as_deref() else {
+            return Err(io::ErrorKind::HostUnreachable.into());
+        };
+        let mtu = address::path_mtu(tables, to.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
+        let options = ConnOptions { mtu, ..self.options };
+        let mut random = self.random.borrow_mut();
+        // A port may be taken by a connection to the same endpoint.
+        for _ in 0..8 {
+            let local = address::local_end(tables, self.worker, to.ip(), &mut random)
+                .ok_or(io::ErrorKind::AddrNotAvailable)?;
+            let now_ns = self.timers.now_ns();
+            let opened = self.engine.borrow_mut().connect(local, to, options, now_ns);
+            match opened {
+                Ok(id) => {
+                    let stream = WorkerStream::new(self, id);
+                    return stream.ok_or_else(|| io::ErrorKind::NotConnected.into());
+                }
+                Err(ConnectError::InUse) => {}
+                Err(ConnectError::Full) => return Err(io::ErrorKind::OutOfMemory.into()),
+                Err(ConnectError::Unaddressable) => {
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
+            }
+        }
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+impl Net for WorkerNet {
+    type Stream = WorkerStream;
+
+    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<WorkerStream>> + 'static {
+        let opened = self.0.open(to);
+        async move {
+            let mut stream = opened?;
+            poll_fn(|context| stream.poll_open(context)).await?;
+            Ok(stream)
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.executor.spawn(task);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.0.timers.now_ns()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        self.0.unix_ms.get() + self.0.timers.now_ns() / 1_000_000
+    }
+
+    fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {
+        Sleep::new(self.0.timers.clone(), at_ns)
+    }
+}
