@@ -209,7 +209,7 @@ impl Lab {
         }
         let mut out = Outbox::default();
         self.pod.poll(self.now_ns, 64, &mut out);
-        self.from_pod(out, &mut any);
+        self.take_from_pod(out, &mut any);
         self.gateway.settle().unwrap();
         while let Some(sent) = self.gateway.sent(0) {
             any = true;
@@ -236,7 +236,7 @@ impl Lab {
                 (pod_listens && local.port() == POD_PORT).then(ConnOptions::default)
             };
             self.pod.deliver(packet, self.now_ns, &mut listens, &mut out);
-            self.from_pod(out, &mut any);
+            self.take_from_pod(out, &mut any);
         }
         any
     }
@@ -246,7 +246,7 @@ impl Lab {
         self.turns % self.workers
     }
 
-    fn from_pod(&mut self, out: Outbox, any: &mut bool) {
+    fn take_from_pod(&mut self, out: Outbox, any: &mut bool) {
         for packet in out.0 {
             *any = true;
             let node = Mac([2, 0, 0, 0, 0, 0x21]);
