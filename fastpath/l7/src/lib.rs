@@ -9,6 +9,7 @@
 mod chars;
 pub mod guard;
 mod head;
+pub mod http;
 pub mod net;
 mod reason;
 pub mod tcp;
