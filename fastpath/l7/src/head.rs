@@ -2,6 +2,9 @@
 
 use crate::L7Reason;
 use crate::chars::{is_host, is_target, is_token, is_value};
+use ::http::Method;
+use ::http::request::Parts;
+use ::http::uri::Scheme;
 
 /// What a head may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +133,61 @@ pub(crate) fn check_trailers(section: &[u8], limits: &HeadLimits) -> Result<(), 
             return Err(L7Reason::TooManyHeaders);
         }
         let (name, _) = field(line)?;
-        if FRAMING.iter().chain(ROUTING).any(|one| name.eq_ignore_ascii_case(one)) {
+        if !may_be_trailer(name) {
             return Err(L7Reason::BadTrailer);
         }
     }
     Ok(())
 }
+
+/// Whether a name says neither where a request ends nor where it goes.
+pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
+    !FRAMING.iter().chain(ROUTING).any(|one| name.eq_ignore_ascii_case(one))
+}
+
+/// Checks the head of a request of HTTP/2 as that of one of HTTP/1.1 (RFC 9113 section 8.3.1
+/// and 10.3): what is read in more than one way there would be so behind the gateway.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_parts(head: &Parts, limits: &HeadLimits) -> Result<(), L7Reason> {
+    let method = head.method.as_str().as_bytes();
+    if head.method == Method::CONNECT || !method.iter().all(|byte| is_of_method(*byte)) {
+        return Err(L7Reason::BadMethod);
+    }
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes();
+    if target.len() > limits.target_bytes {
+        return Err(L7Reason::TargetTooLong);
+    }
+    let is_path = target.first() == Some(&b'/');
+    let is_asterisk = target == b"*" && head.method == Method::OPTIONS;
+    let is_http =
+        head.uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+    if !(is_path || is_asterisk) || !is_http || !target.iter().all(|byte| is_target(*byte)) {
+        return Err(L7Reason::BadTarget);
+    }
+    if head.headers.len() > limits.headers {
+        return Err(L7Reason::TooManyHeaders);
+    }
+    let mut fields = Fields::default();
+    for (name, value) in &head.headers {
+        let name = name.as_str().as_bytes();
+        if HOP_BY_HOP.contains(&name) {
+            return Err(L7Reason::BadConnectionHeader);
+        }
+        fields.take(name, value.as_bytes().trim_ascii())?;
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    // The one of the two stands for the other.
+    if let (0, Some(authority)) = (fields.hosts, authority) {
+        (fields.hosts, fields.host) = (1, authority);
+    }
+    fields.check_host(&RequestLine { version: Version::Http11, authority })
+}
+
+/// Headers that are in no request of HTTP/2 (RFC 9113 section 8.2.2).
+const HOP_BY_HOP: &[&[u8]] =
+    &[b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
 
 /// Headers that say where a request ends,
 const FRAMING: &[&[u8]] = &[b"content-length", b"transfer-encoding", b"trailer"];

@@ -9,6 +9,8 @@
 mod chars;
 pub mod guard;
 mod head;
+pub mod http;
+pub mod kernel;
 pub mod net;
 mod reason;
 pub mod tcp;

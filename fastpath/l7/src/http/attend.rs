@@ -1,0 +1,161 @@
+//! Whoever attends to a connection while it is served: to what takes too long, and to
+//! when it has to end.
+
+use super::clock::{Alarm, Clock};
+use super::connection::Connection;
+use super::counters::{HttpCounters, Limit};
+use super::options::{ProxyOptions, ns};
+use super::tunnel::{Over, Tunnel};
+use super::wire::Wire;
+use crate::L7Reason;
+use crate::net::Stream;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Bytes that are read at a time of what nobody asks for any more.
+const LINGER_READ_MAX: usize = 2 << 10;
+
+/// Bytes that are read of it at most.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// What it takes to attend to a connection.
+pub(super) struct Attendance<'a, S> {
+    pub(super) connection: &'a Rc<Connection>,
+    pub(super) wire: &'a Rc<RefCell<Wire<S>>>,
+    pub(super) clock: &'a Rc<dyn Clock>,
+    pub(super) options: &'a ProxyOptions,
+    pub(super) counters: &'a HttpCounters,
+    pub(super) is_http2: bool,
+}
+
+/// What is done when a time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The connection is cut.
+    Cut,
+    /// It ends in order.
+    End,
+    /// It ends with an answer.
+    Refuse,
+}
+
+impl<S: Stream> Attendance<'_, S> {
+    /// Serves requests until there are no more. `false`: the connection is to be cut.
+    pub(super) async fn serve<C: Future>(
+        &self,
+        mut served: Pin<&mut C>,
+        shut: impl Fn(Pin<&mut C>),
+    ) -> bool {
+        let mut alarm = Alarm::new(self.clock.clone());
+        let mut is_shut = false;
+        poll_fn(|context| {
+            self.be_woken(context);
+            loop {
+                if self.connection.is_ending.get() && !is_shut {
+                    is_shut = true;
+                    shut(served.as_mut());
+                }
+                if served.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(true);
+                }
+                if self.connection.is_ending.get() && !is_shut {
+                    continue;
+                }
+                let Some((at_ns, then, limit)) = self.next(is_shut) else {
+                    return Poll::Pending;
+                };
+                if alarm.poll(context, at_ns).is_pending() {
+                    return Poll::Pending;
+                }
+                self.counters.limited(limit);
+                match then {
+                    Then::Cut => return Poll::Ready(false),
+                    Then::Refuse => self.wire.borrow_mut().violate(L7Reason::RequestTimeout),
+                    Then::End => {
+                        let at_ns = self.clock.now_ns();
+                        let patience = ns(self.options.linger_timeout);
+                        self.connection.end(at_ns.saturating_add(patience), limit);
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Lets two ends speak another protocol. `false`: the connection is to be cut.
+    pub(super) async fn tunnel(&self, mut tunnel: Tunnel) -> bool {
+        let mut alarm = Alarm::new(self.clock.clone());
+        poll_fn(|context| {
+            self.be_woken(context);
+            if let Poll::Ready(over) = tunnel.as_mut().poll(context) {
+                if over == Over::Idle {
+                    self.counters.limited(Limit::TunnelTime);
+                }
+                return Poll::Ready(over == Over::Ended);
+            }
+            let Some((at_ns, limit)) = self.connection.ends_at.get() else {
+                return Poll::Pending;
+            };
+            alarm.poll(context, at_ns).map(|()| {
+                self.counters.limited(limit);
+                false
+            })
+        })
+        .await
+    }
+
+    fn be_woken(&self, context: &Context<'_>) {
+        let mut waker = self.connection.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    /// The next time that something is to be done, and what counts it.
+    fn next(&self, is_shut: bool) -> Option<(u64, Then, Limit)> {
+        let (connection, options) = (self.connection, self.options);
+        let after = |since: u64, timeout| since.saturating_add(ns(timeout));
+        let end = connection.ends_at.get().map(|(at_ns, limit)| (at_ns, Then::Cut, limit));
+        let blocked = connection.blocked_since.get();
+        let blocked =
+            blocked.map(|since| (after(since, options.send_timeout), Then::Cut, Limit::SendTime));
+        let idle_since = connection.idle_since.get();
+        let is_first = connection.requests.get() == 0 && !self.is_http2;
+        let idle = match connection.head_since.get() {
+            _ if connection.in_flight.get() > 0 => None,
+            Some(since) => {
+                let since = if is_first { idle_since } else { since };
+                Some((after(since, options.head_timeout), Then::Refuse, Limit::HeadTime))
+            }
+            None if is_shut => None,
+            None if is_first => {
+                Some((after(idle_since, options.head_timeout), Then::End, Limit::HeadTime))
+            }
+            None => Some((after(idle_since, options.idle_timeout), Then::End, Limit::IdleTime)),
+        };
+        [end, blocked, idle].into_iter().flatten().min_by_key(|(at_ns, ..)| *at_ns)
+    }
+}
+
+/// Writes what is left to be said and ends a connection. If the client has not ended it,
+/// what it goes on to send is read for a while: if it came and was not read, that would
+/// reset the connection, and what was said may be lost by it.
+pub(super) async fn finish<S>(stream: &mut S, answer: &[u8], lingers: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if stream.write_all(answer).await.is_err() || stream.shutdown().await.is_err() || !lingers {
+        return;
+    }
+    let (mut bytes, mut left) = ([0; LINGER_READ_MAX], LINGER_BYTES_MAX);
+    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
+    }
+}

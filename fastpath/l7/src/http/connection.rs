@@ -1,0 +1,125 @@
+use super::counters::Limit;
+use super::seams::Negotiated;
+use super::tunnel::Tunnel;
+use crate::L7Reason;
+use http::HeaderValue;
+use sluice_tables::l7::ListenerId;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// A client's connection, as its requests and whoever attends to it see it.
+pub(super) struct Connection {
+    /// The number of its listener, whose name it had when the connection began.
+    pub(super) listener: ListenerId,
+    pub(super) listener_name: Arc<str>,
+    /// The other end.
+    pub(super) peer: SocketAddr,
+    pub(super) ends: Cell<Ends>,
+    pub(super) tls: RefCell<Option<Rc<Negotiated>>>,
+    /// Requests whose heads have come and that are not over.
+    pub(super) in_flight: Cell<u32>,
+    /// All that were begun.
+    pub(super) requests: Cell<u32>,
+    /// Since when there is none in flight.
+    pub(super) idle_since: Cell<u64>,
+    /// Since when a head is not whole.
+    pub(super) head_since: Cell<Option<u64>>,
+    /// Since when nothing can be written.
+    pub(super) blocked_since: Cell<Option<u64>>,
+    /// What was wrong with what came.
+    pub(super) violation: Rc<Cell<Option<L7Reason>>>,
+    /// No request begins any more.
+    pub(super) is_ending: Cell<bool>,
+    /// When everything is over, and what counts it.
+    pub(super) ends_at: Cell<Option<(u64, Limit)>>,
+    /// The client has been told that no other answer follows.
+    pub(super) has_said_close: Cell<bool>,
+    /// The task that attends to it.
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// What it goes on with.
+    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    pub(super) names: RefCell<Names>,
+}
+
+/// Between whom requests are, as far as the connection tells: a proxy in front may have
+/// spoken for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// Values of headers, which are the same for all requests of a connection.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) client: Option<HeaderValue>,
+    pub(super) port: Option<HeaderValue>,
+    /// For the host that was asked for last.
+    pub(super) forwarded: Option<(HeaderValue, HeaderValue)>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        listener: ListenerId,
+        listener_name: Arc<str>,
+        (peer, local): (SocketAddr, SocketAddr),
+        now_ns: u64,
+    ) -> Self {
+        Connection {
+            listener,
+            listener_name,
+            peer,
+            ends: Cell::new(Ends { client: peer, local }),
+            tls: RefCell::default(),
+            in_flight: Cell::new(0),
+            requests: Cell::new(0),
+            idle_since: Cell::new(now_ns),
+            head_since: Cell::new(None),
+            blocked_since: Cell::new(None),
+            violation: Rc::default(),
+            is_ending: Cell::new(false),
+            ends_at: Cell::new(None),
+            has_said_close: Cell::new(false),
+            waker: RefCell::default(),
+            tunnel: RefCell::default(),
+            names: RefCell::default(),
+        }
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.tls.borrow().is_some()
+    }
+
+    /// A head has come.
+    pub(super) fn begin_request(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_add(1));
+    }
+
+    /// A request is over.
+    pub(super) fn end_request(&self, now_ns: u64) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        if self.in_flight.get() == 0 {
+            self.idle_since.set(now_ns);
+            // Whoever attends to it has another time to look at.
+            self.wake();
+        }
+    }
+
+    /// No request begins any more, and everything is over at a time.
+    pub(super) fn end(&self, at_ns: u64, limit: Limit) {
+        self.is_ending.set(true);
+        if self.ends_at.get().is_none_or(|(before, _)| at_ns < before) {
+            self.ends_at.set(Some((at_ns, limit)));
+        }
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}

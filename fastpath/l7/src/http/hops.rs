@@ -1,0 +1,145 @@
+//! Headers that are for one connection alone (RFC 9110 section 7.6.1).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+
+/// Takes them out of a request, but for trailers that are understood. What is answered is
+/// the protocols that the client asks to go on with.
+pub(super) fn strip_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(header::UPGRADE).filter(|_| names(headers, "upgrade")).cloned();
+    let upgrade = upgrade.filter(may_be_asked_for);
+    let takes_trailers = has_token(headers, &header::TE, "trailers");
+    strip(headers);
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(header::TE);
+    if takes_trailers {
+        headers.insert(header::TE, TRAILERS);
+    }
+    upgrade
+}
+
+/// Takes them out of an answer. What is answered is the protocol that it switches to.
+pub(super) fn strip_response(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(header::UPGRADE).cloned();
+    strip(headers);
+    headers.remove(header::TE);
+    upgrade
+}
+
+/// Takes them out of trailers, with what says where an answer ends.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    trailers.remove(header::CONTENT_LENGTH);
+    trailers.remove(header::TRAILER);
+}
+
+/// Asks for other protocols, or agrees to one.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, upgrade: HeaderValue) {
+    headers.insert(header::CONNECTION, UPGRADE);
+    headers.insert(header::UPGRADE, upgrade);
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let values: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+        for name in values.iter().filter_map(|value| value.to_str().ok()).flat_map(tokens) {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::UPGRADE);
+}
+
+fn tokens(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(|token| token.trim_matches([' ', '\t'])).filter(|token| !token.is_empty())
+}
+
+fn names(headers: &HeaderMap, name: &str) -> bool {
+    has_token(headers, &header::CONNECTION, name)
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| tokens(value).any(|one| one.eq_ignore_ascii_case(token)))
+}
+
+/// No other version of HTTP, in which requests would get past the gateway.
+fn may_be_asked_for(upgrade: &HeaderValue) -> bool {
+    let is_http = |token: &str| {
+        let name = token.split('/').next().unwrap_or_default().trim_ascii();
+        ["http", "h2", "h2c", "h3", "tls"].iter().any(|one| name.eq_ignore_ascii_case(one))
+    };
+    upgrade.to_str().is_ok_and(|value| !value.is_empty() && !tokens(value).any(is_http))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn what_is_for_one_hop_does_not_go_on() {
+        let mut of_request = headers(&[
+            ("connection", "keep-alive, X-One,\t x-two ,, not a name"),
+            ("connection", "x-three"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("x-four", "4"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip, Trailers;q=1"),
+            ("transfer-encoding", "chunked"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("trailer", "checksum"),
+        ]);
+        assert_eq!(strip_request(&mut of_request), None);
+        assert_eq!(of_request, headers(&[("x-four", "4"), ("trailer", "checksum")]));
+        let mut of_grpc = headers(&[("te", "trailers")]);
+        strip_request(&mut of_grpc);
+        assert_eq!(of_grpc, headers(&[("te", "trailers")]));
+    }
+
+    #[test]
+    fn protocols_are_asked_for_but_for_http() {
+        for (connection, upgrade, is_asked_for) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "SPDY/3.1", true),
+            ("keep-alive", "websocket", false),
+            ("upgrade", "", false),
+            ("upgrade, http2-settings", "h2c", false),
+            ("upgrade", "websocket, H2C", false),
+            ("upgrade", "HTTP/2.0", false),
+            ("upgrade", "TLS/1.2", false),
+        ] {
+            let mut of = headers(&[("connection", connection), ("upgrade", upgrade)]);
+            let asked = strip_request(&mut of);
+            assert_eq!(asked.is_some(), is_asked_for, "{connection}: {upgrade}");
+            assert!(of.is_empty());
+        }
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_where_an_answer_ends() {
+        let mut of = headers(&[("content-length", "1"), ("connection", "x"), ("grpc-status", "0")]);
+        strip_trailers(&mut of);
+        assert_eq!(of, headers(&[("grpc-status", "0")]));
+    }
+}

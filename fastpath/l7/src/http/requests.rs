@@ -1,0 +1,370 @@
+//! A request's journey.
+
+use super::body::{RequestBody, Terms as BodyTerms};
+use super::connection::Connection;
+use super::counters::{Limit, count};
+use super::entry::Entry;
+use super::forwarded::{self, Told};
+use super::outgoing;
+use super::proxy::Proxy;
+use super::response::ResponseBody;
+use super::seams::{Accept, Forward, Sent, Terms};
+use super::tunnel::tunnel;
+use super::{hops, options};
+use crate::net::Net;
+use crate::{L7Reason, head};
+use arrayvec::ArrayVec;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+use sluice_tables::http_routes::{Path, Request as Asked};
+use sluice_tables::l7::{HttpRoute, Listener, RouteAction, Upstream};
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Headers that a request has at most.
+pub(super) const HEADERS_MAX: usize = 128;
+
+/// The client has gone before it was answered.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the client has gone")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// Why a request does not come to its end.
+enum Stop {
+    Refused(L7Reason),
+    Gone,
+}
+
+impl From<L7Reason> for Stop {
+    fn from(reason: L7Reason) -> Self {
+        Stop::Refused(reason)
+    }
+}
+
+type Answer<F> = Response<ResponseBody<<F as Forward>::Body>>;
+
+/// The requests of a connection.
+pub(super) struct Requests<N: Net, F: Forward, A: Accept> {
+    pub(super) proxy: Proxy<N, F, A>,
+    pub(super) connection: Rc<Connection>,
+    /// Whoever wants to know whether another protocol is spoken from now on.
+    pub(super) answered_upgrade: Rc<dyn Fn(bool)>,
+}
+
+impl<N: Net, F: Forward, A: Accept> Clone for Requests<N, F, A> {
+    fn clone(&self) -> Self {
+        Requests {
+            proxy: self.proxy.clone(),
+            connection: self.connection.clone(),
+            answered_upgrade: self.answered_upgrade.clone(),
+        }
+    }
+}
+
+/// A request, and what is asked of it on its way.
+struct Incident {
+    head: Parts,
+    body: Incoming,
+    host: Option<HeaderValue>,
+    upgrade: Option<OnUpgrade>,
+    entry: Rc<RefCell<Entry>>,
+}
+
+impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
+    /// Answers a request. Whatever happens in it ends it alone.
+    pub(super) fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Answer<F>, Gone>> + use<N, F, A> + 'static {
+        let this = self.clone();
+        let shared = &this.proxy.0;
+        count(&shared.book.counters.requests);
+        this.count_request();
+        let is_http1 = request.version() != Version::HTTP_2;
+        if !is_http1 {
+            this.connection.begin_request();
+        }
+        let asks_upgrade = is_http1 && request.headers().contains_key(header::UPGRADE);
+        let upgrade = asks_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        let host = host(&head);
+        let mut entry = Entry::new(&shared.book, &this.connection);
+        entry.asks(&head, host.as_ref());
+        let entry = Rc::new(RefCell::new(entry));
+        let is_head = head.method == Method::HEAD;
+        let may_leave_body = is_http1 && !body.is_end_stream();
+        let incident = Incident { head, body, host, upgrade, entry: entry.clone() };
+        async move {
+            let mut answer = {
+                let mut journey = pin!(this.journey(incident));
+                let caught = poll_fn(|context| {
+                    let polled = AssertUnwindSafe(|| journey.as_mut().poll(context));
+                    catch_unwind(polled)
+                        .unwrap_or(Poll::Ready(Err(Stop::Refused(L7Reason::Internal))))
+                });
+                match caught.await {
+                    Ok(answer) => answer,
+                    Err(Stop::Refused(reason)) => {
+                        this.refuse(reason, entry, is_head, may_leave_body)
+                    }
+                    Err(Stop::Gone) => return Err(Gone),
+                }
+            };
+            *answer.version_mut() = if is_http1 { Version::HTTP_11 } else { Version::HTTP_2 };
+            let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if asks_upgrade {
+                (this.answered_upgrade)(switches);
+            }
+            if is_http1 && !switches && this.connection.is_ending.get() {
+                answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
+                this.connection.has_said_close.set(true);
+            }
+            Ok(answer)
+        }
+    }
+
+    /// One that is the last ends its connection.
+    fn count_request(&self) {
+        let requests = self.connection.requests.get().saturating_add(1);
+        self.connection.requests.set(requests);
+        let shared = &self.proxy.0;
+        if requests == shared.options.requests_max {
+            shared.book.counters.limited(Limit::Requests);
+            self.connection.is_ending.set(true);
+            self.connection.wake();
+        }
+    }
+
+    fn refuse(
+        &self,
+        reason: L7Reason,
+        entry: Rc<RefCell<Entry>>,
+        is_head: bool,
+        closes: bool,
+    ) -> Answer<F> {
+        entry.borrow_mut().refuse(reason);
+        let (status, headers, body) = self.proxy.0.answers.of(reason);
+        let len = body.len();
+        let body = (!is_head).then_some(body);
+        let mut answer = Response::new(ResponseBody::own(body, entry));
+        (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
+        if is_head {
+            answer.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+        }
+        if closes {
+            answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
+            self.connection.has_said_close.set(true);
+        }
+        answer
+    }
+
+    async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
+        let Incident { mut head, body, host, upgrade, entry } = incident;
+        let shared = &self.proxy.0;
+        if head.version == Version::HTTP_2 {
+            head::check_parts(&head, &shared.options.head)?;
+        }
+        let tables = shared.tables.borrow().clone();
+        let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
+        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
+        entry.borrow_mut().real_client = told.client;
+        let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if self.is_misdirected(listener, host_text) {
+            return Err(L7Reason::MisdirectedRequest.into());
+        }
+        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
+        let route = find(listener, &head, host_text, &path).ok_or(L7Reason::NoRoute)?.clone();
+        entry.borrow_mut().route = Some(route.clone());
+        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
+            return self.redirect(&head, host_text, entry);
+        }
+        let RouteAction::Forward(upstream) = route.action else {
+            return Err(L7Reason::RouteUnsupported.into());
+        };
+        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
+        entry.borrow_mut().upstream = Some(upstream.clone());
+        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
+        drop(tables);
+        let body = self.body(body, &route, &entry)?;
+        let switches_to = hops::strip_request(&mut head.headers)
+            .filter(|_| upgrade.is_some() && body.is_empty() && !upstream.protocol.is_http2());
+        forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
+        outgoing::set_request_id(&mut head.headers, told.is_trusted);
+        entry.borrow_mut().request_id = head.headers.get(outgoing::REQUEST_ID).cloned();
+        outgoing::set_body(&mut head.headers, &body, &upstream);
+        if let Some(protocol) = &switches_to {
+            hops::set_upgrade(&mut head.headers, protocol.clone());
+        }
+        let request = outgoing::request(head, target, host, &upstream, body)?;
+        let sent = self.send(&upstream, request, &route, told, &entry).await?;
+        self.pass_back(sent, upgrade.filter(|_| switches_to.is_some()), &route, entry)
+    }
+
+    /// Whether the client has told another name when the connection began, and there is
+    /// another certificate for the host.
+    fn is_misdirected(&self, listener: &Listener, host: &str) -> bool {
+        let tls = self.connection.tls.borrow();
+        let (Some(tls), Some(certificates)) = (&*tls, &listener.certificates) else {
+            return false;
+        };
+        let Some(name) = &tls.server_name else { return false };
+        let host = outgoing::without_port(host);
+        if name.eq_ignore_ascii_case(host) {
+            return false;
+        }
+        let (Some(of_name), Some(of_host)) =
+            (certificates.find(Some(name)), certificates.find(Some(host)))
+        else {
+            return false;
+        };
+        let is_default = certificates.default.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_host));
+        !is_default && !Arc::ptr_eq(of_name, of_host)
+    }
+
+    fn redirect(
+        &self,
+        head: &Parts,
+        host: &str,
+        entry: Rc<RefCell<Entry>>,
+    ) -> Result<Answer<F>, Stop> {
+        let location = outgoing::https_location(&head.uri, host)?;
+        entry.borrow_mut().status = StatusCode::PERMANENT_REDIRECT.as_u16();
+        let mut answer = Response::new(ResponseBody::own(None, entry));
+        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        answer.headers_mut().insert(header::LOCATION, location);
+        answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
+        Ok(answer)
+    }
+
+    fn body(
+        &self,
+        body: Incoming,
+        route: &HttpRoute,
+        entry: &RefCell<Entry>,
+    ) -> Result<RequestBody, L7Reason> {
+        let shared = &self.proxy.0;
+        let of_all = shared.options.body_bytes_max.unwrap_or(u64::MAX);
+        let bytes_max = route.body_bytes_max.unwrap_or(u64::MAX).min(of_all);
+        if body.size_hint().lower() > bytes_max {
+            return Err(L7Reason::BodyTooLarge);
+        }
+        let (body, meter) = RequestBody::new(
+            body,
+            BodyTerms {
+                bytes_max,
+                trailers_max: shared.options.head.headers,
+                idle_ns: options::ns(shared.options.body_timeout),
+                clock: shared.book.clock.clone(),
+                violation: self.connection.violation.clone(),
+            },
+        );
+        entry.borrow_mut().meter = meter;
+        Ok(body)
+    }
+
+    async fn send(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: Request<RequestBody>,
+        route: &HttpRoute,
+        told: Told,
+        entry: &RefCell<Entry>,
+    ) -> Result<Sent<F::Body>, Stop> {
+        let terms = Terms {
+            connect_timeout: route.connect_timeout,
+            read_timeout: route.read_timeout,
+            send_timeout: route.send_timeout,
+            client: told.client,
+        };
+        let sent = self.proxy.0.forward.send(upstream, request, terms).await;
+        let entry = &mut *entry.borrow_mut();
+        match sent {
+            Ok(sent) => {
+                entry.upstream_ns = Some(entry.elapsed_ns());
+                (entry.endpoint, entry.attempts) = (Some(sent.endpoint), sent.attempts);
+                Ok(sent)
+            }
+            Err(refusal) => {
+                (entry.endpoint, entry.attempts) = (refusal.endpoint, refusal.attempts);
+                // What was wrong with the body is why it was not sent.
+                Err(match entry.meter.as_ref().and_then(|meter| meter.failed.get()) {
+                    Some(failed) => failed.0.map_or(Stop::Gone, Stop::Refused),
+                    None => Stop::Refused(refusal.reason),
+                })
+            }
+        }
+    }
+
+    fn pass_back(
+        &self,
+        sent: Sent<F::Body>,
+        client: Option<OnUpgrade>,
+        route: &HttpRoute,
+        entry: Rc<RefCell<Entry>>,
+    ) -> Result<Answer<F>, Stop> {
+        let mut response = sent.response;
+        let protocol = hops::strip_response(response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(client), Some(protocol)) = (client, protocol) else {
+                return Err(L7Reason::UpstreamProtocol.into());
+            };
+            let endpoint = hyper::upgrade::on(&mut response);
+            entry.borrow_mut().status = response.status().as_u16();
+            let clock = self.proxy.0.book.clock.clone();
+            let joined = tunnel(client, endpoint, entry.clone(), clock, route.read_timeout);
+            *self.connection.tunnel.borrow_mut() = Some(joined);
+            hops::set_upgrade(response.headers_mut(), protocol);
+            return Ok(response.map(|_| ResponseBody::own(None, entry)));
+        }
+        if response.status().is_informational() {
+            return Err(L7Reason::UpstreamProtocol.into());
+        }
+        entry.borrow_mut().status = response.status().as_u16();
+        response.headers_mut().entry(header::DATE).or_insert_with(|| self.proxy.0.answers.date());
+        Ok(response.map(|body| ResponseBody::endpoint(body, entry)))
+    }
+}
+
+/// The host that is asked for.
+fn host(head: &Parts) -> Option<HeaderValue> {
+    let of_target = || {
+        let authority = head.uri.authority()?.as_str();
+        HeaderValue::from_str(authority).ok()
+    };
+    head.headers.get(header::HOST).cloned().or_else(of_target)
+}
+
+/// The route that a request takes.
+fn find<'a>(
+    listener: &'a Listener,
+    head: &Parts,
+    host: &str,
+    path: &str,
+) -> Option<&'a Arc<HttpRoute>> {
+    let of_text = head.headers.iter().filter_map(|(name, value)| {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        Some((name.as_str(), value))
+    });
+    let headers: ArrayVec<_, HEADERS_MAX> = of_text.take(HEADERS_MAX).collect();
+    listener.routes.find(&Asked {
+        method: head.method.as_str(),
+        host,
+        path,
+        query: head.uri.query().unwrap_or_default(),
+        headers: &headers,
+    })
+}
