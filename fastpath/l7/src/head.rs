@@ -130,11 +130,16 @@ pub(crate) fn check_trailers(section: &[u8], limits: &HeadLimits) -> Result<(), 
             return Err(L7Reason::TooManyHeaders);
         }
         let (name, _) = field(line)?;
-        if FRAMING.iter().chain(ROUTING).any(|one| name.eq_ignore_ascii_case(one)) {
+        if !may_be_trailer(name) {
             return Err(L7Reason::BadTrailer);
         }
     }
     Ok(())
+}
+
+/// Whether a name says neither where a request ends nor where it goes.
+pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
+    !FRAMING.iter().chain(ROUTING).any(|one| name.eq_ignore_ascii_case(one))
 }
 
 /// Headers that say where a request ends,

@@ -9,9 +9,11 @@
 mod chars;
 pub mod guard;
 mod head;
+pub mod http;
 pub mod net;
 mod reason;
 pub mod tcp;
+pub mod upstream;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;
