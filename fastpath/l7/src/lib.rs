@@ -16,6 +16,7 @@ mod reason;
 pub mod tcp;
 mod wheel;
 pub mod worker;
+pub mod upstream;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

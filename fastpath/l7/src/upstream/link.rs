@@ -1,0 +1,178 @@
+use super::host::{Outstanding, Slot};
+use super::shared::Shared;
+use send_wrapper::SendWrapper;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is known of a connection by those who use it and the task that drives it.
+pub(super) struct Link<B> {
+    shared: Rc<Shared>,
+    /// Bytes that came.
+    read: Cell<u64>,
+    /// When it last took some.
+    wrote_at_ns: Cell<u64>,
+    /// Requests that it has carried.
+    pub(super) requests: Cell<u32>,
+    is_closed: Cell<bool>,
+    is_doomed: Cell<bool>,
+    is_retired: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    /// The request that it went on with another protocol for: it lasts as long.
+    tunnel: RefCell<Option<Outstanding<B>>>,
+}
+
+impl<B> Link<B> {
+    pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
+        Rc::new(Link {
+            shared,
+            read: Cell::default(),
+            wrote_at_ns: Cell::default(),
+            requests: Cell::default(),
+            is_closed: Cell::default(),
+            is_doomed: Cell::default(),
+            is_retired: Cell::default(),
+            reader: RefCell::default(),
+            tunnel: RefCell::default(),
+        })
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    pub(super) fn wrote_at_ns(&self) -> u64 {
+        self.wrote_at_ns.get()
+    }
+
+    /// It takes no request any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.get() || self.is_doomed.get() || self.is_retired.get()
+    }
+
+    /// Requests on it go on, but no more come to it.
+    pub(super) fn retire(&self) {
+        self.is_retired.set(true);
+    }
+
+    /// Ends it with all that is on it.
+    pub(super) fn doom(&self) {
+        self.is_doomed.set(true);
+        let reader = self.reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    pub(super) fn keep_for_tunnel(&self, outstanding: Outstanding<B>) {
+        *self.tunnel.borrow_mut() = Some(outstanding);
+    }
+
+    /// What drives it: polls the connection until it ends or is doomed.
+    pub(super) fn poll(
+        &self,
+        context: &mut Context<'_>,
+        connection: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+    ) -> Poll<()> {
+        if self.is_doomed.get() || connection(context).is_ready() {
+            self.is_closed.set(true);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Who reads of it is woken when it is doomed.
+    fn note_reader(&self, context: &Context<'_>) {
+        let mut reader = self.reader.borrow_mut();
+        if reader.as_ref().is_none_or(|reader| !reader.will_wake(context.waker())) {
+            *reader = Some(context.waker().clone());
+        }
+    }
+}
+
+/// A connection as hyper has it. Its slot is free when it is dropped, also if it went on
+/// with another protocol.
+pub(super) struct Io<W, B>(SendWrapper<Inner<W, B>>);
+
+struct Inner<W, B> {
+    wire: W,
+    link: Rc<Link<B>>,
+    _slot: Slot<B>,
+}
+
+impl<W, B> Io<W, B> {
+    pub(super) fn new(wire: W, link: Rc<Link<B>>, slot: Slot<B>) -> Self {
+        Io(SendWrapper::new(Inner { wire, link, _slot: slot }))
+    }
+}
+
+impl<W, B> Drop for Inner<W, B> {
+    fn drop(&mut self) {
+        self.link.is_closed.set(true);
+        let tunnel = self.link.tunnel.take();
+        drop(tunnel);
+    }
+}
+
+impl<W, B> Inner<W, B> {
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.link.wrote_at_ns.set(self.link.shared.now_ns());
+        }
+    }
+}
+
+impl<W: AsyncRead + Unpin, B> AsyncRead for Io<W, B> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (inner, before) = (&mut *self.0, buffer.filled().len());
+        if inner.link.is_doomed.get() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        inner.link.note_reader(context);
+        let read = Pin::new(&mut inner.wire).poll_read(context, buffer);
+        let more = (buffer.filled().len() - before) as u64;
+        inner.link.read.set(inner.link.read.get() + more);
+        read
+    }
+}
+
+impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0.wire).poll_write(context, bytes);
+        self.0.note_written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0.wire).poll_write_vectored(context, slices);
+        self.0.note_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.wire.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.wire).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,203 @@
+use super::shared::Shared;
+use crate::http::BodyError;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request};
+use http_body::{Body, Frame, SizeHint};
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// The body of a request on its way out.
+pub(super) struct SentBody<B> {
+    /// `None`: there is nothing to send.
+    body: Option<B>,
+    /// Bytes until its end, if that was said.
+    left: Option<u64>,
+    track: Rc<Track>,
+}
+
+/// How far the body of a request has come.
+pub(super) struct Track {
+    shared: Rc<Shared>,
+    phase: Cell<Phase>,
+    failed: Cell<Option<BodyError>>,
+    is_given_up: Cell<bool>,
+    sender: RefCell<Option<Waker>>,
+}
+
+/// Who is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The client, for more of the body.
+    Client,
+    /// The endpoint, which has to take some of it.
+    Endpoint { since_ns: u64 },
+    /// The endpoint, which has all of it.
+    Sent { at_ns: u64 },
+}
+
+impl Track {
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.phase.get(), Phase::Sent { .. })
+    }
+
+    /// The client did not send it to its end.
+    pub(super) fn failed(&self) -> Option<BodyError> {
+        self.failed.get()
+    }
+
+    /// What is left of it is not sent any more.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.set(true);
+        let sender = self.sender.take();
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+    }
+
+    fn note_sender(&self, context: &Context<'_>) {
+        let mut sender = self.sender.borrow_mut();
+        if sender.as_ref().is_none_or(|sender| !sender.will_wake(context.waker())) {
+            *sender = Some(context.waker().clone());
+        }
+    }
+}
+
+impl<B> SentBody<B> {
+    fn new(body: Option<B>, left: Option<u64>, shared: Rc<Shared>) -> Self {
+        let phase = Cell::new(Phase::Client);
+        let (failed, is_given_up) = (Cell::default(), Cell::default());
+        let sender = RefCell::default();
+        let track = Rc::new(Track { shared, phase, failed, is_given_up, sender });
+        SentBody { body, left, track }
+    }
+
+    /// It is about to be sent.
+    pub(super) fn begin(&self) -> Rc<Track> {
+        let now_ns = self.track.shared.now_ns();
+        self.track.phase.set(match self.body {
+            Some(_) => Phase::Endpoint { since_ns: now_ns },
+            None => Phase::Sent { at_ns: now_ns },
+        });
+        self.track.clone()
+    }
+}
+
+/// A request with what a worker follows its body by, and with headers that say how long
+/// that is: the library would leave out a body that GET has.
+pub(super) fn prepare<B: Body<Data = Bytes> + Unpin>(
+    mut request: Request<B>,
+    shared: &Rc<Shared>,
+    is_http2: bool,
+) -> Request<SentBody<B>> {
+    request.extensions_mut().clear();
+    let is_empty = request.body().is_end_stream();
+    let exact = request.body().size_hint().exact();
+    let wants_length = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let headers = request.headers_mut();
+    let said = content_length(headers);
+    match (is_empty, said) {
+        (true, Some(0)) | (false, Some(_)) => {}
+        (true, _) if wants_length => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        (true, _) => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        (false, None) if exact.is_none() && !is_http2 => {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        (false, None) => {}
+    }
+    let left = said.or(exact);
+    let shared = shared.clone();
+    request.map(|body| SentBody::new((!is_empty).then_some(body), left, shared))
+}
+
+/// The same request, if it may be sent twice: it has no body, and to do it twice is to do
+/// it once (RFC 9110 section 9.2.2), or its endpoint says whether it has seen it.
+pub(super) fn copy<B>(
+    request: &Request<SentBody<B>>,
+    is_http2: bool,
+) -> Option<Request<SentBody<B>>> {
+    let body = request.body();
+    if body.body.is_some() || !(is_http2 || request.method().is_idempotent()) {
+        return None;
+    }
+    let mut copy = Request::new(SentBody::new(None, None, body.track.shared.clone()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+/// What the header says, if it is one number.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let value = value.as_bytes();
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
+impl<B> Body for SentBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        if this.track.is_given_up.get() {
+            return Poll::Ready(Some(Err(BodyError(None).into())));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) else {
+            this.track.note_sender(context);
+            this.track.phase.set(Phase::Client);
+            return Poll::Pending;
+        };
+        let now_ns = this.track.shared.now_ns();
+        if let (Some(left), Some(Ok(frame))) = (&mut this.left, &frame) {
+            let data = frame.data_ref().map_or(0, Bytes::len);
+            *left = left.saturating_sub(data as u64);
+        }
+        let is_end = frame.is_none() || body.is_end_stream() || this.left == Some(0);
+        this.track.phase.set(match is_end {
+            true => Phase::Sent { at_ns: now_ns },
+            false => Phase::Endpoint { since_ns: now_ns },
+        });
+        Poll::Ready(match frame {
+            Some(Err(failed)) => {
+                this.track.phase.set(Phase::Client);
+                let failed = failed.into();
+                let said = failed.downcast_ref().copied().unwrap_or(BodyError(None));
+                this.track.failed.set(Some(said));
+                Some(Err(failed))
+            }
+            Some(Ok(frame)) => Some(Ok(frame)),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
