@@ -6,12 +6,14 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod chars;
 pub mod guard;
 mod head;
 pub mod net;
 mod reason;
 pub mod tcp;
+pub mod tls;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

@@ -6,7 +6,6 @@ mod strangers;
 
 pub use handle::Conn;
 
-use super::bucket::Bucket;
 use super::config::{ConnOptions, TcpConfig};
 use super::conn::{ConnId, Ended};
 use super::cookie::Cookies;
@@ -16,6 +15,7 @@ use super::machine::{Machine, Stack};
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use super::wheel::Wheel;
+use crate::bucket::Bucket;
 use connection::{Connection, Stage};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
