@@ -71,7 +71,7 @@ impl Connector {
                 Ok(tls) => {
                     let kind = tls.handshake_kind();
                     counts.count_done(kind == Some(rustls::HandshakeKind::Resumed));
-                    Ok(TlsStream::new(stream, tls))
+                    Ok(TlsStream::new(stream, tls).await)
                 }
                 Err(refusal) => {
                     counts.count_refused(refusal);

@@ -120,7 +120,7 @@ impl Handshakes {
             match made {
                 Ok((tls, agreed)) => {
                     shared.counts.clients.count_done(agreed.was_resumed);
-                    Ok((TlsStream::new(stream, tls), agreed))
+                    Ok((TlsStream::new(stream, tls).await, agreed))
                 }
                 Err(refusal) => {
                     shared.counts.clients.count_refused(refusal);

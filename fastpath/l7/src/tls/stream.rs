@@ -1,5 +1,6 @@
 use crate::net::Stream;
 use rustls::Connection;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,10 +24,14 @@ pub struct TlsStream<S> {
 }
 
 impl<S: Stream> TlsStream<S> {
-    /// Takes a connection whose handshake is over, and whose last flight is sent.
-    pub(super) fn new(stream: S, mut tls: Connection) -> Self {
+    /// Takes a connection whose handshake is over. What of it is still to be sent and does
+    /// not go now goes before what is written next.
+    pub(super) async fn new(stream: S, mut tls: Connection) -> Self {
         tls.set_buffer_limit(Some(BUFFER_MAX));
-        TlsStream { stream, tls, is_closing: false }
+        let mut new = TlsStream { stream, tls, is_closing: false };
+        // If the connection has ended, whoever reads or writes it will see.
+        poll_fn(|cx| Poll::Ready(drop(new.poll_send(cx)))).await;
+        new
     }
 
     /// Sends what is encrypted already.

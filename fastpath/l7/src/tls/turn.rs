@@ -1,7 +1,7 @@
 use super::TlsRefusal;
 use super::pool::{Pool, UnderWay};
 use crate::net::Stream;
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -45,7 +45,15 @@ impl Turn {
                 Err(_) => Err(TlsRefusal::Protocol),
             };
         }
-        let send = to_send(&mut tls);
+        // What is left at the end of a handshake of TLS 1.3 are tickets: a client that does
+        // not read them now has a connection all the same.
+        let is_over = !tls.is_handshaking()
+            && matches!(tls, Connection::Server(_))
+            && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let send = match is_over && next.is_ok() {
+            true => Vec::new(),
+            false => to_send(&mut tls),
+        };
         Turn { send, next: next.map(|()| tls) }
     }
 }
