@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod chars;
 pub mod guard;
 mod head;
@@ -14,9 +15,10 @@ pub mod kernel;
 pub mod net;
 mod reason;
 pub mod tcp;
+pub mod tls;
+pub mod upstream;
 mod wheel;
 pub mod worker;
-pub mod upstream;
 
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

@@ -6,7 +6,7 @@ mod certificates;
 mod route;
 mod upstream;
 
-pub use certificates::{Certificate, Certificates, PrivateKey};
+pub use certificates::{Certificate, Certificates, ClientAuth, ClientAuthMode, PrivateKey};
 pub use route::{HttpRoute, RouteAction, RouteTable};
 pub use upstream::{BackendProtocol, Endpoint, Upstream, UpstreamId};
 

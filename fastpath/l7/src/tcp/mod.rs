@@ -8,7 +8,6 @@
 //! of one connection is smoltcp's, in `machine/` alone: nothing of it shows
 //! here, so that another may take its place.
 
-mod bucket;
 mod config;
 mod conn;
 mod cookie;

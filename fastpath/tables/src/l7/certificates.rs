@@ -15,6 +15,8 @@ pub struct Certificates {
     pub wildcards: HashMap<Box<str>, Arc<Certificate>>,
     /// For all other names, and for clients that tell none.
     pub default: Option<Arc<Certificate>>,
+    /// What clients have to show; `None`: they are not asked.
+    pub client_auth: Option<Arc<ClientAuth>>,
 }
 
 impl Certificates {
@@ -57,6 +59,32 @@ impl fmt::Debug for Certificate {
             .field("name", name)
             .field("not_after", not_after)
             .finish_non_exhaustive()
+    }
+}
+
+/// Which certificates of clients are taken.
+pub struct ClientAuth {
+    /// Whether there has to be one.
+    pub mode: ClientAuthMode,
+    /// Whose certificates are taken, each in DER: one at least that can be read, else no
+    /// handshake succeeds.
+    pub roots: Box<[Box<[u8]>]>,
+    /// What whoever uses it has made of it.
+    pub prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// They may; one that is not to be trusted is refused all the same.
+    Optional,
+    /// They have to.
+    Required,
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAuth").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,6 @@ mod strangers;
 
 pub use handle::Conn;
 
-use super::bucket::Bucket;
 use super::config::{ConnOptions, TcpConfig};
 use super::conn::{ConnId, Ended};
 use super::cookie::Cookies;
@@ -15,6 +14,7 @@ use super::key::{Key, KeyedHash};
 use super::machine::{Machine, Stack};
 use super::secret::Secrets;
 use super::tombs::Tombs;
+use crate::bucket::Bucket;
 use crate::wheel::Wheel;
 use connection::{Connection, Stage};
 use hashbrown::HashMap;

@@ -1,7 +1,8 @@
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Allows so many things a second, and a burst of as many.
-pub(super) struct Bucket {
+#[derive(Debug)]
+pub(crate) struct Bucket {
     per_s: u64,
     /// In things x nanoseconds of their share: exact for any rate.
     credit: u64,
