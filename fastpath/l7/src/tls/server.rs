@@ -205,7 +205,11 @@ async fn read_hello<S: Stream>(
             match acceptor.accept() {
                 Ok(Some(hello)) => return Ok((hello, rest.to_vec())),
                 Ok(None) => {}
-                Err((error, alert)) => return Err((TlsRefusal::from(&error), written(alert))),
+                Err((error, said)) => {
+                    let said = Some(written(said)).filter(|said| !said.is_empty());
+                    let said = said.unwrap_or_else(|| alert(DECODE_ERROR));
+                    return Err((TlsRefusal::from(&error), said));
+                }
             }
         }
     }
