@@ -97,7 +97,7 @@ impl Handshakes {
     }
 
     /// Makes the handshake with a client. It may be given up at any time by dropping the
-    /// future.
+    /// future. The time is of one clock for all who share these handshakes.
     ///
     /// # Errors
     /// Why there is none, and the connection: its client has been told by an alert, but for

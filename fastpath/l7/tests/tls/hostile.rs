@@ -5,7 +5,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ConnectionTrafficSecrets};
 use sluice_l7::tls::{Handshakes, Refused, TlsRefusal};
-use sluice_tables::l7::Certificates;
+use sluice_tables::l7::{Certificates, ClientAuthMode};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +82,42 @@ fn what_is_no_client_hello_is_refused() {
         assert_eq!(said, alert.cloned().unwrap_or_default(), "{refusal:?}");
     }
     assert_eq!(handshakes.counters().helper_ns, 0, "no helper has seen any of it");
+}
+
+#[test]
+fn a_handshake_without_end_is_given_up() {
+    let authority = Authority::new("authority");
+    let certificates = Certificates {
+        client_auth: Some(authority.client_auth(ClientAuthMode::Required)),
+        ..Certificates::clone(&default_only(&authority.certificate(&["shop.example"])))
+    };
+    let client = Arc::new(authority.client_with(&TLS12));
+    let handshakes = handshakes();
+    let (near, far) = pipe(64 << 10);
+    let (mut heard, mut say) = tokio::io::split(far);
+    let (refusal, said, _) = block_on(async {
+        tokio::join!(
+            async {
+                let accepted = handshakes.accept(near, &Arc::new(certificates), SOURCE, 0).await;
+                accepted.unwrap_err().refusal
+            },
+            async {
+                say.write_all(&hello(&client, "shop.example")).await?;
+                // A certificate that is as long as may be, a byte a record.
+                say.write_all(&[22, 3, 3, 0, 4, 11, 0, 0xff, 0xf0]).await?;
+                for _ in 0..0xfff0 {
+                    say.write_all(&[22, 3, 3, 0, 1, 0]).await?;
+                }
+                Ok::<_, std::io::Error>(())
+            },
+            async {
+                let mut all = Vec::new();
+                heard.read_to_end(&mut all).await
+            },
+        )
+    });
+    assert_eq!(refusal, TlsRefusal::Protocol);
+    assert_eq!(said.unwrap_err().kind(), ErrorKind::BrokenPipe, "it was not read to its end");
 }
 
 #[test]
