@@ -1,13 +1,14 @@
 use super::KeyExchange;
 use aws_lc_rs::digest::{Context, SHA256};
-use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self as provider, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
     danger::ClientCertVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{Error, NamedGroup, RootCertStore, ServerConfig};
+use rustls::{Error, RootCertStore, ServerConfig};
 use sluice_tables::l7::{Certificate, ClientAuth, ClientAuthMode, PrivateKey};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -24,13 +25,12 @@ pub(super) struct ServerKeys {
 
 /// The cryptography of a gateway: nothing goes by the default of the process.
 pub(super) fn provider(key_exchange: KeyExchange) -> Arc<CryptoProvider> {
-    let mut provider = provider::default_provider();
+    let mut kx_groups =
+        vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
     if key_exchange == KeyExchange::Classical {
-        let is_hybrid =
-            |name| matches!(name, NamedGroup::X25519MLKEM768 | NamedGroup::secp256r1MLKEM768);
-        provider.kx_groups.retain(|group| !is_hybrid(group.name()));
+        kx_groups.remove(0);
     }
-    Arc::new(provider)
+    Arc::new(CryptoProvider { kx_groups, ..provider::default_provider() })
 }
 
 impl ServerKeys {

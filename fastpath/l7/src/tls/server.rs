@@ -97,7 +97,7 @@ impl Handshakes {
     }
 
     /// Makes the handshake with a client. It may be given up at any time by dropping the
-    /// future.
+    /// future. The time is of one clock for all who share these handshakes.
     ///
     /// # Errors
     /// Why there is none, and the connection: its client has been told by an alert, but for
@@ -205,7 +205,11 @@ async fn read_hello<S: Stream>(
             match acceptor.accept() {
                 Ok(Some(hello)) => return Ok((hello, rest.to_vec())),
                 Ok(None) => {}
-                Err((error, alert)) => return Err((TlsRefusal::from(&error), written(alert))),
+                Err((error, said)) => {
+                    let said = Some(written(said)).filter(|said| !said.is_empty());
+                    let said = said.unwrap_or_else(|| alert(DECODE_ERROR));
+                    return Err((TlsRefusal::from(&error), said));
+                }
             }
         }
     }

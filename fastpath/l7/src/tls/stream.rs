@@ -30,7 +30,7 @@ impl<S: Stream> TlsStream<S> {
         tls.set_buffer_limit(Some(BUFFER_MAX));
         let mut new = TlsStream { stream, tls, is_closing: false };
         // If the connection has ended, whoever reads or writes it will see.
-        poll_fn(|cx| Poll::Ready(drop(new.poll_send(cx)))).await;
+        let _ = poll_fn(|cx| Poll::Ready(new.poll_send(cx))).await;
         new
     }
 

@@ -4,6 +4,7 @@ use crate::net::Stream;
 use rustls::{Connection, ProtocolVersion};
 use std::future::poll_fn;
 use std::io;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
@@ -19,6 +20,12 @@ const TURNS_MAX: usize = 256;
 
 /// Bytes of a record before what it carries.
 const RECORD_HEADER_BYTES: usize = 5;
+
+/// Types of records (RFC 8446 section 5.1).
+const RECORD_TYPES: RangeInclusive<u8> = 20..=24;
+
+/// Bytes that a record carries at most: in TLS 1.2, which may make them more.
+const RECORD_MAX: usize = (16 << 10) + 2048;
 
 /// What one turn of a handshake has come to.
 pub(super) struct Turn {
@@ -77,7 +84,7 @@ pub(super) async fn make<S: Stream>(
     stream: &mut S,
     mut turn: Turn,
 ) -> Result<Connection, TlsRefusal> {
-    let mut records = Records { received: 0, header: [0; RECORD_HEADER_BYTES], have: 0, left: 0 };
+    let mut records = Records::default();
     for _ in 0..TURNS_MAX {
         let sent = send(stream, &turn.send).await;
         let tls = turn.next?;
@@ -122,6 +129,7 @@ pub(super) async fn read<S: Stream>(
 
 /// Follows the records of the other end: a helper is asked once there is a whole one, not
 /// for every byte that comes.
+#[derive(Default)]
 struct Records {
     /// Bytes so far.
     received: usize,
@@ -130,6 +138,8 @@ struct Records {
     have: usize,
     /// Bytes that the record lacks, once its header is known.
     left: usize,
+    /// A header came that no record has: there is no use in waiting for its end.
+    is_broken: bool,
 }
 
 impl Records {
@@ -158,6 +168,8 @@ impl Records {
                 self.have += 1;
                 self.left = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
                 bytes = rest;
+                self.is_broken |= self.have == RECORD_HEADER_BYTES
+                    && (!RECORD_TYPES.contains(&self.header[0]) || self.left > RECORD_MAX);
             } else {
                 let taken = self.left.min(bytes.len());
                 self.left -= taken;
@@ -167,7 +179,7 @@ impl Records {
                 (self.have, ends) = (0, true);
             }
         }
-        ends
+        ends || self.is_broken
     }
 }
 
@@ -177,8 +189,7 @@ mod tests {
 
     /// Where records end in bytes that come in pieces of a length.
     fn ends(bytes: &[u8], piece: usize) -> Vec<usize> {
-        let mut records =
-            Records { received: 0, header: [0; RECORD_HEADER_BYTES], have: 0, left: 0 };
+        let mut records = Records::default();
         let mut ends = Vec::new();
         for (n, piece) in bytes.chunks(piece).enumerate() {
             if records.follow(piece) {
@@ -199,5 +210,8 @@ mod tests {
         assert_eq!(ends(&bytes, 262), [1]);
         assert_eq!(ends(&bytes, 1000), [0]);
         assert_eq!(ends(&bytes[..262], 7), []);
+        assert_eq!(ends(b"HTTP/1.1 400", 4), [1, 2]);
+        assert_eq!(ends(&[22, 3, 3, 0x48, 1], 5), [0]);
+        assert_eq!(ends(&[22, 3, 3, 0x48, 0], 5), []);
     }
 }

@@ -49,7 +49,7 @@ fn an_unknown_name_is_told_so() {
         for name in ["other.example", "a.shop.example", "192.0.2.1"] {
             let (refusal, said) = block_on(refused(&handshakes, &certificates, &client, name));
             assert_eq!(refusal, TlsRefusal::UnknownName);
-            assert!(said.contains("UnrecognizedName"), "{said}");
+            assert!(said.contains("UnrecognisedName"), "{said}");
         }
     }
     assert_eq!(handshakes.counters().clients.refused(TlsRefusal::UnknownName), 6);

@@ -1,4 +1,4 @@
-use super::world::{Authority, block_on, default_only, handshakes, met, refused};
+use super::world::{Authority, block_on, builder, default_only, handshakes, met, refused};
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use sluice_l7::tls::{Handshakes, Negotiated, TlsRefusal};
@@ -97,12 +97,7 @@ fn a_session_with_a_client_certificate_goes_on_with_it_and_with_those_who_are_tr
     };
     for version in [&TLS12, &TLS13] {
         let (der, key) = clients.issue(&["client"]);
-        let builder = ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ));
-        let client = builder
-            .with_protocol_versions(&[version])
-            .unwrap()
+        let client = builder(&[version])
             .with_root_certificates(authority.roots())
             .with_client_auth_cert(vec![der.clone()], key)
             .unwrap();

@@ -1,4 +1,4 @@
-use super::world::{Authority, block_on, default_only, handshakes, meet_over, met, pipe};
+use super::world::{Authority, block_on, default_only, drip, handshakes, meet_over, met, pipe};
 use rustls::version::{TLS12, TLS13};
 use sluice_l7::net::Stream;
 use std::io::{ErrorKind, IoSlice};
@@ -16,18 +16,18 @@ fn much_goes_both_ways_at_once_through_little_room() {
     let authority = Authority::new("authority");
     let certificates = default_only(&authority.certificate(&["shop.example"]));
     let handshakes = handshakes();
-    for (version, room, len) in [
-        (&TLS13, 1, 40_000),
-        (&TLS12, 1, 40_000),
-        (&TLS13, 1500, 3 << 20),
-        (&TLS12, 333, 1 << 20),
-        (&TLS13, 64 << 10, 8 << 20),
+    for (version, pipe, len) in [
+        (&TLS13, drip(), 40_000),
+        (&TLS12, drip(), 40_000),
+        (&TLS13, pipe(1500), 3 << 20),
+        (&TLS12, pipe(333), 1 << 20),
+        (&TLS13, pipe(64 << 10), 8 << 20),
     ] {
         let client = Arc::new(authority.client_with(version));
         let (down, up) = (bytes(len, 1), bytes(len, 2));
         block_on(async {
             let (accepted, connected) =
-                meet_over(pipe(room), &handshakes, &certificates, &client, "shop.example").await;
+                meet_over(pipe, &handshakes, &certificates, &client, "shop.example").await;
             let (mut read, mut write) = split(accepted.unwrap().0);
             let (mut far_read, mut far_write) = split(connected.unwrap());
             let (mut came_up, mut came_down) = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ fn much_goes_both_ways_at_once_through_little_room() {
             sent.unwrap();
             far_sent.unwrap();
             assert_eq!((read.unwrap(), far_read.unwrap()), (len, len));
-            assert!(came_up == up && came_down == down, "{version:?} {room}");
+            assert!(came_up == up && came_down == down, "{version:?}");
         });
     }
 }
@@ -76,7 +76,7 @@ fn what_is_not_taken_is_not_encrypted() {
     let (client, handshakes) = (Arc::new(authority.client()), handshakes());
     block_on(async {
         let (accepted, connected) =
-            meet_over(pipe(100), &handshakes, &certificates, &client, "shop.example").await;
+            meet_over(pipe(4096), &handshakes, &certificates, &client, "shop.example").await;
         let (mut stream, _connected) = (accepted.unwrap().0, connected.unwrap());
         let much = bytes(1 << 20, 3);
         let mut taken = 0;

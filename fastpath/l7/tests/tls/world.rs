@@ -6,7 +6,9 @@ use rcgen::{
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ConfigBuilder, NamedGroup, RootCertStore, SupportedProtocolVersion, WantsVerifier,
+};
 use sluice_l7::net::Stream;
 use sluice_l7::tls::{Handshakes, Negotiated, Refused, TlsConfig, TlsRefusal, TlsStream};
 use sluice_tables::l7::{Certificate, Certificates, ClientAuth, ClientAuthMode, PrivateKey};
@@ -28,12 +30,22 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// The gateway's end of a connection.
 #[derive(Debug)]
-pub struct End<T = DuplexStream>(pub T);
+pub struct End<T = DuplexStream> {
+    pub io: T,
+    /// Bytes that are read or written at once, at most.
+    pub step: usize,
+}
 
 /// A pipe with so many bytes of room each way: the gateway's end and the other.
 pub fn pipe(room: usize) -> (End, DuplexStream) {
-    let (near, far) = duplex(room);
-    (End(near), far)
+    let (io, far) = duplex(room);
+    (End { io, step: usize::MAX }, far)
+}
+
+/// One through which bytes come and go one by one.
+pub fn drip() -> (End, DuplexStream) {
+    let (io, far) = duplex(64);
+    (End { io, step: 1 }, far)
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for End<T> {
@@ -42,7 +54,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for End<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let step = self.step;
+        let mut few = buf.take(step);
+        let begin = few.filled().len();
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut few))?;
+        let len = few.filled().len() - begin;
+        // What `take` gives shares the bytes, and not the count.
+        buf.initialize_unfilled_to(len);
+        buf.advance(len);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -52,15 +72,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for End<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let few = &buf[..buf.len().min(self.step)];
+        Pin::new(&mut self.io).poll_write(cx, few)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -146,15 +167,22 @@ impl Authority {
     }
 }
 
+/// Of a client that prefers what browsers do.
+pub fn builder(
+    versions: &[&'static SupportedProtocolVersion],
+) -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    let mut provider = default_provider();
+    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+}
+
 pub fn client_of(
     roots: RootCertStore,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+    builder(versions).with_root_certificates(roots).with_no_client_auth()
 }
 
 /// The row of a table.
@@ -231,4 +259,18 @@ pub async fn refused(
         Ok(mut connected) => tokio::io::AsyncReadExt::read_u8(&mut connected).await.unwrap_err(),
     };
     (refusal, error.to_string())
+}
+
+/// What a client begins with.
+pub fn hello(client: &Arc<ClientConfig>, name: &str) -> Vec<u8> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// Polls once, without waiting.
+pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(std::task::Waker::noop()))
 }
