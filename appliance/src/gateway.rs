@@ -1,3 +1,4 @@
+use crate::l7::L7;
 use crate::metrics::baselines::Baselines;
 use crate::observe::Hub;
 use crate::reloads::Reloads;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub reloads: Reloads,
     /// Where those come who want to be told of single packets.
     pub hub: Arc<Hub>,
+    /// L7, if requests end here.
+    pub l7: Option<Arc<L7>>,
     draining: AtomicBool,
 }
 
@@ -110,6 +113,8 @@ pub struct Parts {
     pub control: crate::control::ControlHandle,
     /// See [`Gateway::needs_pool`].
     pub needs_pool: bool,
+    /// See [`Gateway::l7`].
+    pub l7: Option<Arc<L7>>,
 }
 
 impl Gateway {
@@ -129,6 +134,7 @@ impl Gateway {
             baselines: Baselines::default(),
             reloads: Reloads::default(),
             hub: Arc::default(),
+            l7: parts.l7,
             draining: AtomicBool::new(false),
         }
     }

@@ -29,6 +29,12 @@ mod reloads;
 /// What is told of single packets.
 mod observe;
 
+/// Logs of one line each.
+mod line_log;
+
+/// Requests that end here.
+mod l7;
+
 /// What becomes of a packet, and why.
 mod explain;
 

@@ -135,5 +135,6 @@ pub fn gateway(config: &Config, control: ControlHandle) -> Arc<Gateway> {
         attached: None,
         control,
         needs_pool: config.snat.from_node.is_some(),
+        l7: None,
     }))
 }

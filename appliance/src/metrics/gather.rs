@@ -1,5 +1,5 @@
 use super::family::Families;
-use super::{of_control, of_events, of_ports, of_services, of_workers};
+use super::{of_control, of_events, of_l7, of_ports, of_services, of_workers};
 use crate::gateway::Gateway;
 
 /// Everything, as text. Reads counters where they are; blocks for seconds at
@@ -17,6 +17,7 @@ pub(super) fn gather(gateway: &Gateway) -> prometheus::Result<Vec<u8>> {
     of_workers::add(gateway, &mut families);
     of_services::add(gateway, &mut families);
     of_services::add_snat(gateway, &mut families);
+    of_l7::add(gateway, &mut families);
     of_events::add(gateway, &mut families);
     of_control::add(gateway, &mut families);
     families.encode()

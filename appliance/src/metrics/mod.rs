@@ -6,6 +6,8 @@ mod gather;
 mod of_control;
 /// What is told of single packets.
 mod of_events;
+/// Requests that end here.
+mod of_l7;
 /// Ports, XDP programs and memory.
 mod of_ports;
 /// Services.

@@ -39,8 +39,8 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (stream, cause, count) in [
         ("follow", "slow_reader", &losses.followers),
         ("capture", "slow_reader", &losses.captures),
-        ("flow_log", "file_error", &losses.flow_log),
-        ("flow_log", "slow_reader", &losses.flow_log_full),
+        ("flow_log", "file_error", &losses.flow_log.failed),
+        ("flow_log", "slow_reader", &losses.flow_log.full),
     ] {
         lost.count(&[("stream", stream), ("cause", cause)], count.load(Ordering::Relaxed));
     }

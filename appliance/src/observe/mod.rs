@@ -13,8 +13,6 @@
 
 /// What can be asked for.
 pub mod filter;
-/// The flow log, and its thread.
-mod flow_log;
 /// The thread.
 mod observer;
 /// The format of captures.
@@ -25,6 +23,7 @@ pub mod view;
 pub use filter::{FilterQuery, Follow, Want};
 pub use observer::{Observer, Setup};
 
+use crate::line_log::LineLosses;
 use sluice_tables::observe::FILTERS_MAX;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,10 +53,8 @@ pub struct Losses {
     pub followers: AtomicU64,
     /// Packets that a capture's reader was too slow for.
     pub captures: AtomicU64,
-    /// Lines that the flow log's file did not take.
-    pub flow_log: AtomicU64,
-    /// Lines that the flow log's file was too slow for.
-    pub flow_log_full: AtomicU64,
+    /// Lines of the flow log.
+    pub flow_log: Arc<LineLosses>,
 }
 
 #[derive(Debug, Default)]

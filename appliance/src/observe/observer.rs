@@ -1,8 +1,8 @@
 use super::filter::is_icmp;
-use super::flow_log::FlowLog;
 use super::pcapng;
 use super::view::{EndView, Ends, EventView, LeftOut, Line, Names};
 use super::{Hub, Losses, Piece, Want};
+use crate::line_log::{LineLog, LineLogOptions};
 use crossbeam_channel::{Receiver, TryRecvError, TrySendError, bounded};
 use sluice_config::FlowLog as FlowLogConfig;
 use sluice_control::Request;
@@ -87,7 +87,7 @@ struct Observing {
     hub: Arc<Hub>,
     workers: Vec<(EventReceiver, Arc<WorkerCounters>)>,
     names: Names,
-    flow_log: Option<(FlowLogConfig, FlowLog, Tally)>,
+    flow_log: Option<(FlowLogConfig, LineLog, Tally)>,
     seats: Vec<Seat>,
     /// Workers are to be told anew.
     is_changed: bool,
@@ -150,7 +150,13 @@ impl Observing {
             is_observing: false,
         };
         if let Some(config) = setup.flow_log {
-            let log = FlowLog::start(&config, Arc::clone(&observing.hub))?;
+            let options = LineLogOptions {
+                name: "flow log",
+                to: config.to.clone(),
+                bytes_max: config.bytes_max,
+            };
+            let losses = Arc::clone(&observing.hub.losses.flow_log);
+            let log = LineLog::start(&options, losses)?;
             observing.flow_log = Some((config, log, Tally::new(observing.log_counts())));
         }
         Ok(observing)

@@ -3,6 +3,7 @@
 use crate::cli::check;
 use crate::control::{ControlHandle, REQUESTS_MAX};
 use crate::gateway::{Attached, Gateway, Parts, PortState};
+use crate::l7::L7;
 use crate::observe::view::Names;
 use crate::observe::{Observer, Setup};
 use crate::{log, metrics};
@@ -170,6 +171,7 @@ impl Running {
                 Arc::new(WorkerState::new(*core, counters))
             })
             .collect();
+        let l7 = L7::start(&config, started)?;
         let gateway = Arc::new(Gateway::new(Parts {
             node: own_node::name(&config),
             started,
@@ -180,6 +182,7 @@ impl Running {
             attached: Some(Attached::new(opened.handle, multicast)),
             control: handle,
             needs_pool: config.snat.from_node.is_some(),
+            l7,
         }));
         let (ends, receivers) = with_rings(mailboxes);
         let observer = start_observer(&config, &gateway, receivers)?;
@@ -206,6 +209,9 @@ impl Running {
             match events.recv() {
                 Ok(Event::Signal(SIGHUP)) => {
                     self.gateway.hub.reopen();
+                    if let Some(l7) = &self.gateway.l7 {
+                        l7.reopen();
+                    }
                     reload::reload(path, &self.config, &self.gateway);
                 }
                 Ok(Event::Signal(signal)) => {
@@ -302,6 +308,7 @@ fn start_workers(
                 mesh,
                 events: sender,
                 state: Arc::clone(&gateway.workers[id]),
+                l7: gateway.l7.clone(),
             };
             seat.start(gateway.started, events.clone())
                 .with_context(|| format!("cannot start worker {id}"))

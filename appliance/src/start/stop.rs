@@ -87,6 +87,9 @@ impl Running {
             tracing::error!(workers = late, "workers have not finished in time");
         }
         observer.stop();
+        if let Some(l7) = &gateway.l7 {
+            l7.stop();
+        }
         gateway.detach();
         wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
         servers.stop();

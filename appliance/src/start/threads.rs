@@ -1,5 +1,6 @@
 use super::Event;
 use super::devices::Misfit;
+use crate::l7::L7;
 use core_affinity::CoreId;
 use crossbeam_channel::Sender;
 use sluice_config::Config;
@@ -54,6 +55,8 @@ pub struct Seat {
     pub events: EventSender,
     /// What the outside sees of it.
     pub state: Arc<WorkerState>,
+    /// What it serves requests with, if any end here.
+    pub l7: Option<Arc<L7>>,
 }
 
 impl Seat {
@@ -91,6 +94,14 @@ impl Seat {
         let mut worker =
             Worker::new(self.options, self.ports, self.cache, self.mailbox, self.mesh, counters)
                 .with_events(self.events);
+        if let Some(l7) = self.l7 {
+            match l7.service(id, worker.waker()) {
+                Ok(service) => worker.set_l7(service),
+                Err(error) => {
+                    tracing::error!(worker = id, "requests are not served: {error:#}");
+                }
+            }
+        }
         let clock = || Nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         worker.run(clock, Idle::new(self.idle));
     }

@@ -14,6 +14,8 @@ pub mod http;
 pub mod kernel;
 pub mod net;
 mod reason;
+pub mod serving;
+pub mod stats;
 pub mod tcp;
 pub mod tls;
 pub mod upstream;

@@ -2,6 +2,7 @@ use super::executor::Executor;
 use super::frames::Outgoing;
 use super::net::{Shared, WorkerNet};
 use super::stream::WorkerStream;
+use crate::serving::{Served, Serving};
 use crate::tcp::{ConnOptions, TcpConfig, TcpConn, TcpCounters, TcpEngine};
 use sluice_fastpath::Nanos;
 use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
@@ -47,6 +48,42 @@ pub trait Application {
 
     /// Takes the tables that count from now on.
     fn take_tables(&self, tables: &L7);
+
+    /// What it has done so far.
+    fn served(&self) -> Served;
+}
+
+/// One that could not be made serves nobody.
+impl<A: Application> Application for Option<A> {
+    fn accept(&self, stream: WorkerStream, listener: ListenerId) {
+        if let Some(application) = self {
+            application.accept(stream, listener);
+        }
+    }
+
+    fn take_tables(&self, tables: &L7) {
+        if let Some(application) = self {
+            application.take_tables(tables);
+        }
+    }
+
+    fn served(&self) -> Served {
+        self.as_ref().map(A::served).unwrap_or_default()
+    }
+}
+
+impl Application for Serving<WorkerNet> {
+    fn accept(&self, stream: WorkerStream, listener: ListenerId) {
+        Serving::accept(self, stream, listener);
+    }
+
+    fn take_tables(&self, tables: &L7) {
+        Serving::take_tables(self, tables);
+    }
+
+    fn served(&self) -> Served {
+        Serving::served(self)
+    }
 }
 
 /// L7 of one worker.
@@ -75,6 +112,8 @@ pub struct L7Told {
     pub panics: u64,
     /// Packets that no frame could hold.
     pub too_large: u64,
+    /// What was served.
+    pub served: Served,
     /// Turns in which tasks had more to do than their slice lets them.
     pub slices_full: u64,
 }
@@ -149,6 +188,7 @@ impl<A: Application> L7Service<A> {
         told.connections = engine.connections();
         told.panics = self.shared.executor.panics();
         told.too_large = self.outgoing.too_large;
+        told.served = self.application.served();
         told.slices_full = self.slices_full;
     }
 }

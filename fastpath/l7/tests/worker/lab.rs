@@ -1,6 +1,7 @@
 //! A client, a gateway that serves L7 and a pod behind a node's tunnel, all in memory.
 
 use sluice_l7::net::{Net, Stream};
+use sluice_l7::serving::Served;
 use sluice_l7::tcp::{ConnId, ConnOptions, PacketSink, TcpConfig, TcpConn, TcpEngine};
 use sluice_l7::worker::{Application, L7Options, L7Service, L7Told, WorkerNet, WorkerStream};
 use sluice_tables::l7::{L7, ListenerId};
@@ -46,6 +47,10 @@ impl Application for Relay {
     }
 
     fn take_tables(&self, _tables: &L7) {}
+
+    fn served(&self) -> Served {
+        Served::default()
+    }
 }
 
 /// Packets that a host has sent.

@@ -1,11 +1,11 @@
-use crate::observe::Losses;
+use super::LineLogOptions;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use sluice_config::{FlowLog as Config, FlowLogTarget};
+use sluice_config::FlowLogTarget;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a file that failed is left alone.
@@ -17,6 +17,7 @@ const MODE: u32 = 0o640;
 /// The file. What it does not take is counted; that it fails is logged once, until it
 /// works again. One that is full becomes `PATH.1`, in place of the last one.
 pub struct LogFile {
+    name: &'static str,
     to: FlowLogTarget,
     bytes_max: u64,
     out: Option<Out>,
@@ -33,9 +34,9 @@ struct Out {
 
 impl LogFile {
     /// Opens it.
-    pub fn open(config: &Config) -> Self {
-        let Config { to, bytes_max, .. } = config.clone();
-        let mut log = LogFile { to, bytes_max, out: None, failed: None, unwritten: 0 };
+    pub fn open(options: &LineLogOptions) -> Self {
+        let LineLogOptions { name, to, bytes_max } = options.clone();
+        let mut log = LogFile { name, to, bytes_max, out: None, failed: None, unwritten: 0 };
         log.reopen();
         log
     }
@@ -46,7 +47,7 @@ impl LogFile {
         match open(&self.to) {
             Ok(out) => {
                 if self.failed.take().is_some() {
-                    tracing::info!(path = %self.path(), "the flow log is written again");
+                    tracing::info!(path = %self.path(), "the {} is written again", self.name);
                 }
                 self.out = Some(out);
             }
@@ -66,7 +67,7 @@ impl LogFile {
             self.flush(lost);
             self.begin_anew();
         }
-        let Some(out) = &mut self.out else { return Losses::add(lost, 1) };
+        let Some(out) = &mut self.out else { return count(lost, 1) };
         self.unwritten += 1;
         out.bytes = out.bytes.map(|bytes| bytes + len);
         if let Err(error) = out.writer.write_all(line) {
@@ -96,7 +97,7 @@ impl LogFile {
     }
 
     fn give_up(&mut self, error: &io::Error, lost: &AtomicU64) {
-        Losses::add(lost, std::mem::take(&mut self.unwritten));
+        count(lost, std::mem::take(&mut self.unwritten));
         // What it holds would be written once more when it goes.
         if let Some(out) = self.out.take() {
             drop(out.writer.into_parts());
@@ -106,8 +107,8 @@ impl LogFile {
 
     fn fail(&mut self, error: &io::Error) {
         if self.failed.replace(Instant::now()).is_none() {
-            let path = self.path();
-            tracing::error!(%path, %error, "the flow log cannot be written; its lines are lost");
+            let (name, path) = (self.name, self.path());
+            tracing::error!(%path, %error, "the {name} cannot be written; its lines are lost");
         }
     }
 
@@ -117,6 +118,10 @@ impl LogFile {
             FlowLogTarget::File(path) => path.display().to_string(),
         }
     }
+}
+
+fn count(lost: &AtomicU64, lines: u64) {
+    lost.fetch_add(lines, Ordering::Relaxed);
 }
 
 /// Where a full file goes.
@@ -145,11 +150,10 @@ fn open(to: &FlowLogTarget) -> io::Result<Out> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-    use std::sync::atomic::Ordering;
 
     fn log_of(path: PathBuf, bytes_max: u64) -> LogFile {
         let to = FlowLogTarget::File(path);
-        LogFile::open(&Config { to, sample: 1, per_second: 1, bytes_max })
+        LogFile::open(&LineLogOptions { name: "test log", to, bytes_max })
     }
 
     fn log(path: PathBuf) -> LogFile {

@@ -10,22 +10,22 @@ fn pipe(folder: &Path) -> PathBuf {
     path
 }
 
-fn start(path: PathBuf) -> (Arc<Hub>, FlowLog) {
-    let hub = Arc::new(Hub::default());
+fn start(path: PathBuf) -> (Arc<LineLosses>, LineLog) {
+    let losses: Arc<LineLosses> = Arc::default();
     let to = FlowLogTarget::File(path);
-    let config = Config { to, sample: 1, per_second: 1, bytes_max: u64::MAX };
-    let log = FlowLog::start(&config, Arc::clone(&hub)).unwrap();
-    (hub, log)
+    let options = LineLogOptions { name: "test log", to, bytes_max: u64::MAX };
+    let log = LineLog::start(&options, Arc::clone(&losses)).unwrap();
+    (losses, log)
 }
 
 #[test]
 fn a_pipe_that_nobody_has_open_keeps_nobody_waiting() {
     let folder = tempfile::tempdir().unwrap();
-    let (hub, log) = start(pipe(folder.path()));
+    let (losses, log) = start(pipe(folder.path()));
     log.line(b"1\n".to_vec());
     log.line(b"2\n".to_vec());
     log.finish();
-    assert_eq!(hub.losses.flow_log.load(Ordering::Relaxed), 2);
+    assert_eq!(losses.failed.load(Ordering::Relaxed), 2);
 }
 
 #[test]
@@ -33,12 +33,12 @@ fn a_pipe_that_nobody_reads_keeps_nobody_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let path = pipe(folder.path());
     let reader = File::options().read(true).write(true).open(&path).unwrap();
-    let (hub, log) = start(path);
+    let (losses, log) = start(path);
     // A pipe holds 64 KiB, and who writes 8 KiB.
     for _ in 0..LINES_MAX + 500 {
         log.line(vec![b'x'; 1024]);
     }
-    assert!(hub.losses.flow_log_full.load(Ordering::Relaxed) >= 400);
+    assert!(losses.full.load(Ordering::Relaxed) >= 400);
     log.finish();
     drop(reader);
 }
@@ -47,16 +47,12 @@ fn a_pipe_that_nobody_reads_keeps_nobody_waiting() {
 fn all_that_is_taken_is_written_before_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flows");
-    let (hub, log) = start(path.clone());
+    let (losses, log) = start(path.clone());
     (0..1000).for_each(|line| log.line(format!("{line}\n").into_bytes()));
     log.reopen();
     log.line(b"last\n".to_vec());
     log.finish();
     let text = std::fs::read_to_string(path).unwrap();
     assert_eq!((text.lines().count(), text.ends_with("999\nlast\n")), (1001, true));
-    let losses = &hub.losses;
-    assert_eq!(
-        [&losses.flow_log, &losses.flow_log_full].map(|of| of.load(Ordering::Relaxed)),
-        [0; 2]
-    );
+    assert_eq!([&losses.failed, &losses.full].map(|of| of.load(Ordering::Relaxed)), [0; 2]);
 }

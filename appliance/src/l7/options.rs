@@ -1,0 +1,70 @@
+use anyhow::Context;
+use rustix::rand::{GetRandomFlags, getrandom};
+use sluice_config::{Config, L7Limits};
+use sluice_l7::HeadLimits;
+use sluice_l7::http::ProxyOptions;
+use sluice_l7::serving::ServingOptions;
+use sluice_l7::tcp::{ConnOptions, TcpConfig};
+use sluice_l7::tls::TlsConfig;
+use sluice_l7::worker::L7Options;
+use std::time::Duration;
+
+/// How long tasks of a worker run before packets are looked at again.
+const SLICE: Duration = Duration::from_micros(50);
+
+/// How handshakes are made.
+pub(super) fn tls(_config: &Config) -> TlsConfig {
+    TlsConfig::default()
+}
+
+/// How requests are served.
+pub(super) fn serving(config: &Config) -> ServingOptions {
+    let mut options = ServingOptions::default();
+    if let Some(limits) = limits(config) {
+        options.proxy = ProxyOptions {
+            head: HeadLimits {
+                bytes: limits.header_bytes as usize,
+                headers: limits.headers as usize,
+                ..HeadLimits::default()
+            },
+            connections_max: share(config, limits.connections),
+            requests_max: limits.requests_per_connection,
+            ..options.proxy
+        };
+    }
+    options
+}
+
+/// How L7 of a worker is set up.
+///
+/// # Errors
+/// The system has no random numbers.
+pub(super) fn worker(
+    config: &Config,
+    worker: usize,
+    started_unix_ms: u64,
+) -> anyhow::Result<L7Options> {
+    let mut secret = [0; 16];
+    let got = getrandom(&mut secret, GetRandomFlags::empty());
+    got.context("the system has no random numbers")?;
+    let clients = limits(config).map_or(65_536, |limits| share(config, limits.connections));
+    Ok(L7Options {
+        worker,
+        // Each client's connection may need one to an endpoint.
+        tcp: TcpConfig { connections_max: clients as usize * 2, ..TcpConfig::default() },
+        clients: ConnOptions::default(),
+        endpoints: ConnOptions::default(),
+        slice: SLICE,
+        secret,
+        unix_ms: started_unix_ms,
+    })
+}
+
+fn limits(config: &Config) -> Option<&L7Limits> {
+    config.l7.as_ref().map(|l7| &l7.limits)
+}
+
+/// A worker's share of what there may be over all.
+fn share(config: &Config, all: u32) -> u32 {
+    all.div_ceil(config.workers.count as u32)
+}
