@@ -89,13 +89,27 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// A gateway that relays what comes to the pod.
     pub fn new(is_v4: bool, workers: usize) -> Lab {
+        let failed: Rc<Cell<u32>> = Rc::default();
+        let pod = SocketAddr::new(pod(is_v4), POD_PORT);
+        let relay = |net| Relay { net, pod, failed: failed.clone() };
+        let mut lab = Lab::with(is_v4, workers, relay);
+        lab.failed = failed.clone();
+        lab
+    }
+
+    /// A gateway that serves what `serve` makes.
+    pub fn with<A: Application + 'static>(
+        is_v4: bool,
+        workers: usize,
+        serve: impl Fn(WorkerNet) -> A,
+    ) -> Lab {
         let mut topology = Topology::standard();
         topology.vips.insert(vip(is_v4), true);
         let options = GatewayOptions { workers, ..GatewayOptions::default() };
         let mut gateway = Gateway::new(&options).unwrap();
         let mut told = Vec::new();
-        let failed: Rc<Cell<u32>> = Rc::default();
         gateway.serve(|worker, waker| {
             let options = L7Options {
                 worker,
@@ -106,10 +120,7 @@ impl Lab {
                 secret: [worker as u8 + 7; 16],
                 unix_ms: 0,
             };
-            let (service, tells) = L7Service::new(&options, waker, |net| {
-                let pod = SocketAddr::new(pod(is_v4), POD_PORT);
-                Relay { net, pod, failed: failed.clone() }
-            });
+            let (service, tells) = L7Service::new(&options, waker, &serve);
             told.push(tells);
             Box::new(service)
         });
@@ -121,7 +132,7 @@ impl Lab {
             pod: TcpEngine::new(TcpConfig::default(), [2; 16]),
             is_v4,
             told,
-            failed,
+            failed: Rc::default(),
             pod_listens: true,
             spread: false,
             longest: [0; 2],

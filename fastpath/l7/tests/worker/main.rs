@@ -2,6 +2,7 @@
 //! on to pods through the journey.
 
 mod lab;
+mod requests;
 
 use lab::{Lab, POD_PORT, Side};
 use sluice_l7::tcp::{ConnId, TcpConn, TcpState};

@@ -1,0 +1,137 @@
+//! Requests through TCP, TLS and HTTP of a worker, all in memory.
+
+use crate::lab::{Lab, POD_PORT, Side, pod};
+use sluice_l7::http::{Observer, Record};
+use sluice_l7::serving::{Serving, ServingOptions};
+use sluice_l7::tcp::ConnId;
+use sluice_l7::tls::{Handshakes, TlsConfig};
+use sluice_tables::BackendId;
+use sluice_tables::http_routes::{Conditions, Host, HttpRoutes, Match, Path};
+use sluice_tables::l7::{
+    BackendProtocol, Endpoint, HttpRoute, L7, Listener, RouteAction, RouteTable, Upstream,
+    UpstreamId,
+};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Statuses of the requests that are over.
+#[derive(Default)]
+struct Statuses(RefCell<Vec<u16>>);
+
+impl Observer for Statuses {
+    fn request(&self, record: &Record<'_>) {
+        self.0.borrow_mut().push(record.status);
+    }
+}
+
+fn tables(is_v4: bool) -> L7 {
+    let upstream = UpstreamId(0);
+    let routes = HttpRoutes::new([Match {
+        host: Host::Exact("shop.example".into()),
+        path: Path::Prefix("/".into()),
+        conditions: Conditions::default(),
+        route: sluice_tables::http_routes::HttpRouteId(0),
+    }]);
+    let route = HttpRoute {
+        object: "Ingress shop/web".into(),
+        place: "spec.rules[0].http.paths[0]".into(),
+        action: RouteAction::Forward(upstream),
+        https_redirect: false,
+        rewrite: None,
+        body_bytes_max: Some(1 << 20),
+        connect_timeout: Duration::from_secs(5),
+        read_timeout: Duration::from_secs(60),
+        send_timeout: Duration::from_secs(60),
+    };
+    let table = RouteTable { matches: routes.unwrap(), routes: vec![Arc::new(route)] };
+    let listener = Listener {
+        name: "ingress-http".into(),
+        certificates: None,
+        routes: Arc::new(table),
+        trusted: Arc::default(),
+    };
+    let mut l7 = L7::default();
+    // The lab's listener is the fourth.
+    l7.listeners = Arc::new(vec![None, None, None, Some(Arc::new(listener))]);
+    let endpoint = Endpoint { addr: SocketAddr::new(pod(is_v4), POD_PORT), id: BackendId::NONE };
+    let upstream = Upstream {
+        id: upstream,
+        name: "shop/web:80".into(),
+        protocol: BackendProtocol::Http,
+        endpoints: [endpoint].into(),
+    };
+    l7.upstreams.set(0, Some(Arc::new(upstream)));
+    l7
+}
+
+fn lab(is_v4: bool, statuses: &Rc<Statuses>) -> Lab {
+    let handshakes = Handshakes::start(TlsConfig::default()).unwrap();
+    let mut lab = Lab::with(is_v4, 1, |net| {
+        let options = ServingOptions::default();
+        Serving::new(net, &options, &handshakes, statuses.clone(), 1).unwrap()
+    });
+    lab.publish(|tables| tables.l7 = self::tables(is_v4));
+    lab
+}
+
+/// Reads from a side until there is something that ends like this.
+fn read_until(lab: &mut Lab, from: (Side, ConnId), end: &str) -> String {
+    let mut all = Vec::new();
+    lab.run(|lab| {
+        all.extend(lab.read(from).unwrap_or_default());
+        all.ends_with(end.as_bytes())
+    });
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn requests_of_a_connection_go_to_a_pod_one_after_the_other() {
+    for is_v4 in [true, false] {
+        let statuses = Rc::new(Statuses::default());
+        let mut lab = lab(is_v4, &statuses);
+        let client = (Side::Client, lab.connect(40_000));
+        let mut pod = None;
+        for number in 0..3 {
+            let request = format!("GET /{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+            lab.run(|lab| lab.write(client, request.as_bytes()) > 0);
+            lab.run(|lab| {
+                pod = pod.or_else(|| lab.pod.accept());
+                pod.is_some()
+            });
+            let pod = (Side::Pod, pod.unwrap());
+            let asked = read_until(&mut lab, pod, "\r\n\r\n");
+            assert!(asked.starts_with(&format!("GET /{number} HTTP/1.1\r\n")), "{asked}");
+            let from = crate::lab::client(is_v4);
+            assert!(asked.contains(&format!("x-forwarded-for: {from}\r\n")), "{asked}");
+            lab.write(pod, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+            let answer = read_until(&mut lab, client, "hello");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+        lab.run(|lab| lab.write(client, b"GET / HTTP/1.1\r\nHost: other.example\r\n\r\n") > 0);
+        let answer = read_until(&mut lab, client, "no_route\n");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        // All over one connection of each side.
+        assert_eq!((lab.client.counters().connected, lab.pod.counters().accepted), (1, 1));
+        assert_eq!(*statuses.0.borrow(), [200, 200, 200, 404]);
+        lab.step(Duration::from_secs(1));
+        let told = lab.told[0].lock().unwrap().clone();
+        assert_eq!(told.panics, 0);
+        assert_eq!(told.served.upstreams.reused, 2);
+        lab.gateway.close().unwrap();
+    }
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_told_of() {
+    let statuses = Rc::new(Statuses::default());
+    let mut lab = lab(true, &statuses);
+    lab.pod_listens = false;
+    let client = (Side::Client, lab.connect(40_000));
+    lab.run(|lab| lab.write(client, b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n") > 0);
+    let answer = read_until(&mut lab, client, "connect_failed\n");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    lab.gateway.close().unwrap();
+}
