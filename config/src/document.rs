@@ -10,6 +10,7 @@ use crate::flows::Flows;
 use crate::fragments::Fragments;
 use crate::icmp::Icmp;
 use crate::io::Io;
+use crate::l7::RawL7;
 use crate::load_balancer::RawLoadBalancer;
 use crate::neighbors::Neighbors;
 use crate::observe::{Admin, Logging, RawMetrics};
@@ -72,6 +73,12 @@ pub(crate) static SECTION: Section = Section {
             meaning: "addresses for Services of type LoadBalancer",
         },
         Key {
+            name: "l7",
+            kind: "section",
+            default: Default::Words("no request is looked at"),
+            meaning: "requests that end at the gateway and go on to pods",
+        },
+        Key {
             name: "source",
             kind: "section",
             default: Default::Required,
@@ -102,6 +109,7 @@ pub(crate) struct Raw {
     pub cluster: RawCluster,
     pub services: Result<RawServices, Reported>,
     pub load_balancer: Option<RawLoadBalancer>,
+    pub l7: Option<RawL7>,
     pub source: Result<Source, Reported>,
     pub metrics: Result<RawMetrics, Reported>,
 }
@@ -131,6 +139,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let services = RawServices::read(reader, &root);
     let policy = Policy::read(reader, &root);
     let load_balancer = RawLoadBalancer::read(reader, &root).ok().flatten();
+    let l7 = RawL7::read(reader, &root).ok().flatten();
     let source = Source::read(reader, &root);
     let own_node = crate::node::Node::read(reader, &root, &source);
     let has_api = matches!(source, Ok(Source::Kubernetes(_)));
@@ -145,7 +154,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let observe = Observe::read(reader, &root);
     let drain = Drain::read(reader, &root);
 
-    let raw = Raw { ports, overlay, snat, cluster, services, load_balancer, source, metrics };
+    let raw = Raw { ports, overlay, snat, cluster, services, load_balancer, l7, source, metrics };
     check::check(reader, &raw);
     crate::routes::check_unique(reader, &routes);
     let routes: Result<Vec<_>, Reported> = routes
@@ -155,7 +164,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         .into_iter()
         .collect();
 
-    let Raw { ports, overlay, snat, cluster, services, load_balancer, source, metrics } = raw;
+    let Raw { ports, overlay, snat, cluster, services, load_balancer, l7, source, metrics } = raw;
     let overlay = match overlay {
         Some((vxlan, port)) => Some(vxlan.build(port?)?),
         None => None,
@@ -179,6 +188,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
         policy: policy?,
         announce: announce?,
         load_balancer: load_balancer.map(RawLoadBalancer::build),
+        l7: l7.map(RawL7::build),
         source: source?,
         flows: flows?,
         fragments: fragments?,

@@ -27,7 +27,7 @@ pub struct FlowLog {
     pub bytes_max: u64,
 }
 
-/// Where the flow log goes.
+/// Where the lines of a log go.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FlowLogTarget {
     /// Standard output.
@@ -38,7 +38,7 @@ pub enum FlowLogTarget {
 }
 
 /// How large a file may be.
-const BYTES_MAX: RangeInclusive<u64> = 1 << 20..=1 << 40;
+pub(crate) const BYTES_MAX: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 pub(crate) static SECTION: Section = Section {
     path: "observe",
@@ -92,16 +92,21 @@ impl Observe {
     }
 }
 
+impl FlowLogTarget {
+    /// Reads a path, or `stdout`.
+    pub(crate) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Result<Self, Reported> {
+        let stdout = reader.resolve("stdout");
+        Ok(match path(reader, field)? {
+            path if path == stdout => FlowLogTarget::Stdout,
+            path => FlowLogTarget::File(path),
+        })
+    }
+}
+
 impl FlowLog {
     fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Result<Self, Reported> {
         let fields = Fields::open(reader, field, &FLOW_LOG)?;
-        let to = fields.required(reader, "path", |reader, field| {
-            let stdout = reader.resolve("stdout");
-            Ok(match path(reader, field)? {
-                path if path == stdout => FlowLogTarget::Stdout,
-                path => FlowLogTarget::File(path),
-            })
-        });
+        let to = fields.required(reader, "path", FlowLogTarget::read);
         let sample = fields.defaulted(reader, "sample", integer(1..=1_000_000));
         let per_second = fields.defaulted(reader, "per_second", integer(1..=100_000));
         let bytes_max = fields.defaulted(reader, "bytes_max", integer(BYTES_MAX));

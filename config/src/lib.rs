@@ -43,6 +43,8 @@ mod announce;
 
 mod load_balancer;
 
+mod l7;
+
 mod source;
 
 mod flows;
@@ -76,6 +78,7 @@ pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
 pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::l7::{AccessLog, AccessLogFormat, Identity, Ingress, L7, L7Io, L7Limits};
 pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;
 pub use crate::node::Node;
@@ -128,6 +131,8 @@ pub struct Config {
     pub announce: Announce,
     /// Which Services are given addresses; `None`: none.
     pub load_balancer: Option<LoadBalancer>,
+    /// Requests that end at the gateway; `None`: none.
+    pub l7: Option<L7>,
     /// Where the cluster's state comes from.
     pub source: Source,
     /// The connection table.

@@ -30,6 +30,7 @@ fn every_example_parses() {
     names.sort();
     let expected = [
         "dual-stack.yaml",
+        "ingress.yaml",
         "kubernetes.yaml",
         "load-balancer.yaml",
         "minimal.yaml",

@@ -77,6 +77,14 @@ fn with(section: &str, line: &str) -> String {
         text.push_str(&format!("load_balancer: {{pools: [{pool}], {own}}}\n"));
         return text;
     }
+    if section == "l7.ingress" {
+        text.push_str(&format!("l7: {{ingress: {{addresses: [203.0.113.80], {line}}}}}\n"));
+        return text;
+    }
+    if section == "l7.access_log" {
+        text.push_str(&format!("l7: {{access_log: {{path: l, {line}}}}}\n"));
+        return text;
+    }
     if section == "observe.flow_log" {
         text.push_str(&format!("observe: {{flow_log: {{path: l, {line}}}}}\n"));
         return text;
@@ -105,6 +113,7 @@ fn a_default_written_out_changes_nothing() {
         let base = match section.path {
             path if path.starts_with("source.")
                 || path.starts_with("load_balancer")
+                || path.starts_with("l7")
                 || path.starts_with("observe.") =>
             {
                 config(&with(path, ""))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::prefixes::overlap;
 use crate::document::Raw;
+use crate::l7::{L7Io, RawL7};
 use crate::load_balancer::RawLoadBalancer;
 use crate::ports::PortIndex;
 use crate::read::{Reader, Spot, not_a_host};
@@ -15,6 +16,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, raw: &Raw) {
     check_tunnel_endpoints(reader, raw);
     check_metrics(reader, raw, &own);
     check_health_checks(reader, raw, &own);
+    check_l7(reader, raw, &own);
     warn_node_ports(reader, raw, &own);
 }
 
@@ -130,6 +132,14 @@ fn check_health_checks(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
     }
 }
 
+/// So has L7, if the kernel has its connections.
+fn check_l7(reader: &mut Reader<'_>, raw: &Raw, own: &Own<'_>) {
+    let of_kernel = raw.l7.iter().filter(|l7| l7.io == L7Io::Kernel);
+    for address in of_kernel.flat_map(RawL7::addresses) {
+        check_kernel_socket(reader, raw, own, address.value, &address.spot);
+    }
+}
+
 fn check_kernel_socket(
     reader: &mut Reader<'_>,
     raw: &Raw,
@@ -144,6 +154,9 @@ fn check_kernel_socket(
     let range = balancers.into_iter().find(|range| range.value.contains(listen));
     let owner = own.get(&listen).copied();
     let owner = owner.or(pool.map(|net| &net.spot)).or(range.map(|range| &range.spot));
+    let mut vips = raw.l7.iter().flat_map(RawL7::vips);
+    let vip = vips.find(|(address, _)| *address == listen).map(|(_, spot)| spot);
+    let owner = owner.or(vip);
     if let Some(owner) = owner
         && !shared
     {

@@ -4,6 +4,8 @@ mod addresses;
 
 mod balancers;
 
+mod l7;
+
 mod prefixes;
 
 use crate::document::Raw;
@@ -17,6 +19,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, raw: &Raw) {
     addresses::check(reader, raw);
     prefixes::check(reader, raw);
     balancers::check(reader, raw);
+    l7::check(reader, raw);
     check_mtu(reader, raw);
     warn_missing_family(reader, raw);
 }
