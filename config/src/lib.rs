@@ -230,6 +230,11 @@ impl Config {
         self.overlay.as_ref().map_or(OverlayMode::default(), |overlay| overlay.vxlan.mode)
     }
 
+    /// Whether Ingresses are served.
+    pub fn has_ingresses(&self) -> bool {
+        self.l7.as_ref().is_some_and(|l7| l7.ingress.is_some())
+    }
+
     /// Whether IPv6 packets of pods or clients are expected: an IPv6 prefix among the SNAT
     /// addresses or the cluster's ranges, or tunnels that carry nothing else.
     pub fn uses_ipv6(&self) -> bool {

@@ -111,7 +111,8 @@ pub(crate) static SNAPSHOT: Section = Section {
             name: "path",
             kind: "path",
             default: Default::Required,
-            meaning: "the folder, Sluice's own; a relative path is taken from this file's folder",
+            meaning: "the folder, Sluice's own; a relative path is taken from this file's folder; \
+                      with `l7.ingress` the keys of certificates are in it, for its owner alone",
         },
         Key {
             name: "max_age_s",

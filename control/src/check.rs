@@ -1,7 +1,9 @@
+use crate::clock::Clock;
 use crate::clock::SystemClock;
 use crate::cluster::{Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::driver::unix_s;
 use crate::source::Event;
 use crate::source::manifests::Manifests;
 use sluice_config::Config;
@@ -31,6 +33,9 @@ pub(crate) fn scan(config: &Config, folder: &Path) -> (Cluster, Vec<Diagnostic>)
     cluster.set_overlay(config.overlay_mode());
     let mut all = Vec::new();
     let mut source = Manifests::new(folder, Arc::new(SystemClock::default()));
+    if config.has_ingresses() {
+        source = source.with_ingresses();
+    }
     for event in source.scan() {
         match event {
             Event::Applied { object, origin } => cluster.apply(&object, origin),
@@ -54,6 +59,7 @@ pub(crate) fn compile(config: &Config, cluster: &mut Cluster) -> Result<Compiler
     };
     let facts: Vec<_> = config.ports.iter().map(facts).collect();
     let mut compiler = Compiler::new(config, &facts, 0)?;
+    compiler.set_unix_time(unix_s(SystemClock::default().wall()));
     let changes = cluster.take_changes();
     compiler.compile(cluster, &changes, Duration::ZERO, 0);
     Ok(compiler)

@@ -24,6 +24,8 @@ pub mod node_ports;
 pub mod pod;
 /// What the configuration says about which Services are served.
 pub mod policy;
+/// Certificates.
+pub mod secret;
 /// Services.
 pub mod service;
 /// EndpointSlices.
@@ -42,18 +44,21 @@ pub(crate) use annotations::PROXY_NAME;
 pub use claims::{Claims, Share};
 pub use endpoints::{Endpoint, EndpointFrom, EndpointState, ServiceEndpoints};
 pub use excess::ENDPOINTS_MAX;
+pub use ingress::Ingress;
 pub use namespace::Namespace;
 pub use network_policy::NetworkPolicy;
 pub use node::Node;
 pub use node_ports::{NodePort, NodePorts};
 pub use pod::Pod;
 pub use policy::Policy;
+pub use secret::Secret;
 pub use service::{
     AddressKind, Distribution, Protocol, Service, ServiceAddress, ServicePort, TargetPort,
 };
 pub use slice::{Hints, Slice};
 
 use calico::{Block, Blocks};
+use ingress::{Classes, IngressClass};
 use labels::LabelIndex;
 use texts::Texts;
 
@@ -72,6 +77,12 @@ pub struct Changes {
     pub namespaces: BTreeSet<Arc<str>>,
     /// Network policies that have changed, of both kinds.
     pub policies: BTreeSet<Key>,
+    /// Ingresses that have changed.
+    pub ingresses: BTreeSet<Name>,
+    /// Certificates that have changed.
+    pub secrets: BTreeSet<Name>,
+    /// Ingresses may be of other classes.
+    pub classes: bool,
 }
 
 impl Changes {
@@ -83,6 +94,9 @@ impl Changes {
             && self.nodes.is_empty()
             && self.namespaces.is_empty()
             && self.policies.is_empty()
+            && self.ingresses.is_empty()
+            && self.secrets.is_empty()
+            && !self.classes
     }
 }
 
@@ -99,6 +113,9 @@ pub struct Cluster {
     namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     overlay: OverlayMode,
     network_policies: BTreeMap<Key, Arc<NetworkPolicy>>,
+    classes: Classes,
+    ingresses: BTreeMap<Name, Arc<Ingress>>,
+    secrets: BTreeMap<Name, Arc<Secret>>,
     labels: LabelIndex,
     pods_by_node: HashMap<Arc<str>, BTreeSet<Name>>,
     /// Pods that have a weight.
@@ -185,6 +202,20 @@ impl Cluster {
                 let reduced = network_policy::reduce_cluster(policy, &mut findings);
                 self.set_network_policy(&key, reduced, object);
             }
+            Object::IngressClass(class) => {
+                let class = IngressClass::reduce(class, &mut findings);
+                self.changes.classes |= self.classes.set(&key.name, Some(class));
+            }
+            Object::Ingress(ingress) => {
+                let ingress = Ingress::reduce(&key.namespace, ingress);
+                self.set_ingress(&key.to_name(), Some(ingress));
+            }
+            Object::Secret(secret) => {
+                let name = key.to_name();
+                let last = self.secrets.get(&name);
+                let secret = Secret::read(&name, secret, last.map(|last| &**last));
+                self.set_secret(&name, Some(secret));
+            }
         }
         match origin {
             Some(origin) => drop(self.origins.insert(key.clone(), origin)),
@@ -221,6 +252,9 @@ impl Cluster {
             Kind::IpamBlock => self.set_block(&key.name, None),
             Kind::IpPool => drop(self.pools.remove(&key.name)),
             Kind::NetworkPolicy | Kind::ClusterNetworkPolicy => self.set_policy_of(key, None),
+            Kind::IngressClass => self.changes.classes |= self.classes.set(&key.name, None),
+            Kind::Ingress => self.set_ingress(&key.to_name(), None),
+            Kind::Secret => self.set_secret(&key.to_name(), None),
         }
         self.origins.remove(key);
         self.findings.set(key.clone(), Vec::new());
@@ -243,6 +277,9 @@ impl Cluster {
             nodes: self.nodes.keys().cloned().collect(),
             namespaces: self.namespaces.keys().cloned().collect(),
             policies: self.network_policies.keys().cloned().collect(),
+            ingresses: self.ingresses.keys().cloned().collect(),
+            secrets: self.secrets.keys().cloned().collect(),
+            classes: true,
         }
     }
 
@@ -268,6 +305,18 @@ impl Cluster {
     fn set_policy_of(&mut self, key: &Key, policy: Option<NetworkPolicy>) {
         if set(&mut self.network_policies, key, policy).is_some() {
             self.changes.policies.insert(key.clone());
+        }
+    }
+
+    fn set_ingress(&mut self, name: &Name, ingress: Option<Ingress>) {
+        if set(&mut self.ingresses, name, ingress).is_some() {
+            self.changes.ingresses.insert(name.clone());
+        }
+    }
+
+    fn set_secret(&mut self, name: &Name, secret: Option<Secret>) {
+        if set(&mut self.secrets, name, secret).is_some() {
+            self.changes.secrets.insert(name.clone());
         }
     }
 

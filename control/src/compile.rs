@@ -20,6 +20,7 @@ pub mod ingress;
 mod epochs;
 mod halves;
 mod health;
+mod l7;
 mod local;
 mod node_ports;
 mod nodes;
@@ -36,6 +37,7 @@ mod zones;
 
 use epochs::Epochs;
 use ids::{Ids, Moment};
+use l7::Requests;
 use local::Statics;
 use nodes::{Nodes, Rerouting};
 use policy::Policies;
@@ -122,6 +124,7 @@ pub struct Compiler {
     backend_ids: Ids<BackendKey>,
     vtep_ids: Ids<Arc<str>>,
     policies: Policies,
+    requests: Requests,
     findings: Findings<Subject, (Key, Finding)>,
 }
 
@@ -134,6 +137,9 @@ enum Subject {
     Stray(IpAddr),
     Service(Name),
     DnsServers,
+    Classes,
+    Ingress(Name),
+    DefaultCertificate,
 }
 
 impl Compiler {
@@ -175,6 +181,7 @@ impl Compiler {
             backend_ids: Ids::new(quarantine),
             vtep_ids: Ids::new(quarantine),
             policies,
+            requests: Requests::new(quarantine),
             findings: Findings::default(),
         })
     }
@@ -191,6 +198,7 @@ impl Compiler {
             &mut self.backend_ids,
             &mut self.vtep_ids,
             self.policies.rule_ids(),
+            self.requests.upstream_ids(),
         ] {
             ids.set_quarantine(quarantine(config));
         }
@@ -228,6 +236,8 @@ impl Compiler {
             everything.nodes.extend(changes.nodes.iter().cloned());
             everything.policies.extend(changes.policies.iter().cloned());
             everything.namespaces.extend(changes.namespaces.iter().cloned());
+            everything.ingresses.extend(changes.ingresses.iter().cloned());
+            everything.secrets.extend(changes.secrets.iter().cloned());
             all = everything;
             &all
         } else {
@@ -246,8 +256,15 @@ impl Compiler {
         endpoints.extend(self.at_other_nodes(&next));
         let services =
             self.compile_services(cluster, services, endpoints, &mut next, &mut epochs, at);
+        let requests = (changes, is_reset);
+        self.compile_requests(cluster, requests, &services, &mut next, &mut epochs, at);
         self.compile_health(cluster, services, &rerouted, &next);
         self.compile_servers(cluster, changes, is_reset, &mut next, &mut epochs);
+        if is_reset {
+            let identity = self.statics.identity.as_ref();
+            let addresses = self.statics.snat_addresses();
+            self.policies.set_gateway(identity.map(|identity| identity.pod(addresses)));
+        }
         self.policies.update(cluster, changes, &mut next, &mut epochs, at);
         self.warn_of_no_dns_server(&next);
         self.findings.set(Subject::Policies, self.policies.findings());

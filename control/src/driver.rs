@@ -6,7 +6,7 @@ use crate::object::{Key, Kind, Object};
 use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
-use crate::status::{Board, Facts, NoticeKind, StatusConfig, StatusMetrics};
+use crate::status::{Board, Facts, IngressFacts, NoticeKind, StatusConfig, StatusMetrics};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 mod domain_names;
 mod election;
@@ -326,12 +326,18 @@ impl Control {
                     if let (Some(board), Object::Service(service)) = (&self.board, &object) {
                         board.service(&object.key().to_name(), Facts::of(service));
                     }
+                    if let (Some(board), Object::Ingress(ingress)) = (&self.board, &object) {
+                        board.ingress(&object.key().to_name(), Some(IngressFacts::of(ingress)));
+                    }
                     self.cluster.apply(&object, origin);
                 }
                 Event::Moved { key, origin } => self.cluster.move_to(key, origin),
                 Event::Deleted(key) => {
                     if let (Some(board), Kind::Service) = (&self.board, key.kind) {
                         board.service(&key.to_name(), None);
+                    }
+                    if let (Some(board), Kind::Ingress) = (&self.board, key.kind) {
+                        board.ingress(&key.to_name(), None);
                     }
                     self.cluster.delete(&key);
                 }
@@ -377,8 +383,12 @@ impl Control {
         self.pod_names.update(&self.cluster, &changes.pods);
         let now = self.clock.now();
         let live = self.publisher.live();
+        self.compiler.set_unix_time(unix_s(self.clock.wall()));
         let tables = self.compiler.compile(&self.cluster, &changes, now, live);
         self.rule_names.update(self.compiler.take_renamed_rules());
+        for (name, is_ours) in self.compiler.take_served() {
+            self.board.iter().for_each(|board| board.serves(name.clone(), is_ours));
+        }
         self.log_findings();
         if self.health_version != self.compiler.health_version() {
             self.health_version = self.compiler.health_version();
@@ -442,6 +452,12 @@ impl Control {
             board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
         }
     }
+}
+
+/// A time in seconds since 1970.
+pub(crate) fn unix_s(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn log_one(diagnostic: &Diagnostic) {

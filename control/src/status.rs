@@ -1,5 +1,5 @@
 //! What is written back into the cluster: addresses of Services of type
-//! LoadBalancer, and Events.
+//! LoadBalancer and of Ingresses, and Events.
 //!
 //! ```text
 //! control -> Board -> thread: Allocator -> Desired -> Writer -> status of Services
@@ -28,6 +28,10 @@ pub mod metrics;
 mod deadline;
 /// What a Service's status should say.
 mod desired;
+/// What an Ingress's status should say.
+mod ingress;
+/// What may be written back of a kind of objects.
+mod statement;
 
 /// Writes of statuses: when, how often, what after a failure.
 mod writer;
@@ -40,5 +44,6 @@ mod thread;
 pub use allocator::{Allocator, Family, PoolUse};
 pub use board::{Board, NoticeKind, StatusConfig};
 pub use facts::Facts;
+pub use ingress::IngressFacts;
 pub use metrics::{StatusMetrics, WriteResult};
 pub use thread::start;

@@ -21,6 +21,7 @@ mod cidr;
 mod network_policy;
 mod node;
 mod pod;
+mod secret;
 mod service;
 mod slice;
 
@@ -41,6 +42,9 @@ pub fn refusals(object: &Object) -> Vec<Finding> {
         Object::ClusterNetworkPolicy(policy) => {
             cluster_network_policy::refusals(policy, &mut findings);
         }
+        Object::IngressClass(class) => ingress::class_refusals(class, &mut findings),
+        Object::Ingress(ingress) => ingress::refusals(ingress, &mut findings),
+        Object::Secret(secret) => secret::refusals(secret, &mut findings),
     }
     findings
 }

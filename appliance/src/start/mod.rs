@@ -270,14 +270,17 @@ fn new_control(
     ends: Vec<ControlEnd>,
 ) -> anyhow::Result<Control> {
     let clock = Arc::new(SystemClock::default());
+    let has_ingresses = config.has_ingresses();
     let source: Box<dyn Source> = match &config.source {
         sluice_config::Source::Manifests(manifests) => {
-            Box::new(Manifests::new(&manifests.path, clock.clone()))
+            let manifests = Manifests::new(&manifests.path, clock.clone());
+            Box::new(if has_ingresses { manifests.with_ingresses() } else { manifests })
         }
         sluice_config::Source::Kubernetes(kubernetes) => {
             let access = Access::new(kubernetes, &config.cluster.service_cidrs);
             let overlay = config.overlay_mode();
-            Box::new(Kubernetes::new(kubernetes, overlay, access, clock.clone()))
+            let kubernetes = Kubernetes::new(kubernetes, overlay, access, clock.clone());
+            Box::new(if has_ingresses { kubernetes.with_ingresses() } else { kubernetes })
         }
     };
     Ok(Control::new(config.clone(), facts, source, ends, clock)?)

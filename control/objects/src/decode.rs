@@ -47,6 +47,9 @@ pub fn decode(kind: Kind, value: &Value) -> Result<Object, Broken> {
         Kind::IpPool => typed(value, kind, Object::IpPool),
         Kind::NetworkPolicy => typed(value, kind, Object::NetworkPolicy),
         Kind::ClusterNetworkPolicy => typed(value, kind, Object::ClusterNetworkPolicy),
+        Kind::IngressClass => typed(value, kind, Object::IngressClass),
+        Kind::Ingress => typed(value, kind, Object::Ingress),
+        Kind::Secret => typed(value, kind, Object::Secret),
     }
 }
 
@@ -65,6 +68,9 @@ pub fn decode_text(kind: Kind, text: &str) -> Result<Object, Broken> {
         Kind::ClusterNetworkPolicy => serde_json::from_str(text).map(Object::ClusterNetworkPolicy),
         Kind::IpamBlock => serde_json::from_str(text).map(Object::IpamBlock),
         Kind::IpPool => serde_json::from_str(text).map(Object::IpPool),
+        Kind::IngressClass => serde_json::from_str(text).map(Object::IngressClass),
+        Kind::Ingress => serde_json::from_str(text).map(Object::Ingress),
+        Kind::Secret => serde_json::from_str(text).map(Object::Secret),
     };
     decoded.or_else(|_| match serde_json::from_str(text) {
         Ok(value) => decode(kind, &value),

@@ -11,6 +11,7 @@ mod culprit;
 mod decode;
 mod object;
 mod places;
+mod secret;
 mod unknown;
 
 pub use calico::{IpPool, IpPoolSpec, IpamBlock, IpamBlockSpec};
@@ -22,4 +23,5 @@ pub use cluster_network_policy::{
 pub use decode::{Broken, DecodeError, decode, decode_text};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};
+pub use secret::{Secret, SecretError, TLS_SECRET};
 pub use unknown::{UnknownKey, unknown_keys};

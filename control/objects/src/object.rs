@@ -1,9 +1,10 @@
 use crate::calico::{IpPool, IpamBlock};
 use crate::cluster_network_policy::ClusterNetworkPolicy;
 use crate::places::Places;
+use crate::secret::Secret;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, NetworkPolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;
 use std::sync::Arc;
@@ -29,11 +30,17 @@ pub enum Kind {
     NetworkPolicy,
     /// `policy.networking.k8s.io` ClusterNetworkPolicy.
     ClusterNetworkPolicy,
+    /// `networking.k8s.io/v1` IngressClass.
+    IngressClass,
+    /// `networking.k8s.io/v1` Ingress.
+    Ingress,
+    /// `v1` Secret of type `kubernetes.io/tls`.
+    Secret,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Namespace,
         Kind::Node,
         Kind::Service,
@@ -43,11 +50,19 @@ impl Kind {
         Kind::IpPool,
         Kind::NetworkPolicy,
         Kind::ClusterNetworkPolicy,
+        Kind::IngressClass,
+        Kind::Ingress,
+        Kind::Secret,
     ];
 
     /// Whether it is Calico's: a cluster without Calico does not have it.
     pub fn is_calico(self) -> bool {
         matches!(self, Kind::IpamBlock | Kind::IpPool)
+    }
+
+    /// Whether it is read for the sake of Ingresses alone.
+    pub fn is_of_ingresses(self) -> bool {
+        matches!(self, Kind::IngressClass | Kind::Ingress | Kind::Secret)
     }
 
     /// Whether a cluster may lack it, and is whole without it.
@@ -73,6 +88,9 @@ impl Kind {
             Kind::IpPool => "IPPool",
             Kind::NetworkPolicy => "NetworkPolicy",
             Kind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Kind::IngressClass => "IngressClass",
+            Kind::Ingress => "Ingress",
+            Kind::Secret => "Secret",
         }
     }
 
@@ -86,7 +104,7 @@ impl Kind {
         match self {
             Kind::EndpointSlice => &["discovery.k8s.io/v1"],
             Kind::IpamBlock | Kind::IpPool => &["crd.projectcalico.org/v1", "projectcalico.org/v3"],
-            Kind::NetworkPolicy => &["networking.k8s.io/v1"],
+            Kind::NetworkPolicy | Kind::IngressClass | Kind::Ingress => &["networking.k8s.io/v1"],
             Kind::ClusterNetworkPolicy => {
                 &["policy.networking.k8s.io/v1beta1", "policy.networking.k8s.io/v1alpha2"]
             }
@@ -107,8 +125,8 @@ impl Kind {
 
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node | Kind::ClusterNetworkPolicy)
-            && !self.is_calico()
+        use Kind::{ClusterNetworkPolicy, IngressClass, Namespace, Node};
+        !matches!(self, Namespace | Node | ClusterNetworkPolicy | IngressClass) && !self.is_calico()
     }
 }
 
@@ -211,6 +229,12 @@ pub enum Object {
     NetworkPolicy(Box<NetworkPolicy>),
     /// A ClusterNetworkPolicy.
     ClusterNetworkPolicy(Box<ClusterNetworkPolicy>),
+    /// An IngressClass.
+    IngressClass(Box<IngressClass>),
+    /// An Ingress.
+    Ingress(Box<Ingress>),
+    /// A Secret.
+    Secret(Box<Secret>),
 }
 
 impl Object {
@@ -226,6 +250,9 @@ impl Object {
             Object::IpPool(_) => Kind::IpPool,
             Object::NetworkPolicy(_) => Kind::NetworkPolicy,
             Object::ClusterNetworkPolicy(_) => Kind::ClusterNetworkPolicy,
+            Object::IngressClass(_) => Kind::IngressClass,
+            Object::Ingress(_) => Kind::Ingress,
+            Object::Secret(_) => Kind::Secret,
         }
     }
 
@@ -241,6 +268,9 @@ impl Object {
             Object::IpPool(object) => &object.metadata,
             Object::NetworkPolicy(object) => &object.metadata,
             Object::ClusterNetworkPolicy(object) => &object.metadata,
+            Object::IngressClass(object) => &object.metadata,
+            Object::Ingress(object) => &object.metadata,
+            Object::Secret(object) => &object.metadata,
         }
     }
 
@@ -254,6 +284,9 @@ impl Object {
             Object::Pod(object) => &mut object.metadata,
             Object::NetworkPolicy(object) => &mut object.metadata,
             Object::ClusterNetworkPolicy(object) => &mut object.metadata,
+            Object::IngressClass(object) => &mut object.metadata,
+            Object::Ingress(object) => &mut object.metadata,
+            Object::Secret(object) => &mut object.metadata,
             Object::IpamBlock(object) => &mut object.metadata,
             Object::IpPool(object) => &mut object.metadata,
         }

@@ -135,6 +135,23 @@ const KEYS: &[&str] = &[
     "range",
     "start",
     "end",
+    // Ingresses and their classes.
+    "rules",
+    "host",
+    "http",
+    "paths",
+    "path",
+    "pathType",
+    "backend",
+    "service",
+    "resource",
+    "tls",
+    "hosts",
+    "secretName",
+    "ingressClassName",
+    "defaultBackend",
+    "controller",
+    "parameters",
 ];
 
 /// A key that no object of the kind has.
@@ -169,9 +186,11 @@ pub fn unknown_keys(object: &Object, value: &Value) -> Vec<UnknownKey> {
         Object::EndpointSlice(object) => to_value(object),
         Object::Pod(object) => to_value(object),
         // Little of them is read; what else there is, their own API knows.
-        Object::IpamBlock(_) | Object::IpPool(_) => return Vec::new(),
+        Object::IpamBlock(_) | Object::IpPool(_) | Object::Secret(_) => return Vec::new(),
         Object::NetworkPolicy(object) => to_value(object),
         Object::ClusterNetworkPolicy(object) => to_value(object),
+        Object::IngressClass(object) => to_value(object),
+        Object::Ingress(object) => to_value(object),
     };
     let mut found = Vec::new();
     compare(object.kind(), value, &kept, &mut Vec::new(), &mut found);

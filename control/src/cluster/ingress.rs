@@ -108,7 +108,7 @@ impl std::hash::Hash for Pattern {
 }
 
 /// Where requests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
     /// To a Service of the Ingress's namespace.
     Service {
@@ -124,7 +124,7 @@ pub enum Backend {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BackendPort {
     /// The number that clients of the Service address.
     Number(u16),

@@ -1,7 +1,9 @@
 //! What can be asked of a cluster.
 
+use super::ingress::Classes;
 use super::{
-    Cluster, Namespace, NetworkPolicy, Node, NodePort, Pod, Service, Share, Slice, labels,
+    Cluster, Ingress, Namespace, NetworkPolicy, Node, NodePort, Pod, Secret, Service, Share, Slice,
+    labels,
 };
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name, Origin};
@@ -62,6 +64,26 @@ impl Cluster {
         self.network_policies.get(key)
     }
 
+    /// The classes of Ingresses.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The Ingresses, in order.
+    pub fn ingresses(&self) -> impl Iterator<Item = (&Name, &Arc<Ingress>)> {
+        self.ingresses.iter()
+    }
+
+    /// One Ingress.
+    pub fn ingress(&self, name: &Name) -> Option<&Arc<Ingress>> {
+        self.ingresses.get(name)
+    }
+
+    /// One Secret with a certificate.
+    pub fn secret(&self, name: &Name) -> Option<&Arc<Secret>> {
+        self.secrets.get(name)
+    }
+
     /// The pods on a node, in order.
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Name> {
         self.pods_by_node.get(node).into_iter().flatten()
@@ -113,6 +135,9 @@ impl Cluster {
             Kind::Pod => self.pods.len(),
             Kind::IpamBlock => self.blocks.len(),
             Kind::IpPool => self.pools.len(),
+            Kind::IngressClass => self.classes.len(),
+            Kind::Ingress => self.ingresses.len(),
+            Kind::Secret => self.secrets.len(),
             Kind::NetworkPolicy | Kind::ClusterNetworkPolicy => {
                 self.network_policies.keys().filter(|key| key.kind == kind).count()
             }

@@ -1,3 +1,4 @@
+use super::l7::{Identity, Setup};
 use crate::object::Name;
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -10,6 +11,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// What an address is where Ingresses are served.
+const INGRESS: &str = "an address where Ingresses are served";
 
 /// What only the device knows about a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,10 @@ pub(super) struct Statics {
     pub(super) dns_servers: Vec<IpNet>,
     /// The domain of the cluster's own names.
     pub(super) cluster_domain: String,
+    /// What policies take the gateway for, if it opens connections.
+    pub(super) identity: Option<Identity>,
+    /// Where Ingresses are served, if they are.
+    pub(super) ingress: Option<Arc<Setup>>,
 }
 
 /// One family's half.
@@ -114,6 +122,8 @@ impl Statics {
                 .collect(),
             dns_servers: config.policy.dns_servers.clone(),
             cluster_domain: config.cluster.domain.clone(),
+            identity: Identity::of(config),
+            ingress: Setup::of(config),
             v4,
             v6,
             local: Arc::new(local),
@@ -176,6 +186,9 @@ impl Statics {
         if let Some(own) = self.own(addr) {
             return Some(self.describe(own));
         }
+        if self.is_ingress(addr) {
+            return Some(INGRESS.to_owned());
+        }
         self.subnets.iter().find_map(|(net, _)| {
             let is_shared = net.max_prefix_len() - net.prefix_len() >= 2;
             let what = match addr {
@@ -190,6 +203,11 @@ impl Statics {
         })
     }
 
+    /// Whether it is an address of our own where Ingresses are served.
+    pub(super) fn is_ingress(&self, addr: IpAddr) -> bool {
+        self.ingress.as_ref().is_some_and(|setup| setup.has_vip(addr))
+    }
+
     /// The subnet of a port that an address is in; in words.
     pub(super) fn subnet_of(&self, addr: IpAddr) -> Option<String> {
         let (net, port) = self.subnets.iter().find(|(net, _)| net.contains(&addr))?;
@@ -201,6 +219,10 @@ impl Statics {
         let overlaps = |net: &IpNet| net.contains(range) || range.contains(net);
         if let Some(own) = self.port_addresses().filter(|own| range.contains(own)).min() {
             return Some(format!("contains the gateway's own address {own}"));
+        }
+        let ingress = self.ingress.iter().filter(|setup| setup.are_vips);
+        if let Some(addr) = ingress.flat_map(|s| &s.addresses).find(|addr| range.contains(*addr)) {
+            return Some(format!("contains {addr}, where Ingresses are served"));
         }
         if let Some(hop) = self.next_hops.iter().find(|hop| range.contains(*hop)) {
             return Some(format!("contains {hop}, a next hop of `routes`"));

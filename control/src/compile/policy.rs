@@ -107,6 +107,10 @@ pub(super) struct Policies {
     rule_lists: RuleLists,
     /// Domain names and their addresses.
     names: Names,
+    /// What the gateway's own connections are of.
+    gateway: Option<(Name, Arc<Pod>)>,
+    /// That is another one than what the addresses say.
+    is_gateway_new: bool,
     stale: Stale,
 }
 
@@ -170,6 +174,8 @@ impl Policies {
             rules: Ids::new(Duration::ZERO),
             rule_lists: RuleLists::new(quarantine),
             names: Names::default(),
+            gateway: None,
+            is_gateway_new: false,
             stale: Stale::default(),
         }
     }
@@ -241,6 +247,21 @@ impl Policies {
         self.compiled.get(number as usize)?.as_ref()
     }
 
+    /// Sets the pod that policies take the gateway for, where it opens connections itself:
+    /// its addresses are those of the SNAT pool, since what it sends for others is judged
+    /// by their own.
+    pub(super) fn set_gateway(&mut self, gateway: Option<(Name, Pod)>) {
+        let gateway = gateway.map(|(name, pod)| (name, Arc::new(pod)));
+        if self.gateway == gateway {
+            return;
+        }
+        if let Some((name, _)) = &self.gateway {
+            let name = name.clone();
+            self.set_pod(&name, None);
+        }
+        (self.gateway, self.is_gateway_new) = (gateway, true);
+    }
+
     /// Brings `next` up to date.
     pub(super) fn update(
         &mut self,
@@ -266,6 +287,7 @@ impl Policies {
             epochs.changed();
             everything = cluster.everything();
             self.add_names();
+            self.is_gateway_new = true;
             &everything
         };
         for name in &changes.namespaces {
@@ -279,6 +301,11 @@ impl Policies {
         }
         for name in &changes.pods {
             self.set_pod(name, cluster.pod(name));
+        }
+        if std::mem::take(&mut self.is_gateway_new)
+            && let Some((name, pod)) = self.gateway.clone()
+        {
+            self.set_pod(&name, Some(&pod));
         }
         self.drop_attributes();
         // Others may have lost or got a block.
@@ -312,7 +339,8 @@ impl Policies {
         let rules = std::mem::replace(&mut self.rules, Ids::new(Duration::ZERO));
         let rule_lists = std::mem::replace(&mut self.rule_lists, RuleLists::new(Duration::ZERO));
         let names = std::mem::take(&mut self.names);
-        *self = Policies { rules, rule_lists, names, ..Policies::new(Duration::ZERO) };
+        let gateway = self.gateway.take();
+        *self = Policies { rules, rule_lists, names, gateway, ..Policies::new(Duration::ZERO) };
         next.policy = Rows::default();
         next.has_policies = false;
         next.names_wanted = false;

@@ -135,7 +135,7 @@ impl Compiler {
     /// Nor is it where a node takes tunnel packets: those of outside clients
     /// would come with the gateway's address. The node's kernel listens at all
     /// of its addresses.
-    fn refuse_endpoint(
+    pub(super) fn refuse_endpoint(
         &self,
         cluster: &Cluster,
         (addr, l4_port): (IpAddr, u16),
@@ -144,6 +144,9 @@ impl Compiler {
     ) -> Option<String> {
         if let Some(local) = self.statics.own(addr) {
             return Some(self.statics.describe(local));
+        }
+        if self.statics.is_ingress(addr) {
+            return Some("an address where Ingresses are served".to_owned());
         }
         let udp_port = self.statics.vxlan().map(|vxlan| vxlan.udp_port);
         if protocol == Protocol::Udp && udp_port == Some(l4_port) && is_node(next, addr) {

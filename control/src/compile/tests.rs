@@ -14,6 +14,7 @@ mod own_addresses;
 mod policy;
 mod policy_bounds;
 mod random;
+mod requests;
 mod services;
 mod world;
 

@@ -145,7 +145,7 @@ impl Compiler {
         }
     }
 
-    /// Sets what the tables say of an address.
+    /// Sets what the tables say of an address: one of Services, or where Ingresses are served.
     pub(super) fn put_vip(
         &mut self,
         cluster: &Cluster,
@@ -157,6 +157,8 @@ impl Compiler {
         let share = cluster.share(addr).filter(|_| is_free);
         let is_held = self.announce.holds(addr);
         let vip = share.map(|share| Vip { announce: is_held && share.is_announced() });
+        let is_ingress = self.statics.is_ingress(addr);
+        let vip = if is_ingress { Some(Vip { announce: is_held }) } else { vip };
         if vip.is_some() {
             self.vips.insert(addr);
         } else {

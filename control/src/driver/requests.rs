@@ -213,6 +213,7 @@ impl Control {
         for (key, is_same) in [
             ("source", config.source == self.config.source),
             ("workers", config.workers == self.config.workers),
+            ("l7", is_l7_as_started(&config, &self.config)),
         ] {
             if !is_same {
                 return Err(SetupError::Restart { key });
@@ -281,4 +282,10 @@ impl Control {
             policy: self.compiler.policy_sizes(),
         }
     }
+}
+
+/// Who has connections is decided at the start, as is what is watched.
+fn is_l7_as_started(new: &Config, old: &Config) -> bool {
+    let io = |config: &Config| config.l7.as_ref().map(|l7| l7.io);
+    io(new) == io(old) && new.has_ingresses() == old.has_ingresses()
 }

@@ -33,10 +33,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long the API server may fail before a snapshot is used.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The kinds that are watched in an overlay.
-fn kinds(overlay: OverlayMode) -> Vec<Kind> {
-    let is_there = |kind: &Kind| !kind.is_calico() || overlay == OverlayMode::Calico;
-    Kind::ALL.into_iter().filter(is_there).collect()
+/// The kinds that are watched in an overlay, without those for Ingresses.
+fn kinds(overlay: OverlayMode) -> impl Iterator<Item = Kind> {
+    let is_there = move |kind: &Kind| !kind.is_calico() || overlay == OverlayMode::Calico;
+    Kind::ALL.into_iter().filter(|kind| !kind.is_of_ingresses()).filter(is_there)
 }
 
 /// The API of a Kubernetes cluster: each kind is listed and watched, by
@@ -59,7 +59,7 @@ impl Kubernetes {
         access: Access,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let kinds = kinds(overlay);
+        let kinds: Vec<Kind> = kinds(overlay).collect();
         Kubernetes {
             access,
             snapshot: config.snapshot.clone(),
@@ -67,6 +67,14 @@ impl Kubernetes {
             kinds,
             clock,
         }
+    }
+
+    /// Watches Ingresses, too, and what belongs to them: the Secrets of all namespaces that
+    /// have a certificate.
+    pub fn with_ingresses(mut self) -> Self {
+        self.kinds.extend(Kind::ALL.into_iter().filter(|kind| kind.is_of_ingresses()));
+        self.health = SourceHealth::new(&self.kinds, self.clock.clone());
+        self
     }
 
     async fn drive(self, events: &Sender<Batch>, stop: &Receiver<Infallible>) {

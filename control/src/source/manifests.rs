@@ -55,6 +55,12 @@ impl Manifests {
         }
     }
 
+    /// Reads Ingresses, too, and what belongs to them.
+    pub fn with_ingresses(mut self) -> Self {
+        self.store = Store::with_ingresses();
+        self
+    }
+
     /// Looks through the folder once and returns what has changed since the
     /// last time.
     pub fn scan(&mut self) -> Vec<Event> {
@@ -73,7 +79,7 @@ impl Manifests {
 /// text may make it panic.
 pub fn decode_text(text: &str) -> Vec<Event> {
     let changes = vec![folder::Change::Read("text".into(), text.to_owned())];
-    Store::default().update(changes, &|_| None)
+    Store::with_ingresses().update(changes, &|_| None)
 }
 
 impl Source for Manifests {

@@ -1,8 +1,10 @@
 use super::facts::Facts;
+use super::ingress::IngressFacts;
 use super::metrics::StatusMetrics;
 use crate::object::{Key, Name};
 use sluice_config::{Config, LoadBalancer};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -23,13 +25,19 @@ pub struct StatusConfig {
     /// The proxy name of the Services that are served; `None`: those that name
     /// no proxy.
     pub proxy_name: Option<String>,
+    /// Where Ingresses are served; none: they are not.
+    pub ingress_addresses: Arc<[IpAddr]>,
 }
 
 impl StatusConfig {
     /// The part of a configuration.
     pub fn of(config: &Config) -> Self {
-        let load_balancer = config.load_balancer.clone();
-        StatusConfig { load_balancer, proxy_name: config.services.proxy_name.clone() }
+        let ingress = config.l7.as_ref().and_then(|l7| l7.ingress.as_ref());
+        StatusConfig {
+            load_balancer: config.load_balancer.clone(),
+            proxy_name: config.services.proxy_name.clone(),
+            ingress_addresses: ingress.map_or(&[][..], |of| &of.addresses).into(),
+        }
     }
 }
 
@@ -74,6 +82,10 @@ struct Shared {
 pub(super) struct Pending {
     /// The Services that have changed: what they are now.
     pub(super) services: BTreeMap<Name, Option<Facts>>,
+    /// The Ingresses that have changed: what they are now.
+    pub(super) ingresses: BTreeMap<Name, Option<IngressFacts>>,
+    /// The Ingresses that have become this gateway's, or another's.
+    pub(super) ours: BTreeMap<Name, bool>,
     pub(super) config: Option<StatusConfig>,
     /// Every Service has been told once.
     pub(super) is_synced: bool,
@@ -87,6 +99,18 @@ impl Board {
     /// are no matter.
     pub fn service(&self, name: &Name, facts: Option<Facts>) {
         self.change(|pending| drop(pending.services.insert(name.clone(), facts)));
+    }
+
+    /// An Ingress is new or has changed; `None`: it is gone.
+    pub fn ingress(&self, name: &Name, facts: Option<IngressFacts>) {
+        self.change(|pending| drop(pending.ingresses.insert(name.clone(), facts)));
+    }
+
+    /// An Ingress has become this gateway's, or is not any more.
+    pub fn serves(&self, name: Name, is_ours: bool) {
+        self.change(|pending| {
+            pending.ours.insert(name, is_ours);
+        });
     }
 
     /// Every Service has been told, as the API has it. Nothing is allocated
@@ -151,6 +175,8 @@ impl Board {
         };
         Pending {
             services: std::mem::take(&mut pending.services),
+            ingresses: std::mem::take(&mut pending.ingresses),
+            ours: std::mem::take(&mut pending.ours),
             config: pending.config.take(),
             is_synced: pending.is_synced,
             notices,

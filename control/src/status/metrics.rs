@@ -1,4 +1,5 @@
 use super::allocator::PoolUse;
+use crate::object::Kind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +49,8 @@ pub struct StatusMetrics {
 #[derive(Debug, Default)]
 struct Shared {
     writes: [AtomicU64; 5],
-    pending: AtomicU64,
+    /// Of Services, and of Ingresses.
+    pending: [AtomicU64; 2],
     events: AtomicU64,
     events_suppressed: AtomicU64,
     pools: Mutex<Vec<PoolUse>>,
@@ -62,7 +64,7 @@ impl StatusMetrics {
 
     /// Objects whose status is to be written.
     pub fn pending(&self) -> u64 {
-        self.shared.pending.load(Ordering::Relaxed)
+        self.shared.pending.iter().map(|pending| pending.load(Ordering::Relaxed)).sum()
     }
 
     /// Events that were written, counts of repeated ones too.
@@ -86,8 +88,9 @@ impl StatusMetrics {
         self.shared.writes[result as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn set_pending(&self, pending: usize) {
-        self.shared.pending.store(pending as u64, Ordering::Relaxed);
+    pub(super) fn set_pending(&self, kind: Kind, pending: usize) {
+        self.shared.pending[usize::from(kind == Kind::Ingress)]
+            .store(pending as u64, Ordering::Relaxed);
     }
 
     pub(super) fn event(&self) {

@@ -4,6 +4,7 @@ use super::deadline::{REQUEST_MAX, within};
 use super::desired::Desired;
 use super::events::{Ledger, Recorder, Step};
 use super::facts::Facts;
+use super::statement::Identified;
 use super::writer::{Writer, Written};
 use crate::kubernetes::{Access, Connection};
 use crate::object::{Kind, Name};
@@ -26,6 +27,10 @@ const QUEUE_MAX: usize = 1024;
 
 /// Longest sleep.
 const IDLE: Duration = Duration::from_secs(60);
+
+mod ingresses;
+
+use ingresses::Ingresses;
 
 /// Starts the thread that writes back what `board` tells, while `leader` says
 /// so; who says nothing more leaves it at that. It ends when the board is closed.
@@ -65,11 +70,13 @@ async fn run(
         }
         desk.take(pending, is_leader);
         desk.start();
-        let wait = desk.writer.wait(desk.now()).unwrap_or(IDLE).min(IDLE);
+        let waits = [desk.writer.wait(desk.now()), desk.ingresses.writer.wait(desk.now())];
+        let wait = waits.into_iter().flatten().fold(IDLE, Duration::min);
         tokio::select! {
             () = board.changed() => {}
             Ok(()) = leader.changed() => {}
             Some(written) = desk.writer.next() => desk.written(&written),
+            Some(written) = desk.ingresses.writer.next() => desk.ingresses.written(&written, desk.started.elapsed()),
             Some((notice, result)) = desk.under_way.next() => desk.said(&notice, result),
             () = tokio::time::sleep(wait) => {}
         }
@@ -83,6 +90,7 @@ struct Desk {
     /// There while this gateway allocates.
     allocator: Option<Allocator>,
     writer: Writer,
+    ingresses: Ingresses,
     recorder: Recorder,
     ledger: Ledger,
     /// Events to be written, and the UIDs of their objects.
@@ -98,6 +106,7 @@ impl Desk {
             config,
             allocator: None,
             writer: Writer::new(client.clone(), board.metrics().clone()),
+            ingresses: Ingresses::new(client.clone(), board.metrics().clone()),
             recorder: Recorder::new(client, node),
             ledger: Ledger::default(),
             events: VecDeque::new(),
@@ -113,6 +122,10 @@ impl Desk {
     fn take(&mut self, pending: Pending, is_leader: bool) {
         let is_new = pending.config.as_ref().is_some_and(|config| *config != self.config);
         self.config = pending.config.unwrap_or_else(|| std::mem::take(&mut self.config));
+        let changed = (pending.ingresses, pending.ours);
+        let addresses = self.config.ingress_addresses.clone();
+        let addresses = (is_leader && pending.is_synced).then_some(addresses);
+        self.ingresses.take(changed, addresses, self.now());
         let mut names = BTreeSet::new();
         for (name, facts) in pending.services {
             if self.writer.set(&name, facts) {
@@ -184,6 +197,7 @@ impl Desk {
     fn start(&mut self) {
         let now = self.now();
         self.writer.start(now);
+        self.ingresses.writer.start(now);
         while self.under_way.len() < EVENTS_MAX
             && let Some((notice, step, uid)) = self.events.pop_front()
         {
@@ -218,10 +232,12 @@ impl Desk {
 
     /// Makes an Event of a notice, unless it is one too many; false then.
     fn tell(&mut self, notice: Notice) -> bool {
-        let facts = (notice.key.kind == Kind::Service)
-            .then(|| self.writer.facts(&notice.key.to_name()))
-            .flatten();
-        let uid = facts.map(|facts| facts.uid.clone());
+        let name = notice.key.to_name();
+        let uid = match notice.key.kind {
+            Kind::Service => self.writer.facts(&name).map(|facts| facts.uid.clone()),
+            Kind::Ingress => self.ingresses.writer.facts(&name).map(|of| of.uid().clone()),
+            _ => None,
+        };
         let step = match self.events.len() < QUEUE_MAX {
             true => self.ledger.step(&notice, uid.as_ref(), &Recorder::name(&notice), self.now()),
             false => Step::Suppress,

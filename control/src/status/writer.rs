@@ -1,15 +1,16 @@
 use super::deadline::{REQUEST_MAX, within};
 use super::desired::Desired;
 use super::events::Bucket;
-use super::facts::{Facts, is_older};
+use super::facts::is_older;
 use super::metrics::{StatusMetrics, WriteResult};
+use super::statement::{Identified, Statement};
 use crate::kubernetes::pauses::pauses;
 use crate::object::Name;
 use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::Metadata;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +26,10 @@ const WRITES_MAX: usize = 8;
 const BURST: u32 = 200;
 const EVERY: Duration = Duration::from_millis(5);
 
-/// Writes of one Service: at once, and then one in this time. Another controller
+/// Writes of one object: at once, and then one in this time. Another controller
 /// that answers each write with its own is not answered at its pace.
-const SERVICE_BURST: u32 = 10;
-const SERVICE_EVERY: Duration = Duration::from_secs(10);
+const OBJECT_BURST: u32 = 10;
+const OBJECT_EVERY: Duration = Duration::from_secs(10);
 
 /// First and longest pause after a failure; each is varied at random.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
@@ -37,50 +38,50 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const CONFLICT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What became of one write.
-pub struct Written {
-    /// The Service.
+pub struct Written<D: Statement = Desired> {
+    /// The object.
     pub name: Name,
     /// What was to be written.
-    pub desired: Desired,
-    /// What the Service was before, as far as was known.
-    pub before: Facts,
-    result: Result<Service, kube::Error>,
+    pub desired: D,
+    /// What the object was before, as far as was known.
+    pub before: D::Facts,
+    result: Result<D::Object, kube::Error>,
 }
 
-/// The Services, and writes of their status: one at a time for each, the last
+/// The objects of a kind, and writes of their status: one at a time for each, the last
 /// word only.
-pub struct Writer {
+pub struct Writer<D: Statement = Desired> {
     client: Client,
-    records: BTreeMap<Name, Record>,
+    records: BTreeMap<Name, Record<D>>,
     /// When to write what.
     due: BTreeSet<(Duration, Name)>,
-    under_way: FuturesUnordered<BoxFuture<'static, Written>>,
+    under_way: FuturesUnordered<BoxFuture<'static, Written<D>>>,
     rate: Bucket,
     metrics: StatusMetrics,
     /// The failure that was logged last.
     logged: String,
 }
 
-/// What is known of a Service. One that is made anew under the name of another
+/// What is known of an object. One that is made anew under the name of another
 /// has a record of its own.
-struct Record {
-    facts: Facts,
+struct Record<D: Statement> {
+    facts: D::Facts,
     /// What is to be written, and when.
-    task: Option<(Desired, Duration)>,
+    task: Option<(D, Duration)>,
     is_under_way: bool,
     /// The pauses that follow, after a failure.
     pauses: Option<ExponentialBackoff>,
     rate: Bucket,
 }
 
-impl Record {
-    fn new(facts: Facts) -> Self {
-        let rate = Bucket::new(SERVICE_BURST, SERVICE_EVERY);
+impl<D: Statement> Record<D> {
+    fn new(facts: D::Facts) -> Self {
+        let rate = Bucket::new(OBJECT_BURST, OBJECT_EVERY);
         Record { facts, task: None, is_under_way: false, pauses: None, rate }
     }
 }
 
-impl Writer {
+impl<D: Statement> Writer<D> {
     /// Nothing to write yet.
     pub fn new(client: Client, metrics: StatusMetrics) -> Self {
         Writer {
@@ -94,13 +95,13 @@ impl Writer {
         }
     }
 
-    /// Notes what a Service is now; false if that is known already.
-    pub fn set(&mut self, name: &Name, facts: Option<Facts>) -> bool {
+    /// Notes what an object is now; false if that is known already.
+    pub fn set(&mut self, name: &Name, facts: Option<D::Facts>) -> bool {
         let Some(facts) = facts else { return self.forget(name) };
         match self.records.get_mut(name) {
             // What was written is known before the watch tells of it.
             Some(record) if facts.is_older_than(&record.facts) => return false,
-            Some(record) if record.facts.uid == facts.uid => record.facts = facts,
+            Some(record) if record.facts.uid() == facts.uid() => record.facts = facts,
             _ => {
                 self.forget(name);
                 self.records.insert(name.clone(), Record::new(facts));
@@ -115,18 +116,18 @@ impl Writer {
         self.records.remove(name).is_some()
     }
 
-    /// What a Service is.
-    pub fn facts(&self, name: &Name) -> Option<&Facts> {
+    /// What an object is.
+    pub fn facts(&self, name: &Name) -> Option<&D::Facts> {
         self.records.get(name).map(|record| &record.facts)
     }
 
-    /// The Services.
+    /// The objects.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         self.records.keys()
     }
 
-    /// Sees to it that a Service says this.
-    pub fn want(&mut self, name: &Name, desired: Desired, now: Duration) {
+    /// Sees to it that an object says this.
+    pub fn want(&mut self, name: &Name, desired: D, now: Duration) {
         let Some(record) = self.records.get_mut(name) else { return };
         if desired.is_said_by(Some(&record.facts)) {
             record.pauses = None;
@@ -142,7 +143,7 @@ impl Writer {
         if !record.is_under_way {
             self.due.insert((at, name.clone()));
         }
-        self.metrics.set_pending(self.due.len() + self.under_way.len());
+        self.metrics.set_pending(D::KIND, self.due.len() + self.under_way.len());
     }
 
     /// Writes nothing more, until told so.
@@ -151,7 +152,7 @@ impl Writer {
         for record in self.records.values_mut() {
             record.task = None;
         }
-        self.metrics.set_pending(self.under_way.len());
+        self.metrics.set_pending(D::KIND, self.under_way.len());
     }
 
     fn cancel(&mut self, name: &Name) {
@@ -159,7 +160,7 @@ impl Writer {
         if let Some((_, at)) = task {
             self.due.remove(&(at, name.clone()));
         }
-        self.metrics.set_pending(self.due.len() + self.under_way.len());
+        self.metrics.set_pending(D::KIND, self.due.len() + self.under_way.len());
     }
 
     /// Starts what is due.
@@ -176,7 +177,7 @@ impl Writer {
             let (client, before) = (self.client.clone(), record.facts.clone());
             self.under_way.push(Box::pin(write(client, name, desired, before)));
         }
-        self.metrics.set_pending(self.due.len() + self.under_way.len());
+        self.metrics.set_pending(D::KIND, self.due.len() + self.under_way.len());
     }
 
     /// How long until something is due.
@@ -187,13 +188,13 @@ impl Writer {
     }
 
     /// What has been written; `None`: nothing is under way.
-    pub async fn next(&mut self) -> Option<Written> {
+    pub async fn next(&mut self) -> Option<Written<D>> {
         self.under_way.next().await
     }
 
-    /// Takes note of what became of a write; true if it is written, and its Service
+    /// Takes note of what became of a write; true if it is written, and its object
     /// is still there.
-    pub fn done(&mut self, written: &Written, now: Duration) -> bool {
+    pub fn done(&mut self, written: &Written<D>, now: Duration) -> bool {
         let result = match &written.result {
             Ok(_) => WriteResult::Written,
             Err(kube::Error::Api(status)) if status.code == 404 => WriteResult::Gone,
@@ -205,7 +206,7 @@ impl Writer {
         };
         self.metrics.wrote(result);
         let is_said = match &written.result {
-            Ok(service) => written.desired.is_said_by(Facts::of(service).as_ref()),
+            Ok(object) => written.desired.is_said_by(D::Facts::of(object).as_ref()),
             Err(_) => false,
         };
         match &written.result {
@@ -215,30 +216,30 @@ impl Writer {
             }
             _ => {}
         }
-        // A late answer says nothing of another Service that has the name by now.
+        // A late answer says nothing of another object that has the name by now.
         let record = self.records.get(&written.name);
-        let is_same = record.is_some_and(|record| record.facts.uid == written.before.uid);
+        let is_same = record.is_some_and(|record| record.facts.uid() == written.before.uid());
         if is_same {
             self.note(written, result, is_said, now);
         }
-        self.metrics.set_pending(self.due.len() + self.under_way.len());
+        self.metrics.set_pending(D::KIND, self.due.len() + self.under_way.len());
         is_same && is_said
     }
 
-    /// What a write means for its Service, and for what is written next.
-    fn note(&mut self, written: &Written, result: WriteResult, is_said: bool, now: Duration) {
+    /// What a write means for its object, and for what is written next.
+    fn note(&mut self, written: &Written<D>, result: WriteResult, is_said: bool, now: Duration) {
         let name = &written.name;
         let Some(record) = self.records.get_mut(name) else { return };
         let is_gone = match &written.result {
-            Ok(service) => match Facts::of(service) {
+            Ok(object) => match D::Facts::of(object) {
                 Some(facts) if facts.is_older_than(&record.facts) => false,
                 Some(facts) => {
                     record.facts = facts;
                     false
                 }
                 None => {
-                    let version = service.metadata.resource_version.as_deref().unwrap_or_default();
-                    !is_older(version, &record.facts.resource_version)
+                    let version = object.metadata().resource_version.as_deref().unwrap_or_default();
+                    !is_older(version, record.facts.resource_version())
                 }
             },
             // The watch will say so.
@@ -275,14 +276,20 @@ impl Writer {
         // Texts of the API server name the object.
         let text = trouble.replace(&*name.name, "NAME");
         if text != self.logged {
-            tracing::warn!(service = %name, "the status cannot be written, and will be tried again: {trouble}");
+            let object = name.key(D::KIND);
+            tracing::warn!(%object, "the status cannot be written, and will be tried again: {trouble}");
             self.logged = text;
         }
     }
 }
 
-async fn write(client: Client, name: Name, desired: Desired, before: Facts) -> Written {
-    let api: Api<Service> = Api::namespaced(client, &name.namespace);
+async fn write<D: Statement>(
+    client: Client,
+    name: Name,
+    desired: D,
+    before: D::Facts,
+) -> Written<D> {
+    let api: Api<D::Object> = Api::namespaced(client, &name.namespace);
     let object = desired.to_apply(&name.namespace, &name.name, &before);
     // What another has written there is not its to write.
     let parameters = PatchParams::apply(MANAGER).force();

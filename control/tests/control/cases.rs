@@ -50,6 +50,7 @@ fn say(path: &Path) -> String {
     let tables = harness.in_use[0].lock().unwrap().clone().expect("tables");
     said.extend(rules_of::<V4>(&tables));
     said.extend(rules_of::<V6>(&tables));
+    crate::l7::say(&tables, &mut said);
     for (port, check) in harness.health.snapshot().iter() {
         writeln!(said, "health check {port}: {} has {}", check.service, check.endpoints).unwrap();
     }

@@ -5,5 +5,6 @@ mod support;
 mod answers;
 
 mod cases;
+mod l7;
 mod requests;
 mod watch;

@@ -83,7 +83,9 @@ impl Harness {
 
     pub fn with(folder: &Path, config: Config, flows: Flows) -> Self {
         let clock = Arc::new(SystemClock::default());
-        let source = Box::new(Manifests::new(folder, clock.clone()));
+        let source = Manifests::new(folder, clock.clone());
+        let source = if config.has_ingresses() { source.with_ingresses() } else { source };
+        let source = Box::new(source);
         let (ends, worker_ends): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox().unwrap()).unzip();
         let mut control = Control::new(config, &facts(), source, ends, clock).unwrap();
         let names = control.service_names();

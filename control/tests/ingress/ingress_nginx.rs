@@ -49,9 +49,9 @@ fn longer_paths_are_first() {
             ("test.com", "/foo/bar", Some("service1:80")),
         ],
     );
-    let rewrite = route(&compiled, "test.com", "/foo/bar/1").unwrap().rewrite.as_ref().unwrap();
+    let rewrite = route(&compiled, "test.com", "/foo/bar/1").unwrap().rewrite().unwrap();
     assert_eq!(rewrite.path("/foo/bar/1").as_deref(), Some("/1"));
-    assert!(route(&compiled, "test.com", "/foo/bar").unwrap().rewrite.is_none());
+    assert!(route(&compiled, "test.com", "/foo/bar").unwrap().rewrite().is_none());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn rewrites() {
     assert_eq!(compiled.findings, []);
     for (path, expected) in [("/something", "/"), ("/something/", "/"), ("/something/new", "/new")]
     {
-        let rewrite = route(&compiled, "test.com", path).unwrap().rewrite.as_ref().unwrap();
+        let rewrite = route(&compiled, "test.com", path).unwrap().rewrite().unwrap();
         assert_eq!(rewrite.path(path).as_deref(), Some(expected), "{path}");
     }
     assert_routes(&compiled, &[("test.com", "/somethings", None)]);

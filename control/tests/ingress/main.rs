@@ -9,18 +9,19 @@ mod random;
 use k8s_openapi::api::networking::v1;
 use serde_json::Value;
 use sluice_control::cluster::ingress::{Backend, BackendPort, Classes, Ingress, IngressClass};
-use sluice_control::compile::ingress::{Compiled, Route, compile};
+use sluice_control::compile::ingress::{Ingresses, Route};
 use sluice_control::diagnostic::Finding;
 use sluice_control::object::Name;
 use sluice_control::validate;
-use sluice_tables::http_routes::Request;
+use sluice_tables::http_routes::{Host, HttpRouteId, HttpRoutes, Request};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Ingresses and their classes, from manifests.
 #[derive(Default)]
 struct Cluster {
     classes: Classes,
-    ingresses: BTreeMap<Name, Ingress>,
+    ingresses: BTreeMap<Name, Arc<Ingress>>,
 }
 
 /// The class that Ingresses of these tests are of where they name none.
@@ -68,13 +69,81 @@ impl Cluster {
             let namespace = metadata.namespace.as_deref().unwrap_or("default");
             let name = Name::new(namespace, metadata.name.as_deref().unwrap());
             let reduced = Ingress::reduce(&name.namespace, &ingress);
-            self.ingresses.insert(name, reduced);
+            self.ingresses.insert(name, Arc::new(reduced));
         }
         assert_eq!(refused, [], "{document}");
     }
 
     fn compile(&self) -> Compiled {
-        compile(&self.classes, &self.ingresses)
+        let mut of = Ingresses::default();
+        let get = |name: &Name| self.ingresses.get(name).cloned();
+        of.update(&self.classes, self.ingresses.keys().cloned(), get);
+        self.compiled(&of)
+    }
+
+    /// What has been compiled, in an order.
+    fn compiled(&self, of: &Ingresses) -> Compiled {
+        let mut ours: Vec<(&Name, &Arc<Ingress>)> = of.ours().iter().collect();
+        ours.sort_by_key(|(name, ingress)| (ingress.created.is_none(), ingress.created, *name));
+        let mut findings = Vec::new();
+        for (name, ingress) in &self.ingresses {
+            let mut alone = Vec::new();
+            if self.classes.is_ours(ingress, &mut alone) {
+                alone.extend(ingress.findings.iter().cloned());
+            }
+            findings.extend(alone.into_iter().map(|finding| (name.clone(), finding)));
+        }
+        let mut certificates: Vec<Certificate> = Vec::new();
+        for (name, ingress) in &ours {
+            let together = of.findings(name).into_iter();
+            findings.extend(together.map(|finding| ((*name).clone(), finding)));
+            for tls in &ingress.tls {
+                let of_rules = ingress.rules.iter().map(|rule| &rule.host);
+                let of_rules = of_rules.filter(|_| tls.hosts.is_empty());
+                for host in of_rules.chain(tls.hosts.iter().map(|(_, host)| host)) {
+                    let found = of.certificate(host).expect("somebody tells it");
+                    let is_known = certificates.iter().any(|known| known.host == *host);
+                    if !is_known && found.ingress == **name {
+                        let (secret, ingress) = (found.secret.clone(), found.ingress.clone());
+                        certificates.push(Certificate { host: host.clone(), secret, ingress });
+                    }
+                }
+            }
+        }
+        assert_eq!(certificates.len(), of.certificates().count());
+        Compiled {
+            routes: of.matches().clone(),
+            targets: of.routes().map(|(id, route)| (id, route.clone())).collect(),
+            certificates,
+            ingresses: of.ours().keys().cloned().collect(),
+            findings,
+        }
+    }
+}
+
+/// All that follows from some Ingresses.
+struct Compiled {
+    routes: HttpRoutes,
+    targets: BTreeMap<HttpRouteId, Arc<Route>>,
+    certificates: Vec<Certificate>,
+    ingresses: Vec<Name>,
+    findings: Vec<(Name, Finding)>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Certificate {
+    host: Host,
+    secret: Option<Name>,
+    ingress: Name,
+}
+
+impl Compiled {
+    fn target(&self, id: HttpRouteId) -> Option<&Route> {
+        self.targets.get(&id).map(|route| &**route)
+    }
+
+    fn targets(&self) -> Vec<&Route> {
+        self.targets.values().map(|route| &**route).collect()
     }
 }
 

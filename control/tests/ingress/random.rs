@@ -192,6 +192,63 @@ fn requests_go_where_the_documentation_says() {
     assert!(contradictions > 100, "{contradictions}");
 }
 
+/// After each edit, all is as if it had been so from the beginning, and what is not touched
+/// is as it was.
+#[test]
+fn edits_come_to_the_same_as_a_beginning() {
+    for seed in 0..CLUSTERS / 5 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let mut cluster = Cluster::default();
+        let mut of = Ingresses::default();
+        for _ in 0..12 {
+            let before: BTreeMap<_, _> =
+                of.routes().map(|(id, route)| (id, route.clone())).collect();
+            let mut changed = Vec::new();
+            match random.u8(0..6) {
+                0 => {
+                    let is_default = random.bool();
+                    cluster.add(&class_of("ours", "sluice.dev/ingress", is_default));
+                    changed.extend(cluster.ingresses.keys().cloned());
+                }
+                1 => {
+                    let names: Vec<_> = cluster.ingresses.keys().cloned().collect();
+                    let gone = names.into_iter().filter(|_| random.u8(0..3) == 0);
+                    for name in gone {
+                        cluster.ingresses.remove(&name);
+                        changed.push(name);
+                    }
+                }
+                _ => {
+                    let mut ingress = ingress_of(random, random.clone().usize(0..6));
+                    let tls = json!([{"hosts": [host_of(random)], "secretName": "a"}]);
+                    if random.bool() {
+                        ingress["spec"]["tls"] = tls;
+                    }
+                    let metadata = &ingress["metadata"];
+                    let text = |key: &str| metadata[key].as_str().unwrap();
+                    changed.push(Name::new(text("namespace"), text("name")));
+                    cluster.add(&ingress);
+                }
+            }
+            let get = |name: &Name| cluster.ingresses.get(name).cloned();
+            let touched = of.update(&cluster.classes, changed, get);
+            let (edited, anew) = (cluster.compiled(&of), cluster.compile());
+            assert_eq!(edited.findings, anew.findings, "seed {seed}");
+            assert_eq!(edited.certificates, anew.certificates, "seed {seed}");
+            assert_eq!(edited.targets.len(), anew.targets.len(), "seed {seed}");
+            for _ in 0..REQUESTS / 4 {
+                let (host, path) = (host_of(random), path_of(random));
+                let (found, expected) = (route(&edited, &host, &path), route(&anew, &host, &path));
+                assert_eq!(found, expected, "seed {seed}: {host}{path}");
+            }
+            let all = before.keys().chain(edited.targets.keys());
+            for id in all.filter(|id| !touched.routes.contains(&id.0)) {
+                assert!(Arc::ptr_eq(&before[id], &edited.targets[id]), "seed {seed}: {id:?}");
+            }
+        }
+    }
+}
+
 /// Whatever is not in force has a finding, and nothing else has: how many there are.
 fn assert_told(cluster: &Cluster, compiled: &Compiled, seed: u64) -> usize {
     let mut lacking = Vec::new();
@@ -205,7 +262,7 @@ fn assert_told(cluster: &Cluster, compiled: &Compiled, seed: u64) -> usize {
             paths.map(|path| Place::Path { rule: rule.index, path: path.index })
         });
         let has = |place: &Place| {
-            let mut routes = compiled.targets().iter();
+            let mut routes = compiled.targets().into_iter();
             routes.any(|route| route.ingress == *name && route.place == *place)
         };
         if compiled.ingresses.contains(name) {

@@ -24,6 +24,7 @@ pub use rewrite::{Rewrite, RewriteError};
 
 use hashbrown::HashMap;
 use path::Paths;
+use std::sync::Arc;
 
 /// The number of a route, as whoever makes [`HttpRoutes`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,21 +43,22 @@ pub struct Match {
     pub route: HttpRouteId,
 }
 
-/// All routes of a listener, compiled.
-#[derive(Debug, Default)]
+/// All routes of a listener, compiled. A clone shares the paths of all hosts, and a change
+/// ([`HttpRoutes::set_host`]) is one of the paths of its host alone.
+#[derive(Clone, Debug, Default)]
 pub struct HttpRoutes {
-    exact: HashMap<Box<str>, Paths>,
+    exact: HashMap<Arc<str>, Arc<Paths>>,
     /// By what follows the asterisk, the point included.
-    wildcards: HashMap<Box<str>, Wildcard>,
-    any: Paths,
+    wildcards: HashMap<Arc<str>, Wildcard>,
+    any: Option<Arc<Paths>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Wildcard {
     /// For hosts with one label in place of the asterisk.
-    one: Paths,
+    one: Option<Arc<Paths>>,
     /// For those with one or more.
-    many: Paths,
+    many: Option<Arc<Paths>>,
 }
 
 impl HttpRoutes {
@@ -66,22 +68,49 @@ impl HttpRoutes {
     /// A pattern that cannot be compiled; all together are too large.
     pub fn new(matches: impl IntoIterator<Item = Match>) -> Result<Self, PathError> {
         let mut routes = HttpRoutes::default();
+        let mut by_host: HashMap<Host, Vec<_>> = HashMap::new();
         for Match { host, path, conditions, route } in matches {
-            let paths = match host {
-                Host::Any => &mut routes.any,
-                Host::Exact(name) => routes.exact.entry(name).or_default(),
-                Host::OneLabel(suffix) => &mut routes.wildcards.entry(suffix).or_default().one,
-                Host::Labels(suffix) => &mut routes.wildcards.entry(suffix).or_default().many,
-            };
-            paths.add(path, conditions, route);
+            by_host.entry(host).or_default().push((path, conditions, route));
         }
-        routes.all_mut().try_for_each(Paths::finish)?;
+        for (host, of_host) in by_host {
+            routes.set_host(&host, of_host)?;
+        }
         Ok(routes)
     }
 
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Paths> {
-        let wildcards = self.wildcards.values_mut().flat_map(|w| [&mut w.one, &mut w.many]);
-        self.exact.values_mut().chain(wildcards).chain([&mut self.any])
+    /// Sets the routes of a host, of which the first go first, in place of those that it had.
+    ///
+    /// # Errors
+    /// A pattern that cannot be compiled; all together are too large. Nothing has changed then.
+    pub fn set_host(
+        &mut self,
+        host: &Host,
+        matches: impl IntoIterator<Item = (Path, Conditions, HttpRouteId)>,
+    ) -> Result<(), PathError> {
+        let mut paths = Paths::default();
+        let mut is_empty = true;
+        for (path, conditions, route) in matches {
+            paths.add(path, conditions, route);
+            is_empty = false;
+        }
+        paths.finish()?;
+        let paths = (!is_empty).then(|| Arc::new(paths));
+        match (host, paths) {
+            (Host::Any, paths) => self.any = paths,
+            (Host::Exact(name), Some(paths)) => drop(self.exact.insert((&**name).into(), paths)),
+            (Host::Exact(name), None) => drop(self.exact.remove(&**name)),
+            (Host::OneLabel(suffix), paths) => self.set_wildcard(suffix, |of| of.one = paths),
+            (Host::Labels(suffix), paths) => self.set_wildcard(suffix, |of| of.many = paths),
+        }
+        Ok(())
+    }
+
+    fn set_wildcard(&mut self, suffix: &str, set: impl FnOnce(&mut Wildcard)) {
+        let mut of = self.wildcards.remove(suffix).unwrap_or_default();
+        set(&mut of);
+        if of.one.is_some() || of.many.is_some() {
+            self.wildcards.insert(suffix.into(), of);
+        }
     }
 
     /// The route that a request takes.
@@ -92,11 +121,12 @@ impl HttpRoutes {
         }
         for (suffix, is_one) in host::suffixes(&host) {
             let Some(wildcard) = self.wildcards.get(suffix) else { continue };
-            let one = if is_one { wildcard.one.find(request) } else { None };
-            if let Some(route) = one.or_else(|| wildcard.many.find(request)) {
+            let find = |paths: &Option<Arc<Paths>>| paths.as_ref()?.find(request);
+            let one = if is_one { find(&wildcard.one) } else { None };
+            if let Some(route) = one.or_else(|| find(&wildcard.many)) {
                 return Some(route);
             }
         }
-        self.any.find(request)
+        self.any.as_ref()?.find(request)
     }
 }

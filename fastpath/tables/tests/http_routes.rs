@@ -2,6 +2,7 @@
 
 use regex::Regex;
 use sluice_tables::http_routes::{Conditions, Host, HttpRouteId, HttpRoutes, Match, Path, Request};
+use std::collections::HashMap;
 
 /// Random listeners, and requests of each.
 const LISTENERS: u64 = 3000;
@@ -120,6 +121,35 @@ fn the_most_specific_route_takes_a_request() {
     }
     let asked = LISTENERS as usize * REQUESTS;
     assert!(taken > asked / 4 && taken < asked * 9 / 10, "{taken} of {asked}");
+}
+
+#[test]
+fn what_is_changed_host_by_host_is_as_if_it_were_new() {
+    for seed in 0..LISTENERS / 10 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let mut by_host: HashMap<Host, Vec<Match>> = HashMap::new();
+        let mut routes = HttpRoutes::default();
+        for _ in 0..10 {
+            let before = (routes.clone(), by_host.clone());
+            let host = match_of(random, 0).host;
+            let matches = (0..random.u32(0..5)).map(|number| {
+                let number = HttpRouteId(random.u32(0..1000) * 10 + number);
+                Match { host: host.clone(), route: number, ..match_of(random, 0) }
+            });
+            let matches: Vec<_> = matches.collect();
+            let parts = |of: &Match| (of.path.clone(), of.conditions.clone(), of.route);
+            routes.set_host(&host, matches.iter().map(parts)).unwrap();
+            by_host.insert(host, matches);
+            for (routes, by_host) in [before, (routes.clone(), by_host.clone())] {
+                let anew = HttpRoutes::new(by_host.values().flatten().cloned()).unwrap();
+                for _ in 0..REQUESTS / 4 {
+                    let (host, path) = (host_of(random), path_of(random));
+                    let request = Request { host: &host, path: &path, ..Request::default() };
+                    assert_eq!(routes.find(&request), anew.find(&request), "seed {seed}");
+                }
+            }
+        }
+    }
 }
 
 /// The table of examples of the documentation (Kubernetes, Ingress, "Examples").

@@ -73,7 +73,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 
 {{/* What of the configurations needs permissions: "calico" where Calico's objects
 are read, "annotate" where gateways write on their Nodes where their tunnels end,
-"register" where they make them, "balance" where they give addresses. */}}
+"register" where they make them, "balance" where they give addresses, "ingress"
+where they serve Ingresses. */}}
 {{- define "sluice.needs" -}}
 {{- $needs := dict }}
 {{- range $config := include "sluice.configs" . | fromYaml }}
@@ -91,6 +92,9 @@ are read, "annotate" where gateways write on their Nodes where their tunnels end
 {{- end }}
 {{- if and $.Values.rbac.loadBalancers (hasKey $config "load_balancer") }}
 {{- $_ := set $needs "balance" true }}
+{{- end }}
+{{- if hasKey (get $config "l7" | default dict) "ingress" }}
+{{- $_ := set $needs "ingress" true }}
 {{- end }}
 {{- end }}
 {{- toYaml $needs }}

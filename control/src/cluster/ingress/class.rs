@@ -53,12 +53,26 @@ impl IngressClass {
 pub struct Classes(BTreeMap<Arc<str>, IngressClass>);
 
 impl Classes {
-    /// Sets or removes a class.
-    pub fn set(&mut self, name: &Arc<str>, class: Option<IngressClass>) {
+    /// Sets or removes a class; true if it was another one before.
+    pub fn set(&mut self, name: &Arc<str>, class: Option<IngressClass>) -> bool {
+        if self.0.get(name) == class.as_ref() {
+            return false;
+        }
         match class {
             Some(class) => drop(self.0.insert(name.clone(), class)),
             None => drop(self.0.remove(name)),
         }
+        true
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The class of Ingresses that name none: of several the newest, then the first by

@@ -65,7 +65,7 @@ pub enum HttpsRedirect {
 }
 
 /// What is spoken to backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http,

@@ -5,29 +5,30 @@ use crate::cluster::ingress::{Backend, Ingress, PathMatch, Rule};
 use crate::diagnostic::Finding;
 use crate::object::Name;
 use hashbrown::HashMap;
-use sluice_tables::http_routes::{Host, Rewrite};
+use sluice_tables::http_routes::Host;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-/// The paths of hosts, as Ingresses come, the oldest first.
+/// The paths of a host, as Ingresses come, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// The routes, the first first.
     pub(super) routes: Vec<Route>,
-    /// Which of them has a path of a host.
-    by_path: HashMap<(Host, PathMatch), usize>,
+    /// Which of them has a path.
+    by_path: HashMap<PathMatch, usize>,
     pub(super) findings: Vec<(Name, Finding)>,
+    /// The Ingresses whose default backends are not in force, and whose is.
+    pub(super) defaults: BTreeMap<Name, Name>,
 }
 
 impl Claims {
     /// Takes the paths of an Ingress, as far as no other one has them.
-    pub(super) fn add_paths(&mut self, name: &Name, ingress: &Ingress) {
-        for Rule { index: rule, host, paths } in &ingress.rules {
+    pub(super) fn add_paths(&mut self, host: &Host, name: &Name, ingress: &Ingress) {
+        for Rule { index: rule, paths, .. } in ingress.rules.iter().filter(|of| of.host == *host) {
             for of in paths.iter().flatten() {
                 let place = Place::Path { rule: *rule, path: of.index };
-                let Some(other) = self.add(name, ingress, place, host, &of.path, &of.backend)
-                else {
-                    continue;
-                };
+                let route = (host, &of.path, &of.backend);
+                let Some(other) = self.add(name, ingress, place, route) else { continue };
                 let other = &self.routes[other];
                 // Such as `/foo` and `/foo/`.
                 if other.ingress == *name && other.backend == of.backend {
@@ -46,34 +47,20 @@ impl Claims {
         }
     }
 
-    /// Takes what no path takes, at the hosts of an Ingress and everywhere. All paths are
-    /// to be there.
-    pub(super) fn add_default(&mut self, name: &Name, ingress: &Ingress) {
+    /// Takes what no path of the host takes, if an Ingress has rules for it, or the host is
+    /// any. All paths are to be there.
+    pub(super) fn add_default(&mut self, host: &Host, name: &Name, ingress: &Ingress) {
         let Some(backend) = &ingress.default_backend else { return };
-        let all = PathMatch::Prefix("".into());
-        let hosts = ingress.rules.iter().map(|rule| &rule.host).chain([&Host::Any]);
-        let mut taken: Option<(&Host, usize)> = None;
-        for host in hosts {
-            let other = self.add(name, ingress, Place::DefaultBackend, host, &all, backend);
-            // Rules for all paths leave nothing to a default.
-            let other = other.filter(|other| {
-                let other = &self.routes[*other];
-                other.place == Place::DefaultBackend && other.ingress != *name
-            });
-            taken = taken.or(other.map(|other| (host, other)));
+        if *host != Host::Any && !ingress.rules.iter().any(|rule| rule.host == *host) {
+            return;
         }
-        let Some((host, other)) = taken else { return };
-        let message = format!(
-            "what no path of {} takes goes to the default backend of {}",
-            text_of(host),
-            self::other(&self.routes[other].ingress, name),
-        );
-        let path = Place::DefaultBackend.to_string();
-        let finding = match ingress.rules.is_empty() {
-            true => Finding::error(path, message),
-            false => Finding::warning(path, message),
-        };
-        self.findings.push((name.clone(), finding.expected("one default backend")));
+        let all = PathMatch::Prefix("".into());
+        let other = self.add(name, ingress, Place::DefaultBackend, (host, &all, backend));
+        let Some(other) = other.map(|other| &self.routes[other]) else { return };
+        // Rules for all paths leave nothing to a default.
+        if other.place == Place::DefaultBackend {
+            self.defaults.insert(name.clone(), other.ingress.clone());
+        }
     }
 
     /// Takes a path, or tells which route has it.
@@ -82,12 +69,10 @@ impl Claims {
         name: &Name,
         ingress: &Ingress,
         place: Place,
-        host: &Host,
-        path: &PathMatch,
-        backend: &Backend,
+        (host, path, backend): (&Host, &PathMatch, &Backend),
     ) -> Option<usize> {
         let number = self.routes.len();
-        let known = *self.by_path.entry((host.clone(), path.clone())).or_insert(number);
+        let known = *self.by_path.entry(path.clone()).or_insert(number);
         if known != number {
             return Some(known);
         }
@@ -97,21 +82,25 @@ impl Claims {
             host: host.clone(),
             path: path.clone(),
             backend: backend.clone(),
-            rewrite: rewrite(ingress, path),
             options: ingress.options.clone(),
         });
         None
     }
 }
 
-/// The target has been read when the Ingress was.
-fn rewrite(ingress: &Ingress, path: &PathMatch) -> Option<Rewrite> {
-    let target = ingress.options.rewrite_target.as_deref()?;
-    let regex = match path {
-        PathMatch::Pattern(pattern) => Some(pattern.regex.clone()),
-        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+/// That the default backend of another Ingress is in force at a host.
+pub(super) fn lost_default(name: &Name, ingress: &Ingress, host: &Host, other: &Name) -> Finding {
+    let message = format!(
+        "what no path of {} takes goes to the default backend of {}",
+        text_of(host),
+        self::other(other, name),
+    );
+    let path = Place::DefaultBackend.to_string();
+    let finding = match ingress.rules.is_empty() {
+        true => Finding::error(path, message),
+        false => Finding::warning(path, message),
     };
-    Rewrite::new(regex, target).ok()
+    finding.expected("one default backend")
 }
 
 /// Who has it, as an Ingress is told that lacks it.

@@ -5,75 +5,54 @@ use super::Route;
 use crate::cluster::ingress::PathMatch;
 use crate::diagnostic::Finding;
 use crate::object::Name;
-use hashbrown::HashMap;
-use sluice_tables::http_routes::{
-    Conditions, Host, HttpRouteId, HttpRoutes, Match, Path, PathError,
-};
+use sluice_tables::http_routes::{Conditions, Host, HttpRouteId, HttpRoutes, Path, PathError};
 
-/// Compiles routes, of which the first go first, and numbers them.
-pub(super) fn build(
-    mut routes: Vec<Route>,
+/// Sets the routes of a host, of which the first go first.
+///
+/// # Errors
+/// All patterns together are too large.
+pub(super) fn set<'a>(
+    matches: &mut HttpRoutes,
+    host: &Host,
+    routes: impl Iterator<Item = (HttpRouteId, &'a Route)>,
+) -> Result<(), PathError> {
+    let path = |route: &Route| match &route.path {
+        PathMatch::Exact(path) => Path::Exact(path.clone()),
+        PathMatch::Prefix(path) => Path::Prefix(path.clone()),
+        PathMatch::Pattern(pattern) => {
+            Path::Pattern { regex: pattern.regex.clone(), len: pattern.text.len() }
+        }
+    };
+    let routes = routes.map(|(id, route)| (path(route), Conditions::default(), id));
+    matches.set_host(host, routes)
+}
+
+/// The routes of a host without the patterns that are too much.
+pub(super) fn fitting(
+    host: &Host,
+    routes: Vec<Route>,
     findings: &mut Vec<(Name, Finding)>,
-) -> (HttpRoutes, Vec<Route>) {
-    let mut built = tables(routes.iter());
-    if built.is_err() {
-        routes = fitting(routes, findings);
-        built = tables(routes.iter());
+) -> Vec<Route> {
+    let patterns: Vec<&Route> = routes.iter().filter(|route| is_pattern(route)).collect();
+    let fits = |count: usize| {
+        let routes = (0..).map(HttpRouteId).zip(patterns[..count].iter().copied());
+        count == 0 || set(&mut HttpRoutes::default(), host, routes).is_ok()
+    };
+    if fits(patterns.len()) {
+        return routes;
     }
-    match built {
-        Ok(tables) => (tables, routes),
-        // Not after every host has been looked at; without patterns nothing can fail.
-        Err(_) => {
-            routes.retain(|route| !is_pattern(route));
-            (tables(routes.iter()).unwrap_or_default(), routes)
-        }
+    let (mut fit, mut not) = (0, patterns.len());
+    while not - fit > 1 {
+        let middle = fit.midpoint(not);
+        if fits(middle) { fit = middle } else { not = middle }
     }
-}
-
-fn tables<'a>(routes: impl Iterator<Item = &'a Route>) -> Result<HttpRoutes, PathError> {
-    HttpRoutes::new((0..).zip(routes).map(|(number, route)| Match {
-        host: route.host.clone(),
-        path: match &route.path {
-            PathMatch::Exact(path) => Path::Exact(path.clone()),
-            PathMatch::Prefix(path) => Path::Prefix(path.clone()),
-            PathMatch::Pattern(pattern) => {
-                Path::Pattern { regex: pattern.regex.clone(), len: pattern.text.len() }
-            }
-        },
-        conditions: Conditions::default(),
-        route: HttpRouteId(number),
-    }))
-}
-
-fn is_pattern(route: &Route) -> bool {
-    matches!(route.path, PathMatch::Pattern(_))
-}
-
-/// Without the patterns that are too much.
-fn fitting(routes: Vec<Route>, findings: &mut Vec<(Name, Finding)>) -> Vec<Route> {
-    let mut by_host: HashMap<&Host, Vec<&Route>> = HashMap::new();
-    for route in routes.iter().filter(|route| is_pattern(route)) {
-        by_host.entry(&route.host).or_default().push(route);
-    }
-    // How many patterns of a host fit.
-    let mut left: HashMap<Host, usize> = HashMap::new();
-    for (host, patterns) in by_host {
-        let (mut fit, mut not) = (0, patterns.len() + 1);
-        while not - fit > 1 {
-            let middle = fit.midpoint(not);
-            match tables(patterns[..middle].iter().copied()) {
-                Ok(_) => fit = middle,
-                Err(_) => not = middle,
-            }
-        }
-        left.insert(host.clone(), fit);
-    }
-    let mut fits = |route: &Route| {
-        let Some(left) = left.get_mut(&route.host).filter(|_| is_pattern(route)) else {
+    let mut left = fit;
+    let mut is_left_in = |route: &Route| {
+        if !is_pattern(route) {
             return true;
-        };
+        }
         if let Some(less) = left.checked_sub(1) {
-            *left = less;
+            left = less;
             return true;
         }
         let message = "all patterns of the host are too large together; the path is left out";
@@ -82,5 +61,9 @@ fn fitting(routes: Vec<Route>, findings: &mut Vec<(Name, Finding)>) -> Vec<Route
         findings.push((route.ingress.clone(), finding));
         false
     };
-    routes.into_iter().filter(|route| fits(route)).collect()
+    routes.into_iter().filter(|route| is_left_in(route)).collect()
+}
+
+fn is_pattern(route: &Route) -> bool {
+    matches!(route.path, PathMatch::Pattern(_))
 }

@@ -5,15 +5,25 @@ use kube::core::{ApiResource, GroupVersion};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 
 /// An object as it came, of which only the identity has been looked at: one that
 /// cannot be decoded must not stall the others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Raw {
     /// Name, namespace, UID and resource version; nothing else.
     pub metadata: ObjectMeta,
     /// The object's JSON.
     pub text: Box<RawValue>,
+}
+
+/// Without the text: that of a Secret is not for logs.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ObjectMeta { namespace, name, .. } = &self.metadata;
+        let mut shown = f.debug_struct("Raw");
+        shown.field("namespace", namespace).field("name", name).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,6 +126,8 @@ mod tests {
         assert_eq!(of(Kind::EndpointSlice), slices);
         let policies = ("networking.k8s.io/v1".into(), "networkpolicies".into());
         assert_eq!(of(Kind::NetworkPolicy), policies);
+        let plurals = [Kind::Ingress, Kind::IngressClass, Kind::Secret].map(|kind| of(kind).1);
+        assert_eq!(plurals, ["ingresses", "ingressclasses", "secrets"]);
         let blocks = ("crd.projectcalico.org/v1".into(), "ipamblocks".into());
         assert_eq!(of(Kind::IpamBlock), blocks);
         let of_cluster = [0, 1].map(|attempt| resource(Kind::ClusterNetworkPolicy, attempt));

@@ -1,5 +1,6 @@
 //! What is known of the cluster, on disk: a log of what the watches brought, in
-//! which a list takes the place of what was before it.
+//! which a list takes the place of what was before it. It has the keys of certificates, too,
+//! so that HTTPS is served while the API is away: only its owner may read it.
 
 use super::intake::{Intake, RefusedPolicy};
 use super::raw::Raw;
@@ -44,7 +45,7 @@ const COMPACT_FILE: &str = "objects.jsonl.compact";
 const FORMAT: u32 = 1;
 
 /// A line of the file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line<'a> {
     /// The first one: of which cluster this is.
@@ -93,7 +94,6 @@ pub struct Keeper {
 }
 
 /// What the thread is told.
-#[derive(Debug)]
 enum Order {
     Write(Line<'static>),
     /// The new file takes the place of the old one.
@@ -273,7 +273,8 @@ pub fn restore(
     let mut objects = BTreeMap::new();
     let mut refused: BTreeMap<Key, Option<Object>> = BTreeMap::new();
     // One from before a kind was read is whole without it, if a cluster is.
-    for kind in kinds.iter().filter(|kind| kind.is_optional()) {
+    let may_lack = |kind: &&Kind| kind.is_optional() || kind.is_of_ingresses();
+    for kind in kinds.iter().filter(may_lack) {
         intake.take(*kind, watcher::Event::Init, &mut Vec::new());
         intake.take(*kind, watcher::Event::InitDone, &mut Vec::new());
     }

@@ -1,7 +1,7 @@
 use super::health::SourceHealth;
 use super::raw::{Raw, resource};
 use crate::kubernetes::pauses::pauses;
-use crate::object::Kind;
+use crate::object::{Kind, TLS_SECRET};
 use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -114,6 +114,7 @@ impl Watch {
             let config = watcher::Config {
                 timeout: Some(WATCH_S),
                 initial_list_strategy: strategy,
+                field_selector: selector(self.kind),
                 ..watcher::Config::default()
             };
             let events = self.events.get_or_insert_with(|| watcher(api, config).boxed());
@@ -234,6 +235,11 @@ impl Watch {
     async fn pause(&mut self) {
         tokio::time::sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
     }
+}
+
+/// Which objects of a kind are asked for; `None`: all.
+fn selector(kind: Kind) -> Option<String> {
+    (kind == Kind::Secret).then(|| format!("type={TLS_SECRET}"))
 }
 
 /// Whether a server does not have a kind by this API version.

@@ -2,7 +2,7 @@
 
 use super::yaml::{self, Document, YamlError};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{self, DecodeError, Key, Kind, Object, Origin, Places};
+use crate::object::{self, DecodeError, Key, Kind, Object, Origin, Places, TLS_SECRET};
 use crate::validate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -83,8 +83,9 @@ pub(crate) enum Item {
     },
 }
 
-/// Decodes one document of a file.
-pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
+/// Decodes one document of a file. Without `has_ingresses`, Ingresses and what belongs to them
+/// are of no use.
+pub(crate) fn decode(text: &str, file: &Arc<str>, has_ingresses: bool) -> Vec<Item> {
     let document = match yaml::parse(text) {
         Ok(Some(document)) => document,
         Ok(None) => return Vec::new(),
@@ -117,12 +118,14 @@ pub(crate) fn decode(text: &str, file: &Arc<str>) -> Vec<Item> {
         return Vec::new();
     }
     let Some(kind) = list_kind(&document.value) else {
-        return vec![decode_item(&document, None, &document.value, None, file)];
+        return vec![decode_item(&document, None, &document.value, None, (file, has_ingresses))];
     };
     let kind = kind.map(str::to_owned);
     let items = document.value.get("items").and_then(Value::as_array);
     let items = items.map(Vec::as_slice).unwrap_or_default();
-    let decode = |(index, item)| decode_item(&document, Some(index), item, kind.as_deref(), file);
+    let decode = |(index, item)| {
+        decode_item(&document, Some(index), item, kind.as_deref(), (file, has_ingresses))
+    };
     items.iter().enumerate().map(decode).collect()
 }
 
@@ -143,7 +146,7 @@ fn decode_item(
     index: Option<usize>,
     value: &Value,
     list_kind: Option<&str>,
-    file: &Arc<str>,
+    (file, has_ingresses): (&Arc<str>, bool),
 ) -> Item {
     let locate = |key: Option<&Key>, findings: Vec<Finding>| -> Vec<Diagnostic> {
         if findings.is_empty() {
@@ -174,6 +177,14 @@ fn decode_item(
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
         return other(kind_name.to_owned());
     };
+    // Secrets are for many things.
+    let is_used = match kind {
+        Kind::Secret => has_ingresses && text("type") == Some(TLS_SECRET),
+        kind => has_ingresses || !kind.is_of_ingresses(),
+    };
+    if !is_used {
+        return other(kind_name.to_owned());
+    }
     let refuse = |findings: Vec<Finding>| {
         let identity = identity(kind, value, true);
         let key = identity.clone().filter(|key| !key.name.is_empty());

@@ -32,6 +32,8 @@ impl Entry {
 /// All files, and which object comes from which.
 #[derive(Debug, Default)]
 pub(super) struct Store {
+    /// Ingresses are read, and what belongs to them.
+    has_ingresses: bool,
     files: BTreeMap<Arc<str>, File>,
     /// Files and folders that cannot be read, and why.
     unreadable: BTreeMap<Arc<str>, String>,
@@ -59,9 +61,18 @@ pub(super) struct Store {
 
 /// Objects that were decoded in this update, by file, key and hash: a file may
 /// have a key twice.
-type Fresh = HashMap<(Arc<str>, Key, u64), Object>;
+#[derive(Debug)]
+struct Fresh {
+    objects: HashMap<(Arc<str>, Key, u64), Object>,
+    has_ingresses: bool,
+}
 
 impl Store {
+    /// Reads Ingresses, too.
+    pub(super) fn with_ingresses() -> Self {
+        Store { has_ingresses: true, ..Store::default() }
+    }
+
     /// Takes changes of files and returns what they mean. `load` reads a file
     /// again, where an object is needed that was not in force before.
     pub(super) fn update(
@@ -72,7 +83,7 @@ impl Store {
         if changes.is_empty() && self.is_reported {
             return Vec::new();
         }
-        let mut fresh = Fresh::new();
+        let mut fresh = Fresh { objects: HashMap::new(), has_ingresses: self.has_ingresses };
         let mut touched = BTreeSet::new();
         for change in changes {
             match change {
@@ -183,7 +194,7 @@ impl Store {
                     Some(Event::Moved { key: key.clone(), origin })
                 }
                 _ => {
-                    let object = fresh.remove(&(name.clone(), key.clone(), entry.hash));
+                    let object = fresh.objects.remove(&(name.clone(), key.clone(), entry.hash));
                     let again = || decode_again(&load(&name)?, &name, key, entry.hash);
                     let object = object.or_else(again);
                     object.map(|object| Event::Applied { object, origin: Some(origin) })
@@ -321,12 +332,13 @@ fn of_file(path: &str, severity: Severity, message: String) -> Diagnostic {
 }
 
 fn decode_again(text: &str, name: &Arc<str>, key: &Key, hash: u64) -> Option<Object> {
-    document::split(text).into_iter().flat_map(|(_, part)| document::decode(part, name)).find_map(
-        |item| match item {
-            Item::Object { key: k, object, hash: h, .. } if k == *key && h == hash => Some(object),
-            _ => None,
-        },
-    )
+    // It was an object of use when it was first read.
+    let parts = document::split(text).into_iter();
+    let mut items = parts.flat_map(|(_, part)| document::decode(part, name, true));
+    items.find_map(|item| match item {
+        Item::Object { key: k, object, hash: h, .. } if k == *key && h == hash => Some(object),
+        _ => None,
+    })
 }
 
 fn hash_of(text: &str) -> u64 {

@@ -1,5 +1,7 @@
 use super::*;
 use crate::status::allocator::{Outcome, Refusal};
+use crate::status::facts::Facts;
+use k8s_openapi::api::core::v1::Service;
 use kube::core::Status;
 use serde_json::{Value, json};
 

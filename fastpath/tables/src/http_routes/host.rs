@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 /// The hosts of a route. Names are in lower case and without a point at their end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// All.
     Any,

@@ -1,22 +1,23 @@
 use super::UpstreamId;
+use crate::chunked::Chunked;
 use crate::http_routes::{HttpRouteId, HttpRoutes, Request, Rewrite};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// All routes of a listener.
-#[derive(Debug, Default)]
+/// All routes of a listener. Cloning it copies pointers.
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     /// Which route a request takes.
     pub matches: HttpRoutes,
-    /// The routes, by [`HttpRouteId`].
-    pub routes: Vec<Arc<HttpRoute>>,
+    /// The routes, by [`HttpRouteId`]; `None` where one has gone.
+    pub routes: Chunked<Option<Arc<HttpRoute>>>,
 }
 
 impl RouteTable {
     /// The route that a request takes.
     pub fn find(&self, request: &Request<'_>) -> Option<&Arc<HttpRoute>> {
         let HttpRouteId(id) = self.matches.find(request)?;
-        self.routes.get(id as usize)
+        self.routes.get(id)?.as_ref()
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn decode_one(text: &str) -> Item {
-    let mut items = decode(text, &"f.yaml".into());
+    let mut items = decode(text, &"f.yaml".into(), true);
     assert_eq!(items.len(), 1);
     items.remove(0)
 }
@@ -36,12 +36,12 @@ items:
 - {apiVersion: apps/v1, kind: Deployment, metadata: {name: b}}
 - {apiVersion: v1, kind: Namespace, metadata: {name: 7}}
 ";
-    let items = decode(text, &"f.yaml".into());
+    let items = decode(text, &"f.yaml".into(), true);
     assert!(matches!(&items[0], Item::Object { key, .. } if key.to_string() == "Namespace a"));
     assert!(matches!(&items[1], Item::OtherKind { kind, warning: None } if kind == "Deployment"));
     assert!(matches!(&items[2], Item::Refused { key: None, .. }));
     let text = "{apiVersion: v1, kind: NamespaceList, items: [{metadata: {name: a}}]}";
-    assert!(matches!(&decode(text, &"f.yaml".into())[0], Item::Object { .. }));
+    assert!(matches!(&decode(text, &"f.yaml".into(), true)[0], Item::Object { .. }));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_is_no_object_says_what_it_should_be() {
 /// What is said of a document that is not refused.
 fn warnings(text: &str) -> Vec<String> {
     let mut said = Vec::new();
-    for item in decode(text, &"f.yaml".into()) {
+    for item in decode(text, &"f.yaml".into(), true) {
         match item {
             Item::Object { warnings, .. } => said.extend(warnings.iter().map(ToString::to_string)),
             other => panic!("no object: {other:?}"),
@@ -158,7 +158,7 @@ fn real_objects_have_no_unknown_keys() {
 /// What a document that is refused denies: key, pods, directions or rules.
 fn denied(text: &str) -> Vec<String> {
     let mut all = Vec::new();
-    for item in decode(text, &"f.yaml".into()) {
+    for item in decode(text, &"f.yaml".into(), true) {
         let Item::Refused { denials, .. } = item else { continue };
         for Denial { key, rest } in denials {
             let of = match rest.as_deref() {

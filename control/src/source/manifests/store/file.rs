@@ -229,7 +229,7 @@ fn names<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
 fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
     let outcome = |item| match item {
         Item::Object { key, object, hash, places, warnings } => {
-            fresh.insert((name.clone(), key.clone(), hash), object);
+            fresh.objects.insert((name.clone(), key.clone(), hash), object);
             Outcome::Object { key, hash, places, warnings }
         }
         Item::OtherKind { kind, warning } => Outcome::OtherKind { kind, warning },
@@ -237,5 +237,6 @@ fn decode(text: &str, name: &Arc<str>, fresh: &mut Fresh) -> Vec<Outcome> {
             Outcome::Refused { key, denials, diagnostics }
         }
     };
-    document::decode(text, name).into_iter().map(outcome).collect()
+    let items = document::decode(text, name, fresh.has_ingresses);
+    items.into_iter().map(outcome).collect()
 }
