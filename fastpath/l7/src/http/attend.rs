@@ -45,7 +45,7 @@ enum Then {
 
 impl<S: Stream> Attendance<'_, S> {
     /// Serves requests until there are no more. `false`: the connection is to be cut.
-    pub(super) async fn serve<C: Future>(
+    pub(super) async fn serve<C: Future<Output = hyper::Result<()>>>(
         &self,
         mut served: Pin<&mut C>,
         shut: impl Fn(Pin<&mut C>),
@@ -59,8 +59,9 @@ impl<S: Stream> Attendance<'_, S> {
                     is_shut = true;
                     shut(served.as_mut());
                 }
-                if served.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(true);
+                if let Poll::Ready(result) = served.as_mut().poll(context) {
+                    // A client must not take an answer that breaks off for a whole one.
+                    return Poll::Ready(!result.is_err_and(|failure| failure.is_user()));
                 }
                 if self.connection.is_ending.get() && !is_shut {
                     continue;

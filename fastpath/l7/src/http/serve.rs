@@ -233,7 +233,7 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     let answer = reason.map(|reason| refusal(proxy, connection, reason)).unwrap_or_default();
     let lingers = !wire.borrow().has_ended;
     let mut end = End(wire.clone());
-    wire.borrow_mut().may_shut = true;
+    wire.borrow_mut().release();
     let linger = attend::finish(&mut end, &answer, lingers);
     within(&**clock, options.linger_timeout, linger).await;
 }

@@ -30,7 +30,7 @@ pub(super) struct Wire<S> {
     /// A request is not whole.
     pub(super) is_within: bool,
     /// What is read and written is not the library's any more.
-    pub(super) may_shut: bool,
+    may_shut: bool,
     /// Who waits for the answer to a request for one.
     reader: Option<Waker>,
     connection: Rc<Connection>,
@@ -69,6 +69,15 @@ impl<S: Stream> Wire<S> {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+
+    /// The library is done with it: it is read and ended as it is.
+    pub(super) fn release(&mut self) {
+        self.guard = None;
+        self.waiting = Vec::new();
+        self.checked = 0;
+        self.is_over = self.has_ended;
+        self.may_shut = true;
     }
 
     /// Something is wrong with what has come, or with how slowly it comes.
