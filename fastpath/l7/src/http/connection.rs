@@ -117,6 +117,14 @@ impl Connection {
         self.wake();
     }
 
+    /// Who is woken when there is something to attend to.
+    pub(super) fn is_attended_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

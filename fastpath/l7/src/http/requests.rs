@@ -31,6 +31,9 @@ use std::task::Poll;
 /// Headers that a request has at most.
 pub(super) const HEADERS_MAX: usize = 128;
 
+/// Bytes that a target has at most: the library takes no longer ones.
+pub(super) const TARGET_BYTES_MAX: usize = 60 << 10;
+
 /// The client has gone before it was answered.
 #[derive(Debug)]
 pub(super) struct Gone;
@@ -130,8 +133,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
                 (this.answered_upgrade)(switches);
             }
             if is_http1 && !switches && this.connection.is_ending.get() {
-                answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
-                this.connection.has_said_close.set(true);
+                this.say_close(&mut answer);
             }
             Ok(answer)
         }
@@ -166,10 +168,14 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             answer.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         }
         if closes {
-            answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
-            self.connection.has_said_close.set(true);
+            self.say_close(&mut answer);
         }
         answer
+    }
+
+    fn say_close(&self, answer: &mut Answer<F>) {
+        answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
+        self.connection.has_said_close.set(true);
     }
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
@@ -190,7 +196,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let route = find(listener, &head, host_text, &path).ok_or(L7Reason::NoRoute)?.clone();
         entry.borrow_mut().route = Some(route.clone());
         if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
-            return self.redirect(&head, host_text, entry);
+            return self.redirect(&head, host_text, !body.is_end_stream(), entry);
         }
         let RouteAction::Forward(upstream) = route.action else {
             return Err(L7Reason::RouteUnsupported.into());
@@ -239,6 +245,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         &self,
         head: &Parts,
         host: &str,
+        leaves_body: bool,
         entry: Rc<RefCell<Entry>>,
     ) -> Result<Answer<F>, Stop> {
         let location = outgoing::https_location(&head.uri, host)?;
@@ -247,6 +254,9 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
         answer.headers_mut().insert(header::LOCATION, location);
         answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
+        if leaves_body && head.version != Version::HTTP_2 {
+            self.say_close(&mut answer);
+        }
         Ok(answer)
     }
 

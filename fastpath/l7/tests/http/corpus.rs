@@ -104,7 +104,8 @@ fn no_request_is_refused_without_a_reason() {
         let mut served = 0;
         for byte in 0..=255_u8 {
             for (before, between, after) in [
-                (&b"GET /a"[..], &b"b?c"[..], &b"d HTTP/1.1\r\nHost: a\r\n\r\n"[..]),
+                (&b"GET /a"[..], &b"b"[..], &b"d HTTP/1.1\r\nHost: a\r\n\r\n"[..]),
+                (b"GET /a?b", b"c", b"d HTTP/1.1\r\nHost: a\r\n\r\n"),
                 (b"GET http://a", b"b/ HTTP/1.1\r\nHost: a", b"b\r\n\r\n"),
                 (b"GET / HTTP/1.1\r\nHost: a", b"b\r\nX-Y: a", b"b\r\n\r\n"),
                 (b"A", b" / HTTP/1.1\r\nHost: a\r\nX-", b": b\r\n\r\n"),

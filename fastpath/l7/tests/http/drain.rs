@@ -67,17 +67,30 @@ fn what_takes_longer_is_cut() {
     });
 }
 
+/// In whatever it has begun with.
 #[test]
-fn a_connection_that_has_not_said_anything_ends_too() {
+fn a_connection_without_a_request_ends_in_time_too() {
     run(async {
-        let world = slow();
-        let (mut silent, mut begun) = (world.client(), world.client());
-        begun.send("GET / HT").await;
+        let of = |name| listener(name).trusts("10.0.0.0", 8).speaks_proxy().route(route("", "/"));
+        let listeners = vec![of("http"), of("https").certificates(&[""])];
+        let world = World::new(ProxyOptions::default(), listeners);
+        let mut waiting = Vec::new();
+        for (listener, from, begun) in [
+            (0, "192.0.2.1:1", &b""[..]),
+            (0, "192.0.2.1:2", b"PRI"),
+            (0, "192.0.2.1:3", b"GET / HT"),
+            (0, "10.0.0.1:4", b"PROXY "),
+            (1, "192.0.2.1:5", b""),
+            (1, "192.0.2.1:6", &[22, 1]),
+        ] {
+            let mut client = world.client_of(listener, from);
+            client.send(begun).await;
+            waiting.push(client);
+        }
         pass(Duration::from_millis(1)).await;
-        drain(&world, 2);
-        silent.is_cut_behind("").await;
-        begun.rest().await;
-        pass(Duration::from_secs(2)).await;
+        assert_eq!(world.proxy.connections(), 6);
+        drain(&world, 1);
+        pass(Duration::from_millis(1005)).await;
         assert_eq!(world.proxy.connections(), 0);
     });
 }

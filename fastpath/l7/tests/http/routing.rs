@@ -107,6 +107,12 @@ fn clients_are_redirected_to_tls() {
         assert_eq!(answer.all("location"), ["https://Shop.example/a%20b?c=d"]);
         let logged = world.logged().pop().unwrap();
         assert_eq!((logged.status, logged.reason), (308, None));
+        // A body that nobody reads is not taken for the next request.
+        let mut client = world.client();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nGET /").await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.all("connection")), (308, vec!["close"]));
+        client.is_ended().await;
         // A proxy in front says that its client has come in TLS; others are not believed.
         let told = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n";
         for (from, status) in [("192.0.2.129:1", 200), ("192.0.2.1:1", 308)] {
