@@ -88,6 +88,9 @@ impl<S: Stream> Attendance<'_, S> {
                 if self.connection.is_ending.get() && !is_shut {
                     continue;
                 }
+                if self.connection.in_flight.get() > 0 && self.wire.borrow_mut().is_reset(context) {
+                    return Poll::Ready(false);
+                }
                 let Some((at_ns, then, limit)) = self.next(is_shut) else {
                     return Poll::Pending;
                 };

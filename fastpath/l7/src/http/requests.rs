@@ -184,7 +184,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         if head.version == Version::HTTP_2 {
             head::check_parts(&head, &shared.options.head)?;
         }
-        let tables = shared.tables.borrow().clone();
+        let tables = shared.tables.borrow();
         let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
         let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
         entry.borrow_mut().real_client = told.client;

@@ -15,8 +15,7 @@ use tokio::sync::oneshot;
 
 type Served = Proxy<KernelNet, Upstreams, FakeTls>;
 
-fn proxy(net: &KernelNet) -> Served {
-    let upstreams = Upstreams::answering(|_| Reply::text("hello"));
+fn proxy(net: &KernelNet, upstreams: Upstreams) -> Served {
     let log = Rc::new(Log::default());
     let proxy = Proxy::new(net.clone(), ProxyOptions::default(), upstreams, FakeTls, log);
     let of = |name, path| listener(name).route(route("", path));
@@ -36,7 +35,7 @@ async fn exchange(net: &KernelNet, to: SocketAddr, request: &str) -> Vec<u8> {
 #[test]
 fn clients_of_both_families_are_served_until_the_end() {
     kernel::run(|net| async move {
-        let proxy = proxy(&net);
+        let proxy = proxy(&net, Upstreams::answering(|_| Reply::text("hello")));
         let addrs = ["127.0.0.1:0", "[::1]:0"].map(|addr| addr.parse().unwrap());
         let listeners = [(addrs[0], ListenerId(0)), (addrs[1], ListenerId(1))];
         let server = KernelServer::bind(&net, listeners).unwrap();
@@ -106,6 +105,35 @@ fn an_aborted_connection_is_reset() {
         let failure = other.read_u8().await.unwrap_err();
         assert_eq!(failure.kind(), std::io::ErrorKind::ConnectionReset);
         assert!(stream.write_all(b"x").await.is_err() && stream.read_u8().await.is_err());
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_a_client_has_asked_for_is_given_up_when_it_is_gone() {
+    kernel::run(|net| async move {
+        let upstreams = Upstreams::deciding(|_| std::future::pending());
+        let proxy = proxy(&net, upstreams.clone());
+        let server = KernelServer::bind(&net, [("127.0.0.1:0".parse().unwrap(), ListenerId(0))]);
+        let server = server.unwrap();
+        let addr = server.addrs().unwrap()[0];
+        let (stop, stopped) = oneshot::channel::<()>();
+        let told = async {
+            let _ = stopped.await;
+        };
+        let serving = server.serve(proxy.clone(), told, Duration::from_secs(600));
+        let client = async {
+            let mut client = net.connect(addr).await.unwrap();
+            client.write_all(b"GET /four HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            while upstreams.begun.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            client.abort();
+            proxy.ended().await;
+            stop.send(()).unwrap();
+        };
+        tokio::join!(serving, client);
+        assert_eq!(proxy.counts().requests, 1);
     })
     .unwrap();
 }
