@@ -15,6 +15,7 @@ use crate::net::Net;
 use crate::{L7Reason, head};
 use arrayvec::ArrayVec;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -85,6 +86,14 @@ struct Incident {
     host: Option<HeaderValue>,
     upgrade: Option<OnUpgrade>,
     entry: Rc<RefCell<Entry>>,
+}
+
+/// Where a request goes.
+enum Way {
+    /// Nowhere: the client shall come in TLS, to this place.
+    Redirect(HeaderValue),
+    /// To an upstream, which is asked for a target.
+    Upstream { route: Arc<HttpRoute>, upstream: Arc<Upstream>, target: PathAndQuery, told: Told },
 }
 
 impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
@@ -180,31 +189,13 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
         let Incident { mut head, body, host, upgrade, entry } = incident;
-        let shared = &self.proxy.0;
-        if head.version == Version::HTTP_2 {
-            head::check_parts(&head, &shared.options.head)?;
-        }
-        let tables = shared.tables.borrow();
-        let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
-        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
-        entry.borrow_mut().real_client = told.client;
-        let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if self.is_misdirected(listener, host_text) {
-            return Err(L7Reason::MisdirectedRequest.into());
-        }
-        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
-        let route = find(listener, &head, host_text, &path).ok_or(L7Reason::NoRoute)?.clone();
-        entry.borrow_mut().route = Some(route.clone());
-        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
-            return self.redirect(&head, host_text, !body.is_end_stream(), entry);
-        }
-        let RouteAction::Forward(upstream) = route.action else {
-            return Err(L7Reason::RouteUnsupported.into());
+        let (route, upstream, target, told) = match self.way(&head, host.as_ref(), &entry)? {
+            Way::Redirect(location) => {
+                let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
+                return Ok(self.redirect(location, leaves_body, entry));
+            }
+            Way::Upstream { route, upstream, target, told } => (route, upstream, target, told),
         };
-        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
-        entry.borrow_mut().upstream = Some(upstream.clone());
-        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
-        drop(tables);
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers)
             .filter(|_| upgrade.is_some() && body.is_empty() && !upstream.protocol.is_http2());
@@ -218,6 +209,40 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let request = outgoing::request(head, target, host, &upstream, body)?;
         let sent = self.send(&upstream, request, &route, told, &entry).await?;
         self.pass_back(sent, upgrade.filter(|_| switches_to.is_some()), &route, entry)
+    }
+
+    /// Finds out where a request goes, in the tables of this moment.
+    fn way(
+        &self,
+        head: &Parts,
+        host: Option<&HeaderValue>,
+        entry: &RefCell<Entry>,
+    ) -> Result<Way, L7Reason> {
+        let shared = &self.proxy.0;
+        if head.version == Version::HTTP_2 {
+            head::check_parts(head, &shared.options.head)?;
+        }
+        let tables = shared.tables.borrow();
+        let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
+        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
+        entry.borrow_mut().real_client = told.client;
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if self.is_misdirected(listener, host) {
+            return Err(L7Reason::MisdirectedRequest);
+        }
+        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
+        let route = find(listener, head, host, &path).ok_or(L7Reason::NoRoute)?.clone();
+        entry.borrow_mut().route = Some(route.clone());
+        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
+            return Ok(Way::Redirect(outgoing::https_location(&head.uri, host)?));
+        }
+        let RouteAction::Forward(upstream) = route.action else {
+            return Err(L7Reason::RouteUnsupported);
+        };
+        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
+        entry.borrow_mut().upstream = Some(upstream.clone());
+        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
+        Ok(Way::Upstream { route, upstream, target, told })
     }
 
     /// Whether the client has told another name when the connection began, and there is
@@ -243,21 +268,19 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
 
     fn redirect(
         &self,
-        head: &Parts,
-        host: &str,
+        location: HeaderValue,
         leaves_body: bool,
         entry: Rc<RefCell<Entry>>,
-    ) -> Result<Answer<F>, Stop> {
-        let location = outgoing::https_location(&head.uri, host)?;
+    ) -> Answer<F> {
         entry.borrow_mut().status = StatusCode::PERMANENT_REDIRECT.as_u16();
         let mut answer = Response::new(ResponseBody::own(None, entry));
         *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
         answer.headers_mut().insert(header::LOCATION, location);
         answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
-        if leaves_body && head.version != Version::HTTP_2 {
+        if leaves_body {
             self.say_close(&mut answer);
         }
-        Ok(answer)
+        answer
     }
 
     fn body(

@@ -70,7 +70,10 @@ pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
             speak(&proxy, connection, stream, is_http2).await;
         }
         Some(Err(_)) => shared.book.counters.limited(Limit::Handshake),
-        None => shared.book.counters.limited(Limit::HandshakeTime),
+        None => {
+            let limit = connection.limit(proxy.now_ns(), Limit::HandshakeTime);
+            shared.book.counters.limited(limit);
+        }
     }
 }
 
@@ -100,7 +103,8 @@ async fn prologue<N: Net, F: Forward, A: Accept, S: Stream>(
                 return Err(turned_away.filter(|_| listener.certificates.is_none()));
             }
             None => {
-                shared.book.counters.limited(Limit::ProxyHeader);
+                let limit = connection.limit(clock.now_ns(), Limit::ProxyHeader);
+                shared.book.counters.limited(limit);
                 return Err(None);
             }
         }
@@ -122,8 +126,9 @@ async fn prologue<N: Net, F: Forward, A: Accept, S: Stream>(
     };
     let begun = attend::within(clock, connection, timeout, beginning).await;
     begun.unwrap_or_else(|| {
-        shared.book.counters.limited(limit);
-        let has_begun = !is_encrypted && !stream.seen().is_empty();
+        let counts = connection.limit(clock.now_ns(), limit);
+        shared.book.counters.limited(counts);
+        let has_begun = counts == limit && !is_encrypted && !stream.seen().is_empty();
         Err(has_begun.then_some(L7Reason::RequestTimeout))
     })
 }

@@ -92,5 +92,6 @@ fn a_connection_without_a_request_ends_in_time_too() {
         drain(&world, 1);
         pass(Duration::from_millis(1005)).await;
         assert_eq!(world.proxy.connections(), 0);
+        assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 5, "all that were not idle");
     });
 }
