@@ -20,10 +20,10 @@ const fn classes() -> [u8; 256] {
         if c == b'\t' || (c >= b' ' && c != 0x7f) {
             class |= VALUE;
         }
-        if c.is_ascii_alphanumeric() || is_one_of(c, b"-._~%!$&'()*+,;=:@/?[]|{}^`\"\\<>") {
+        if c.is_ascii_alphanumeric() || is_one_of(c, b"-._~%!$&'()*+,;=:@/?[]|{}^`\\") {
             class |= TARGET;
         }
-        if c.is_ascii_alphanumeric() || is_one_of(c, b"-._~%!$&'()*+,;=") {
+        if c.is_ascii_alphanumeric() || is_one_of(c, b"-._~!$&'()*+,;=") {
             class |= HOST;
         }
         classes[byte] = class;
@@ -55,12 +55,13 @@ pub(crate) fn is_value(byte: u8) -> bool {
 }
 
 /// A part of a path or query: those of RFC 3986, and those that browsers send as they
-/// are (URL standard). No space, no `#`, nothing that is no ASCII.
+/// are (URL standard). No space, no `#`, no quotation mark, nothing that is no ASCII.
 pub(crate) fn is_target(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & TARGET != 0
 }
 
-/// A part of a registered name (RFC 3986 section 3.2.2).
+/// A part of a registered name (RFC 3986 section 3.2.2), but for what has a percent sign:
+/// there are no such names, and libraries disagree about them.
 pub(crate) fn is_host(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & HOST != 0
 }

@@ -163,7 +163,7 @@ pub(crate) fn check_parts(head: &Parts, limits: &HeadLimits) -> Result<(), L7Rea
     let is_asterisk = target == b"*" && head.method == Method::OPTIONS;
     let is_http =
         head.uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
-    if !(is_path || is_asterisk) || !is_http || !target.iter().all(|byte| is_target(*byte)) {
+    if !(is_path || is_asterisk) || !is_http || !is_target_of(target) {
         return Err(L7Reason::BadTarget);
     }
     if head.headers.len() > limits.headers {
@@ -249,7 +249,7 @@ impl<'a> RequestLine<'a> {
         if target.len() > limits.target_bytes {
             return Err(L7Reason::TargetTooLong);
         }
-        if !target.iter().all(|byte| is_target(*byte)) {
+        if !is_target_of(target) {
             return Err(L7Reason::BadTarget);
         }
         let authority = match target {
@@ -259,6 +259,13 @@ impl<'a> RequestLine<'a> {
         };
         Ok(RequestLine { version, authority })
     }
+}
+
+/// Whether all characters of a target may be where they are. Browsers send a grave accent
+/// as it is in a query, and never in a path.
+fn is_target_of(target: &[u8]) -> bool {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    target.iter().all(|byte| is_target(*byte)) && !path.contains(&b'`')
 }
 
 /// Letters of methods that are registered (RFC 9110 section 16.1), and digits.

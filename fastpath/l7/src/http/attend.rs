@@ -11,9 +11,10 @@ use crate::L7Reason;
 use crate::net::Stream;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Bytes that are read at a time of what nobody asks for any more.
@@ -21,6 +22,27 @@ const LINGER_READ_MAX: usize = 2 << 10;
 
 /// Bytes that are read of it at most.
 const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Waits for something, but not longer than it may take, or than the connection has.
+pub(super) async fn within<T>(
+    clock: &Rc<dyn Clock>,
+    connection: &Connection,
+    timeout: Duration,
+    what: impl Future<Output = T>,
+) -> Option<T> {
+    let mut what = pin!(what);
+    let mut alarm = Alarm::new(clock.clone());
+    let until = clock.now_ns().saturating_add(ns(timeout));
+    poll_fn(|context| {
+        connection.is_attended_by(context.waker());
+        if let Poll::Ready(done) = what.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        let end = connection.ends_at.get().map_or(until, |(end, _)| end.min(until));
+        alarm.poll(context, end).map(|()| None)
+    })
+    .await
+}
 
 /// What it takes to attend to a connection.
 pub(super) struct Attendance<'a, S> {
@@ -45,7 +67,7 @@ enum Then {
 
 impl<S: Stream> Attendance<'_, S> {
     /// Serves requests until there are no more. `false`: the connection is to be cut.
-    pub(super) async fn serve<C: Future>(
+    pub(super) async fn serve<C: Future<Output = hyper::Result<()>>>(
         &self,
         mut served: Pin<&mut C>,
         shut: impl Fn(Pin<&mut C>),
@@ -53,17 +75,21 @@ impl<S: Stream> Attendance<'_, S> {
         let mut alarm = Alarm::new(self.clock.clone());
         let mut is_shut = false;
         poll_fn(|context| {
-            self.be_woken(context);
+            self.connection.is_attended_by(context.waker());
             loop {
                 if self.connection.is_ending.get() && !is_shut {
                     is_shut = true;
                     shut(served.as_mut());
                 }
-                if served.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(true);
+                if let Poll::Ready(result) = served.as_mut().poll(context) {
+                    // A client must not take an answer that breaks off for a whole one.
+                    return Poll::Ready(!result.is_err_and(|failure| failure.is_user()));
                 }
                 if self.connection.is_ending.get() && !is_shut {
                     continue;
+                }
+                if self.connection.in_flight.get() > 0 && self.wire.borrow_mut().is_reset(context) {
+                    return Poll::Ready(false);
                 }
                 let Some((at_ns, then, limit)) = self.next(is_shut) else {
                     return Poll::Pending;
@@ -90,7 +116,7 @@ impl<S: Stream> Attendance<'_, S> {
     pub(super) async fn tunnel(&self, mut tunnel: Tunnel) -> bool {
         let mut alarm = Alarm::new(self.clock.clone());
         poll_fn(|context| {
-            self.be_woken(context);
+            self.connection.is_attended_by(context.waker());
             if let Poll::Ready(over) = tunnel.as_mut().poll(context) {
                 if over == Over::Idle {
                     self.counters.limited(Limit::TunnelTime);
@@ -106,13 +132,6 @@ impl<S: Stream> Attendance<'_, S> {
             })
         })
         .await
-    }
-
-    fn be_woken(&self, context: &Context<'_>) {
-        let mut waker = self.connection.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
-            *waker = Some(context.waker().clone());
-        }
     }
 
     /// The next time that something is to be done, and what counts it.

@@ -117,6 +117,20 @@ impl Connection {
         self.wake();
     }
 
+    /// What counts that something has not come in time: its own limit, unless it is
+    /// everything that has to be over.
+    pub(super) fn limit(&self, now_ns: u64, own: Limit) -> Limit {
+        self.ends_at.get().filter(|(end, _)| now_ns >= *end).map_or(own, |(_, limit)| limit)
+    }
+
+    /// Who is woken when there is something to attend to.
+    pub(super) fn is_attended_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

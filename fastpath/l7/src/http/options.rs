@@ -5,7 +5,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyOptions {
     /// What the head of a request may be at most. More than 128 headers are never let
-    /// through.
+    /// through, nor a target of more than 60 KiB.
     pub head: HeadLimits,
     /// Bytes of the body of any request; `None`: as many as its route lets through.
     pub body_bytes_max: Option<u64>,

@@ -5,7 +5,7 @@ use super::counters::{HttpCounters, HttpCounts, Limit, count};
 use super::entry::Book;
 use super::options::{ProxyOptions, ns};
 use super::record::{ConnectionRecord, Observer};
-use super::requests::HEADERS_MAX;
+use super::requests::{HEADERS_MAX, TARGET_BYTES_MAX};
 use super::runtime::Timing;
 use super::seams::{Accept, Forward};
 use super::serve;
@@ -63,6 +63,7 @@ impl<N: Net, F: Forward, A: Accept> Proxy<N, F, A> {
         observer: Rc<dyn Observer>,
     ) -> Self {
         options.head.headers = options.head.headers.min(HEADERS_MAX);
+        options.head.target_bytes = options.head.target_bytes.min(TARGET_BYTES_MAX);
         let clock = clock::of(&net);
         Proxy(Rc::new(Shared {
             net,

@@ -15,6 +15,7 @@ use crate::net::Net;
 use crate::{L7Reason, head};
 use arrayvec::ArrayVec;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -30,6 +31,9 @@ use std::task::Poll;
 
 /// Headers that a request has at most.
 pub(super) const HEADERS_MAX: usize = 128;
+
+/// Bytes that a target has at most: the library takes no longer ones.
+pub(super) const TARGET_BYTES_MAX: usize = 60 << 10;
 
 /// The client has gone before it was answered.
 #[derive(Debug)]
@@ -84,6 +88,14 @@ struct Incident {
     entry: Rc<RefCell<Entry>>,
 }
 
+/// Where a request goes.
+enum Way {
+    /// Nowhere: the client shall come in TLS, to this place.
+    Redirect(HeaderValue),
+    /// To an upstream, which is asked for a target.
+    Upstream { route: Arc<HttpRoute>, upstream: Arc<Upstream>, target: PathAndQuery, told: Told },
+}
+
 impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     /// Answers a request. Whatever happens in it ends it alone.
     pub(super) fn answer(
@@ -130,8 +142,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
                 (this.answered_upgrade)(switches);
             }
             if is_http1 && !switches && this.connection.is_ending.get() {
-                answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
-                this.connection.has_said_close.set(true);
+                this.say_close(&mut answer);
             }
             Ok(answer)
         }
@@ -166,39 +177,25 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             answer.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         }
         if closes {
-            answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
-            self.connection.has_said_close.set(true);
+            self.say_close(&mut answer);
         }
         answer
     }
 
+    fn say_close(&self, answer: &mut Answer<F>) {
+        answer.headers_mut().insert(header::CONNECTION, outgoing::CLOSE);
+        self.connection.has_said_close.set(true);
+    }
+
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
         let Incident { mut head, body, host, upgrade, entry } = incident;
-        let shared = &self.proxy.0;
-        if head.version == Version::HTTP_2 {
-            head::check_parts(&head, &shared.options.head)?;
-        }
-        let tables = shared.tables.borrow().clone();
-        let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
-        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
-        entry.borrow_mut().real_client = told.client;
-        let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if self.is_misdirected(listener, host_text) {
-            return Err(L7Reason::MisdirectedRequest.into());
-        }
-        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
-        let route = find(listener, &head, host_text, &path).ok_or(L7Reason::NoRoute)?.clone();
-        entry.borrow_mut().route = Some(route.clone());
-        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
-            return self.redirect(&head, host_text, entry);
-        }
-        let RouteAction::Forward(upstream) = route.action else {
-            return Err(L7Reason::RouteUnsupported.into());
+        let (route, upstream, target, told) = match self.way(&head, host.as_ref(), &entry)? {
+            Way::Redirect(location) => {
+                let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
+                return Ok(self.redirect(location, leaves_body, entry));
+            }
+            Way::Upstream { route, upstream, target, told } => (route, upstream, target, told),
         };
-        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
-        entry.borrow_mut().upstream = Some(upstream.clone());
-        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
-        drop(tables);
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers)
             .filter(|_| upgrade.is_some() && body.is_empty() && !upstream.protocol.is_http2());
@@ -212,6 +209,40 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let request = outgoing::request(head, target, host, &upstream, body)?;
         let sent = self.send(&upstream, request, &route, told, &entry).await?;
         self.pass_back(sent, upgrade.filter(|_| switches_to.is_some()), &route, entry)
+    }
+
+    /// Finds out where a request goes, in the tables of this moment.
+    fn way(
+        &self,
+        head: &Parts,
+        host: Option<&HeaderValue>,
+        entry: &RefCell<Entry>,
+    ) -> Result<Way, L7Reason> {
+        let shared = &self.proxy.0;
+        if head.version == Version::HTTP_2 {
+            head::check_parts(head, &shared.options.head)?;
+        }
+        let tables = shared.tables.borrow();
+        let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
+        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
+        entry.borrow_mut().real_client = told.client;
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if self.is_misdirected(listener, host) {
+            return Err(L7Reason::MisdirectedRequest);
+        }
+        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
+        let route = find(listener, head, host, &path).ok_or(L7Reason::NoRoute)?.clone();
+        entry.borrow_mut().route = Some(route.clone());
+        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
+            return Ok(Way::Redirect(outgoing::https_location(&head.uri, host)?));
+        }
+        let RouteAction::Forward(upstream) = route.action else {
+            return Err(L7Reason::RouteUnsupported);
+        };
+        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
+        entry.borrow_mut().upstream = Some(upstream.clone());
+        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
+        Ok(Way::Upstream { route, upstream, target, told })
     }
 
     /// Whether the client has told another name when the connection began, and there is
@@ -237,17 +268,19 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
 
     fn redirect(
         &self,
-        head: &Parts,
-        host: &str,
+        location: HeaderValue,
+        leaves_body: bool,
         entry: Rc<RefCell<Entry>>,
-    ) -> Result<Answer<F>, Stop> {
-        let location = outgoing::https_location(&head.uri, host)?;
+    ) -> Answer<F> {
         entry.borrow_mut().status = StatusCode::PERMANENT_REDIRECT.as_u16();
         let mut answer = Response::new(ResponseBody::own(None, entry));
         *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
         answer.headers_mut().insert(header::LOCATION, location);
         answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
-        Ok(answer)
+        if leaves_body {
+            self.say_close(&mut answer);
+        }
+        answer
     }
 
     fn body(

@@ -1,17 +1,16 @@
 //! A connection's journey.
 
 use super::attend::{self, Attendance};
-use super::clock::Clock;
 use super::connection::{Connection, Ends};
 use super::counters::Limit;
 use super::entry::Entry;
 use super::peeked::Peeked;
 use super::proxy::Proxy;
+use super::proxy_header;
 use super::requests::Requests;
 use super::runtime::Tasks;
 use super::seams::{Accept, Alpn, Forward};
 use super::wire::{End, Wire};
-use super::{options, proxy_header};
 use crate::L7Reason;
 use crate::guard::{Guard, Limits};
 use crate::net::{Net, Stream};
@@ -21,13 +20,11 @@ use hyper_util::rt::TokioIo;
 use send_wrapper::SendWrapper;
 use sluice_tables::l7::{Listener, ListenerId};
 use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How a connection of HTTP/2 begins without TLS (RFC 9113 section 3.4).
@@ -41,20 +38,6 @@ const BUFFER_SPARE: usize = 8 << 10;
 
 /// Headers that hyper has room for without asking for memory.
 const HEADERS_CHEAP: usize = 100;
-
-/// Waits for something, but not for ever.
-async fn within<T>(
-    clock: &dyn Clock,
-    timeout: Duration,
-    what: impl Future<Output = T>,
-) -> Option<T> {
-    let sleep = clock.sleep_until(clock.now_ns().saturating_add(options::ns(timeout)));
-    tokio::select! {
-        biased;
-        done = what => Some(done),
-        () = sleep => None,
-    }
-}
 
 /// Serves a connection to its end.
 pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
@@ -79,7 +62,7 @@ pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
     let handshake = shared.accept.accept(stream, certificates, source);
     drop(listener);
     let timeout = shared.options.handshake_timeout;
-    match within(&*shared.book.clock, timeout, handshake).await {
+    match attend::within(&shared.book.clock, connection, timeout, handshake).await {
         Some(Ok((stream, negotiated))) => {
             let is_http2 = negotiated.protocol == Some(Alpn::H2);
             *connection.tls.borrow_mut() = Some(Rc::new(negotiated));
@@ -87,7 +70,10 @@ pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
             speak(&proxy, connection, stream, is_http2).await;
         }
         Some(Err(_)) => shared.book.counters.limited(Limit::Handshake),
-        None => shared.book.counters.limited(Limit::HandshakeTime),
+        None => {
+            let limit = connection.limit(proxy.now_ns(), Limit::HandshakeTime);
+            shared.book.counters.limited(limit);
+        }
     }
 }
 
@@ -103,10 +89,12 @@ async fn prologue<N: Net, F: Forward, A: Accept, S: Stream>(
     stream: &mut Peeked<S>,
 ) -> Result<(), TurnedAway> {
     let shared = &proxy.0;
-    let (clock, options) = (&*shared.book.clock, &shared.options);
+    let (clock, options) = (&shared.book.clock, &shared.options);
     let trusted = &listener.trusted;
     if trusted.speak_proxy_protocol && trusted.contains(connection.peer.ip()) {
-        let header = within(clock, options.proxy_header_timeout, proxy_header(stream)).await;
+        let header =
+            attend::within(clock, connection, options.proxy_header_timeout, proxy_header(stream))
+                .await;
         match header {
             Some(Ok(Some((client, local)))) => connection.ends.set(Ends { client, local }),
             Some(Ok(None)) => {}
@@ -115,7 +103,8 @@ async fn prologue<N: Net, F: Forward, A: Accept, S: Stream>(
                 return Err(turned_away.filter(|_| listener.certificates.is_none()));
             }
             None => {
-                shared.book.counters.limited(Limit::ProxyHeader);
+                let limit = connection.limit(clock.now_ns(), Limit::ProxyHeader);
+                shared.book.counters.limited(limit);
                 return Err(None);
             }
         }
@@ -135,10 +124,11 @@ async fn prologue<N: Net, F: Forward, A: Accept, S: Stream>(
         let is_handshake = stream.seen().first() == Some(&HANDSHAKE);
         if is_encrypted && !is_handshake { Err(Some(L7Reason::NotTls)) } else { Ok(()) }
     };
-    let begun = within(clock, timeout, beginning).await;
+    let begun = attend::within(clock, connection, timeout, beginning).await;
     begun.unwrap_or_else(|| {
-        shared.book.counters.limited(limit);
-        let has_begun = !is_encrypted && !stream.seen().is_empty();
+        let counts = connection.limit(clock.now_ns(), limit);
+        shared.book.counters.limited(counts);
+        let has_begun = counts == limit && !is_encrypted && !stream.seen().is_empty();
         Err(has_begun.then_some(L7Reason::RequestTimeout))
     })
 }
@@ -174,7 +164,7 @@ async fn turn_away<N: Net, F: Forward, A: Accept, S: Stream>(
     let Some(reason) = reason else { return stream.abort() };
     let answer = refusal(proxy, connection, reason);
     let linger = attend::finish(&mut stream, &answer, true);
-    within(&*shared.book.clock, shared.options.linger_timeout, linger).await;
+    attend::within(&shared.book.clock, connection, shared.options.linger_timeout, linger).await;
 }
 
 /// The answer to what is no request, which is written down.
@@ -233,9 +223,9 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     let answer = reason.map(|reason| refusal(proxy, connection, reason)).unwrap_or_default();
     let lingers = !wire.borrow().has_ended;
     let mut end = End(wire.clone());
-    wire.borrow_mut().may_shut = true;
+    wire.borrow_mut().release();
     let linger = attend::finish(&mut end, &answer, lingers);
-    within(&**clock, options.linger_timeout, linger).await;
+    attend::within(clock, connection, options.linger_timeout, linger).await;
 }
 
 async fn http_1<N: Net, F: Forward, A: Accept, S: Stream>(

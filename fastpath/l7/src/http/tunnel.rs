@@ -45,7 +45,10 @@ pub(super) fn tunnel(
         };
         let last = Cell::new(clock.now_ns());
         let carried: Rc<Carried> = Rc::default();
-        entry.borrow_mut().carried = Some(carried.clone());
+        {
+            let mut entry = entry.borrow_mut();
+            (entry.is_complete, entry.carried) = (false, Some(carried.clone()));
+        }
         let side =
             |upgraded, sent| Side { io: TokioIo::new(upgraded), sent, last: &last, clock: &*clock };
         let mut client = side(client, &carried.from_client);

@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are read at a time behind a head that is not whole.
 const READ_MAX: usize = 4096;
 
+/// Bytes that are read while nobody wants any.
+const PEEK_MAX: usize = 256;
+
 /// What the server's library reads from and writes to: of what a client sends it gets
 /// what has been checked, and then nothing more. The connection stays when the library
 /// is done with it.
@@ -30,9 +33,11 @@ pub(super) struct Wire<S> {
     /// A request is not whole.
     pub(super) is_within: bool,
     /// What is read and written is not the library's any more.
-    pub(super) may_shut: bool,
+    may_shut: bool,
     /// Who waits for the answer to a request for one.
     reader: Option<Waker>,
+    /// Who reads waits for more, and hears of the connection's end by itself.
+    is_awaited: bool,
     connection: Rc<Connection>,
     clock: Rc<dyn Clock>,
 }
@@ -54,6 +59,7 @@ impl<S: Stream> Wire<S> {
             is_within: false,
             may_shut: false,
             reader: None,
+            is_awaited: false,
             connection,
             clock,
         }
@@ -69,6 +75,15 @@ impl<S: Stream> Wire<S> {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+
+    /// The library is done with it: it is read and ended as it is.
+    pub(super) fn release(&mut self) {
+        self.guard = None;
+        self.waiting = Vec::new();
+        self.checked = 0;
+        self.is_over = self.has_ended;
+        self.may_shut = true;
     }
 
     /// Something is wrong with what has come, or with how slowly it comes.
@@ -144,17 +159,15 @@ impl<S: Stream> Wire<S> {
                         return Poll::Pending;
                     }
                 }
-                self.waiting.resize(before + READ_MAX, 0);
-                let mut more = ReadBuf::new(&mut self.waiting[before..]);
-                let read = Pin::new(&mut self.stream).poll_read(context, &mut more);
-                let len = more.filled().len();
-                self.waiting.truncate(before + len);
-                ready!(read)?;
-                self.note_end(len);
+                let more = self.poll_more(context, READ_MAX);
+                self.is_awaited = more.is_pending();
+                ready!(more)?;
                 continue;
             }
             let start = buf.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(context, buf))?;
+            let read = Pin::new(&mut self.stream).poll_read(context, buf);
+            self.is_awaited = read.is_pending();
+            ready!(read)?;
             self.note_end(buf.filled().len() - start);
             let checked = self.check(&buf.filled()[start..]).unwrap_or(0);
             self.waiting.extend_from_slice(&buf.filled()[start + checked..]);
@@ -163,6 +176,28 @@ impl<S: Stream> Wire<S> {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Reads behind what waits.
+    fn poll_more(&mut self, context: &mut Context<'_>, max: usize) -> Poll<io::Result<()>> {
+        let before = self.waiting.len();
+        self.waiting.resize(before + max, 0);
+        let mut more = ReadBuf::new(&mut self.waiting[before..]);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut more);
+        let len = more.filled().len();
+        self.waiting.truncate(before + len);
+        ready!(read)?;
+        self.note_end(len);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks whether the client is still there while nobody reads: what it asked for is
+    /// given up if it is not. What comes meanwhile waits.
+    pub(super) fn is_reset(&mut self, context: &mut Context<'_>) -> bool {
+        if self.guard.is_none() || self.is_awaited || self.is_over || !self.waiting.is_empty() {
+            return false;
+        }
+        matches!(self.poll_more(context, PEEK_MAX), Poll::Ready(Err(_)))
     }
 
     fn note_end(&mut self, read: usize) {

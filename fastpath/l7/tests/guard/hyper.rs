@@ -1,4 +1,4 @@
-use super::corpus::examples;
+use super::examples::examples;
 use super::send;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

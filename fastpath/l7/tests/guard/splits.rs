@@ -1,4 +1,4 @@
-use super::corpus::examples;
+use super::examples::examples;
 use super::send;
 use sluice_l7::guard::Limits;
 

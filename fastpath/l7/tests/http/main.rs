@@ -1,0 +1,17 @@
+//! Whole connections through the proxy: in memory, by a clock that goes on when everybody
+//! waits, and over the kernel's loopback.
+
+mod aid;
+mod bodies;
+mod corpus;
+mod drain;
+mod headers;
+mod http2;
+mod kernel;
+mod limits;
+mod panics;
+mod pipelines;
+mod prologue;
+mod routing;
+mod tables;
+mod upgrades;
