@@ -54,8 +54,7 @@ impl<B> Cluster<B> {
         for endpoint in &upstream.endpoints {
             let known = known.remove(&endpoint.addr);
             hosts.push(known.unwrap_or_else(|| {
-                let is_http2 = upstream.protocol.is_http2();
-                Host::new(self.shared.clone(), endpoint.addr, is_http2)
+                Host::new(self.shared.clone(), endpoint.addr, upstream.protocol)
             }));
         }
         *self.hosts.borrow_mut() = hosts;

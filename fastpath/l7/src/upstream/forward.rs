@@ -54,7 +54,9 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (mut attempts, mut unseen) = (0_u8, 0);
         let mut last = None;
         loop {
-            let Some(host) = cluster.pick(&tried, &mut self.0.random.borrow_mut()) else {
+            let picked = cluster.pick(&tried, &mut self.0.random.borrow_mut());
+            // What an upstream speaks may have changed since the request was made for it.
+            let Some(host) = picked.filter(|host| host.protocol == upstream.protocol) else {
                 return Err(Refusal { reason: L7Reason::NoEndpoint, endpoint: last, attempts });
             };
             attempts = attempts.saturating_add(1);

@@ -1,3 +1,4 @@
+use super::link::note;
 use super::shared::Shared;
 use crate::http::BodyError;
 use bytes::Bytes;
@@ -59,13 +60,6 @@ impl Track {
         let sender = self.sender.take();
         if let Some(sender) = sender {
             sender.wake();
-        }
-    }
-
-    fn note_sender(&self, context: &Context<'_>) {
-        let mut sender = self.sender.borrow_mut();
-        if sender.as_ref().is_none_or(|sender| !sender.will_wake(context.waker())) {
-            *sender = Some(context.waker().clone());
         }
     }
 }
@@ -166,7 +160,7 @@ where
             return Poll::Ready(Some(Err(BodyError(None).into())));
         }
         let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) else {
-            this.track.note_sender(context);
+            note(&this.track.sender, context);
             this.track.phase.set(Phase::Client);
             return Poll::Pending;
         };
