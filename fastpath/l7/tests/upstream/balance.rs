@@ -174,7 +174,8 @@ fn endpoints_come_and_go_while_requests_run() {
             client.await.unwrap();
         }
         assert_eq!(done.get(), 1000);
-        world.get(&current.borrow().clone()).await.unwrap();
+        let last = current.borrow().clone();
+        world.get(&last).await.unwrap();
         until("those of the others are closed", || {
             world.upstreams.connections()
                 == world.upstreams.endpoints().iter().map(|state| state.idle).sum::<usize>()
@@ -229,5 +230,18 @@ fn an_upstream_that_changes_what_it_speaks_has_new_connections() {
         let upstream = super::upstream(sluice_tables::l7::BackendProtocol::Https, &[server.addr]);
         world.get(&upstream).await.unwrap();
         assert_eq!((server.accepted(), world.counters().idle_closed), (2, 1));
+    });
+}
+
+#[test]
+fn an_endpoint_that_is_there_twice_is_one() {
+    run(|world| async move {
+        let server = Server::named("a").await;
+        let twice = http(&[server.addr, server.addr]);
+        let held = world.send(&twice, get()).await.unwrap();
+        text(world.send(&twice, get()).await.unwrap().response).await.unwrap();
+        assert_eq!(world.upstreams.endpoints().len(), 1);
+        assert_eq!((world.state(server.addr).outstanding, world.state(server.addr).idle), (1, 1));
+        assert_eq!(text(held.response).await.unwrap(), "a");
     });
 }

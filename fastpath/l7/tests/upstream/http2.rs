@@ -139,6 +139,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -227,6 +228,23 @@ fn a_connection_that_is_going_away_takes_no_more_requests() {
         }
         assert_eq!(server.accepted(), 2);
         assert_eq!(world.counters().reset, 0);
+    });
+}
+
+#[test]
+fn what_runs_on_a_connection_that_is_going_away_ends_in_peace() {
+    run(|world| async move {
+        let server = scripted(|id| match id {
+            1 => frame(HEADERS, 4, 1, &[0x88]),
+            _ => [go_away(1), frame(DATA, 1, 1, b"in peace")].concat(),
+        })
+        .await;
+        let upstream = upstream(H2c, &[server.addr]);
+        let first = world.send(&upstream, get2()).await.unwrap();
+        assert_eq!(post2(&world, &upstream).await, 200);
+        assert_eq!(text(first.response).await.unwrap(), "in peace");
+        assert_eq!((server.accepted(), world.counters().stale), (2, 1));
+        until("the first is closed", || world.state(server.addr).connections == 1).await;
     });
 }
 

@@ -38,7 +38,7 @@ use tokio::sync::mpsc;
 /// Longer than any test takes.
 const HANGS: Duration = Duration::from_secs(60);
 
-pub const TERMS: Terms = Terms {
+const TERMS: Terms = Terms {
     connect_timeout: Duration::from_secs(5),
     read_timeout: Duration::from_secs(60),
     send_timeout: Duration::from_secs(30),
@@ -46,13 +46,13 @@ pub const TERMS: Terms = Terms {
 };
 
 /// Runs a test on one thread.
-pub fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     run_with(UpstreamConfig::default(), test);
 }
 
 /// Runs a test with bounds of its own. In the end nothing is left: no request that is
 /// counted, no connection, no task.
-pub fn run_with<F: Future<Output = ()>>(config: UpstreamConfig, test: impl FnOnce(World) -> F) {
+fn run_with<F: Future<Output = ()>>(config: UpstreamConfig, test: impl FnOnce(World) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -75,7 +75,7 @@ pub fn run_with<F: Future<Output = ()>>(config: UpstreamConfig, test: impl FnOnc
 }
 
 /// Waits until something is so.
-pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+async fn until(what: &str, is_so: impl Fn() -> bool) {
     for turn in 0.. {
         if is_so() {
             return;
@@ -89,39 +89,39 @@ pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-pub type TestUpstreams = Upstreams<TestNet, Pretended, TestBody>;
-pub type Answer = Result<Sent<AnswerBody<TestBody>>, Refusal>;
+type TestUpstreams = Upstreams<TestNet, Pretended, TestBody>;
+type Answer = Result<Sent<AnswerBody<TestBody>>, Refusal>;
 
 /// A worker's upstreams, and its time.
 #[derive(Clone)]
-pub struct World {
-    pub net: TestNet,
-    pub upstreams: TestUpstreams,
+struct World {
+    net: TestNet,
+    upstreams: TestUpstreams,
 }
 
 impl World {
-    pub fn new(config: UpstreamConfig) -> Self {
+    fn new(config: UpstreamConfig) -> Self {
         let net = TestNet::default();
         let upstreams = Upstreams::new(net.clone(), Pretended, config, 7);
         World { net, upstreams }
     }
 
-    pub fn counters(&self) -> UpstreamCounters {
+    fn counters(&self) -> UpstreamCounters {
         self.upstreams.counters()
     }
 
     /// How an endpoint does.
-    pub fn state(&self, addr: SocketAddr) -> EndpointState {
+    fn state(&self, addr: SocketAddr) -> EndpointState {
         let states = self.upstreams.endpoints();
         states.into_iter().find(|state| state.addr == addr).expect("an endpoint")
     }
 
-    pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<TestBody>) -> Answer {
+    async fn send(&self, upstream: &Arc<Upstream>, request: Request<TestBody>) -> Answer {
         self.upstreams.send_to(upstream, request, TERMS).await
     }
 
     /// Sends a request beside the test.
-    pub fn begin(
+    fn begin(
         &self,
         upstream: &Arc<Upstream>,
         request: Request<TestBody>,
@@ -131,20 +131,20 @@ impl World {
     }
 
     /// Sends GET / and reads the answer to its end.
-    pub async fn get(&self, upstream: &Arc<Upstream>) -> Result<String, L7Reason> {
+    async fn get(&self, upstream: &Arc<Upstream>) -> Result<String, L7Reason> {
         let sent = self.send(upstream, get()).await.map_err(|refusal| refusal.reason)?;
         text(sent.response).await
     }
 }
 
 /// The body of an answer.
-pub async fn text(response: Response<AnswerBody<TestBody>>) -> Result<String, L7Reason> {
+async fn text(response: Response<AnswerBody<TestBody>>) -> Result<String, L7Reason> {
     let body = response.into_body().collect().await;
     let bytes = body.map_err(|AnswerError(reason)| reason)?.to_bytes();
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-pub fn upstream(protocol: BackendProtocol, addrs: &[SocketAddr]) -> Arc<Upstream> {
+fn upstream(protocol: BackendProtocol, addrs: &[SocketAddr]) -> Arc<Upstream> {
     let endpoint = |addr: &SocketAddr| Endpoint { addr: *addr, id: BackendId::NONE };
     Arc::new(Upstream {
         id: UpstreamId(1),
@@ -154,28 +154,28 @@ pub fn upstream(protocol: BackendProtocol, addrs: &[SocketAddr]) -> Arc<Upstream
     })
 }
 
-pub fn http(addrs: &[SocketAddr]) -> Arc<Upstream> {
+fn http(addrs: &[SocketAddr]) -> Arc<Upstream> {
     upstream(BackendProtocol::Http, addrs)
 }
 
-pub fn get() -> Request<TestBody> {
+fn get() -> Request<TestBody> {
     request(Method::GET, TestBody::Empty)
 }
 
-pub fn request(method: Method, body: TestBody) -> Request<TestBody> {
+fn request(method: Method, body: TestBody) -> Request<TestBody> {
     let request = Request::builder().method(method).uri("/");
     request.header("host", "shop.example").body(body).unwrap()
 }
 
 /// A request for HTTP/2.
-pub fn get2() -> Request<TestBody> {
+fn get2() -> Request<TestBody> {
     let request = Request::builder().uri("http://shop.example/").version(http::Version::HTTP_2);
     request.body(TestBody::Empty).unwrap()
 }
 
 /// A body that a test sends.
 #[derive(Default)]
-pub enum TestBody {
+enum TestBody {
     #[default]
     Empty,
     Whole(Option<Bytes>),
@@ -183,30 +183,30 @@ pub enum TestBody {
 }
 
 impl TestBody {
-    pub fn whole(text: &'static str) -> Self {
+    fn whole(text: &'static str) -> Self {
         TestBody::Whole(Some(Bytes::from_static(text.as_bytes())))
     }
 
-    pub fn parts() -> (Parts, Self) {
+    fn parts() -> (Parts, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Parts(sender), TestBody::Parts(receiver))
     }
 }
 
 /// What sends a body in parts; its end is where it is dropped.
-pub struct Parts(mpsc::UnboundedSender<Result<Frame<Bytes>, BodyError>>);
+struct Parts(mpsc::UnboundedSender<Result<Frame<Bytes>, BodyError>>);
 
 impl Parts {
-    pub fn send(&self, data: impl Into<Bytes>) {
+    fn send(&self, data: impl Into<Bytes>) {
         let _ = self.0.send(Ok(Frame::data(data.into())));
     }
 
-    pub fn fail(&self, error: BodyError) {
+    fn fail(&self, error: BodyError) {
         let _ = self.0.send(Err(error));
     }
 
     /// Nobody reads it any more.
-    pub fn is_dropped(&self) -> bool {
+    fn is_dropped(&self) -> bool {
         self.0.is_closed()
     }
 }
@@ -240,7 +240,7 @@ impl Body for TestBody {
 }
 
 /// TLS that is none: what is agreed on is what the upstream speaks.
-pub struct Pretended;
+struct Pretended;
 
 impl Encrypt<TestStream> for Pretended {
     type Stream = TestStream;

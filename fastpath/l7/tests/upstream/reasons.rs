@@ -138,6 +138,43 @@ fn no_answer_in_time() {
 }
 
 #[test]
+fn each_request_of_a_connection_has_its_own_time() {
+    run(|world| async move {
+        let server = Server::new(|_, mut stream| async move {
+            for _ in 0..3 {
+                head(&mut stream).await;
+                answer(&mut stream, "x").await;
+            }
+            // Word that an answer will come is none.
+            head(&mut stream).await;
+            for _ in 0..3 {
+                stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.unwrap();
+            }
+            closed(&mut stream).await;
+        })
+        .await;
+        let upstream = http(&[server.addr]);
+        for _ in 0..3 {
+            world.get(&upstream).await.unwrap();
+            world.net.pass(Duration::from_secs(3));
+        }
+        let sent = world.begin(&upstream, super::get());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // When the first request of the connection would have been too late.
+        for _ in 0..2 {
+            world.net.pass(TERMS.read_timeout / 2 - Duration::from_millis(1));
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!sent.is_finished());
+        }
+        world.net.pass(Duration::from_millis(2));
+        assert_eq!(sent.await.unwrap().unwrap_err().reason, L7Reason::UpstreamTimeout);
+        assert_eq!(world.counters().opened, 1);
+    });
+}
+
+#[test]
 fn nothing_of_the_body_is_taken_in_time() {
     run(|world| async move {
         let server = Server::new(|_, mut stream| async move {
