@@ -2,7 +2,7 @@ use super::counters::count;
 use super::host::Outstanding;
 use super::judge::{Fault, fault};
 use super::lease::Lease;
-use super::sent::Track;
+use super::sent::Underway;
 use super::time::after;
 use crate::L7Reason;
 use bytes::Bytes;
@@ -10,7 +10,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ impl From<AnswerError> for L7Reason {
 
 struct Open<B> {
     lease: Lease<B>,
-    track: Rc<Track>,
+    track: Underway,
     read_timeout: Duration,
     /// Since when the endpoint is waited for.
     waits_since_ns: Option<u64>,
@@ -53,7 +52,7 @@ impl<B> AnswerBody<B> {
     pub(super) fn new(
         incoming: Incoming,
         lease: Lease<B>,
-        track: Rc<Track>,
+        track: Underway,
         read_timeout: Duration,
         outstanding: Outstanding<B>,
     ) -> Self {
@@ -74,9 +73,6 @@ impl<B> AnswerBody<B> {
     fn finish(&mut self) {
         if let Some(open) = self.open.take() {
             let is_sent = open.track.is_sent();
-            if !is_sent {
-                open.track.give_up();
-            }
             open.lease.finish(is_sent);
         }
     }
@@ -84,7 +80,6 @@ impl<B> AnswerBody<B> {
     /// It ends here, and its connection with it.
     fn fail(&mut self, reason: L7Reason) -> AnswerError {
         if let Some(open) = self.open.take() {
-            open.track.give_up();
             let counting = &open.lease.host.shared.counting;
             match reason {
                 L7Reason::UpstreamTimeout => {
@@ -152,14 +147,6 @@ impl<B> Body for AnswerBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
-    }
-}
-
-impl<B> Drop for AnswerBody<B> {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            open.track.give_up();
-        }
     }
 }
 

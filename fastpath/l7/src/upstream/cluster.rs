@@ -2,6 +2,7 @@ use super::budget::Budget;
 use super::counters::count;
 use super::host::Host;
 use super::shared::Shared;
+use hashbrown::{HashMap, HashSet};
 use sluice_tables::l7::Upstream;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct Cluster<B> {
     shared: Rc<Shared>,
     seen: RefCell<Arc<Upstream>>,
-    /// In the order of the upstream's endpoints.
+    /// Its endpoints, each once.
     hosts: RefCell<Vec<Rc<Host<B>>>>,
     pub(super) budget: Budget,
     /// When the last endpoint that is left out no longer is.
@@ -48,17 +49,15 @@ impl<B> Cluster<B> {
     }
 
     fn take_endpoints(&self, upstream: &Upstream, before: Vec<Rc<Host<B>>>) {
-        let mut known: hashbrown::HashMap<SocketAddr, Rc<Host<B>>> =
+        let mut known: HashMap<SocketAddr, Rc<Host<B>>> =
             before.into_iter().map(|host| (host.addr, host)).collect();
-        let mut hosts: Vec<Rc<Host<B>>> = Vec::with_capacity(upstream.endpoints.len());
-        for endpoint in &upstream.endpoints {
-            let known = known.remove(&endpoint.addr);
-            hosts.push(known.unwrap_or_else(|| {
-                let is_http2 = upstream.protocol.is_http2();
-                Host::new(self.shared.clone(), endpoint.addr, is_http2)
-            }));
-        }
-        *self.hosts.borrow_mut() = hosts;
+        let mut taken = HashSet::with_capacity(upstream.endpoints.len());
+        let addrs = upstream.endpoints.iter().map(|endpoint| endpoint.addr);
+        let hosts = addrs.filter(|addr| taken.insert(*addr)).map(|addr| {
+            let known = known.remove(&addr);
+            known.unwrap_or_else(|| Host::new(self.shared.clone(), addr, upstream.protocol))
+        });
+        *self.hosts.borrow_mut() = hosts.collect();
         known.into_values().for_each(|host| host.go());
     }
 

@@ -44,7 +44,7 @@ impl Default for UpstreamConfig {
             idle_per_endpoint_max: 64,
             idle_max: 4096,
             connections_per_endpoint_max: 512,
-            waiting_per_endpoint_max: 256,
+            waiting_per_endpoint_max: 1024,
             h2_streams_max: 256,
             head_bytes_max: 64 << 10,
             retries_max: 2,

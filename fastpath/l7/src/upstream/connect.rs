@@ -1,6 +1,6 @@
 use super::counters::count;
 use super::encrypt::{Encrypt, Wire};
-use super::host::{Grant, Host, Slot, Turn};
+use super::host::{Grant, Host, Opening, Slot, Turn};
 use super::lease::{Kind, Lease, Multi};
 use super::link::{Io, Link};
 use super::time::{Alarm, after};
@@ -92,7 +92,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
     ) -> Result<Lease<B>, NoConnection> {
         let shared = &self.0.shared;
         // Those who wait for it are served when it is there, or is not to be had.
-        let _opening = slot.opening.take();
+        let opening = slot.opening.take();
         let stream = self.0.net.connect(host.addr).await.map_err(|error| {
             count(&shared.counting.connect_failed);
             not_connected(&error)
@@ -114,7 +114,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let link = Link::new(shared.clone());
         let io = Io::new(wire, link.clone(), slot);
         let made = match upstream.protocol.is_http2() {
-            true => self.begin_http2(host, io, link).await,
+            true => self.begin_http2(host, io, link, opening).await,
             false => self.begin_http1(host, io, link).await,
         };
         made.map_err(|_| {
@@ -130,7 +130,8 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         link: Rc<Link<B>>,
     ) -> hyper::Result<Lease<B>> {
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(self.0.shared.config.head_bytes_max.max(HEAD_BYTES_MIN));
+        let head_bytes_max = self.0.shared.config.head_bytes_max;
+        builder.max_buf_size(head_bytes_max.max(HEAD_BYTES_MIN)).max_header_size(head_bytes_max);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
         let (driven, driver) = (link.clone(), host.clone());
         self.0.net.spawn(async move {
@@ -153,12 +154,15 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         host: &Rc<Host<B>>,
         io: Io<W, B>,
         link: Rc<Link<B>>,
+        mut opening: Option<Opening<B>>,
     ) -> hyper::Result<Lease<B>> {
         let mut builder = http2::Builder::new(Exec(Rc::new(self.0.net.clone())));
         builder
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
+            // As long as the endpoint has not said how many it lets.
+            .initial_max_send_streams(1)
             .max_header_list_size(
                 u32::try_from(self.0.shared.config.head_bytes_max).unwrap_or(u32::MAX),
             );
@@ -173,9 +177,13 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (driven, driver) = (link.clone(), host.clone());
         self.0.net.spawn(async move {
             poll_fn(|context| {
-                driven.poll(context, |context| {
+                let polled = driven.poll(context, |context| {
                     Pin::new(&mut *connection.borrow_mut()).poll(context).map(drop)
-                })
+                });
+                if opening.is_some() && driven.is_settled(context) {
+                    opening = None;
+                }
+                polled
             })
             .await;
             drop(connection);

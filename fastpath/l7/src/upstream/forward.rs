@@ -5,7 +5,7 @@ use super::encrypt::Encrypt;
 use super::host::{Host, Outstanding};
 use super::judge::{Fault, fault, is_right};
 use super::lease::Lease;
-use super::sent::{Phase, SentBody, Track, copy, prepare};
+use super::sent::{Phase, SentBody, Track, again, copy, prepare};
 use super::time::after;
 use super::{RequestBodies, Upstreams};
 use crate::L7Reason;
@@ -54,7 +54,9 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (mut attempts, mut unseen) = (0_u8, 0);
         let mut last = None;
         loop {
-            let Some(host) = cluster.pick(&tried, &mut self.0.random.borrow_mut()) else {
+            let picked = cluster.pick(&tried, &mut self.0.random.borrow_mut());
+            // What an upstream speaks may have changed since the request was made for it.
+            let Some(host) = picked.filter(|host| host.protocol == upstream.protocol) else {
                 return Err(Refusal { reason: L7Reason::NoEndpoint, endpoint: last, attempts });
             };
             attempts = attempts.saturating_add(1);
@@ -121,7 +123,6 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (head, incoming) = response.into_parts();
         if !is_right(&head, is_http2, asks_upgrade) {
             count(&counting.malformed);
-            track.give_up();
             return Err(Failed::at_once(L7Reason::UpstreamProtocol));
         }
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -185,7 +186,6 @@ fn not_sent<B>(why: NoConnection, request: Request<SentBody<B>>) -> Failed<B> {
 fn timed_out<B>(lease: &Lease<B>, track: &Track) -> Failed<B> {
     let counting = &lease.host.shared.counting;
     count(if track.is_sent() { &counting.read_timed_out } else { &counting.send_timed_out });
-    track.give_up();
     // If nothing came for anybody, the connection is dead.
     if lease.is_silent() {
         lease.link.retire();
@@ -198,13 +198,13 @@ fn not_answered<B>(
     lease: &Lease<B>,
     track: &Track,
     mut error: TrySendError<Request<SentBody<B>>>,
-    copied: Option<Request<SentBody<B>>>,
+    copied: Option<Request<()>>,
 ) -> Failed<B> {
     let counting = &lease.host.shared.counting;
-    track.give_up();
     if let Some(failed) = track.failed() {
         return Failed::at_once(failed.0.unwrap_or(L7Reason::RequestTimeout));
     }
+    let again = |copied| again(copied, &lease.host.shared);
     let is_http2 = lease.host.is_http2();
     let reason = L7Reason::UpstreamReset;
     // The connection ended before the request was begun to be sent.
@@ -219,7 +219,7 @@ fn not_answered<B>(
         }
         Fault::Unseen => {
             count(&counting.stale);
-            Failed { reason, request: copied, is_endpoints: false }
+            Failed { reason, request: copied.map(again), is_endpoints: false }
         }
         Fault::Ended => {
             let is_stale = !is_http2 && lease.is_reused && lease.is_silent();
@@ -227,7 +227,8 @@ fn not_answered<B>(
             // Where an answer has begun, the request was done.
             let request = copied
                 .filter(|copied| copied.method().is_idempotent())
-                .filter(|_| is_http2 || lease.is_silent());
+                .filter(|_| is_http2 || lease.is_silent())
+                .map(again);
             Failed { reason, request, is_endpoints: !is_stale }
         }
     }

@@ -4,6 +4,7 @@ use super::lease::{Idle, Lease, Multi};
 use super::link::Link;
 use super::shared::Shared;
 use super::time::after;
+use sluice_tables::l7::BackendProtocol;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ pub(super) struct Host<B> {
     pub(super) shared: Rc<Shared>,
     pub(super) addr: SocketAddr,
     pub(super) health: Health,
-    is_http2: bool,
+    pub(super) protocol: BackendProtocol,
     /// Requests that are not over.
     outstanding: Cell<usize>,
     connections: Cell<usize>,
@@ -46,12 +47,12 @@ pub(super) enum Turn<B> {
 }
 
 impl<B> Host<B> {
-    pub(super) fn new(shared: Rc<Shared>, addr: SocketAddr, is_http2: bool) -> Rc<Self> {
+    pub(super) fn new(shared: Rc<Shared>, addr: SocketAddr, protocol: BackendProtocol) -> Rc<Self> {
         Rc::new(Host {
             shared,
             addr,
             health: Health::default(),
-            is_http2,
+            protocol,
             outstanding: Cell::default(),
             connections: Cell::default(),
             idle: RefCell::default(),
@@ -63,7 +64,7 @@ impl<B> Host<B> {
     }
 
     pub(super) fn is_http2(&self) -> bool {
-        self.is_http2
+        self.protocol.is_http2()
     }
 
     pub(super) fn outstanding(&self) -> usize {
@@ -102,7 +103,7 @@ impl<B> Host<B> {
     }
 
     fn grant(self: &Rc<Self>, is_fresh: bool) -> Option<Grant<B>> {
-        let lease = match self.is_http2 {
+        let lease = match self.is_http2() {
             true => self.stream(),
             false if is_fresh => None,
             false => self.take_idle(),
@@ -134,12 +135,12 @@ impl<B> Host<B> {
     fn slot(self: &Rc<Self>) -> Option<Slot<B>> {
         let connections = self.connections.get();
         let is_full = connections >= self.shared.config.connections_per_endpoint_max;
-        if is_full || (self.is_http2 && self.is_opening.get()) {
+        if is_full || (self.is_http2() && self.is_opening.get()) {
             return None;
         }
         self.connections.set(connections + 1);
         self.shared.connections.set(self.shared.connections.get() + 1);
-        let opening = self.is_http2.then(|| {
+        let opening = self.is_http2().then(|| {
             self.is_opening.set(true);
             Opening(self.clone())
         });

@@ -1,5 +1,6 @@
 use super::host::{Outstanding, Slot};
 use super::shared::Shared;
+use arrayvec::ArrayVec;
 use send_wrapper::SendWrapper;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -7,6 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of the head of a frame of HTTP/2.
+const FRAME_HEAD: u64 = 9;
 
 /// What is known of a connection by those who use it and the task that drives it.
 pub(super) struct Link<B> {
@@ -21,6 +25,9 @@ pub(super) struct Link<B> {
     is_doomed: Cell<bool>,
     is_retired: Cell<bool>,
     reader: RefCell<Option<Waker>>,
+    /// The endpoint has said how many streams it lets.
+    is_settled: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
     /// The request that it went on with another protocol for: it lasts as long.
     tunnel: RefCell<Option<Outstanding<B>>>,
 }
@@ -36,6 +43,8 @@ impl<B> Link<B> {
             is_doomed: Cell::default(),
             is_retired: Cell::default(),
             reader: RefCell::default(),
+            is_settled: Cell::default(),
+            driver: RefCell::default(),
             tunnel: RefCell::default(),
         })
     }
@@ -84,12 +93,27 @@ impl<B> Link<B> {
         Poll::Pending
     }
 
-    /// Who reads of it is woken when it is doomed.
-    fn note_reader(&self, context: &Context<'_>) {
-        let mut reader = self.reader.borrow_mut();
-        if reader.as_ref().is_none_or(|reader| !reader.will_wake(context.waker())) {
-            *reader = Some(context.waker().clone());
+    /// Whether the endpoint has said how many streams it lets; if not, the task is woken
+    /// when it has.
+    pub(super) fn is_settled(&self, context: &Context<'_>) -> bool {
+        note(&self.driver, context);
+        self.is_settled.get()
+    }
+
+    fn settle(&self) {
+        self.is_settled.set(true);
+        let driver = self.driver.take();
+        if let Some(driver) = driver {
+            driver.wake();
         }
+    }
+}
+
+/// Notes a task that is to be woken.
+pub(super) fn note(task: &RefCell<Option<Waker>>, context: &Context<'_>) {
+    let mut task = task.borrow_mut();
+    if task.as_ref().is_none_or(|task| !task.will_wake(context.waker())) {
+        *task = Some(context.waker().clone());
     }
 }
 
@@ -100,12 +124,14 @@ pub(super) struct Io<W, B>(SendWrapper<Inner<W, B>>);
 struct Inner<W, B> {
     wire: W,
     link: Rc<Link<B>>,
+    /// The first bytes that came: for HTTP/2, how long its first frame is.
+    begins_with: ArrayVec<u8, 3>,
     _slot: Slot<B>,
 }
 
 impl<W, B> Io<W, B> {
     pub(super) fn new(wire: W, link: Rc<Link<B>>, slot: Slot<B>) -> Self {
-        Io(SendWrapper::new(Inner { wire, link, _slot: slot }))
+        Io(SendWrapper::new(Inner { wire, link, begins_with: ArrayVec::new(), _slot: slot }))
     }
 }
 
@@ -118,6 +144,16 @@ impl<W, B> Drop for Inner<W, B> {
 }
 
 impl<W, B> Inner<W, B> {
+    /// The first frame of HTTP/2 are the settings. When more is read, it has been taken.
+    fn look_for_settings(&self) {
+        if let [a, b, c] = self.begins_with[..]
+            && !self.link.is_settled.get()
+            && self.link.read.get() >= FRAME_HEAD + u64::from(u32::from_be_bytes([0, a, b, c]))
+        {
+            self.link.settle();
+        }
+    }
+
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(_))) {
             self.link.wrote_at_ns.set(self.link.shared.now_ns());
@@ -132,13 +168,14 @@ impl<W: AsyncRead + Unpin, B> AsyncRead for Io<W, B> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let (inner, before) = (&mut *self.0, buffer.filled().len());
-        if inner.link.is_doomed.get() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        inner.link.note_reader(context);
+        // Who reads of it is woken when it is doomed.
+        note(&inner.link.reader, context);
+        inner.look_for_settings();
         let read = Pin::new(&mut inner.wire).poll_read(context, buffer);
-        let more = (buffer.filled().len() - before) as u64;
-        inner.link.read.set(inner.link.read.get() + more);
+        let came = &buffer.filled()[before..];
+        let missing = inner.begins_with.remaining_capacity();
+        inner.begins_with.extend(came.iter().copied().take(missing));
+        inner.link.read.set(inner.link.read.get() + came.len() as u64);
         read
     }
 }

@@ -1,3 +1,4 @@
+use super::link::note;
 use super::shared::Shared;
 use crate::http::BodyError;
 use bytes::Bytes;
@@ -6,6 +7,7 @@ use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -53,20 +55,29 @@ impl Track {
         self.failed.get()
     }
 
-    /// What is left of it is not sent any more.
-    pub(super) fn give_up(&self) {
+    fn give_up(&self) {
         self.is_given_up.set(true);
         let sender = self.sender.take();
         if let Some(sender) = sender {
             sender.wake();
         }
     }
+}
 
-    fn note_sender(&self, context: &Context<'_>) {
-        let mut sender = self.sender.borrow_mut();
-        if sender.as_ref().is_none_or(|sender| !sender.will_wake(context.waker())) {
-            *sender = Some(context.waker().clone());
-        }
+/// A body that is sent as long as this is there.
+pub(super) struct Underway(Rc<Track>);
+
+impl Deref for Underway {
+    type Target = Track;
+
+    fn deref(&self) -> &Track {
+        &self.0
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 
@@ -80,13 +91,14 @@ impl<B> SentBody<B> {
     }
 
     /// It is about to be sent.
-    pub(super) fn begin(&self) -> Rc<Track> {
+    pub(super) fn begin(&self) -> Underway {
         let now_ns = self.track.shared.now_ns();
+        self.track.is_given_up.set(false);
         self.track.phase.set(match self.body {
             Some(_) => Phase::Endpoint { since_ns: now_ns },
             None => Phase::Sent { at_ns: now_ns },
         });
-        self.track.clone()
+        Underway(self.track.clone())
     }
 }
 
@@ -123,20 +135,21 @@ pub(super) fn prepare<B: Body<Data = Bytes> + Unpin>(
 
 /// The same request, if it may be sent twice: it has no body, and to do it twice is to do
 /// it once (RFC 9110 section 9.2.2), or its endpoint says whether it has seen it.
-pub(super) fn copy<B>(
-    request: &Request<SentBody<B>>,
-    is_http2: bool,
-) -> Option<Request<SentBody<B>>> {
-    let body = request.body();
-    if body.body.is_some() || !(is_http2 || request.method().is_idempotent()) {
+pub(super) fn copy<B>(request: &Request<SentBody<B>>, is_http2: bool) -> Option<Request<()>> {
+    if request.body().body.is_some() || !(is_http2 || request.method().is_idempotent()) {
         return None;
     }
-    let mut copy = Request::new(SentBody::new(None, None, body.track.shared.clone()));
+    let mut copy = Request::new(());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
     Some(copy)
+}
+
+/// A copy, to be sent.
+pub(super) fn again<B>(copy: Request<()>, shared: &Rc<Shared>) -> Request<SentBody<B>> {
+    copy.map(|()| SentBody::new(None, None, shared.clone()))
 }
 
 /// What the header says, if it is one number.
@@ -166,7 +179,7 @@ where
             return Poll::Ready(Some(Err(BodyError(None).into())));
         }
         let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) else {
-            this.track.note_sender(context);
+            note(&this.track.sender, context);
             this.track.phase.set(Phase::Client);
             return Poll::Pending;
         };
