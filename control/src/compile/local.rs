@@ -13,7 +13,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// What an address is where Ingresses are served.
-const INGRESS: &str = "an address where Ingresses are served";
+pub(super) const INGRESS: &str = "an address where Ingresses are served";
 
 /// What only the device knows about a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

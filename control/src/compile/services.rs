@@ -4,7 +4,7 @@ use super::epochs::Epochs;
 use super::halves::{Change, Half};
 use super::ids::Moment;
 use super::rules::{self, Asked, Places};
-use super::{Compiler, PortKey, Subject, node_ports, vips};
+use super::{Compiler, PortKey, Subject, local, node_ports, vips};
 use crate::cluster::{AddressKind, Cluster, Endpoint, NodePort, Protocol, Service};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Kind, Name};
@@ -146,7 +146,7 @@ impl Compiler {
             return Some(self.statics.describe(local));
         }
         if self.statics.is_ingress(addr) {
-            return Some("an address where Ingresses are served".to_owned());
+            return Some(local::INGRESS.to_owned());
         }
         let udp_port = self.statics.vxlan().map(|vxlan| vxlan.udp_port);
         if protocol == Protocol::Udp && udp_port == Some(l4_port) && is_node(next, addr) {

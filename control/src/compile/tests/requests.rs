@@ -19,10 +19,14 @@ fn l7_config(section: &str) -> Config {
     sluice_config::parse("config.yaml", &format!("{text}\n{section}")).unwrap().config
 }
 
+fn world_of(section: &str) -> World {
+    let compiler = Compiler::new(&l7_config(section), &facts(), 0).unwrap();
+    World { compiler, ..World::default() }
+}
+
 /// A world where Ingresses without a class are served.
 fn world() -> World {
-    let mut world = World::default();
-    world.compiler = Compiler::new(&l7_config(SECTION), &facts(), 0).unwrap();
+    let mut world = world_of(SECTION);
     let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
     world.apply(
         Kind::IngressClass,
@@ -105,9 +109,8 @@ fn the_addresses_are_vips_and_listened_at() {
 
 #[test]
 fn addresses_of_the_kernel_are_no_vips() {
-    let mut world = World::default();
-    let section = "l7: {io: kernel, ingress: {addresses: [192.0.2.9], http_port: 8080}}";
-    world.compiler = Compiler::new(&l7_config(section), &facts(), 0).unwrap();
+    let mut world =
+        world_of("l7: {io: kernel, ingress: {addresses: [192.0.2.9], http_port: 8080}}");
     let tables = world.compile().unwrap();
     assert!(tables.v4.vips.is_empty());
     assert_eq!(tables.v4.listeners.get(&([192, 0, 2, 9], 8080)), Some(&ListenerId(0)));
