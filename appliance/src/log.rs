@@ -4,9 +4,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The client of the API, which has an error for each try that fails. Who asks
-/// says it once.
-const CLIENT: [&str; 2] = ["kube_client", "kube_runtime"];
+/// Libraries that have a line for whatever the other end does: the client of the API for
+/// each try that fails, of which who asks says it once; and HTTP/2 for what clients send
+/// wrong, which is counted.
+const SILENT: [&str; 4] = ["kube_client", "kube_runtime", "h2", "hyper"];
 
 /// Starts logging to standard error as configured; the environment variable
 /// `RUST_LOG` overrides the level.
@@ -27,6 +28,6 @@ pub fn start(logging: &Logging) {
 fn configured(logging: &Logging) -> EnvFilter {
     let level = logging.level.as_str();
     let is_everything = matches!(level, "debug" | "trace");
-    let silent = CLIENT.iter().filter(|_| !is_everything).map(|target| format!(",{target}=off"));
+    let silent = SILENT.iter().filter(|_| !is_everything).map(|target| format!(",{target}=off"));
     EnvFilter::new(format!("{level}{}", silent.collect::<String>()))
 }

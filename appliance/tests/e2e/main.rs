@@ -35,6 +35,8 @@ mod external_local;
 mod fragments;
 /// Ports where somebody asks about a Service.
 mod health_checks;
+/// Requests that end at the gateway.
+mod l7;
 /// Starts, stops and kills.
 mod lifecycle;
 /// Endpoints on the client's node.

@@ -27,6 +27,8 @@ flanneld                flannel    -
 helm                    helm       helm.sh/helm/v4/cmd/helm
 promtool                prometheus github.com/prometheus/prometheus/cmd/promtool
 network-policy-crds     network-policy-api -
+h2spec                  http       github.com/summerwind/h2spec/cmd/h2spec
+grpc-health-probe       http       github.com/grpc-ecosystem/grpc-health-probe
 END
 }
 

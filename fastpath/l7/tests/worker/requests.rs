@@ -46,7 +46,8 @@ fn tables(is_v4: bool) -> L7 {
         read_timeout: Duration::from_secs(60),
         send_timeout: Duration::from_secs(60),
     };
-    let table = RouteTable { matches: routes.unwrap(), routes: vec![Arc::new(route)] };
+    let mut table = RouteTable { matches: routes.unwrap(), ..RouteTable::default() };
+    table.routes.set(0, Some(Arc::new(route)));
     let listener = Listener {
         name: "ingress-http".into(),
         certificates: None,

@@ -1,0 +1,11 @@
+//! Requests that end at the gateway: real clients outside, servers in pods.
+
+/// Servers in pods.
+mod backend;
+/// The lab's cluster.
+mod shop;
+
+/// What suites of others find: HTTP/2, gRPC, request smuggling.
+mod conformance;
+/// Ingresses: hosts, paths, certificates, what annotations say.
+mod ingress;

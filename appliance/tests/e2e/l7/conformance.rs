@@ -1,0 +1,230 @@
+use super::shop::{ADDRESSES, Shop, gateway};
+use crate::lab::{FAMILIES, Family, eventually, succeeded};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const SHOP: &str = r#"apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}
+spec:
+  ingressClassName: sluice
+  tls: [{hosts: [shop.example], secretName: shop}]
+  defaultBackend: {service: {name: shop, port: {number: 80}}}
+  rules:
+    - host: shop.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: grpc
+  namespace: shop
+  annotations:
+    nginx.ingress.kubernetes.io/backend-protocol: GRPC
+    nginx.ingress.kubernetes.io/ssl-redirect: "false"
+spec:
+  ingressClassName: sluice
+  tls: [{hosts: [grpc.example], secretName: shop}]
+  rules:
+    - host: grpc.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: health, port: {number: 80}}}}]}
+"#;
+
+/// A program of the scripts', built at its first use; `None`, with a word about it,
+/// where there is no Go.
+fn tool(name: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster");
+    let check = Command::new(&script).args(["build", "--check", name]).output().unwrap();
+    if !check.status.success() {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&check.stderr));
+        return None;
+    }
+    let run = |command: &str| {
+        let output = Command::new(&script).args([command, name]).output().unwrap();
+        succeeded(&output, &format!("scripts/cluster {command} {name}"))
+    };
+    run("build");
+    Some(run("path").trim().into())
+}
+
+/// The conformance suite of HTTP/2 finds nothing, with TLS and without.
+#[test]
+fn h2spec_finds_nothing() {
+    let Some(h2spec) = tool("h2spec") else { return };
+    // It asks for an address, not for a name.
+    let certificate = "    default_certificate: shop/shop\n";
+    let Some(shop) = Shop::open(&[], certificate) else { return };
+    shop.certificate("shop", &["shop.example"]);
+    shop.lab.write_manifest("ingress.yaml", SHOP);
+    let gateway = gateway(&shop);
+    for family in &FAMILIES {
+        shop.until(family, "http://shop.example/", 200);
+        shop.until(family, "https://shop.example/", 200);
+        shop.until(family, "https://other.example/", 200);
+    }
+    let h2spec = h2spec.to_str().unwrap();
+    for (host, more) in [
+        (ADDRESSES[0], &["-p", "80"][..]),
+        (ADDRESSES[0], &["-p", "443", "-t", "-k"]),
+        (&*format!("[{}]", ADDRESSES[1]), &["-p", "443", "-t", "-k"]),
+    ] {
+        let arguments = [&[h2spec, "-h", host, "-o", "3"], more].concat();
+        let output = shop.lab.run("client", &arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let result = text.lines().rev().find(|line| line.contains("tests,")).unwrap_or_default();
+        // Without TLS both versions are spoken at one port: what does not begin as HTTP/2
+        // is answered as HTTP/1.1.
+        let is_expected = match more.contains(&"-t") {
+            true => result.contains(" 0 failed"),
+            false => result.contains(" 1 failed") && text.contains("× 2: Sends invalid connection"),
+        };
+        assert!(is_expected, "{host} {more:?}\n{text}");
+        eprintln!("h2spec {host} {more:?}: {result}");
+    }
+    gateway.stop();
+}
+
+/// A gRPC client, and a gRPC server behind HTTP/2 without TLS.
+#[test]
+fn grpc_goes_from_end_to_end() {
+    let (Some(probe), Some(agnhost)) = (tool("grpc-health-probe"), tool("agnhost")) else {
+        return;
+    };
+    let Some(shop) = Shop::open(&[], "") else { return };
+    let chain = shop.certificate("shop", &["grpc.example"]);
+    let health = super::shop::services("health", &["pod1a"]);
+    shop.lab.write_manifest("health.yaml", &health.replace("8090", "5000"));
+    shop.lab.write_manifest("ingress.yaml", SHOP);
+    let mut server = shop
+        .lab
+        .command(
+            "pod1a",
+            &[
+                agnhost.to_str().unwrap(),
+                "grpc-health-checking",
+                "--port",
+                "5000",
+                "--http-port",
+                "5001",
+            ],
+        )
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let gateway = gateway(&shop);
+    for family in &FAMILIES {
+        let address = match super::shop::address(family) {
+            v6 if v6.contains(':') => format!("[{v6}]:443"),
+            v4 => format!("{v4}:443"),
+        };
+        let chain = chain.to_str().unwrap();
+        let in_tls = ["-tls", "-tls-ca-cert", chain, "-tls-server-name", "grpc.example"];
+        let probe = [&[probe.to_str().unwrap(), "-addr", &address][..], &in_tls].concat();
+        eventually("a healthy server", || {
+            let output = shop.lab.run("client", &probe);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned()
+                + &String::from_utf8_lossy(&output.stdout);
+            text.contains("SERVING").then_some(())
+        });
+    }
+    let _ = server.kill();
+    let _ = server.wait();
+    gateway.stop();
+}
+
+/// The bytes that a line of the corpus stands for.
+fn unescaped(line: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), line.bytes());
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next().unwrap() {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'0' => 0,
+            b'\\' => b'\\',
+            b'x' => {
+                let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+            }
+            other => panic!("\\{} in {line}", char::from(other)),
+        });
+    }
+    bytes
+}
+
+/// Each case of the corpus: its name, the label of the reason if it is refused, and its
+/// bytes.
+fn corpus() -> Vec<(String, Option<String>, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fastpath/l7/tests/guard/corpus.txt");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut cases: Vec<(String, Option<String>, Vec<u8>)> = Vec::new();
+    for line in text.lines() {
+        if let Some(case) = line.strip_prefix("case ") {
+            let (name, outcome) = case.split_once(" -> ").unwrap();
+            let is_refused = outcome.bytes().any(|byte| byte.is_ascii_lowercase());
+            cases.push((name.to_owned(), is_refused.then(|| outcome.to_owned()), Vec::new()));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            cases.last_mut().unwrap().2.extend(unescaped(line));
+        }
+    }
+    cases
+}
+
+/// Every form of request smuggling that is known is refused, and names its reason.
+#[test]
+fn requests_are_not_smuggled() {
+    let Some(shop) = Shop::open(&[], "") else { return };
+    shop.certificate("shop", &["shop.example"]);
+    shop.lab.write_manifest("ingress.yaml", SHOP);
+    let gateway = gateway(&shop);
+    let mut refused = 0;
+    for family in &FAMILIES {
+        shop.until(family, "http://shop.example/", 200);
+        for (name, outcome, bytes) in corpus() {
+            // What begins as HTTP/2 is HTTP/2 here.
+            if bytes.starts_with(b"PRI ") {
+                continue;
+            }
+            let answer = shop.lab.within("client", || exchange(family, &bytes));
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            if let Some(outcome) = outcome {
+                refused += 1;
+                assert!(text.contains(&format!(" {outcome}\n")), "{name} -> {outcome}:\n{text}");
+                let smuggled = text.contains("SMUGGLED") || text.contains("/smuggled");
+                assert!(!smuggled, "{name}: a pod was asked\n{text}");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused} cases");
+    eventually("what was refused is counted", || {
+        let told = gateway.metric("sluice_l7_refusals_total", &["two_lengths"]);
+        (told >= 4.0).then_some(())
+    });
+    gateway.stop();
+}
+
+/// Sends bytes and no more, and reads until the gateway ends.
+fn exchange(family: &Family, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect((super::shop::address(family), 80)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}"),
+    }
+    answer
+}

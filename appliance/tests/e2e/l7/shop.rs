@@ -1,0 +1,147 @@
+//! A shop in the lab: Services whose endpoints are the pods, Ingresses, certificates.
+
+use crate::gateway::Gateway;
+use crate::l7::backend::{Backend, PORT};
+use crate::lab::{Family, Lab, eventually, succeeded};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where Ingresses are served.
+pub const ADDRESSES: [&str; 2] = ["203.0.113.80", "2001:db8:f00::80"];
+
+/// The pods that serve it.
+pub const PODS: [&str; 2] = ["pod1a", "pod2a"];
+
+/// A lab whose gateway serves Ingresses.
+pub struct Shop {
+    pub lab: Lab,
+    _backends: Vec<Backend>,
+}
+
+impl Shop {
+    /// `None` without the privilege. `l7` is added to the section of that name.
+    pub fn open(lab: &[&str], l7: &str) -> Option<Shop> {
+        let lab = Lab::up(lab)?;
+        let [v4, v6] = ADDRESSES;
+        lab.add_config(&format!("l7:\n  ingress:\n    addresses: [{v4}, \"{v6}\"]\n{l7}"));
+        let backends = PODS.map(|pod| Backend::start(&lab, pod)).into();
+        let shop = Shop { lab, _backends: backends };
+        shop.lab.write_manifest("shop.yaml", &services("shop", &PODS));
+        Some(shop)
+    }
+
+    /// Makes a certificate for hosts, signed by itself, and its Secret.
+    pub fn certificate(&self, name: &str, hosts: &[&str]) -> PathBuf {
+        let folder = self.lab.folder.join("certificates");
+        std::fs::create_dir_all(&folder).unwrap();
+        let (key, chain) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
+        let names: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-nodes", "-days", "30", "-subj", &format!("/CN={name}"), "-addext"])
+            .arg(format!("subjectAltName={}", names.join(",")))
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&chain);
+        succeeded(&openssl.output().unwrap(), "openssl req");
+        let text = |path: &PathBuf| Value::from(std::fs::read_to_string(path).unwrap());
+        self.lab.write_manifest(
+            &format!("secret-{name}.yaml"),
+            &format!(
+                "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\n\
+                 metadata: {{name: {name}, namespace: shop}}\n\
+                 stringData:\n  tls.crt: {}\n  tls.key: {}\n",
+                text(&chain),
+                text(&key)
+            ),
+        );
+        chain
+    }
+
+    /// `curl` from the client, of a host at the gateway's address of a family; what it
+    /// printed, head first.
+    pub fn curl(&self, family: &Family, url: &str, more: &[&str]) -> String {
+        let output = self.lab.run("client", &self.arguments(family, url, more));
+        succeeded(&output, url)
+    }
+
+    fn arguments<'a>(&self, family: &Family, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let address = address(family);
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let host = rest.split(['/', ':']).next().unwrap();
+        let port = if scheme == "https" { 443 } else { 80 };
+        let resolve: &'a str = format!("{host}:{port}:[{address}]").leak();
+        let mut arguments =
+            vec!["curl", "-sS", "-i", "--max-time", "20", "-k", "--resolve", resolve];
+        arguments.extend(more);
+        arguments.push(url);
+        arguments
+    }
+
+    /// The status of a request, and what a pod says that it was asked.
+    pub fn get(&self, family: &Family, url: &str, more: &[&str]) -> (u16, Value) {
+        let text = self.curl(family, url, more);
+        // What comes before the last head is `100 Continue`, or that of a proxy.
+        let (head, body) = text.rsplit_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.rsplit("HTTP/").next().unwrap().split(' ').nth(1).unwrap();
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// Waits until a URL is answered with a status.
+    pub fn until(&self, family: &Family, url: &str, status: u16) {
+        eventually(&format!("{status} of {url}"), || {
+            let output = self.lab.run("client", &self.arguments(family, url, &[]));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let found = text.split(' ').nth(1)?.parse::<u16>().ok()?;
+            (found == status).then_some(())
+        });
+    }
+}
+
+/// The gateway's address of a family, as in a URL's authority without brackets.
+pub fn address(family: &Family) -> &'static str {
+    ADDRESSES[usize::from(family.client.contains(':'))]
+}
+
+/// A Service of the shop's and its slices.
+pub fn services(name: &str, pods: &[&str]) -> String {
+    let mut text = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec:\n  clusterIPs: [None]\n  clusterIP: None\n  ports: [{{name: http, port: 80, targetPort: {PORT}}}]\n"
+    );
+    for (kind, of) in [("IPv4", crate::lab::V4), ("IPv6", crate::lab::V6)] {
+        let addresses = pods.iter().map(|pod| match *pod {
+            "pod1a" => of.pod1a,
+            "pod2a" => of.pod2a,
+            other => panic!("{other} has no server"),
+        });
+        write!(
+            text,
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata:\n  name: {name}-{}\n  namespace: shop\n\
+             \x20 labels: {{kubernetes.io/service-name: {name}}}\n\
+             addressType: {kind}\nports: [{{name: http, port: {PORT}}}]\nendpoints:\n",
+            kind.to_lowercase()
+        )
+        .unwrap();
+        for address in addresses {
+            writeln!(text, "- {{addresses: [\"{address}\"], conditions: {{ready: true}}}}")
+                .unwrap();
+        }
+    }
+    text
+}
+
+/// The class of the shop's Ingresses.
+pub const CLASS: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\
+     metadata: {name: sluice}\nspec: {controller: sluice.dev/ingress}\n";
+
+/// Starts the gateway of a shop, whose class there is.
+pub fn gateway(shop: &Shop) -> Gateway<'_> {
+    shop.lab.write_manifest("class.yaml", CLASS);
+    Gateway::ready(&shop.lab)
+}
