@@ -168,7 +168,8 @@ impl Worker {
         self
     }
 
-    /// Has TCP that ends here served by `l7`, from the next tables on.
+    /// Has TCP that ends here served by `l7`, from the next tables on. The worker stays on
+    /// this thread from then on.
     pub fn set_l7(&mut self, l7: Box<dyn LocalService>) {
         self.core.local.set_l7(l7);
     }

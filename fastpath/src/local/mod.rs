@@ -8,6 +8,7 @@ use crate::time::Nanos;
 use crate::wire::ip::Ip;
 use crate::wire::l4::{Kind, flags};
 use echo::Echo;
+use send_wrapper::SendWrapper;
 use sluice_io::{Frame, FrameCache};
 use sluice_tables::{Tables, V4, V6};
 use std::sync::Arc;
@@ -104,7 +105,8 @@ pub trait LocalService {
 /// The services of one worker.
 pub struct LocalServices {
     echo: Echo,
-    l7: Option<Box<dyn LocalService>>,
+    /// A worker may change its thread before it has this, and not after.
+    l7: Option<SendWrapper<Box<dyn LocalService>>>,
 }
 
 impl LocalServices {
@@ -113,9 +115,9 @@ impl LocalServices {
         LocalServices { echo: Echo::default(), l7: None }
     }
 
-    /// Has TCP that ends here served by `l7`.
+    /// Has TCP that ends here served by `l7`, on this thread.
     pub fn set_l7(&mut self, l7: Box<dyn LocalService>) {
-        self.l7 = Some(l7);
+        self.l7 = Some(SendWrapper::new(l7));
     }
 
     /// Gives a packet to the service that it is for.

@@ -209,9 +209,9 @@ mod tests {
         assert_eq!(ends(&bytes, 263), [0, 1]);
         assert_eq!(ends(&bytes, 262), [1]);
         assert_eq!(ends(&bytes, 1000), [0]);
-        assert_eq!(ends(&bytes[..262], 7), []);
+        assert!(ends(&bytes[..262], 7).is_empty());
         assert_eq!(ends(b"HTTP/1.1 400", 4), [1, 2]);
         assert_eq!(ends(&[22, 3, 3, 0x48, 1], 5), [0]);
-        assert_eq!(ends(&[22, 3, 3, 0x48, 0], 5), []);
+        assert!(ends(&[22, 3, 3, 0x48, 0], 5).is_empty());
     }
 }

@@ -54,9 +54,9 @@ fn tables(is_v4: bool) -> L7 {
         routes: Arc::new(table),
         trusted: Arc::default(),
     };
-    let mut l7 = L7::default();
     // The lab's listener is the fourth.
-    l7.listeners = Arc::new(vec![None, None, None, Some(Arc::new(listener))]);
+    let listeners = Arc::new(vec![None, None, None, Some(Arc::new(listener))]);
+    let mut l7 = L7 { listeners, ..L7::default() };
     let endpoint = Endpoint { addr: SocketAddr::new(pod(is_v4), POD_PORT), id: BackendId::NONE };
     let upstream = Upstream {
         id: upstream,

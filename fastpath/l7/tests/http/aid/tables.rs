@@ -144,7 +144,7 @@ pub fn tables(specs: Vec<ListenerSpec>) -> L7 {
             listeners.push(None);
             continue;
         }
-        let (mut matches, mut routes) = (Vec::new(), Vec::new());
+        let (mut matches, mut routes) = (Vec::new(), chunked::Chunked::default());
         for (number, mut one) in spec.routes.into_iter().enumerate() {
             matches.push(Match {
                 host: if one.host.is_empty() { Host::Any } else { Host::Exact(one.host.into()) },
@@ -161,7 +161,7 @@ pub fn tables(specs: Vec<ListenerSpec>) -> L7 {
                 let upstream = Upstream { id, name, protocol: one.protocol, endpoints };
                 upstreams.set(id.0, Some(Arc::new(upstream)));
             }
-            routes.push(Arc::new(one.route));
+            routes.set(number as u32, Some(Arc::new(one.route)));
         }
         let trusted = spec.trusted.iter().map(|(addr, len)| (addr.octets(), *len));
         listeners.push(Some(Arc::new(Listener {
