@@ -1,4 +1,4 @@
-//! How a connection gets on after losses: what smoltcp does not do by itself.
+//! How a connection gets on after losses.
 
 use crate::net::{CLIENT, FAMILIES, Faults, MS, Net, SECOND, SERVER, Stream};
 use crate::segments::{Bench, Seg};
@@ -64,19 +64,21 @@ fn a_lost_fin_is_sent_again_whatever_is_acknowledged_twice() {
         write(&mut bench, id, 100);
         bench.engine.conn(id).unwrap().shutdown();
         assert_eq!(bench.poll()[0].flags, "FA");
-        for _ in 0..6 {
-            assert_eq!(bench.say(&Seg::new("A", 101, theirs + 100)), []);
+        let same = Seg::new("A", 101, theirs + 100);
+        let answers: Vec<usize> = (0..7).map(|_| bench.say(&same).len()).collect();
+        // The first one is of the data; three say that something else has arrived.
+        assert_eq!(answers, [0, 0, 0, 1, 0, 0, 0]);
+        for wait in [1, 2, 4] {
+            bench.now += wait * SECOND;
+            let again = bench.poll();
+            assert_eq!((again[0].flags, again[0].seq), ("FA", theirs + 100));
         }
-        bench.now += 3 * SECOND;
-        let again = bench.poll();
-        assert_eq!((again[0].flags, again[0].seq), ("FA", theirs + 100));
     }
 }
 
 #[test]
 fn whatever_the_network_does_both_get_everything() {
-    // Those behind the first ones stood still before what is tested above was mended.
-    for seed in (0..400).chain([1_057, 1_522, 2_879, 3_973, 10_446]) {
+    for seed in 0..400 {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = Faults {
             loss: random.f64() * 0.1,

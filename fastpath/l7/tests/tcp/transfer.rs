@@ -65,6 +65,8 @@ fn buffers_of_any_size_carry_everything() {
 fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
     for is_v4 in FAMILIES {
         let mut net = Net::new(3, Faults { delay_ns: MS, ..Faults::default() });
+        net.options.receive_buffer = 16 << 10;
+        net.options.send_buffer = 16 << 10;
         let (mut client, mut server) = net.pair(is_v4, 40_000);
         client.send(100_000, 1);
         server.reads = false;
@@ -76,7 +78,7 @@ fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
         // Both buffers are full, and the window is probed.
         assert_eq!(client.sent, 2 * (16 << 10));
         let probes = net.log.len();
-        net.wait(20 * SECOND);
+        net.wait(40 * SECOND);
         assert!(net.log.len() > probes);
         server.reads = true;
         assert!(net.run(60 * SECOND, |net| {
