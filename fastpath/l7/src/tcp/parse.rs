@@ -184,13 +184,14 @@ pub(super) fn pseudo(key: &Key, protocol: u8, len: usize) -> u64 {
     addresses + u64::from(protocol) + len as u64
 }
 
-/// The sum of 16-bit words, to be folded.
+/// The sum of 16-bit words, to be folded. It is made in the machine's own order of bytes,
+/// which is turned at the end (RFC 1071 section 2).
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(last))
+    u16::from_be(fold(sum + u64::from(u32::from_ne_bytes(last)))).into()
 }
 
 /// A sum in ones' complement of 16 bits.

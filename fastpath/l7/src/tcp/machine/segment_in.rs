@@ -121,7 +121,7 @@ impl Machine {
         }
         if !segment.has(RST) && self.is_stamp_old(options, env.now_ns) {
             env.counters.stamps_refused += 1;
-            return Verdict::Challenged;
+            return self.take_strayed(seq, segment);
         }
         if segment.has(RST) {
             return self.take_reset(segment, env);
