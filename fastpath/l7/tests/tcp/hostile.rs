@@ -17,6 +17,8 @@ enum Act {
         len: usize,
         window: u16,
         mss: Option<u16>,
+        sacks: Vec<(i32, i32)>,
+        stamps: Option<(i32, i32)>,
     },
     /// A segment with bytes changed, its checksum made right again or not.
     Mutated {
@@ -39,9 +41,13 @@ fn act() -> impl Strategy<Value = Act> {
     let flags = prop::sample::select(vec!["S", "SA", "A", "A", "A", "FA", "R", "RA", "SF", ""]);
     let mss = prop::option::of(prop_oneof![0u16..60, any::<u16>()]);
     let window = prop_oneof![Just(0), Just(u16::MAX), any::<u16>()];
+    let sacks = prop::collection::vec((near.clone(), near.clone()), 0..3);
+    let stamps = prop::option::weighted(0.8, (near.clone(), near.clone()));
     prop_oneof![
-        8 => (flags, near.clone(), near, 0usize..3_000, window, mss).prop_map(
-            |(flags, seq, ack, len, window, mss)| Act::Near { flags, seq, ack, len, window, mss }
+        8 => (flags, near.clone(), near, 0usize..3_000, window, mss, sacks, stamps).prop_map(
+            |(flags, seq, ack, len, window, mss, sacks, stamps)| {
+                Act::Near { flags, seq, ack, len, window, mss, sacks, stamps }
+            }
         ),
         2 => (0usize..80, any::<u8>(), any::<bool>())
             .prop_map(|(at, xor, fixed)| Act::Mutated { at, xor, fixed }),
@@ -87,7 +93,11 @@ fn play(is_v4: bool, options: ConnOptions, half_open_max: usize, acts: Vec<Act>)
         let mut packet = None;
         let last = ids.last().copied();
         match act {
-            Act::Near { flags, seq, ack, len, window, mss } => {
+            Act::Near { flags, seq, ack, len, window, mss, sacks, stamps } => {
+                let sack = |(start, end)| {
+                    (theirs.wrapping_add_signed(start), theirs.wrapping_add_signed(end))
+                };
+                let stamp = |at: i32| 1_000u32.wrapping_add_signed(at);
                 let segment = Seg {
                     flags,
                     seq: ours.wrapping_add_signed(seq),
@@ -96,6 +106,13 @@ fn play(is_v4: bool, options: ConnOptions, half_open_max: usize, acts: Vec<Act>)
                     window,
                     mss,
                     scale: mss.map(|mss| mss as u8),
+                    may_sack: flags.contains('S') && stamps.is_some(),
+                    sacks: if mss.is_some() {
+                        Vec::new()
+                    } else {
+                        sacks.into_iter().map(sack).collect()
+                    },
+                    stamps: stamps.map(|(value, echo)| (stamp(value), stamp(echo))),
                 };
                 packet = Some(segment.packet(bench.peer, bench.gateway));
                 if flags == "S" || seq == 0 {
@@ -167,7 +184,7 @@ fn play(is_v4: bool, options: ConnOptions, half_open_max: usize, acts: Vec<Act>)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     #[test]
     fn no_sequence_of_acts_panics(

@@ -7,6 +7,7 @@ mod golden;
 mod handshake;
 mod hostile;
 mod icmp;
+mod losses;
 mod net;
 mod recovery;
 mod scale;

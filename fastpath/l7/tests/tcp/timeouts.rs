@@ -10,7 +10,7 @@ fn net(config: TcpConfig) -> Net {
 fn a_handshake_that_is_not_over_ends() {
     let mut net = net(TcpConfig::default());
     // The SYN arrives, no answer does.
-    net.drops = |from, _, _| from == SERVER;
+    net.drops = Box::new(|from, _, _| from == SERVER);
     let mut client = net.connect(true, 40_000);
     net.wait(5 * SECOND);
     assert_eq!(net.engines[SERVER].half_open(), 1);

@@ -43,7 +43,9 @@ fn everything_arrives_in_order_under_loss_duplication_and_reordering() {
             let mut net = Net::new(seed, LOSSY);
             let (mut client, mut server) = net.pair(is_v4, 40_000);
             both_ways(&mut net, &mut client, &mut server, 200_000);
-            assert!(net.counters(CLIENT).retransmissions > 0);
+            assert!(
+                net.counters(CLIENT).retransmissions + net.counters(SERVER).retransmissions > 0
+            );
         }
     }
 }

@@ -81,7 +81,8 @@ impl Machine {
         let mut is_twice = false;
         for (n, (start, end)) in options.sacks.iter().copied().enumerate() {
             let within = |outer: &(u32, u32)| !before(start, outer.0) && !before(outer.1, end);
-            if n == 0 && (before(start, ack) || options.sacks.get(1).is_some_and(within)) {
+            let is_second = options.sacks.get(1).is_some_and(within);
+            if n == 0 && (!before(ack, end) || is_second) {
                 // Lies about what was never sent, or long ago, are not heard.
                 let is_sane = before(start, end) && !before(self.nxt, end);
                 is_twice = is_sane && self.una.wrapping_sub(start) <= self.window_max;

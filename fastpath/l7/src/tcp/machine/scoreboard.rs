@@ -53,8 +53,9 @@ pub(super) struct Delivered {
     pub now_ns: u64,
     /// What was sent again so shortly ago may have arrived the first time.
     pub rtt_min_ns: u64,
-    /// The highest number that had arrived.
+    /// The highest number that has arrived, and that had before.
     pub highest: u32,
+    known: u32,
     pub bytes: u32,
     /// What was sent last of it.
     pub last: Option<Sent>,
@@ -72,6 +73,7 @@ impl Delivered {
             now_ns,
             rtt_min_ns,
             highest,
+            known: highest,
             bytes: 0,
             last: None,
             is_last_once: false,
@@ -84,9 +86,9 @@ impl Delivered {
         self.bytes += range.len();
         if before(self.highest, range.end) {
             self.highest = range.end;
-        } else if before(range.end, self.highest) && !range.is_again {
-            self.is_reordered = true;
         }
+        // Blocks of one ACK have no order.
+        self.is_reordered |= before(range.end, self.known) && !range.is_again;
         if range.is_again {
             if self.now_ns.saturating_sub(range.sent_ns) < self.rtt_min_ns {
                 return;
