@@ -46,6 +46,11 @@ fn error(quoted: &[u8], says: Says) -> Vec<u8> {
     packet
 }
 
+/// Says that a packet was too big for the way.
+pub fn too_big(quoted: &[u8], mtu: u16) -> Vec<u8> {
+    error(quoted, Says::TooBig(mtu))
+}
+
 fn net() -> Net {
     Net::new(1, Faults { delay_ns: 10 * MS, ..Faults::default() })
 }

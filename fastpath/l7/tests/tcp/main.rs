@@ -15,3 +15,4 @@ mod segments;
 mod time_wait;
 mod timeouts;
 mod transfer;
+mod windows;

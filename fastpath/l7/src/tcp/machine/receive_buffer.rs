@@ -217,12 +217,12 @@ impl ReceiveBuffer {
         if left > 1 << 31 { 0 } else { left }
     }
 
-    /// Whether the peer is to be told that it may send more than it knows: as much again
-    /// or more.
+    /// Whether the peer is to be told that it may send more than it knows: a quarter of
+    /// the window, or as much again as it has left.
     pub fn is_update_due(&self, segment: u32, is_short: bool) -> bool {
         let more = self.edge_wanted(is_short).wrapping_sub(self.edge);
         let left = self.edge.wrapping_sub(self.next).min(self.size);
-        !self.has_fin && more >= self.step(segment) && more >= left
+        !self.has_fin && more >= self.step(segment) && more >= left.min(self.size / 4)
     }
 
     /// Lets the window grow with a reader that keeps pace: to two times what it reads in
