@@ -24,9 +24,7 @@ impl Machine {
         }
         let flight = self.nxt.wrapping_sub(self.una);
         let had_window = self.window;
-        let is_newer =
-            before(self.window_seq, seq) || self.window_seq == seq && !before(ack, self.window_ack);
-        if !before(ack, self.una) && is_newer {
+        if self.is_window_news(seq, segment) {
             self.set_window(segment);
         }
         let is_new = before(self.una, ack);
@@ -65,11 +63,22 @@ impl Machine {
         true
     }
 
+    /// Whether a segment knows more of the window than what was heard last. What is sent
+    /// again has an old number and a new ACK: RFC 9293 section 3.10.7.4 would move the
+    /// window with that, and leave its size.
+    fn is_window_news(&self, seq: u32, segment: &Segment<'_>) -> bool {
+        let window = u32::from(segment.window) << self.peer_scale;
+        before(self.una, segment.ack)
+            || segment.ack == self.una
+                && (before(self.window_seq, seq)
+                    || self.window_seq == seq && (window > self.window || window == 0))
+    }
+
     /// The peer's window, as a segment has it.
     pub(super) fn set_window(&mut self, segment: &Segment<'_>) {
         self.window = u32::from(segment.window) << self.peer_scale;
         self.window_max = self.window_max.max(self.window);
-        (self.window_seq, self.window_ack) = (segment.seq, segment.ack);
+        self.window_seq = segment.seq;
     }
 
     /// Notes selective acknowledgments; whether the first one tells of what came twice

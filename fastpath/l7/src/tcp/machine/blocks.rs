@@ -27,13 +27,13 @@ impl Pool {
         self.lent * BLOCK
     }
 
-    /// Whether no more is lent to those that have something.
+    /// Whether no more is lent, but for the first block of a buffer.
     pub fn is_short(&self) -> bool {
         self.lent >= self.max
     }
 
     fn take(&mut self, is_first: bool) -> Option<Block> {
-        // With one block everybody gets on, if slowly.
+        // With its first block everybody gets on, if slowly.
         if self.is_short() && !is_first {
             return None;
         }
@@ -55,7 +55,6 @@ pub(super) struct Blocks {
     blocks: VecDeque<Option<Block>>,
     /// The place in the first block.
     head: usize,
-    lent: usize,
 }
 
 impl Blocks {
@@ -70,8 +69,7 @@ impl Blocks {
             }
             let place = &mut self.blocks[index];
             if place.is_none() {
-                *place = pool.take(self.lent == 0);
-                self.lent += usize::from(place.is_some());
+                *place = pool.take(index == 0);
             }
             let Some(block) = place else { break };
             let len = (BLOCK - from).min(data.len() - written);
@@ -125,7 +123,6 @@ impl Blocks {
 
     fn let_go_of_first(&mut self, pool: &mut Pool) {
         if let Some(block) = self.blocks.pop_front().flatten() {
-            self.lent -= 1;
             pool.give(block);
         }
     }
@@ -159,12 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_short_lends_one_block_to_each() {
+    fn a_pool_that_is_short_lends_the_first_block_to_each() {
         let mut pool = Pool::new(2 * BLOCK);
         let mut one = Blocks::default();
         assert_eq!(one.write(0, &[1; 3 * BLOCK], &mut pool), 2 * BLOCK);
         assert!(pool.is_short());
         let mut two = Blocks::default();
+        // What comes later does not take the place of what is next.
+        assert_eq!(two.write(BLOCK, &[1], &mut pool), 0);
         assert_eq!(two.write(0, &[1; 3 * BLOCK], &mut pool), BLOCK);
         assert_eq!(pool.bytes(), 3 * BLOCK);
         one.clear(&mut pool);

@@ -219,3 +219,93 @@ impl Cubic {
 fn initial(mss: u32) -> u32 {
     (10 * mss).min((2 * mss).max(14_600))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1_000;
+
+    /// A window's worth of ACKs, of two segments each, within a round trip.
+    fn round(cubic: &mut Cubic, una: &mut u32, now_ns: u64, rtt_ns: u64) {
+        let (window, start) = (cubic.window(), *una);
+        while una.wrapping_sub(start) < window {
+            *una = una.wrapping_add(2 * MSS);
+            let acked = Acked {
+                bytes: 2 * MSS,
+                una: *una,
+                nxt: una.wrapping_add(window),
+                rtt_ns: Some(rtt_ns),
+                smoothed_ns: rtt_ns,
+                now_ns,
+                mss: MSS,
+            };
+            cubic.round(&acked);
+            cubic.grow(&acked);
+        }
+    }
+
+    #[test]
+    fn slow_start_doubles_until_the_queue_grows() {
+        let (mut cubic, mut una) = (Cubic::new(MSS), u32::MAX - 5_000);
+        cubic.begin(MSS, una, false);
+        let mut windows = Vec::new();
+        for n in 0..5 {
+            windows.push(cubic.window() / MSS);
+            round(&mut cubic, &mut una, n * 50 * MS, 50 * MS);
+        }
+        assert_eq!(windows, [10, 20, 40, 80, 160]);
+        // From here on packets wait. It goes on for a few rounds, slower, and ends.
+        for n in 5..12 {
+            round(&mut cubic, &mut una, n * 60 * MS, 60 * MS);
+        }
+        assert!(!cubic.is_slow_start());
+        assert!((320 * MSS..1_500 * MSS).contains(&cubic.window()), "{}", cubic.window());
+    }
+
+    #[test]
+    fn what_only_looked_like_a_queue_does_not_end_it() {
+        let (mut cubic, mut una) = (Cubic::new(MSS), 0);
+        cubic.begin(MSS, una, false);
+        for (n, rtt_ms) in [50, 50, 60, 50, 50, 50, 50, 50, 50].into_iter().enumerate() {
+            round(&mut cubic, &mut una, n as u64 * 60 * MS, rtt_ms * MS);
+        }
+        assert!(cubic.is_slow_start());
+    }
+
+    #[test]
+    fn a_window_comes_back_to_where_it_was_and_goes_on_from_there() {
+        let (mut cubic, mut una) = (Cubic::new(MSS), 0);
+        cubic.set_window(100 * MSS);
+        cubic.reduce(MSS);
+        assert_eq!(cubic.threshold(), 70 * MSS);
+        cubic.set_window(cubic.threshold());
+        // K = cbrt(30 / 0.4) = 4.2 s.
+        let mut windows = Vec::new();
+        for n in 0..90 {
+            round(&mut cubic, &mut una, SECOND + n * 100 * MS, 100 * MS);
+            windows.push(cubic.window() / MSS);
+        }
+        assert!(windows.is_sorted());
+        let [early, back, later] = [20, 43, 88].map(|n: usize| windows[n]);
+        assert!((90..99).contains(&early), "fast at first: {early}");
+        assert!((99..102).contains(&back), "carefully then: {back}");
+        assert!(later > 120, "and fast again: {later}");
+        // A second loss before that leaves room to others.
+        cubic.set_window(80 * MSS);
+        let before = cubic.reduce(MSS);
+        assert_eq!((cubic.threshold(), cubic.highest), (56 * MSS, 68.0));
+        cubic.restore(&before);
+        assert_eq!((cubic.window(), cubic.threshold()), (80 * MSS, 70 * MSS));
+    }
+
+    #[test]
+    fn a_window_is_not_kept_while_nothing_is_sent() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.set_window(100 * MSS);
+        cubic.reduce(MSS);
+        cubic.restart(MSS);
+        assert_eq!((cubic.window(), cubic.threshold()), (10 * MSS, 75 * MSS));
+        assert!(cubic.is_slow_start());
+    }
+}

@@ -17,6 +17,8 @@ mod rtt;
 mod scoreboard;
 mod segment_in;
 mod send_buffer;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub(super) use blocks::Pool;
@@ -99,7 +101,6 @@ pub(super) struct Machine {
     nxt: u32,
     window: u32,
     window_seq: u32,
-    window_ack: u32,
     /// The largest window that the peer has had.
     window_max: u32,
     sent_ns: u64,
@@ -158,7 +159,6 @@ impl Machine {
             nxt: setup.iss,
             window: 0,
             window_seq: 0,
-            window_ack: 0,
             window_max: 0,
             sent_ns: 0,
             irs: 0,

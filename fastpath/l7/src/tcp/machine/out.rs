@@ -62,7 +62,11 @@ impl Machine {
         if self.may_sack {
             options.sacks = self.receive.sacks();
         }
-        self.emit(self.nxt, ACK, &options, 0, key, env, sink);
+        // A peer whose window has become smaller takes no number beyond it.
+        let edge = self.una.wrapping_add(self.window);
+        let is_beyond = before(edge, self.nxt) && !self.state.is_opening();
+        let seq = if is_beyond { edge } else { self.nxt };
+        self.emit(seq, ACK, &options, 0, key, env, sink);
     }
 
     fn send_reset(&mut self, key: &Key, env: &mut Env<'_>, sink: &mut dyn PacketSink) -> bool {

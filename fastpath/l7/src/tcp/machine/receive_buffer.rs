@@ -194,23 +194,28 @@ impl ReceiveBuffer {
         twice.into_iter().chain(self.ranges.iter().copied()).take(SACKS_MAX).collect()
     }
 
-    /// The end that the window would have. Without memory, it is one that one block is
+    /// The size that the window is to have. Without memory, it is one that one block is
     /// enough for.
-    fn edge_wanted(&self, is_short: bool) -> u32 {
-        let size = if is_short { self.size.min(BLOCK as u32 / 2) } else { self.size };
-        later(self.read.wrapping_add(size), self.edge)
+    fn size(&self, is_short: bool) -> u32 {
+        if is_short { self.size.min(BLOCK as u32 / 2) } else { self.size }
     }
 
-    /// The least by which a window is moved (RFC 9293 section 3.8.6.2.2).
-    fn step(&self, segment: u32) -> u32 {
-        (self.size / 2).clamp(1, segment.max(1))
+    /// How far the end of the window may be moved.
+    fn more(&self, is_short: bool) -> u32 {
+        let wanted = self.read.wrapping_add(self.size(is_short));
+        later(wanted, self.edge).wrapping_sub(self.edge)
+    }
+
+    /// The least by which it is moved (RFC 9293 section 3.8.6.2.2).
+    fn step(&self, segment: u32, is_short: bool) -> u32 {
+        (self.size(is_short) / 2).clamp(1, segment.max(1))
     }
 
     /// Moves the window as far as it may be now; how long it is.
     pub fn open(&mut self, segment: u32, is_short: bool) -> u32 {
-        let wanted = self.edge_wanted(is_short);
-        if wanted.wrapping_sub(self.edge) >= self.step(segment) {
-            self.edge = wanted;
+        let more = self.more(is_short);
+        if more >= self.step(segment, is_short) {
+            self.edge = self.edge.wrapping_add(more);
         }
         let left = self.edge.wrapping_sub(self.next);
         // A FIN may lie at the edge.
@@ -220,9 +225,9 @@ impl ReceiveBuffer {
     /// Whether the peer is to be told that it may send more than it knows: a quarter of
     /// the window, or as much again as it has left.
     pub fn is_update_due(&self, segment: u32, is_short: bool) -> bool {
-        let more = self.edge_wanted(is_short).wrapping_sub(self.edge);
+        let more = self.more(is_short);
         let left = self.edge.wrapping_sub(self.next).min(self.size);
-        !self.has_fin && more >= self.step(segment) && more >= left.min(self.size / 4)
+        !self.has_fin && more >= self.step(segment, is_short) && more >= left.min(self.size / 4)
     }
 
     /// Lets the window grow with a reader that keeps pace: to two times what it reads in

@@ -288,6 +288,8 @@ impl Scoreboard {
         for range in &mut self.ranges {
             if range.mark == Mark::Sacked {
                 range.mark = Mark::Lost;
+                // Of what was one with others it is not known when it was sent.
+                range.is_again = true;
                 self.lost += range.len();
             }
         }

@@ -85,7 +85,7 @@ impl Machine {
         // The window of a SYN is never scaled.
         self.window = window.into();
         self.window_max = self.window;
-        (self.window_seq, self.window_ack) = (seq, self.iss);
+        self.window_seq = seq;
     }
 
     /// Our SYN is acknowledged.
