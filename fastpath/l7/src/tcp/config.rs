@@ -23,7 +23,8 @@ pub struct TcpConfig {
     /// Nothing is heard from the peer.
     pub idle_timeout: Duration,
     /// A released connection's time to be closed by its peer: FIN-WAIT-1,
-    /// FIN-WAIT-2, CLOSING, LAST-ACK.
+    /// FIN-WAIT-2, CLOSING, LAST-ACK. It begins anew with each KiB of what is left that
+    /// the peer takes.
     pub fin_timeout: Duration,
     /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. At this
     /// bound a connection has room for one block to send and one to receive: windows

@@ -13,6 +13,7 @@ use std::process::Command;
 pub const KERNEL: [&str; 2] = ["10.9.0.1", "fd99::1"];
 pub const ENGINE: [&str; 2] = ["10.9.0.2", "fd99::2"];
 
+const DEVICE: &str = "/dev/net/tun";
 const TUNSETIFF: rustix::ioctl::Opcode = 0x4004_54ca;
 const IFF_TUN: u16 = 1;
 const IFF_NO_PI: u16 = 0x1000;
@@ -37,10 +38,15 @@ impl Tun {
             eprintln!("skipped: network namespaces and TUN devices need root");
             return None;
         }
+        if !std::path::Path::new(DEVICE).exists() {
+            eprintln!("skipped: there is no {DEVICE}");
+            return None;
+        }
         // SAFETY: file descriptors stay what they are.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+        // It belongs to the namespace that it is opened in.
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let device = open("/dev/net/tun", flags, Mode::empty()).unwrap();
+        let device = open(DEVICE, flags, Mode::empty()).unwrap();
         let mut request = InterfaceRequest { name: [0; 16], flags: 0, rest: [0; 22] };
         request.name[..4].copy_from_slice(b"tun0");
         request.flags = IFF_TUN | IFF_NO_PI;

@@ -65,6 +65,30 @@ fn a_released_connection_waits_only_so_long_for_its_peer() {
 }
 
 #[test]
+fn a_slow_peer_gets_all_of_what_was_left() {
+    let mut net = net(TcpConfig::default());
+    net.options.receive_buffer = 8 << 10;
+    let (mut client, mut server) = net.pair(true, 40_000);
+    server.send(28_000, 1);
+    server.pump(&mut net);
+    assert_eq!(server.sent, 28_000);
+    server.release(&mut net);
+    // 8 KiB in 15 seconds.
+    let start = net.now;
+    while !client.is_at_end {
+        net.wait(15 * SECOND);
+        client.reads = true;
+        client.pump(&mut net);
+        client.reads = false;
+    }
+    assert!(client.received == server.data && net.now - start > 45 * SECOND);
+    assert_eq!(net.engines[SERVER].connections(), 1, "it waits for the FIN");
+    net.wait(25 * SECOND);
+    assert_eq!(net.engines[SERVER].connections(), 0);
+    assert_eq!(net.counters(SERVER).fin_timeouts, 1);
+}
+
+#[test]
 fn a_half_closed_connection_that_is_not_released_is_not_hurried() {
     let mut net = net(TcpConfig::default());
     let (mut client, mut server) = net.pair(true, 40_000);

@@ -2,6 +2,9 @@ use super::{Env, Key, Machine};
 use crate::tcp::conn::{Ended, TcpState};
 use std::task::Waker;
 
+/// Bytes that a peer has to take in the time that a released connection is given.
+const PROGRESS: u32 = 1_024;
+
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -26,6 +29,8 @@ pub(super) struct Connection {
     pub heard_ns: u64,
     /// The end of the handshake's time, or of the time to be closed.
     pub until_ns: u64,
+    /// What was acknowledged when that was set last.
+    pub until_una: u32,
     /// No challenge ACK before.
     pub challenge_ns: u64,
     pub is_shut: bool,
@@ -44,6 +49,7 @@ impl Connection {
             mtu,
             heard_ns: now_ns,
             until_ns: u64::MAX,
+            until_una: 0,
             challenge_ns: 0,
             is_shut: false,
             ended: None,
@@ -62,6 +68,15 @@ impl Connection {
         let reader = self.reader.take_if(|_| is_readable);
         let writer = self.writer.take_if(|_| is_writable);
         reader.into_iter().chain(writer).for_each(Waker::wake);
+    }
+
+    /// Gives a released connection more time, where its peer gets on with what is left.
+    pub fn prolong(&mut self, until_ns: u64) {
+        let una = self.machine.una();
+        let acknowledged = una.wrapping_sub(self.until_una);
+        if acknowledged >= PROGRESS || acknowledged > 0 && self.machine.is_acknowledged() {
+            (self.until_ns, self.until_una) = (until_ns, una);
+        }
     }
 
     /// A FIN follows what was written.

@@ -79,7 +79,11 @@ impl TcpEngine {
         } else if connection.machine.owes_ack() && sink.has_room() {
             connection.machine.send_ack(&segment.key, &mut env, sink);
         }
+        let until_ns = after(now_ns, self.config.fin_timeout);
         if let Some(connection) = self.connection(slot) {
+            if connection.stage == Stage::Released {
+                connection.prolong(until_ns);
+            }
             connection.wake();
             self.make_ready(slot);
         }

@@ -195,6 +195,7 @@ impl TcpEngine {
         let mut env = Env { now_ns, pool: &mut self.pool, counters: &mut self.counters };
         connection.stage = Stage::Released;
         connection.until_ns = after(now_ns, fin_timeout);
+        connection.until_una = connection.machine.una();
         if !connection.is_open {
             self.remove(slot);
             return;

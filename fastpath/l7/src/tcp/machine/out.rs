@@ -101,7 +101,7 @@ impl Machine {
 
     /// RFC 8985 section 7.3: something new, or the last segment again.
     fn tail_probe(&mut self, env: &mut Env<'_>) -> Option<(u32, u32)> {
-        let new = self.sendable(u32::MAX);
+        let new = self.sendable();
         let (start, end) = match new {
             Some(new) => new,
             None => self.board.last_sent(self.segment())?,
@@ -162,7 +162,7 @@ impl Machine {
     fn new_segment(&mut self, env: &mut Env<'_>) -> Option<(u32, u32)> {
         let is_idle = self.board.is_empty()
             && env.now_ns.saturating_sub(self.sent_ns) > self.rtt.timeout_ns();
-        let (start, end) = self.sendable(self.window_left().unwrap_or_default())?;
+        let (start, end) = self.sendable()?;
         if is_idle {
             self.cubic.restart(self.segment());
         }
@@ -175,15 +175,12 @@ impl Machine {
         pipe == 0 || pipe + bytes <= self.cubic.window()
     }
 
-    /// What comes next of what was never sent, if so much of the peer's window is left.
-    fn sendable(&self, left: u32) -> Option<(u32, u32)> {
-        if self.board.is_full() {
-            return None;
-        }
+    /// What comes next of what was never sent, as far as the peer's window lets it.
+    fn sendable(&self) -> Option<(u32, u32)> {
         let waiting = self.send.end().wrapping_sub(self.nxt);
         // A FIN that was sent is behind all data.
         let waiting = if self.is_fin_sent { 0 } else { waiting };
-        let left = left.min(self.window.saturating_sub(self.nxt.wrapping_sub(self.una)));
+        let left = self.window_left().unwrap_or_default();
         let len = waiting.min(left).min(self.segment());
         // Not in small pieces because the window is small (RFC 9293 section 3.8.6.2.1).
         let is_silly = len < waiting && len < self.segment() && len < self.window_max / 2;

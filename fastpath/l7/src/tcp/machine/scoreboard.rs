@@ -3,7 +3,7 @@
 use crate::tcp::parse::before;
 use std::collections::VecDeque;
 
-/// Ranges, at most: what would need more is not sent, or not noted.
+/// Ranges, at most: where there would be more, less is known about them.
 const RANGES_MAX: usize = 1_024;
 
 /// What is known of a range.
@@ -119,10 +119,6 @@ impl Scoreboard {
         self.ranges.is_empty()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.ranges.len() >= RANGES_MAX
-    }
-
     pub fn sacked(&self) -> u32 {
         self.sacked
     }
@@ -131,12 +127,22 @@ impl Scoreboard {
         self.lost
     }
 
-    /// Notes what is sent for the first time, behind all that was sent.
+    fn is_full(&self) -> bool {
+        self.ranges.len() >= RANGES_MAX
+    }
+
+    /// Notes what is sent for the first time, behind all that was sent. Without room it
+    /// is as if what was sent before it had been sent now.
     pub fn push(&mut self, start: u32, end: u32, now_ns: u64) {
         let sent = Range { start, end, mark: Mark::Sent, is_again: false, sent_ns: now_ns };
+        let is_full = self.is_full();
         match self.ranges.back_mut() {
-            Some(last) if last.mark == Mark::Sent && !last.is_again && last.sent_ns == now_ns => {
-                last.end = end;
+            Some(last)
+                if last.mark == Mark::Sent
+                    && !last.is_again
+                    && (last.sent_ns == now_ns || is_full) =>
+            {
+                (last.end, last.sent_ns) = (end, now_ns);
             }
             _ => self.ranges.push_back(sent),
         }
