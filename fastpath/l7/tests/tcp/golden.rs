@@ -265,3 +265,22 @@ fn an_engine_can_be_a_workers() {
     fn is_send(_: impl Send) {}
     is_send(bench(true).engine);
 }
+
+#[test]
+fn segments_from_far_away_are_challenged_and_not_taken() {
+    for is_v4 in FAMILIES {
+        for far in [1 << 31, (1 << 31) - 700, (1 << 31) + 700, 300_000, u32::MAX - 300_000] {
+            let mut bench = bench(is_v4);
+            let theirs = bench.establish(100);
+            let id = bench.engine.accept().unwrap();
+            let segment = Seg::new("A", 101u32.wrapping_add(far), theirs).with(&[7; 1_400]);
+            let answers = bench.say(&segment);
+            assert_eq!((answers.len(), answers[0].ack), (1, 101), "{far}");
+            assert_eq!(bench.say(&segment), [], "too soon for another");
+            let mut context = Context::from_waker(Waker::noop());
+            let mut conn = bench.engine.conn(id).unwrap();
+            assert!(conn.poll_read(&mut context, &mut [0; 9]).is_pending());
+            assert_eq!(bench.engine.counters().challenges_sent, 1);
+        }
+    }
+}

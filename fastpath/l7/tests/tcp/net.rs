@@ -60,6 +60,9 @@ impl Listeners for Port80 {
 /// Whether a packet is lost: of whom, what, and how many were before it.
 type Drops = dyn FnMut(usize, &[u8], usize) -> bool;
 
+/// Changes a packet.
+type Mangles = dyn FnMut(&mut Vec<u8>);
+
 /// When it arrives, a number that keeps the order, where, and what.
 type OnWire = (u64, usize, usize, Vec<u8>);
 
@@ -75,6 +78,8 @@ pub struct Net {
     pub log: Vec<(usize, Vec<u8>)>,
     /// Decides which packets are lost, beside the faults.
     pub drops: Box<Drops>,
+    /// Changes packets on their way.
+    pub mangles: Box<Mangles>,
     random: fastrand::Rng,
     wire: BinaryHeap<Reverse<OnWire>>,
 }
@@ -94,6 +99,7 @@ impl Net {
             options: ConnOptions::default(),
             log: Vec::new(),
             drops: Box::new(|_, _, _| false),
+            mangles: Box::new(|_| ()),
             random: fastrand::Rng::with_seed(seed),
             wire: BinaryHeap::new(),
         }
@@ -202,7 +208,9 @@ impl Net {
             for copy in 0..if is_lost { 0 } else { copies } {
                 let jitter = self.random.u64(0..=self.faults.jitter_ns);
                 let at = (self.now + self.faults.delay_ns + jitter).max(self.silent_until);
-                self.wire.push(Reverse((at, 2 * n + copy, 1 - from, packet.clone())));
+                let mut packet = packet.clone();
+                (self.mangles)(&mut packet);
+                self.wire.push(Reverse((at, 2 * n + copy, 1 - from, packet)));
             }
             self.log.push((from, packet));
         }

@@ -77,7 +77,7 @@ fn a_lost_fin_is_sent_again_whatever_is_acknowledged_twice() {
 }
 
 /// So many seeds; others than these where `SEED` says from which on.
-fn seeds(many: u64) -> std::ops::Range<u64> {
+pub fn seeds(many: u64) -> std::ops::Range<u64> {
     let from = std::env::var("SEED").ok().and_then(|from| from.parse().ok()).unwrap_or(0);
     from..from + many
 }

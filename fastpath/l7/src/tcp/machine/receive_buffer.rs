@@ -95,6 +95,11 @@ impl ReceiveBuffer {
         self.edge
     }
 
+    /// Bytes that the window has at most.
+    pub fn size_max(&self) -> u32 {
+        self.size_max
+    }
+
     /// Whether everything up to the peer's FIN is here.
     pub fn has_fin(&self) -> bool {
         self.has_fin

@@ -173,24 +173,20 @@ impl Machine {
     /// Whether a part of a segment lies in the window. Where that is closed, what comes
     /// in turn is looked at for its ACK.
     fn is_in_window(&self, seq: u32, len: u32) -> bool {
-        let (next, edge) = (self.receive.next(), self.receive.edge());
-        let is_inside = |seq: u32| !before(seq, next) && before(seq, edge);
-        seq == next
-            || is_inside(seq)
-            || len > 0 && {
-                let last = seq.wrapping_add(len - 1);
-                is_inside(last) || before(seq, next) && !before(last, edge) && before(next, edge)
-            }
+        let next = self.receive.next();
+        let window = self.receive.edge().wrapping_sub(next);
+        let ahead = seq.wrapping_sub(next);
+        ahead == 0 || ahead < window && window < 1 << 31 || next.wrapping_sub(seq) < len
     }
 
     /// A segment that is not in the window. What has come already is acknowledged again,
     /// since its ACK may be lost; the rest as often as challenges are.
     fn take_strayed(&mut self, seq: u32, segment: &Segment<'_>) -> Verdict {
-        let end = seq.wrapping_add(segment.len());
-        if segment.len() == 0 || before(self.receive.next(), end) {
+        let ago = self.receive.next().wrapping_sub(seq);
+        if segment.len() == 0 || ago < segment.len() || ago > self.receive.size_max() {
             return Verdict::Challenged;
         }
-        self.receive.came_twice(seq, end);
+        self.receive.came_twice(seq, seq.wrapping_add(segment.len()));
         self.owes_ack = true;
         Verdict::Taken
     }
