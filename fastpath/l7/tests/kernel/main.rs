@@ -28,7 +28,7 @@ struct Faults {
     late: f64,
 }
 
-const FAULTY: Faults = Faults { loss: 0.01, duplicate: 0.01, late: 0.03 };
+const FAULTY: Faults = Faults { loss: 0.02, duplicate: 0.02, late: 0.05 };
 
 #[derive(Default)]
 struct Outbox(Vec<Vec<u8>>);
@@ -73,7 +73,7 @@ impl Way {
 
     fn take(&mut self, now: u64) -> Option<Vec<u8>> {
         let is_due = self.held.peek().is_some_and(|Reverse((at, ..))| *at <= now);
-        self.held.pop().filter(|_| is_due).map(|Reverse((.., packet))| packet)
+        is_due.then(|| self.held.pop()).flatten().map(|Reverse((.., packet))| packet)
     }
 }
 
