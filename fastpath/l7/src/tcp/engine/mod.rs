@@ -35,7 +35,7 @@ use std::time::Duration;
 /// Times are nanoseconds since any start, the same for all calls; they do not run
 /// back. Tables have room for as many connections as there may be from the start (which
 /// the system backs as it is used). A connection takes the memory of its buffers as they
-/// fill, in blocks that go from one connection to the next; idle it has about half a
+/// fill, in blocks that go from one connection to the next; idle it has less than a
 /// kilobyte.
 pub struct TcpEngine {
     config: TcpConfig,

@@ -235,15 +235,15 @@ impl ReceiveBuffer {
         !self.has_fin && more >= self.step(segment, is_short) && more >= left.min(self.size / 4)
     }
 
-    /// Lets the window grow with a reader that keeps pace: to two times what it reads in
-    /// an RTT.
+    /// Lets the window grow with a reader that keeps pace: to four times what it reads in
+    /// an RTT, since who begins to send sends twice as much in the next.
     pub fn measure(&mut self, rtt_ns: Option<u64>, is_short: bool, now_ns: u64) {
         if now_ns.saturating_sub(self.measured_ns) < rtt_ns.unwrap_or(RTT_NS) {
             return;
         }
         let read = self.read.wrapping_sub(self.measured);
         if !is_short {
-            self.size = self.size.max(read.saturating_mul(2).min(self.size_max));
+            self.size = self.size.max(read.saturating_mul(4).min(self.size_max));
         }
         (self.measured, self.measured_ns) = (self.read, now_ns);
     }
