@@ -7,22 +7,20 @@ use super::parse::{TCP, fold, pseudo, sum};
 use std::net::IpAddr;
 
 /// The header of a segment; the whole of one that is sent without a connection's
-/// state machine: RST, challenge ACK, SYN-ACK with a cookie.
+/// state machine: RST, late ACK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bare {
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
     pub window: u16,
-    /// The maximum segment size offered, as an option.
-    pub mss: Option<u16>,
     pub stamps: Option<Stamps>,
 }
 
 impl Bare {
     /// Sends the packet; false where there is no room.
     pub fn send(&self, key: &Key, sink: &mut dyn PacketSink) -> bool {
-        let options = Options { mss: self.mss, stamps: self.stamps, ..Options::default() }.write();
+        let options = Options { stamps: self.stamps, ..Options::default() }.write();
         let has_room = sink.has_room();
         if has_room {
             self.send_with(key, &options, 0, &|_| {}, sink);

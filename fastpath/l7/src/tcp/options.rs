@@ -21,6 +21,13 @@ pub(super) struct Stamps {
     pub echo: u32,
 }
 
+impl Stamps {
+    /// The timestamp of a time: milliseconds, from a start of the connection's own.
+    pub fn at(now_ns: u64, offset: u32) -> u32 {
+        ((now_ns / 1_000_000) as u32).wrapping_add(offset)
+    }
+}
+
 /// Options that are known; others are passed over, and what is no option ends them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {

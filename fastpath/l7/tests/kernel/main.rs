@@ -208,6 +208,8 @@ struct Case {
     /// Both begin to read after a while, when windows are closed.
     is_paused: bool,
     sysctls: &'static [&'static str],
+    /// The kernel's SYN is answered with a cookie.
+    is_flooded: bool,
 }
 
 const CASE: Case = Case {
@@ -217,6 +219,7 @@ const CASE: Case = Case {
     len: 20_000_000,
     is_paused: false,
     sysctls: &[],
+    is_flooded: false,
 };
 
 /// Runs a case on a thread of its own, since that changes what network it is in.
@@ -226,12 +229,14 @@ fn transfer(case: Case) {
 }
 
 fn transfer_here(case: Case) {
-    let Case { family, is_kernel_first, faults, len, is_paused, sysctls } = case;
+    let Case { family, is_kernel_first, faults, len, is_paused, sysctls, is_flooded } = case;
     let Some(tun) = Tun::up() else { return };
     for setting in sysctls {
         run("sysctl", &format!("-w {setting}"));
     }
-    let engine = TcpEngine::new(TcpConfig::default(), [7; 16]);
+    let half_open_max = if is_flooded { 0 } else { 10 };
+    let config = TcpConfig { half_open_max, ..TcpConfig::default() };
+    let engine = TcpEngine::new(config, [7; 16]);
     let mut lab = Lab { tun, engine, ways: [Way::new(faults, 1), Way::new(faults, 2)] };
     let address = |ip: &str| SocketAddr::new(ip.parse().unwrap(), PORT);
     let (kernel, gateway) = (address(KERNEL[family]), address(ENGINE[family]));
@@ -267,12 +272,21 @@ fn transfer_here(case: Case) {
     assert_eq!((counters.malformed, counters.aborts_sent, counters.resets_received), (0, 0, 0));
     assert_eq!(kernel_errors(), 0);
     assert!(counters.window_probes > 0 || !is_paused);
+    assert_eq!(counters.cookies_taken, u64::from(is_flooded));
 }
 
 #[test]
 fn the_kernel_connects() {
     for family in [0, 1] {
         transfer(Case { family, ..CASE });
+    }
+}
+
+#[test]
+fn the_kernel_connects_by_a_cookie() {
+    for family in [0, 1] {
+        transfer(Case { family, is_flooded: true, ..CASE });
+        transfer(Case { family, is_flooded: true, faults: FAULTY, len: 5_000_000, ..CASE });
     }
 }
 

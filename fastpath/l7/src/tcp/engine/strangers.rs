@@ -1,12 +1,13 @@
 //! Segments of no connection: SYNs, cookies that come back, TIME-WAIT, and the rest.
 
 use super::connection::Connection;
-use super::{TcpEngine, after, headers_len};
+use super::{TcpEngine, after};
 use crate::tcp::config::ConnOptions;
+use crate::tcp::cookie;
 use crate::tcp::emit::Bare;
 use crate::tcp::key::Key;
 use crate::tcp::machine::{MSS_DEFAULT, Machine};
-use crate::tcp::options::Options;
+use crate::tcp::options::{Options, Stamps};
 use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
 use crate::tcp::tombs::Tomb;
 use crate::tcp::{Listeners, PacketSink};
@@ -89,15 +90,31 @@ impl TcpEngine {
         let key = &segment.key;
         let offered = Options::parse(segment.options);
         let theirs = offered.mss.filter(|mss| *mss != 0).unwrap_or(MSS_DEFAULT);
+        let seq = self.cookies.make(key, segment.seq, theirs, now_ns);
+        let setup = self.setup(key, seq, options);
+        let stamps = offered.stamps.map(|stamps| Stamps {
+            value: cookie::stamp(Stamps::at(now_ns, setup.stamp_offset), &offered),
+            echo: stamps.value,
+        });
+        // What there is no timestamp for could not be known again.
+        let answer = Options {
+            mss: Some(setup.mss),
+            scale: offered.scale.and(stamps).map(|_| setup.scale()),
+            may_sack: offered.may_sack && stamps.is_some(),
+            stamps,
+            ..Options::default()
+        };
         let bare = Bare {
-            seq: self.cookies.make(key, segment.seq, theirs, now_ns),
+            seq,
             ack: segment.seq.wrapping_add(1),
             flags: SYN | ACK,
             window: u16::try_from(options.receive_buffer).unwrap_or(u16::MAX),
-            mss: Some(options.mtu - headers_len(key)),
-            stamps: None,
+            ..Bare::default()
         };
-        let is_sent = bare.send(key, sink);
+        let is_sent = sink.has_room();
+        if is_sent {
+            bare.send_with(key, &answer.write(), 0, &|_| {}, sink);
+        }
         self.counters.cookies_sent += u64::from(is_sent);
         self.counters.answers_lost += u64::from(!is_sent);
     }
@@ -126,9 +143,7 @@ impl TcpEngine {
             self.counters.refused_connections += 1;
             return;
         }
-        // What the SYN-ACK of the cookie did not offer is not used: there is no window
-        // scale, for one.
-        let offered = Options { mss: Some(mss), ..Options::default() };
+        let offered = cookie::offered(mss, Options::parse(segment.options).stamps);
         let setup = self.setup(&key, isn, &options);
         let machine = Machine::resume(&setup, irs, segment.window, &offered, now_ns);
         let slot = self.begin(key, machine, options.mtu, now_ns);

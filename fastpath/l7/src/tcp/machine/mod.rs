@@ -64,6 +64,13 @@ pub(super) struct Setup {
     pub stamp_offset: u32,
 }
 
+impl Setup {
+    /// The window scale that is offered.
+    pub fn scale(&self) -> u8 {
+        ReceiveBuffer::new(self.receive_buffer).scale()
+    }
+}
+
 /// One connection.
 pub(super) struct Machine {
     state: TcpState,
@@ -185,7 +192,7 @@ impl Machine {
     }
 
     /// A connection whose SYN-ACK was sent by somebody else, who offered as much as
-    /// the options of the SYN do here.
+    /// the options do that are taken for the SYN's.
     pub fn resume(setup: &Setup, irs: u32, window: u16, options: &Options, now_ns: u64) -> Machine {
         let mut machine = Machine::accept(setup, irs, window, options, now_ns);
         machine.owes_syn = false;

@@ -240,9 +240,8 @@ impl Machine {
         Options { stamps: self.may_stamp.then_some(stamps), ..Options::default() }
     }
 
-    /// The timestamp of a time: milliseconds from a start of the connection's own.
     fn stamp(&self, now_ns: u64) -> u32 {
-        ((now_ns / super::MS) as u32).wrapping_add(self.stamp_offset)
+        Stamps::at(now_ns, self.stamp_offset)
     }
 
     /// What is sent in answer to what comes late: the timestamps of now.
