@@ -220,7 +220,9 @@ fn two_ends_that_are_lied_to_come_to_an_end() {
     for seed in crate::recovery::seeds(500) {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = Faults { loss: 0.02, duplicate: 0.02, delay_ns: 10 * MS, jitter_ns: 5 * MS };
-        let mut net = Net::new(seed, faults);
+        let half_open_max = if random.bool() { 0 } else { 10 };
+        let config = TcpConfig { half_open_max, ..TcpConfig::default() };
+        let mut net = Net::with(seed, faults, config);
         net.options = ConnOptions {
             receive_buffer: random.u32(1_000..300_000),
             send_buffer: random.u32(1_000..300_000),
