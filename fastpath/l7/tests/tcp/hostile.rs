@@ -61,7 +61,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 /// Makes the TCP checksum right, wherever the packet says that it is.
-fn fix(packet: &mut [u8]) {
+pub fn fix(packet: &mut [u8]) {
     let (ip_len, addresses) = if packet[0] >> 4 == 4 { (20, 12..20) } else { (40, 8..40) };
     if packet.len() < ip_len + 20 {
         return;

@@ -128,6 +128,42 @@ fn a_path_that_falls_silent_for_a_while_is_not_a_loss() {
     assert!(counters.timeouts > 0 && counters.recoveries_undone > 0, "{counters:?}");
 }
 
+#[test]
+fn a_path_that_becomes_longer_is_learnt() {
+    for has_stamps in [true, false] {
+        let mut net = path(40);
+        if !has_stamps {
+            net.mangles = Box::new(|packet| without_stamps(packet));
+        }
+        let (mut client, mut server) = net.pair(true, 40_000);
+        server.send(1 << 20, 1);
+        let mut all = |net: &mut Net, limit: u64| {
+            net.run(limit, |net| {
+                server.pump(net);
+                client.pump(net);
+                client.received.len() == 1 << 20
+            })
+        };
+        assert!(!all(&mut net, 100 * MS));
+        net.faults.delay_ns = 500 * MS;
+        assert!(all(&mut net, 60 * SECOND));
+        let counters = net.counters(SERVER);
+        assert!((1..6).contains(&counters.timeouts), "{has_stamps} {counters:?}");
+    }
+}
+
+/// Makes the timestamps of a SYN something that nobody knows.
+fn without_stamps(packet: &mut [u8]) {
+    let tcp = &mut packet[20..];
+    let options = 20..usize::from(tcp[12] >> 4) * 4;
+    let stamps = tcp[options.clone()].windows(2).position(|option| option == [8, 10]);
+    if let Some(at) = stamps.filter(|_| tcp[13] & 2 != 0) {
+        // An experiment (RFC 4727).
+        tcp[options.start + at] = 253;
+        crate::hostile::fix(packet);
+    }
+}
+
 fn write(bench: &mut Bench, id: ConnId, len: usize) -> Vec<Seg> {
     let mut context = Context::from_waker(Waker::noop());
     let mut conn = bench.engine.conn(id).unwrap();

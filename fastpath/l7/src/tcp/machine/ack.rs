@@ -2,10 +2,13 @@
 
 use super::loss::Heard;
 use super::scoreboard::Delivered;
-use super::{Env, Machine};
+use super::{Env, MS, Machine};
 use crate::tcp::conn::TcpState;
 use crate::tcp::options::Options;
 use crate::tcp::parse::{FIN, Segment, before};
+
+/// An echo that is older is none.
+const ECHO_MAX_MS: u32 = 60_000;
 
 impl Machine {
     /// Takes the acknowledgment of a segment; false if it is of what was never sent, or
@@ -38,15 +41,11 @@ impl Machine {
         }
         let rtt_ns = delivered.last.map(|last| env.now_ns.saturating_sub(last.at_ns));
         let rtt_ns = rtt_ns.filter(|_| delivered.is_last_once);
-        if let Some(first_ns) = delivered.first_ns {
-            self.rtt.measure(env.now_ns.saturating_sub(first_ns), env.now_ns);
-        } else if is_new {
-            self.rtt.calm();
-        }
+        let echo = options.stamps.filter(|_| self.may_stamp).map(|stamps| stamps.echo);
+        self.measure(&delivered, echo.filter(|_| is_new), env.now_ns);
         if let Some(rtt_ns) = rtt_ns {
             self.rtt.measure_min(rtt_ns, env.now_ns);
         }
-        let echo = options.stamps.filter(|_| self.may_stamp).map(|stamps| stamps.echo);
         let heard = Heard { flight, is_new, is_same, is_twice, rtt_ns, echo };
         self.hear(&heard, &delivered, env);
         if had_window == 0 && self.window > 0 {
@@ -61,6 +60,20 @@ impl Machine {
             self.timers.tail_ns = super::timers::NEVER;
         }
         true
+    }
+
+    /// Measures the round trip time by what was sent once, or by the timestamp that is
+    /// echoed, which tells when what was sent again was sent (RFC 7323 section 4).
+    fn measure(&mut self, delivered: &Delivered, echo: Option<u32>, now_ns: u64) {
+        let first_ns = delivered.first_ns.filter(|_| !delivered.has_again);
+        let by_echo = || {
+            let since = self.stamp(now_ns).wrapping_sub(echo?);
+            (since < ECHO_MAX_MS).then(|| (u64::from(since) + 1) * MS)
+        };
+        let rtt_ns = first_ns.map(|first_ns| now_ns.saturating_sub(first_ns)).or_else(by_echo);
+        if let Some(rtt_ns) = rtt_ns {
+            self.rtt.measure(rtt_ns, now_ns);
+        }
     }
 
     /// Whether a segment knows more of the window than what was heard last. What is sent

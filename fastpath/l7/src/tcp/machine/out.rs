@@ -240,7 +240,7 @@ impl Machine {
         Options { stamps: self.may_stamp.then_some(stamps), ..Options::default() }
     }
 
-    fn stamp(&self, now_ns: u64) -> u32 {
+    pub(super) fn stamp(&self, now_ns: u64) -> u32 {
         Stamps::at(now_ns, self.stamp_offset)
     }
 

@@ -70,7 +70,7 @@ impl Rtt {
         self.backoff = (self.backoff + 1).min(10);
     }
 
-    /// Something new was acknowledged.
+    /// What was waited for has come, and says nothing of the time that it took.
     pub fn calm(&mut self) {
         self.backoff = 0;
     }

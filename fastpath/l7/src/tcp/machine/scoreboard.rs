@@ -63,6 +63,8 @@ pub(super) struct Delivered {
     pub is_last_once: bool,
     /// When that was sent which was sent first of it, and once.
     pub first_ns: Option<u64>,
+    /// Whether some of it was sent again.
+    pub has_again: bool,
     /// It shows that the network does not keep the order.
     pub is_reordered: bool,
 }
@@ -78,6 +80,7 @@ impl Delivered {
             last: None,
             is_last_once: false,
             first_ns: None,
+            has_again: false,
             is_reordered: false,
         }
     }
@@ -89,6 +92,7 @@ impl Delivered {
         }
         // Blocks of one ACK have no order.
         self.is_reordered |= before(range.end, self.known) && !range.is_again;
+        self.has_again |= range.is_again;
         if range.is_again {
             if self.now_ns.saturating_sub(range.sent_ns) < self.rtt_min_ns {
                 return;
