@@ -44,6 +44,22 @@ fn several_losses_of_a_window_are_made_good_without_a_timeout() {
 }
 
 #[test]
+fn a_loss_in_a_hundred_costs_no_timeouts() {
+    let (mut timeouts, mut sent_again, mut lost) = (0, 0, 0);
+    for seed in 0..20 {
+        let faults = Faults { loss: 0.01, delay_ns: 25 * MS, ..Faults::default() };
+        let mut net = Net::new(seed, faults);
+        transfer(&mut net, true, 1 << 20, &[]);
+        timeouts += net.counters(SERVER).timeouts;
+        sent_again += net.counters(SERVER).retransmissions;
+        lost += net.log.iter().filter(|(from, _)| *from == SERVER).count() / 100;
+    }
+    assert!(timeouts <= 3, "{timeouts}");
+    // Hardly anything that was not lost.
+    assert!(sent_again < lost as u64 * 3 / 2, "{sent_again} {lost}");
+}
+
+#[test]
 fn what_is_lost_twice_is_sent_a_third_time() {
     let mut net = path(50);
     // The 24th full segment is lost, and whatever begins where it does, once more.
