@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// A counter of a worker's TCP: what happened, and where it is.
 type OfTcp = (&'static str, fn(&TcpCounters) -> u64);
 
-const TCP: [OfTcp; 21] = [
+const TCP: [OfTcp; 29] = [
     ("accepted", |tcp| tcp.accepted),
     ("connected", |tcp| tcp.connected),
     ("malformed", |tcp| tcp.malformed),
@@ -36,6 +36,14 @@ const TCP: [OfTcp; 21] = [
     ("time_wait_recycled", |tcp| tcp.time_wait_recycled),
     ("time_wait_evicted", |tcp| tcp.time_wait_evicted),
     ("retransmissions", |tcp| tcp.retransmissions),
+    ("recoveries", |tcp| tcp.recoveries),
+    ("recoveries_undone", |tcp| tcp.recoveries_undone),
+    ("timeouts", |tcp| tcp.timeouts),
+    ("tail_probes", |tcp| tcp.tail_probes),
+    ("window_probes", |tcp| tcp.window_probes),
+    ("stamps_refused", |tcp| tcp.stamps_refused),
+    ("scattered", |tcp| tcp.scattered),
+    ("refused_memory", |tcp| tcp.refused_memory),
 ];
 
 /// A counter of a worker's upstreams.

@@ -10,7 +10,7 @@ pub struct TcpConfig {
     /// All other connections, until they are released: established, closing, and
     /// those that are being opened from here.
     pub connections_max: usize,
-    /// Connections in TIME-WAIT, which cost 100 bytes each. The oldest gives way.
+    /// Connections in TIME-WAIT, which cost 120 bytes each. The oldest gives way.
     pub time_wait_max: usize,
     /// Whether SYNs that find `half_open_max` reached are answered with cookies
     /// (RFC 4987 section 3.6); else they are dropped.
@@ -23,8 +23,14 @@ pub struct TcpConfig {
     /// Nothing is heard from the peer.
     pub idle_timeout: Duration,
     /// A released connection's time to be closed by its peer: FIN-WAIT-1,
-    /// FIN-WAIT-2, CLOSING, LAST-ACK.
+    /// FIN-WAIT-2, CLOSING, LAST-ACK. It begins anew with each KiB of what is left that
+    /// the peer takes.
     pub fin_timeout: Duration,
+    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. At this
+    /// bound a connection has room for one block to send and one to receive: windows
+    /// do not grow, what comes beyond is not taken, and applications wait. So there may
+    /// be 8 KiB more for each connection at the very most.
+    pub buffer_bytes_max: usize,
     /// TIME-WAIT; two times the lifetime of a segment (RFC 9293 section 3.6.1).
     pub time_wait: Duration,
 }
@@ -40,27 +46,30 @@ impl Default for TcpConfig {
             half_open_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(300),
             fin_timeout: Duration::from_secs(20),
+            buffer_bytes_max: 256 << 20,
             time_wait: Duration::from_secs(60),
         }
     }
 }
 
-/// What one connection is made with.
+/// What one connection is made with. Buffers take memory as they are used, in blocks of
+/// 4 KiB: an idle connection has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnOptions {
     /// The largest IP packet that the path takes, in bytes; at least 576 (IPv4) or
     /// 1,280 (IPv6) is used.
     pub mtu: u16,
-    /// Bytes received that wait to be read. Above 65,535 the next lower power of
-    /// two less one is used.
+    /// Bytes received that may wait to be read. The window begins with 64 KiB at most,
+    /// and grows as far as this with who reads as fast as the peer sends.
     pub receive_buffer: u32,
-    /// Bytes written that wait to be acknowledged.
+    /// Bytes written that may wait to be acknowledged; two times the congestion window
+    /// at most, and 16 KiB at least.
     pub send_buffer: u32,
 }
 
 impl Default for ConnOptions {
     fn default() -> Self {
-        ConnOptions { mtu: 1_500, receive_buffer: 16 << 10, send_buffer: 16 << 10 }
+        ConnOptions { mtu: 1_500, receive_buffer: 256 << 10, send_buffer: 256 << 10 }
     }
 }
 

@@ -1,13 +1,20 @@
 //! SYN cookies (RFC 4987 section 3.6): a handshake whose state is in the sequence
 //! number of the SYN-ACK. Bits: 5 of the time, 3 of the maximum segment size, 24 of
-//! a keyed hash. Window scale and SACK are given up.
+//! a keyed hash. Window scale and SACK are in the timestamp that is sent with it, and
+//! given up for clients that have none.
 
 use super::key::{Key, sip24};
+use super::options::{Options, Stamps};
 
 /// A cookie is taken in the unit of time that it was made in, and in the next.
 const UNIT_NS: u64 = 64_000_000_000;
 /// What a client's offer is rounded down to: what paths have, tunnels subtracted.
 const MSS: [u16; 8] = [536, 1_220, 1_300, 1_360, 1_400, 1_440, 1_460, 8_900];
+
+/// Bits of a timestamp that say what a client has offered: its window scale, and SACK.
+const OFFER: u32 = 31;
+const NO_SCALE: u8 = 15;
+const SACK: u32 = 16;
 
 /// Makes and reads cookies.
 pub(super) struct Cookies {
@@ -51,9 +58,44 @@ impl Cookies {
     }
 }
 
+/// A timestamp of about now that says what a client has offered. It is never later than
+/// now: those that follow must not be earlier.
+pub(super) fn stamp(now: u32, offered: &Options) -> u32 {
+    let scale = u32::from(offered.scale.unwrap_or(NO_SCALE));
+    let offer = scale | if offered.may_sack { SACK } else { 0 };
+    let stamp = now & !OFFER | offer;
+    if offer > now & OFFER { stamp.wrapping_sub(OFFER + 1) } else { stamp }
+}
+
+/// What a client has offered that sends such a timestamp back.
+pub(super) fn offered(mss: u16, stamps: Option<Stamps>) -> Options {
+    let offer = stamps.map(|stamps| stamps.echo & OFFER);
+    let scale = offer.map(|offer| offer as u8 & 15).filter(|scale| *scale != NO_SCALE);
+    let may_sack = offer.is_some_and(|offer| offer & SACK != 0);
+    Options { mss: Some(mss), scale, may_sack, stamps, ..Options::default() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offer_is_in_the_timestamp_and_never_in_the_future() {
+        for now in (0..100).chain(u32::MAX - 100..=u32::MAX) {
+            for scale in [None, Some(0), Some(7), Some(14)] {
+                for may_sack in [true, false] {
+                    let client = Options { scale, may_sack, ..Options::default() };
+                    let echo = stamp(now, &client);
+                    assert!(now.wrapping_sub(echo) <= OFFER);
+                    let stamps = Some(Stamps { value: 1, echo });
+                    let back = offered(1_400, stamps);
+                    assert_eq!(back, Options { mss: Some(1_400), stamps, ..client });
+                }
+            }
+        }
+        let plain = offered(1_400, None);
+        assert_eq!(plain, Options { mss: Some(1_400), ..Options::default() });
+    }
 
     #[test]
     fn a_cookie_is_taken_for_its_connection_and_time_alone() {

@@ -45,6 +45,22 @@ pub struct TcpCounters {
     pub time_wait_evicted: u64,
     /// Segments sent again.
     pub retransmissions: u64,
+    /// Times that something was found to be lost while the rest arrived.
+    pub recoveries: u64,
+    /// Of these, and of `timeouts`, those in which nothing was lost.
+    pub recoveries_undone: u64,
+    /// Times that nothing was acknowledged for too long.
+    pub timeouts: u64,
+    /// Segments sent to learn whether the last one was lost.
+    pub tail_probes: u64,
+    /// Segments sent to learn whether a window is still closed.
+    pub window_probes: u64,
+    /// Segments older than what has come, by their timestamps (RFC 7323 section 5).
+    pub stamps_refused: u64,
+    /// Segments behind more gaps than are kept in mind.
+    pub scattered: u64,
+    /// Segments that there was no memory for, at `buffer_bytes_max`.
+    pub refused_memory: u64,
     /// Answers to a segment that the sink had no room for.
     pub answers_lost: u64,
     /// ICMP errors that told a connection something.

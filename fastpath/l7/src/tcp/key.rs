@@ -29,11 +29,6 @@ impl Key {
         SocketAddr::new(self.remote, self.remote_port)
     }
 
-    /// As the other end sees it.
-    pub fn turned(&self) -> Key {
-        Key::new(self.remote(), self.local())
-    }
-
     /// Whether a connection between these can be: unicast addresses of one family
     /// that are not the same, and ports.
     pub fn is_possible(&self) -> bool {

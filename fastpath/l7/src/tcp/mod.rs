@@ -5,8 +5,8 @@
 //! [`TcpEngine`] holds the connections and everything an internet-facing host owes
 //! them beside the state machine itself: keyed sequence numbers, SYN cookies,
 //! bounds, timeouts, TIME-WAIT, answers to strangers, ICMP errors. The state machine
-//! of one connection is smoltcp's, in `machine/` alone: nothing of it shows
-//! here, so that another may take its place.
+//! of one connection is in `machine/`: what comes, what is sent and when, and how much
+//! the network takes.
 
 mod config;
 mod conn;
@@ -17,6 +17,7 @@ mod engine;
 mod icmp;
 mod key;
 mod machine;
+mod options;
 mod parse;
 mod secret;
 mod sink;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 pub(super) const FIN: u8 = 1;
 pub(super) const SYN: u8 = 2;
 pub(super) const RST: u8 = 4;
+pub(super) const PSH: u8 = 8;
 pub(super) const ACK: u8 = 16;
 
 pub(super) const TCP: u8 = 6;
@@ -120,8 +121,6 @@ pub(super) struct Segment<'a> {
     pub payload_len: u32,
     /// From the TCP header on.
     pub tcp: &'a [u8],
-    /// Whether the IP header is a plain one, without options or extensions.
-    pub is_plain: bool,
 }
 
 impl<'a> Segment<'a> {
@@ -140,7 +139,6 @@ impl<'a> Segment<'a> {
         let flags = header[13];
         // At most one of them begins or ends a connection.
         let is_one = (flags & (SYN | FIN | RST)).count_ones() <= 1;
-        let plain_len = if ip.src.is_ipv4() { 20 } else { 40 };
         if ip.protocol != TCP || !is_one || !key.is_possible() || !is_summed(&key, tcp) {
             return Err(Malformed);
         }
@@ -153,7 +151,6 @@ impl<'a> Segment<'a> {
             options,
             payload_len: (tcp.len() - header_len) as u32,
             tcp,
-            is_plain: ip.header_len == plain_len,
         })
     }
 
@@ -166,17 +163,9 @@ impl<'a> Segment<'a> {
         self.payload_len + u32::from(self.has(SYN)) + u32::from(self.has(FIN))
     }
 
-    /// The maximum segment size that a SYN offers (RFC 9293 section 3.7.1).
-    pub fn mss(&self) -> Option<u16> {
-        let mut options = self.options;
-        loop {
-            options = match *options {
-                [1, ref rest @ ..] => rest,
-                [2, 4, high, low, ..] => return Some(u16::from_be_bytes([high, low])),
-                [kind, len, ..] if kind > 1 && len >= 2 => options.get(usize::from(len)..)?,
-                _ => return None,
-            };
-        }
+    /// The data.
+    pub fn payload(&self) -> &'a [u8] {
+        &self.tcp[20 + self.options.len()..]
     }
 }
 
@@ -195,13 +184,14 @@ pub(super) fn pseudo(key: &Key, protocol: u8, len: usize) -> u64 {
     addresses + u64::from(protocol) + len as u64
 }
 
-/// The sum of 16-bit words, to be folded.
+/// The sum of 16-bit words, to be folded. It is made in the machine's own order of bytes,
+/// which is turned at the end (RFC 1071 section 2).
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(last))
+    u16::from_be(fold(sum + u64::from(u32::from_ne_bytes(last)))).into()
 }
 
 /// A sum in ones' complement of 16 bits.

@@ -5,6 +5,7 @@ pub(super) struct Secrets {
     pub table: [u64; 2],
     pub cookie: [u64; 2],
     isn: [u64; 2],
+    stamp: [u64; 2],
 }
 
 impl Secrets {
@@ -13,13 +14,19 @@ impl Secrets {
         let word = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
         let secret = [word(low), word(high)];
         let derive = |label: u8| [sip24(secret, (label, 0u8)), sip24(secret, (label, 1u8))];
-        Secrets { table: derive(0), cookie: derive(1), isn: derive(2) }
+        Secrets { table: derive(0), cookie: derive(1), isn: derive(2), stamp: derive(3) }
     }
 
     /// The initial sequence number of a connection (RFC 6528): a clock that ticks
     /// every 4 us, from a start that only who knows the secret knows.
     pub fn isn(&self, key: &Key, now_ns: u64) -> u32 {
         (now_ns / 4_000).wrapping_add(sip24(self.isn, key)) as u32
+    }
+
+    /// What is added to the time in timestamps, which is nobody's business (RFC 7323
+    /// section 5.4).
+    pub fn stamp_offset(&self, key: &Key) -> u32 {
+        sip24(self.stamp, key) as u32
     }
 }
 

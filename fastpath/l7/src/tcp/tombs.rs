@@ -2,6 +2,7 @@
 //! segments and to know a new connection from an old duplicate.
 
 use super::key::{Key, KeyedHash};
+use super::options::Stamps;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
@@ -12,6 +13,8 @@ pub(super) struct Tomb {
     pub snd_nxt: u32,
     /// The next one expected (RCV.NXT), after the peer's FIN.
     pub rcv_nxt: u32,
+    /// The last timestamps, where there are any.
+    pub stamps: Option<Stamps>,
     pub until_ns: u64,
 }
 
@@ -99,7 +102,7 @@ mod tests {
     }
 
     fn tomb(until_ns: u64) -> Tomb {
-        Tomb { snd_nxt: 1, rcv_nxt: 2, until_ns }
+        Tomb { snd_nxt: 1, rcv_nxt: 2, stamps: None, until_ns }
     }
 
     #[test]

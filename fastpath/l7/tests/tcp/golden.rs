@@ -50,7 +50,7 @@ fn the_syn_ack_offers_what_the_path_takes() {
         bench.options = ConnOptions { mtu, ..bench.options };
         let answers = bench.say(&Seg::new("S", 100, 0));
         assert_eq!(answers[0].mss, Some(mss));
-        assert_eq!(answers[0].window, 16 << 10);
+        assert_eq!(answers[0].window, 0xffff);
     }
 }
 
@@ -58,6 +58,7 @@ fn the_syn_ack_offers_what_the_path_takes() {
 fn a_reset_ends_a_connection_only_where_it_is_expected() {
     for is_v4 in FAMILIES {
         let mut bench = bench(is_v4);
+        bench.options.receive_buffer = 16 << 10;
         let theirs = bench.establish(100);
         let id = bench.engine.accept().unwrap();
         let expected = Seg { window: 16 << 10, ..Seg::new("A", theirs, 101) };
@@ -263,4 +264,23 @@ fn what_is_no_segment_is_counted_and_not_answered() {
 fn an_engine_can_be_a_workers() {
     fn is_send(_: impl Send) {}
     is_send(bench(true).engine);
+}
+
+#[test]
+fn segments_from_far_away_are_challenged_and_not_taken() {
+    for is_v4 in FAMILIES {
+        for far in [1 << 31, (1 << 31) - 700, (1 << 31) + 700, 300_000, u32::MAX - 300_000] {
+            let mut bench = bench(is_v4);
+            let theirs = bench.establish(100);
+            let id = bench.engine.accept().unwrap();
+            let segment = Seg::new("A", 101u32.wrapping_add(far), theirs).with(&[7; 1_400]);
+            let answers = bench.say(&segment);
+            assert_eq!((answers.len(), answers[0].ack), (1, 101), "{far}");
+            assert_eq!(bench.say(&segment), [], "too soon for another");
+            let mut context = Context::from_waker(Waker::noop());
+            let mut conn = bench.engine.conn(id).unwrap();
+            assert!(conn.poll_read(&mut context, &mut [0; 9]).is_pending());
+            assert_eq!(bench.engine.counters().challenges_sent, 1);
+        }
+    }
 }

@@ -18,7 +18,7 @@ fn each_segment_of_the_handshake_may_be_lost() {
             |_, _, n| n < 2,
         ] {
             let mut net = net();
-            net.drops = lost;
+            net.drops = Box::new(lost);
             let mut client = net.connect(is_v4, 40_000);
             let mut server = None;
             client.data = b"hello".to_vec();

@@ -46,6 +46,11 @@ fn error(quoted: &[u8], says: Says) -> Vec<u8> {
     packet
 }
 
+/// Says that a packet was too big for the way.
+pub fn too_big(quoted: &[u8], mtu: u16) -> Vec<u8> {
+    error(quoted, Says::TooBig(mtu))
+}
+
 fn net() -> Net {
     Net::new(1, Faults { delay_ns: 10 * MS, ..Faults::default() })
 }
@@ -59,7 +64,7 @@ fn last(net: &Net) -> Vec<u8> {
 fn an_unreachable_port_ends_what_is_being_opened() {
     for is_v4 in FAMILIES {
         let mut net = net();
-        net.drops = |_, _, _| true;
+        net.drops = Box::new(|_, _, _| true);
         let mut client = net.connect(is_v4, 40_000);
         net.wait(MS);
         let syn = last(&net);
@@ -99,7 +104,7 @@ fn too_big_makes_segments_smaller_and_everything_arrives() {
         let mut net = net();
         let (mut client, mut server) = net.pair(is_v4, 40_000);
         // The path takes 1,400 bytes.
-        net.drops = |_, packet, _| packet.len() > 1_400;
+        net.drops = Box::new(|_, packet, _| packet.len() > 1_400);
         client.send(100_000, 1);
         client.pump(&mut net);
         net.wait(MS);

@@ -57,6 +57,12 @@ impl Listeners for Port80 {
     }
 }
 
+/// Whether a packet is lost: of whom, what, and how many were before it.
+type Drops = dyn FnMut(usize, &[u8], usize) -> bool;
+
+/// Changes a packet.
+type Mangles = dyn FnMut(&mut Vec<u8>);
+
 /// When it arrives, a number that keeps the order, where, and what.
 type OnWire = (u64, usize, usize, Vec<u8>);
 
@@ -65,11 +71,15 @@ pub struct Net {
     pub now: u64,
     pub engines: [TcpEngine; 2],
     pub faults: Faults,
+    /// Nothing arrives before.
+    pub silent_until: u64,
     pub options: ConnOptions,
     /// Every packet that was sent, by whom, lost ones too.
     pub log: Vec<(usize, Vec<u8>)>,
     /// Decides which packets are lost, beside the faults.
-    pub drops: fn(usize, &[u8], usize) -> bool,
+    pub drops: Box<Drops>,
+    /// Changes packets on their way.
+    pub mangles: Box<Mangles>,
     random: fastrand::Rng,
     wire: BinaryHeap<Reverse<OnWire>>,
 }
@@ -85,9 +95,11 @@ impl Net {
             now: SECOND,
             engines: [TcpEngine::new(config.clone(), [1; 16]), TcpEngine::new(config, [2; 16])],
             faults,
+            silent_until: 0,
             options: ConnOptions::default(),
             log: Vec::new(),
-            drops: |_, _, _| false,
+            drops: Box::new(|_, _, _| false),
+            mangles: Box::new(|_| ()),
             random: fastrand::Rng::with_seed(seed),
             wire: BinaryHeap::new(),
         }
@@ -195,8 +207,10 @@ impl Net {
             let copies = 1 + usize::from(self.random.f64() < self.faults.duplicate);
             for copy in 0..if is_lost { 0 } else { copies } {
                 let jitter = self.random.u64(0..=self.faults.jitter_ns);
-                let at = self.now + self.faults.delay_ns + jitter;
-                self.wire.push(Reverse((at, 2 * n + copy, 1 - from, packet.clone())));
+                let at = (self.now + self.faults.delay_ns + jitter).max(self.silent_until);
+                let mut packet = packet.clone();
+                (self.mangles)(&mut packet);
+                self.wire.push(Reverse((at, 2 * n + copy, 1 - from, packet)));
             }
             self.log.push((from, packet));
         }

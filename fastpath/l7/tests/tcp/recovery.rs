@@ -1,4 +1,4 @@
-//! How a connection gets on after losses: what smoltcp does not do by itself.
+//! How a connection gets on after losses.
 
 use crate::net::{CLIENT, FAMILIES, Faults, MS, Net, SECOND, SERVER, Stream};
 use crate::segments::{Bench, Seg};
@@ -22,7 +22,7 @@ fn write(bench: &mut Bench, id: sluice_l7::tcp::ConnId, len: usize) -> Vec<Seg> 
 }
 
 #[test]
-fn an_ack_has_the_next_number_while_segments_are_sent_again() {
+fn an_ack_has_the_next_number_that_the_peer_takes_while_segments_are_sent_again() {
     for is_v4 in FAMILIES {
         let (mut bench, id, theirs) = established(is_v4);
         bench.say(&Seg { window: 9_000, ..Seg::new("A", 101, theirs) });
@@ -34,7 +34,7 @@ fn an_ack_has_the_next_number_while_segments_are_sent_again() {
         assert_eq!((again[0].seq, bench.engine.counters().retransmissions), (theirs, 1));
         // A hole, which is answered at once.
         let ack = bench.say(&Seg::new("A", 200, theirs).with(b"x")).remove(0);
-        assert_eq!((ack.flags, ack.seq, ack.ack), ("A", theirs + 2_000, 101));
+        assert_eq!((ack.flags, ack.seq, ack.ack), ("A", theirs + 1_000, 101));
     }
 }
 
@@ -64,19 +64,28 @@ fn a_lost_fin_is_sent_again_whatever_is_acknowledged_twice() {
         write(&mut bench, id, 100);
         bench.engine.conn(id).unwrap().shutdown();
         assert_eq!(bench.poll()[0].flags, "FA");
-        for _ in 0..6 {
-            assert_eq!(bench.say(&Seg::new("A", 101, theirs + 100)), []);
+        let same = Seg::new("A", 101, theirs + 100);
+        let answers: Vec<usize> = (0..7).map(|_| bench.say(&same).len()).collect();
+        // The first one is of the data; three say that something else has arrived.
+        assert_eq!(answers, [0, 0, 0, 1, 0, 0, 0]);
+        for wait in [1, 2, 4] {
+            bench.now += wait * SECOND;
+            let again = bench.poll();
+            assert_eq!((again[0].flags, again[0].seq), ("FA", theirs + 100));
         }
-        bench.now += 3 * SECOND;
-        let again = bench.poll();
-        assert_eq!((again[0].flags, again[0].seq), ("FA", theirs + 100));
     }
+}
+
+/// So many seeds; others than these where `SEED` says from which on.
+pub fn seeds(many: u64) -> std::ops::Range<u64> {
+    let from = std::env::var("SEED").ok().and_then(|from| from.parse().ok()).unwrap_or(0);
+    from..from + many
 }
 
 #[test]
 fn whatever_the_network_does_both_get_everything() {
-    // Those behind the first ones stood still before what is tested above was mended.
-    for seed in (0..400).chain([1_057, 1_522, 2_879, 3_973, 10_446]) {
+    // Those behind the first ones stood still once: retransmissions that tell of the window.
+    for seed in seeds(2_000).chain([118_819, 209_260, 221_215]) {
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = Faults {
             loss: random.f64() * 0.1,
@@ -87,6 +96,7 @@ fn whatever_the_network_does_both_get_everything() {
         let config = TcpConfig {
             half_open_max: if random.bool() { 0 } else { 10 },
             half_open_timeout: Duration::from_secs(200),
+            buffer_bytes_max: if random.u8(0..4) == 0 { 20_000 } else { 1 << 20 },
             ..TcpConfig::default()
         };
         let mut net = Net::with(seed, faults, config);
@@ -106,16 +116,24 @@ fn whatever_the_network_does_both_get_everything() {
         }));
         let mut server = Stream::new(SERVER, accepted.unwrap());
         server.send(random.usize(0..60_000), 2);
-        let done = net.run(1_000 * SECOND, |net| {
-            client.pump(net);
-            server.pump(net);
-            client.is_at_end && server.is_at_end
-        });
+        let both = |net: &mut Net, client: &mut Stream, server: &mut Stream, limit: u64| {
+            net.run(limit, |net| {
+                client.pump(net);
+                server.pump(net);
+                client.is_at_end && server.is_at_end
+            })
+        };
+        // Sometimes nobody reads for a while.
+        server.reads = random.bool();
+        both(&mut net, &mut client, &mut server, random.u64(1..5) * SECOND);
+        server.reads = true;
+        let done = both(&mut net, &mut client, &mut server, 1_000 * SECOND);
         assert!(done && client.received == server.data && server.received == client.data, "{seed}");
         client.release(&mut net);
         server.release(&mut net);
         net.wait(100 * SECOND);
         assert_eq!(net.engines[CLIENT].connections() + net.engines[SERVER].connections(), 0);
+        assert_eq!([CLIENT, SERVER].map(|host| net.engines[host].buffered_bytes()), [0, 0]);
         let counters = [CLIENT, SERVER].map(|host| net.counters(host));
         assert!(counters.iter().all(|counters| counters.malformed + counters.aborts_sent == 0));
     }

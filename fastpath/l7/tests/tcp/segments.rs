@@ -19,6 +19,12 @@ pub struct Seg {
     pub mss: Option<u16>,
     /// Window scale; not read.
     pub scale: Option<u8>,
+    /// Whether selective acknowledgment is offered; not read.
+    pub may_sack: bool,
+    /// Blocks of it.
+    pub sacks: Vec<(u32, u32)>,
+    /// Timestamps: the sender's own, and the echo.
+    pub stamps: Option<(u32, u32)>,
 }
 
 impl Seg {
@@ -40,7 +46,15 @@ impl Seg {
         tcp.acknowledgment_number = self.ack;
         let mss = self.mss.map(TcpOptionElement::MaximumSegmentSize);
         let scale = self.scale.map(TcpOptionElement::WindowScale);
-        let options: Vec<_> = mss.into_iter().chain(scale).collect();
+        let may_sack = self.may_sack.then_some(TcpOptionElement::SelectiveAcknowledgementPermitted);
+        let stamps = self.stamps.map(|(value, echo)| TcpOptionElement::Timestamp(value, echo));
+        let sacks = self.sacks.split_first().map(|(first, rest)| {
+            let mut more = [None; 3];
+            rest.iter().zip(&mut more).for_each(|(block, place)| *place = Some(*block));
+            TcpOptionElement::SelectiveAcknowledgement(*first, more)
+        });
+        let options = [mss, scale, may_sack, stamps, sacks];
+        let options: Vec<_> = options.into_iter().flatten().collect();
         tcp.set_options(&options).unwrap();
         let builder = match (src, dst) {
             (SocketAddr::V4(src), SocketAddr::V4(dst)) => {
@@ -82,10 +96,17 @@ impl Seg {
             (false, true, false, true) => "RA",
             other => panic!("flags {other:?}"),
         };
-        let mss = tcp.options_iterator().find_map(|option| match option {
-            Ok(TcpOptionElement::MaximumSegmentSize(mss)) => Some(mss),
-            _ => None,
-        });
+        let (mut mss, mut stamps, mut sacks) = (None, None, Vec::new());
+        for option in tcp.options_iterator() {
+            match option.unwrap() {
+                TcpOptionElement::MaximumSegmentSize(bytes) => mss = Some(bytes),
+                TcpOptionElement::Timestamp(value, echo) => stamps = Some((value, echo)),
+                TcpOptionElement::SelectiveAcknowledgement(first, more) => {
+                    sacks = std::iter::once(first).chain(more.into_iter().flatten()).collect();
+                }
+                _ => {}
+            }
+        }
         Seg {
             flags,
             seq: tcp.sequence_number(),
@@ -94,6 +115,9 @@ impl Seg {
             window: tcp.window_size(),
             mss,
             scale: None,
+            may_sack: false,
+            sacks,
+            stamps,
         }
     }
 }
@@ -147,11 +171,18 @@ impl Bench {
 
     /// Shakes hands from sequence number `isn` on; the engine's first one.
     pub fn establish(&mut self, isn: u32) -> u32 {
-        let answers = self.say(&Seg { mss: Some(1_460), ..Seg::new("S", isn, 0) });
+        self.establish_with(Seg { mss: Some(1_460), ..Seg::new("S", isn, 0) })
+    }
+
+    /// Shakes hands with options.
+    pub fn establish_with(&mut self, syn: Seg) -> u32 {
+        let answers = self.say(&syn);
         assert_eq!((answers.len(), answers[0].flags), (1, "SA"));
-        assert_eq!(answers[0].ack, isn.wrapping_add(1));
+        let ours = syn.seq.wrapping_add(1);
+        assert_eq!(answers[0].ack, ours);
         let theirs = answers[0].seq.wrapping_add(1);
-        assert_eq!(self.say(&Seg::new("A", isn.wrapping_add(1), theirs)), []);
+        let stamps = syn.stamps.map(|(value, _)| (value, answers[0].stamps.unwrap().0));
+        assert_eq!(self.say(&Seg { stamps, ..Seg::new("A", ours, theirs) }), []);
         theirs
     }
 }

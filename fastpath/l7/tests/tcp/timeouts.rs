@@ -10,7 +10,7 @@ fn net(config: TcpConfig) -> Net {
 fn a_handshake_that_is_not_over_ends() {
     let mut net = net(TcpConfig::default());
     // The SYN arrives, no answer does.
-    net.drops = |from, _, _| from == SERVER;
+    net.drops = Box::new(|from, _, _| from == SERVER);
     let mut client = net.connect(true, 40_000);
     net.wait(5 * SECOND);
     assert_eq!(net.engines[SERVER].half_open(), 1);
@@ -62,6 +62,30 @@ fn a_released_connection_waits_only_so_long_for_its_peer() {
     server.data.push(2);
     server.pump(&mut net);
     assert_eq!(server.ended, Some(Ended::Reset));
+}
+
+#[test]
+fn a_slow_peer_gets_all_of_what_was_left() {
+    let mut net = net(TcpConfig::default());
+    net.options.receive_buffer = 8 << 10;
+    let (mut client, mut server) = net.pair(true, 40_000);
+    server.send(28_000, 1);
+    server.pump(&mut net);
+    assert_eq!(server.sent, 28_000);
+    server.release(&mut net);
+    // 8 KiB in 15 seconds.
+    let start = net.now;
+    while !client.is_at_end {
+        net.wait(15 * SECOND);
+        client.reads = true;
+        client.pump(&mut net);
+        client.reads = false;
+    }
+    assert!(client.received == server.data && net.now - start > 45 * SECOND);
+    assert_eq!(net.engines[SERVER].connections(), 1, "it waits for the FIN");
+    net.wait(25 * SECOND);
+    assert_eq!(net.engines[SERVER].connections(), 0);
+    assert_eq!(net.counters(SERVER).fin_timeouts, 1);
 }
 
 #[test]

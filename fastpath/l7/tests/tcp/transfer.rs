@@ -43,7 +43,9 @@ fn everything_arrives_in_order_under_loss_duplication_and_reordering() {
             let mut net = Net::new(seed, LOSSY);
             let (mut client, mut server) = net.pair(is_v4, 40_000);
             both_ways(&mut net, &mut client, &mut server, 200_000);
-            assert!(net.counters(CLIENT).retransmissions > 0);
+            assert!(
+                net.counters(CLIENT).retransmissions + net.counters(SERVER).retransmissions > 0
+            );
         }
     }
 }
@@ -65,6 +67,8 @@ fn buffers_of_any_size_carry_everything() {
 fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
     for is_v4 in FAMILIES {
         let mut net = Net::new(3, Faults { delay_ns: MS, ..Faults::default() });
+        net.options.receive_buffer = 16 << 10;
+        net.options.send_buffer = 16 << 10;
         let (mut client, mut server) = net.pair(is_v4, 40_000);
         client.send(100_000, 1);
         server.reads = false;
@@ -76,7 +80,7 @@ fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
         // Both buffers are full, and the window is probed.
         assert_eq!(client.sent, 2 * (16 << 10));
         let probes = net.log.len();
-        net.wait(20 * SECOND);
+        net.wait(40 * SECOND);
         assert!(net.log.len() > probes);
         server.reads = true;
         assert!(net.run(60 * SECOND, |net| {

@@ -1,8 +1,8 @@
-use super::TcpEngine;
 use super::connection::Connection;
+use super::{Env, TcpEngine};
 use crate::tcp::conn::{Ended, TcpConn, TcpState};
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// A connection of an engine, borrowed.
 pub struct Conn<'a> {
@@ -21,9 +21,14 @@ impl<'a> Conn<'a> {
         connection.expect("an engine lends what is there, and is borrowed meanwhile")
     }
 
-    fn get_mut(&mut self) -> &mut Connection {
-        let connection = self.engine.slots[self.slot as usize].connection.as_deref_mut();
-        connection.expect("an engine lends what is there, and is borrowed meanwhile")
+    fn get_mut(&mut self) -> (&mut Connection, Env<'_>) {
+        let engine = &mut *self.engine;
+        let connection = engine.slots[self.slot as usize].connection.as_deref_mut();
+        let connection =
+            connection.expect("an engine lends what is there, and is borrowed meanwhile");
+        let env =
+            Env { now_ns: engine.now_ns, pool: &mut engine.pool, counters: &mut engine.counters };
+        (connection, env)
     }
 
     fn make_ready(&mut self) {
@@ -45,12 +50,12 @@ impl TcpConn for Conn<'_> {
     }
 
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        let connection = self.get_mut();
+        let (connection, _) = self.get_mut();
         let state = connection.state();
         if let Some(ended) = connection.over() {
             Poll::Ready(Err(ended))
         } else if state.is_opening() {
-            connection.machine.wake_writer(context.waker());
+            keep(&mut connection.writer, context);
             Poll::Pending
         } else {
             Poll::Ready(Ok(()))
@@ -62,69 +67,64 @@ impl TcpConn for Conn<'_> {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<Result<usize, Ended>> {
-        let connection = self.get_mut();
+        let (connection, mut env) = self.get_mut();
         if into.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        match (connection.machine.read(into), connection.over()) {
-            (Some(0), _) => Poll::Ready(Ok(0)),
+        match (connection.machine.read(into, &mut env), connection.over()) {
             (Some(read), _) => {
-                connection.read = connection.read.wrapping_add(read as u32);
-                // The window has room again, which may have to be told.
-                self.make_ready();
+                // The window may have room again that is to be told.
+                if connection.machine.owes_ack() {
+                    self.make_ready();
+                }
                 Poll::Ready(Ok(read))
             }
             (None, Some(ended)) => Poll::Ready(Err(ended)),
             (None, None) => {
-                connection.machine.wake_reader(context.waker());
+                keep(&mut connection.reader, context);
                 Poll::Pending
             }
         }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Ended>> {
-        let connection = self.get_mut();
+        let (connection, mut env) = self.get_mut();
         if let Some(ended) = connection.over() {
             return Poll::Ready(Err(ended));
         }
         if connection.is_shut {
             return Poll::Ready(Err(Ended::Closed));
         }
-        let written = connection.machine.write(data);
+        let written = connection.machine.write(data, &mut env);
         if written == 0 && !data.is_empty() {
-            connection.machine.wake_writer(context.waker());
+            keep(&mut connection.writer, context);
             return Poll::Pending;
         }
-        connection.written = connection.written.wrapping_add(written as u32);
         self.make_ready();
         Poll::Ready(Ok(written))
     }
 
     fn poll_acknowledged(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        use TcpState::*;
-        let connection = self.get_mut();
+        let (connection, _) = self.get_mut();
         if let Some(ended) = connection.ended {
             return Poll::Ready(Err(ended));
         }
-        let is_all = match connection.state() {
-            SynSent | SynReceived => false,
-            FinWait2 | TimeWait | Closed => true,
-            _ => !connection.is_shut && connection.machine.unacknowledged() == 0,
-        };
-        if is_all {
+        if connection.machine.is_acknowledged() {
             return Poll::Ready(Ok(()));
         }
-        connection.machine.wake_writer(context.waker());
+        keep(&mut connection.writer, context);
         Poll::Pending
     }
 
     fn shutdown(&mut self) {
-        self.get_mut().shutdown();
+        let (connection, mut env) = self.get_mut();
+        connection.shutdown(&mut env);
         self.make_ready();
     }
 
     fn abort(&mut self) {
-        self.get_mut().end(Ended::Aborted);
+        let (connection, mut env) = self.get_mut();
+        connection.end(Ended::Aborted, &mut env);
         self.make_ready();
     }
 }
@@ -136,5 +136,13 @@ impl Connection {
             None if self.state() == TcpState::Closed => Some(Ended::Closed),
             ended => ended,
         }
+    }
+}
+
+/// Keeps who is to be woken.
+fn keep(place: &mut Option<Waker>, context: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *place = Some(context.waker().clone()),
     }
 }

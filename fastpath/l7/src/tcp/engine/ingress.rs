@@ -1,12 +1,13 @@
 //! Packets that come.
 
-use super::connection::{Connection, Stage};
-use super::{TcpEngine, after};
+use super::connection::Stage;
+use super::{Env, TcpEngine, after, headers_len};
 use crate::tcp::config::clamp_mtu;
 use crate::tcp::conn::{Ended, TcpState};
-use crate::tcp::emit::{Bare, emit_ip, ip_len};
+use crate::tcp::emit::Bare;
 use crate::tcp::icmp::{IcmpError, Says};
-use crate::tcp::parse::{ACK, FIN, RST, SYN, Segment, before};
+use crate::tcp::machine::Verdict;
+use crate::tcp::parse::{ACK, RST, Segment, before};
 use crate::tcp::{Listeners, PacketSink};
 use std::time::Duration;
 
@@ -24,72 +25,68 @@ impl TcpEngine {
         listeners: &mut dyn Listeners,
         sink: &mut dyn PacketSink,
     ) {
+        self.now_ns = now_ns;
         let Ok(segment) = Segment::parse(packet) else {
             self.counters.malformed += 1;
             return;
         };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let packet = if segment.is_plain { packet } else { plain(&segment, &mut scratch) };
         match self.table.get(&segment.key) {
-            Some(slot) => self.for_connection(*slot, &segment, packet, now_ns, sink),
-            None => self.for_stranger(&segment, packet, now_ns, listeners, sink),
+            Some(slot) => self.for_connection(*slot, &segment, now_ns, sink),
+            None => self.for_stranger(&segment, now_ns, listeners, sink),
         }
-        self.scratch = scratch;
     }
 
     pub(super) fn for_connection(
         &mut self,
         slot: u32,
         segment: &Segment<'_>,
-        packet: &[u8],
         now_ns: u64,
         sink: &mut dyn PacketSink,
     ) {
         let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() else {
             return;
         };
+        let mut env = Env { now_ns, pool: &mut self.pool, counters: &mut self.counters };
         let before = connection.state();
-        if connection.is_fin_told_again(segment, before) {
-            connection.heard_ns = now_ns;
-            return;
-        }
-        if !connection.takes(segment, before) {
-            if connection.is_challenged_by(segment) {
-                self.challenge(slot, now_ns, sink);
+        match connection.machine.take(segment, &mut env) {
+            Verdict::Taken => {
+                // Who only says that nothing is to be sent is not there for ever.
+                if segment.payload_len > 0 || !connection.machine.is_shut_out() {
+                    connection.heard_ns = now_ns;
+                }
             }
-            return;
-        }
-        let snd_nxt = connection.snd_nxt;
-        let outcome = self.stack.feed(&mut connection.machine, packet, snd_nxt, now_ns, sink);
-        connection.peer_window = segment.window;
-        connection.heard_ns = now_ns;
-        self.counters.answers_lost += u64::from(outcome.lost);
-        if let Some(sent) = outcome.sent {
-            // An RST of the machine's is for the segment, not for the connection.
-            if sent.flags & RST != 0 {
-                self.counters.resets_sent += 1;
-            } else {
-                connection.note_sent(&sent);
+            Verdict::Dropped => return,
+            Verdict::Challenged => {
+                self.challenge(slot, now_ns, sink);
+                return;
+            }
+            Verdict::Refused(bare) => {
+                self.reset(&segment.key, bare, now_ns, sink);
+                return;
+            }
+            Verdict::Reset => {
+                let refused = before == TcpState::SynSent;
+                let why = if refused { Ended::Refused } else { Ended::Reset };
+                connection.ended.get_or_insert(why);
+                env.counters.resets_received += 1;
             }
         }
         let state = connection.state();
-        if before == TcpState::SynSent && state != before && state != TcpState::Closed {
-            connection.irs = Some(segment.seq);
-        }
-        if state == TcpState::Closed && segment.has(RST) && before != state {
-            self.counters.resets_received += 1;
-            let refused = before == TcpState::SynSent;
-            let why = if refused { Ended::Refused } else { Ended::Reset };
-            connection.ended.get_or_insert(why);
-        }
         if before.is_opening() && !state.is_opening() {
             self.opened(slot, state, now_ns, sink);
         } else if connection.stage == Stage::Released && connection.machine.unread() > 0 {
-            connection.end(Ended::Aborted);
-        } else if segment.payload_len > 0 && connection.owes_ack() {
-            self.send(slot, now_ns, sink);
+            connection.end(Ended::Aborted, &mut env);
+        } else if connection.machine.owes_ack() && sink.has_room() {
+            connection.machine.send_ack(&segment.key, &mut env, sink);
         }
-        self.make_ready(slot);
+        let until_ns = after(now_ns, self.config.fin_timeout);
+        if let Some(connection) = self.connection(slot) {
+            if connection.stage == Stage::Released {
+                connection.prolong(until_ns);
+            }
+            connection.wake();
+            self.make_ready(slot);
+        }
     }
 
     /// A handshake is over, one way or the other.
@@ -110,7 +107,8 @@ impl TcpEngine {
         }
         if connections >= self.config.connections_max {
             self.counters.refused_connections += 1;
-            let bare = Bare { flags: RST | ACK, window: 0, ..connection.bare_ack() };
+            let (seq, ack) = (connection.machine.nxt(), connection.machine.expected());
+            let bare = Bare { seq, ack, flags: RST | ACK, ..Bare::default() };
             let key = connection.key;
             self.remove(slot);
             self.reset(&key, bare, now_ns, sink);
@@ -132,9 +130,13 @@ impl TcpEngine {
             return;
         }
         connection.challenge_ns = after(now_ns, CHALLENGE_INTERVAL);
-        let is_sent = connection.bare_ack().send(&connection.key, sink);
-        self.counters.challenges_sent += u64::from(is_sent);
-        self.counters.answers_lost += u64::from(!is_sent);
+        if !sink.has_room() {
+            self.counters.answers_lost += 1;
+            return;
+        }
+        self.counters.challenges_sent += 1;
+        let mut env = Env { now_ns, pool: &mut self.pool, counters: &mut self.counters };
+        connection.machine.acknowledge(&connection.key, &mut env, sink);
     }
 
     /// Takes an ICMP or ICMPv6 error, a whole packet from the IP header on. It counts
@@ -151,8 +153,8 @@ impl TcpEngine {
         let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() else {
             return false;
         };
-        let is_on_its_way =
-            !before(error.seq, connection.snd_una()) && before(error.seq, connection.snd_nxt);
+        let is_on_its_way = !before(error.seq, connection.machine.una())
+            && before(error.seq, connection.machine.nxt());
         if !is_on_its_way {
             return false;
         }
@@ -162,64 +164,19 @@ impl TcpEngine {
                 let is_less = bytes < connection.mtu;
                 if is_less {
                     connection.mtu = bytes;
-                    self.stack.set_mtu(&mut connection.machine, bytes);
+                    connection.machine.set_mss(bytes - headers_len(&connection.key));
                     self.make_ready(slot);
                 }
                 is_less
             }
             Says::Unreachable if connection.state() == TcpState::SynSent => {
-                connection.end(Ended::Unreachable);
+                let now_ns = self.now_ns;
+                let mut env = Env { now_ns, pool: &mut self.pool, counters: &mut self.counters };
+                connection.end(Ended::Unreachable, &mut env);
                 self.detach(slot);
                 true
             }
             Says::Unreachable | Says::Transient => false,
         }
     }
-}
-
-impl Connection {
-    /// Whether a segment is for the machine. It takes any RST in its window; only the
-    /// one that is expected next may end a connection (RFC 5961 section 3.2), and no SYN
-    /// changes one (section 4.2).
-    fn takes(&self, segment: &Segment<'_>, state: TcpState) -> bool {
-        match state {
-            TcpState::SynSent => true,
-            TcpState::Closed => false,
-            _ if segment.has(RST) => segment.seq == self.rcv_nxt(),
-            TcpState::SynReceived => !segment.has(SYN) || segment.has(ACK),
-            _ => !segment.has(SYN),
-        }
-    }
-
-    /// Whether a segment says only that our FIN, and nothing else, has not arrived yet.
-    /// Three of these would make smoltcp end its timer and send nothing.
-    fn is_fin_told_again(&self, segment: &Segment<'_>, state: TcpState) -> bool {
-        use TcpState::{Closing, FinWait1, LastAck};
-        matches!(state, FinWait1 | Closing | LastAck)
-            && self.machine.unacknowledged() == 0
-            && segment.flags & (ACK | RST | SYN | FIN) == ACK
-            && segment.payload_len == 0
-            && segment.ack == self.snd_una()
-    }
-
-    /// Whether a segment that is not taken is answered.
-    fn is_challenged_by(&self, segment: &Segment<'_>) -> bool {
-        match self.state() {
-            TcpState::Closed => false,
-            // The SYN-ACK will be sent again by itself.
-            TcpState::SynReceived if self.irs == Some(segment.seq) => false,
-            _ if segment.has(RST) => segment.seq.wrapping_sub(self.rcv_nxt()) < self.receive_buffer,
-            _ => true,
-        }
-    }
-}
-
-/// The packet without IP options or extension headers.
-fn plain<'a>(segment: &Segment<'_>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let key = segment.key.turned();
-    scratch.clear();
-    scratch.resize(ip_len(&key), 0);
-    emit_ip(&key, scratch, segment.tcp.len());
-    scratch.extend_from_slice(segment.tcp);
-    scratch
 }

@@ -10,8 +10,9 @@ use super::config::{ConnOptions, TcpConfig};
 use super::conn::{ConnId, Ended};
 use super::cookie::Cookies;
 use super::counters::TcpCounters;
+use super::emit::ip_len;
 use super::key::{Key, KeyedHash};
-use super::machine::{Machine, Stack};
+use super::machine::{Env, Machine, Pool, Setup};
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use crate::bucket::Bucket;
@@ -33,15 +34,19 @@ use std::time::Duration;
 ///
 /// Times are nanoseconds since any start, the same for all calls; they do not run
 /// back. Tables have room for as many connections as there may be from the start (which
-/// the system backs as it is used); a connection takes its buffers when it is made. No
-/// memory is taken for a packet.
+/// the system backs as it is used). A connection takes the memory of its buffers as they
+/// fill, in blocks that go from one connection to the next; idle it has less than a
+/// kilobyte.
 pub struct TcpEngine {
     config: TcpConfig,
     counters: TcpCounters,
     secrets: Secrets,
     cookies: Cookies,
     answers: Bucket,
-    stack: Stack,
+    /// The memory of buffers.
+    pool: Pool,
+    /// The last time that was told.
+    now_ns: u64,
     /// Connections by their 4-tuples, as long as segments are for them.
     table: HashMap<Key, u32, KeyedHash>,
     slots: Vec<Slot>,
@@ -53,8 +58,6 @@ pub struct TcpEngine {
     wheel: Wheel,
     /// Established from outside, not taken over yet.
     accepted: VecDeque<ConnId>,
-    /// A packet that had to be written anew.
-    scratch: Vec<u8>,
 }
 
 /// The place of a connection.
@@ -86,7 +89,8 @@ impl TcpEngine {
         TcpEngine {
             cookies: Cookies::new(secrets.cookie),
             answers: Bucket::new(config.answers_max_per_s),
-            stack: Stack::new(),
+            pool: Pool::new(config.buffer_bytes_max),
+            now_ns: 0,
             table: HashMap::with_capacity_and_hasher(places, hash.clone()),
             slots: Vec::with_capacity(places),
             free: Vec::with_capacity(places),
@@ -95,7 +99,6 @@ impl TcpEngine {
             ready: VecDeque::with_capacity(places),
             wheel: Wheel::new(places),
             accepted: VecDeque::with_capacity(config.connections_max),
-            scratch: Vec::new(),
             counters: TcpCounters::default(),
             secrets,
             config,
@@ -122,6 +125,11 @@ impl TcpEngine {
         self.tombs.len()
     }
 
+    /// Bytes that the buffers of connections hold.
+    pub fn buffered_bytes(&self) -> usize {
+        self.pool.bytes()
+    }
+
     /// Opens a connection from `local` to `remote`. Its SYN is sent by the next
     /// [`TcpEngine::poll`].
     ///
@@ -145,11 +153,11 @@ impl TcpEngine {
             self.counters.refused_connections += 1;
             return Err(ConnectError::Full);
         }
+        self.now_ns = now_ns;
         let options = options.towards(&key.remote);
-        let isn = self.isn(&key, now_ns);
-        let machine = self.stack.open(&key, isn, &options).ok_or(ConnectError::Unaddressable)?;
+        let setup = self.setup(&key, self.isn(&key, now_ns), &options);
         self.tombs.remove(&key);
-        let connection = Connection::new(key, machine, isn, &options, now_ns);
+        let connection = Connection::new(key, Machine::open(&setup), options.mtu, now_ns);
         let slot = self.add(Connection {
             stage: Stage::Owned,
             until_ns: after(now_ns, self.config.half_open_timeout),
@@ -180,19 +188,22 @@ impl TcpEngine {
     /// (RFC 2525 section 2.17).
     pub fn release(&mut self, id: ConnId, now_ns: u64) {
         let Some(slot) = self.check(id) else { return };
+        self.now_ns = now_ns;
         let fin_timeout = self.config.fin_timeout;
-        let Some(connection) = self.connection(slot) else { return };
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place else { return };
+        let mut env = Env { now_ns, pool: &mut self.pool, counters: &mut self.counters };
         connection.stage = Stage::Released;
         connection.until_ns = after(now_ns, fin_timeout);
+        connection.until_una = connection.machine.una();
         if !connection.is_open {
             self.remove(slot);
             return;
         }
-        let state = connection.machine.state();
-        if connection.machine.unread() > 0 || state.is_none_or(|state| state.is_opening()) {
-            connection.end(Ended::Aborted);
+        if connection.machine.unread() > 0 || connection.state().is_opening() {
+            connection.end(Ended::Aborted, &mut env);
         } else {
-            connection.shutdown();
+            connection.shutdown(&mut env);
         }
         self.make_ready(slot);
     }
@@ -203,6 +214,17 @@ impl TcpEngine {
         match self.tombs.get(key, now_ns) {
             Some(tomb) => tomb.snd_nxt.wrapping_add(0x1_0001),
             None => self.secrets.isn(key, now_ns),
+        }
+    }
+
+    /// What a machine is made with.
+    fn setup(&self, key: &Key, iss: u32, options: &ConnOptions) -> Setup {
+        Setup {
+            iss,
+            mss: options.mtu - headers_len(key),
+            receive_buffer: options.receive_buffer,
+            send_buffer: options.send_buffer,
+            stamp_offset: self.secrets.stamp_offset(key),
         }
     }
 
@@ -235,7 +257,10 @@ impl TcpEngine {
     fn remove(&mut self, slot: u32) {
         self.wheel.clear(slot);
         let place = &mut self.slots[slot as usize];
-        let Some(connection) = place.connection.take() else { return };
+        let Some(mut connection) = place.connection.take() else { return };
+        let mut env =
+            Env { now_ns: self.now_ns, pool: &mut self.pool, counters: &mut self.counters };
+        connection.machine.discard(&mut env);
         place.generation = place.generation.wrapping_add(1);
         self.free.push(slot);
         self.half_open -= usize::from(connection.stage == Stage::HalfOpen);
@@ -267,4 +292,9 @@ impl TcpEngine {
 
 fn after(now_ns: u64, duration: Duration) -> u64 {
     now_ns.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Bytes of the headers of a segment without options.
+fn headers_len(key: &Key) -> u16 {
+    ip_len(key) as u16 + 20
 }

@@ -1,22 +1,21 @@
 //! Segments of no connection: SYNs, cookies that come back, TIME-WAIT, and the rest.
 
-use super::connection::{Connection, Stage};
+use super::connection::Connection;
 use super::{TcpEngine, after};
 use crate::tcp::config::ConnOptions;
-use crate::tcp::emit::{BARE_MAX, Bare};
+use crate::tcp::cookie;
+use crate::tcp::emit::Bare;
 use crate::tcp::key::Key;
+use crate::tcp::machine::{MSS_DEFAULT, Machine};
+use crate::tcp::options::{Options, Stamps};
 use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
 use crate::tcp::tombs::Tomb;
 use crate::tcp::{Listeners, PacketSink};
-
-/// What is assumed where a SYN offers nothing (RFC 9293 section 3.7.1).
-const MSS_DEFAULT: u16 = 536;
 
 impl TcpEngine {
     pub(super) fn for_stranger(
         &mut self,
         segment: &Segment<'_>,
-        packet: &[u8],
         now_ns: u64,
         listeners: &mut dyn Listeners,
         sink: &mut dyn PacketSink,
@@ -27,12 +26,12 @@ impl TcpEngine {
             // Never an answer to an RST, and none ends TIME-WAIT (RFC 1337).
             _ if segment.has(RST) => {}
             Some(tomb) if is_syn && !before(segment.seq, tomb.rcv_nxt) => {
-                self.syn(segment, packet, Some(tomb), now_ns, listeners, sink);
+                self.syn(segment, Some(tomb), now_ns, listeners, sink);
             }
             Some(tomb) => self.for_tomb(segment, &tomb, now_ns, sink),
-            None if is_syn => self.syn(segment, packet, None, now_ns, listeners, sink),
+            None if is_syn => self.syn(segment, None, now_ns, listeners, sink),
             None if !segment.has(SYN) && segment.has(ACK) && self.cookies.are_out(now_ns) => {
-                self.cookie(segment, packet, now_ns, listeners, sink);
+                self.cookie(segment, now_ns, listeners, sink);
             }
             None => self.refuse(segment, now_ns, sink),
         }
@@ -41,7 +40,6 @@ impl TcpEngine {
     fn syn(
         &mut self,
         segment: &Segment<'_>,
-        packet: &[u8],
         tomb: Option<Tomb>,
         now_ns: u64,
         listeners: &mut dyn Listeners,
@@ -65,32 +63,20 @@ impl TcpEngine {
             }
             return;
         }
-        let isn = self.isn(&segment.key, now_ns);
-        if self.begin(segment, packet, isn, &options, now_ns).is_none() {
-            self.counters.malformed += 1;
-        } else if tomb.is_some() {
+        let setup = self.setup(&segment.key, self.isn(&segment.key, now_ns), &options);
+        let offered = Options::parse(segment.options);
+        let machine = Machine::accept(&setup, segment.seq, segment.window, &offered, now_ns);
+        self.begin(segment.key, machine, options.mtu, now_ns);
+        if tomb.is_some() {
             self.tombs.remove(&segment.key);
             self.counters.time_wait_recycled += 1;
         }
     }
 
-    /// Makes a connection of a SYN.
-    fn begin(
-        &mut self,
-        segment: &Segment<'_>,
-        packet: &[u8],
-        isn: u32,
-        options: &ConnOptions,
-        now_ns: u64,
-    ) -> Option<u32> {
-        let machine = self.stack.accept(&segment.key, packet, isn, options, now_ns)?;
-        let connection = Connection::new(segment.key, machine, isn, options, now_ns);
-        Some(self.add(Connection {
-            stage: Stage::HalfOpen,
-            irs: Some(segment.seq),
-            until_ns: after(now_ns, self.config.half_open_timeout),
-            ..connection
-        }))
+    /// A connection whose handshake is not over.
+    fn begin(&mut self, key: Key, machine: Machine, mtu: u16, now_ns: u64) -> u32 {
+        let until_ns = after(now_ns, self.config.half_open_timeout);
+        self.add(Connection { until_ns, ..Connection::new(key, machine, mtu, now_ns) })
     }
 
     /// Answers a SYN without keeping anything.
@@ -102,17 +88,33 @@ impl TcpEngine {
         sink: &mut dyn PacketSink,
     ) {
         let key = &segment.key;
-        let headers = if key.local.is_ipv4() { 40 } else { 60 };
-        let ours = options.mtu - headers;
-        let theirs = segment.mss().filter(|mss| *mss != 0).unwrap_or(MSS_DEFAULT);
+        let offered = Options::parse(segment.options);
+        let theirs = offered.mss.filter(|mss| *mss != 0).unwrap_or(MSS_DEFAULT);
+        let seq = self.cookies.make(key, segment.seq, theirs, now_ns);
+        let setup = self.setup(key, seq, options);
+        let stamps = offered.stamps.map(|stamps| Stamps {
+            value: cookie::stamp(Stamps::at(now_ns, setup.stamp_offset), &offered),
+            echo: stamps.value,
+        });
+        // What there is no timestamp for could not be known again.
+        let answer = Options {
+            mss: Some(setup.mss),
+            scale: offered.scale.and(stamps).map(|_| setup.scale()),
+            may_sack: offered.may_sack && stamps.is_some(),
+            stamps,
+            ..Options::default()
+        };
         let bare = Bare {
-            seq: self.cookies.make(key, segment.seq, theirs, now_ns),
+            seq,
             ack: segment.seq.wrapping_add(1),
             flags: SYN | ACK,
             window: u16::try_from(options.receive_buffer).unwrap_or(u16::MAX),
-            mss: Some(ours),
+            ..Bare::default()
         };
-        let is_sent = bare.send(key, sink);
+        let is_sent = sink.has_room();
+        if is_sent {
+            bare.send_with(key, &answer.write(), 0, &|_| {}, sink);
+        }
         self.counters.cookies_sent += u64::from(is_sent);
         self.counters.answers_lost += u64::from(!is_sent);
     }
@@ -122,7 +124,6 @@ impl TcpEngine {
     fn cookie(
         &mut self,
         segment: &Segment<'_>,
-        packet: &[u8],
         now_ns: u64,
         listeners: &mut dyn Listeners,
         sink: &mut dyn PacketSink,
@@ -142,26 +143,12 @@ impl TcpEngine {
             self.counters.refused_connections += 1;
             return;
         }
-        // What the SYN-ACK of the cookie did not offer is not offered now: there is no
-        // window scale.
-        let syn = Bare { seq: irs, ack: 0, flags: SYN, window: segment.window, mss: Some(mss) };
-        let mut buffer = [0; BARE_MAX];
-        let len = syn.len(&key);
-        syn.emit(&key.turned(), &mut buffer[..len]);
-        let Ok(as_syn) = Segment::parse(&buffer[..len]) else { return };
-        let Some(slot) = self.begin(&as_syn, &buffer[..len], isn, &options, now_ns) else {
-            return;
-        };
-        if let Some(connection) = self.slots[slot as usize].connection.as_deref_mut() {
-            let sent =
-                self.stack.send(&mut connection.machine, connection.snd_nxt, now_ns, &mut Nowhere);
-            debug_assert!(sent.is_some_and(|sent| sent.seq == isn), "its SYN-ACK");
-            if let Some(sent) = sent {
-                connection.note_sent(&sent);
-            }
-        }
+        let offered = cookie::offered(mss, Options::parse(segment.options).stamps);
+        let setup = self.setup(&key, isn, &options);
+        let machine = Machine::resume(&setup, irs, segment.window, &offered, now_ns);
+        let slot = self.begin(key, machine, options.mtu, now_ns);
         self.counters.cookies_taken += 1;
-        self.for_connection(slot, segment, packet, now_ns, sink);
+        self.for_connection(slot, segment, now_ns, sink);
     }
 
     /// A late segment in TIME-WAIT. The peer may have lost our last ACK. Its time is
@@ -181,7 +168,13 @@ impl TcpEngine {
             self.counters.answers_limited += 1;
             return;
         }
-        let bare = Bare { seq: tomb.snd_nxt, ack: tomb.rcv_nxt, flags: ACK, window: 0, mss: None };
+        let bare = Bare {
+            seq: tomb.snd_nxt,
+            ack: tomb.rcv_nxt,
+            flags: ACK,
+            stamps: tomb.stamps,
+            ..Bare::default()
+        };
         let is_sent = bare.send(&segment.key, sink);
         self.counters.challenges_sent += u64::from(is_sent);
         self.counters.answers_lost += u64::from(!is_sent);
@@ -211,20 +204,4 @@ impl TcpEngine {
 
 fn listens(listeners: &mut dyn Listeners, key: &Key) -> Option<ConnOptions> {
     Some(listeners.listens(key.local(), key.remote())?.towards(&key.remote))
-}
-
-/// Where segments go that only a machine is to have sent.
-pub(super) struct Nowhere;
-
-impl PacketSink for Nowhere {
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn send(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
-        let mut buffer = [0; BARE_MAX * 2];
-        if let Some(buffer) = buffer.get_mut(..len) {
-            fill(buffer);
-        }
-    }
 }

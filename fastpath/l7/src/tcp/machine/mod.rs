@@ -1,305 +1,325 @@
-//! The state machine of one connection: smoltcp, which is named in this folder alone.
+//! The state machine of one connection (RFC 9293): plain state that is told what comes
+//! and what time it is, and asked for one segment at a time.
 //!
-//! Its interface is only context (the time, the MTU, a generator), so one serves all
-//! connections of an MTU; each connection is the only socket of its own set, since
-//! smoltcp looks through whole sets. What it does not tell, sequence numbers above
-//! all, is read from the segments that it sends.
+//! ```text
+//!   segment_in --> ack --> loss: scoreboard, RACK-TLP, congestion window
+//!        |                   |
+//!        +--> receive_buffer +--> out <-- timers, send_buffer
+//! ```
 
-mod wire;
+mod ack;
+mod blocks;
+mod cubic;
+mod loss;
+mod out;
+mod receive_buffer;
+mod rtt;
+mod scoreboard;
+mod segment_in;
+mod send_buffer;
+#[cfg(test)]
+mod tests;
+mod timers;
 
-pub(super) use wire::{Outcome, Sent};
+pub(super) use blocks::Pool;
+pub(super) use segment_in::Verdict;
 
 use super::conn::TcpState;
-use super::key::Key;
-use super::{ConnOptions, PacketSink};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, State};
-use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
-use std::task::Waker;
-use wire::Wire;
+use super::counters::TcpCounters;
+use super::options::Options;
+use cubic::Cubic;
+use loss::Loss;
+use receive_buffer::ReceiveBuffer;
+use rtt::Rtt;
+use scoreboard::Scoreboard;
+use send_buffer::SendBuffer;
+use timers::Timers;
 
-/// MTUs that have an interface of their own; more are rounded down to multiples of
-/// `MTU_STEP`.
-const MTUS_EXACT: usize = 16;
-const MTU_STEP: u16 = 64;
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
 
-/// What all connections share.
-pub(super) struct Stack {
-    interfaces: Vec<(u16, Interface)>,
+/// What is assumed where a SYN offers nothing (RFC 9293 section 3.7.1).
+pub(super) const MSS_DEFAULT: u16 = 536;
+/// The smallest segments that a peer can ask for: smaller ones would be a way to make
+/// much of little.
+const MSS_LEAST: u16 = 216;
+
+/// What a connection has from its engine for the moment.
+pub(super) struct Env<'a> {
+    pub now_ns: u64,
+    pub pool: &'a mut Pool,
+    pub counters: &'a mut TcpCounters,
+}
+
+/// What a connection is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Setup {
+    /// Its initial sequence number.
+    pub iss: u32,
+    /// The largest segment that the path takes, in bytes of data and options.
+    pub mss: u16,
+    pub receive_buffer: u32,
+    pub send_buffer: u32,
+    /// Added to the time in what is sent as timestamps.
+    pub stamp_offset: u32,
+}
+
+impl Setup {
+    /// The window scale that is offered.
+    pub fn scale(&self) -> u8 {
+        ReceiveBuffer::new(self.receive_buffer).scale()
+    }
 }
 
 /// One connection.
 pub(super) struct Machine {
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
-    interface: usize,
+    state: TcpState,
+    /// What both ends have offered.
+    may_sack: bool,
+    may_stamp: bool,
+    /// Whether an end is to be told, by RST.
+    owes_reset: bool,
+    /// Whether a SYN or SYN-ACK is to be sent.
+    owes_syn: bool,
+    /// Whether an ACK is to be sent at once.
+    owes_ack: bool,
+    /// Whether a segment is to be sent that asks for an answer.
+    owes_probe: Probe,
+    /// A FIN follows what was written.
+    is_shut: bool,
+    is_fin_sent: bool,
+    /// What has changed for the application since it was last asked.
+    is_readable: bool,
+    is_writable: bool,
+    syns: u8,
+    /// Shifts of windows: of the peer's, and of ours.
+    peer_scale: u8,
+    scale: u8,
+    /// The path's, and the peer's.
+    mss: u16,
+    peer_mss: u16,
+    /// The largest segment that has come.
+    segment_seen: u16,
+
+    /// The first number that is not acknowledged, the next that was never sent, the
+    /// peer's window and the segment that it is from (RFC 9293 section 3.3.1).
+    iss: u32,
+    una: u32,
+    nxt: u32,
+    window: u32,
+    window_seq: u32,
+    /// The largest window that the peer has had.
+    window_max: u32,
+    sent_ns: u64,
+
+    irs: u32,
+    /// RCV.NXT as it was last told to the peer.
+    acked: u32,
+    /// The peer's timestamp that is echoed, and when it came.
+    stamp_recent: u32,
+    stamp_offset: u32,
+    stamp_ns: u64,
+
+    timers: Timers,
+    rtt: Rtt,
+    cubic: Cubic,
+    loss: Loss,
+    board: Scoreboard,
+    send: SendBuffer,
+    receive: ReceiveBuffer,
 }
 
-impl Stack {
-    pub fn new() -> Self {
-        Stack { interfaces: Vec::new() }
-    }
-
-    /// A connection that has taken a SYN, and will answer with `isn`; `None` if the
-    /// SYN is not one.
-    pub fn accept(
-        &mut self,
-        key: &Key,
-        syn: &[u8],
-        isn: u32,
-        options: &ConnOptions,
-        now_ns: u64,
-    ) -> Option<Machine> {
-        let mut machine = self.machine(options);
-        let listen = IpListenEndpoint { addr: Some(key.local.into()), port: key.local_port };
-        machine.socket().listen(listen).ok()?;
-        let mut wire = Wire::new(options.mtu, Some(syn), None, isn);
-        let mut context = interface(options.mtu, seed(isn));
-        context.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
-        (machine.state() == Some(TcpState::SynReceived)).then_some(machine)
-    }
-
-    /// A connection that is to be opened from here, with `isn`.
-    pub fn open(&mut self, key: &Key, isn: u32, options: &ConnOptions) -> Option<Machine> {
-        let mut machine = self.machine(options);
-        let local = IpEndpoint::new(key.local.into(), key.local_port);
-        let remote = IpEndpoint::new(key.remote.into(), key.remote_port);
-        let mut context = interface(options.mtu, seed(isn));
-        machine.socket().connect(context.context(), remote, local).ok()?;
-        Some(machine)
-    }
-
-    fn machine(&mut self, options: &ConnOptions) -> Machine {
-        let buffer = |len: u32| SocketBuffer::new(vec![0; len as usize]);
-        let receive = receive_capacity(options.receive_buffer);
-        let mut socket = Socket::new(buffer(receive), buffer(options.send_buffer.max(1)));
-        socket.set_congestion_control(CongestionControl::Cubic);
-        // HTTP writes what it has at once and waits for the answer.
-        socket.set_nagle_enabled(false);
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket);
-        Machine { sockets, handle, interface: self.interface(options.mtu) }
-    }
-
-    /// The interface of an MTU.
-    fn interface(&mut self, mtu: u16) -> usize {
-        let find = |interfaces: &[(u16, Interface)], mtu: u16| {
-            interfaces.iter().position(|(known, _)| *known == mtu)
-        };
-        let mtu = match find(&self.interfaces, mtu) {
-            Some(known) => return known,
-            None if self.interfaces.len() < MTUS_EXACT => mtu,
-            None => mtu / MTU_STEP * MTU_STEP,
-        };
-        find(&self.interfaces, mtu).unwrap_or_else(|| {
-            self.interfaces.push((mtu, interface(mtu, 0)));
-            self.interfaces.len() - 1
-        })
-    }
-
-    /// Gives a connection another MTU.
-    pub fn set_mtu(&mut self, machine: &mut Machine, mtu: u16) {
-        machine.interface = self.interface(mtu);
-    }
-
-    /// Feeds a packet for the connection. `snd_nxt` is the next sequence number that was
-    /// never sent.
-    pub fn feed(
-        &mut self,
-        machine: &mut Machine,
-        packet: &[u8],
-        snd_nxt: u32,
-        now_ns: u64,
-        sink: &mut dyn PacketSink,
-    ) -> Outcome {
-        let (mtu, interface) = &mut self.interfaces[machine.interface];
-        let mut wire = Wire::new(*mtu, Some(packet), Some(sink), snd_nxt);
-        interface.poll_ingress_single(instant(now_ns), &mut wire, &mut machine.sockets);
-        wire.outcome
-    }
-
-    /// Sends a segment, if there is one to be sent now and the sink has room. `snd_nxt`
-    /// is the next sequence number that was never sent.
-    pub fn send(
-        &mut self,
-        machine: &mut Machine,
-        snd_nxt: u32,
-        now_ns: u64,
-        sink: &mut dyn PacketSink,
-    ) -> Option<Sent> {
-        let (mtu, interface) = &mut self.interfaces[machine.interface];
-        let mut wire = Wire::new(*mtu, None, Some(sink), snd_nxt);
-        interface.poll_egress(instant(now_ns), &mut wire, &mut machine.sockets);
-        wire.outcome.sent
-    }
-
-    /// When the connection will have something to send, if nothing comes.
-    pub fn next_ns(&mut self, machine: &Machine, now_ns: u64) -> Option<u64> {
-        let (_, interface) = &mut self.interfaces[machine.interface];
-        let at = interface.poll_at(instant(now_ns), &machine.sockets)?;
-        Some(u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1_000))
-    }
+/// Segments that ask for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// Whether the last segment was lost (RFC 8985 section 7).
+    Tail,
+    /// Whether the window is still closed (RFC 9293 section 3.8.6.1).
+    Window,
 }
 
 impl Machine {
-    fn get(&self) -> &Socket<'static> {
-        self.sockets.get(self.handle)
+    /// A connection that is to be opened from here.
+    pub fn open(setup: &Setup) -> Machine {
+        let receive = ReceiveBuffer::new(setup.receive_buffer);
+        Machine {
+            state: TcpState::SynSent,
+            may_sack: true,
+            may_stamp: true,
+            owes_reset: false,
+            owes_syn: true,
+            owes_ack: false,
+            owes_probe: Probe::None,
+            is_shut: false,
+            is_fin_sent: false,
+            is_readable: false,
+            is_writable: false,
+            syns: 0,
+            peer_scale: 0,
+            scale: receive.scale(),
+            mss: setup.mss,
+            peer_mss: MSS_DEFAULT,
+            segment_seen: MSS_DEFAULT,
+            iss: setup.iss,
+            una: setup.iss,
+            nxt: setup.iss,
+            window: 0,
+            window_seq: 0,
+            window_max: 0,
+            sent_ns: 0,
+            irs: 0,
+            acked: 0,
+            stamp_recent: 0,
+            stamp_offset: setup.stamp_offset,
+            stamp_ns: 0,
+            timers: Timers::default(),
+            rtt: Rtt::default(),
+            cubic: Cubic::new(setup.mss.into()),
+            loss: Loss::new(setup.iss),
+            board: Scoreboard::default(),
+            send: SendBuffer::new(setup.iss.wrapping_add(1), setup.send_buffer),
+            receive,
+        }
     }
 
-    fn socket(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
+    /// A connection that answers a SYN with sequence number `irs`.
+    pub fn accept(setup: &Setup, irs: u32, window: u16, options: &Options, now_ns: u64) -> Machine {
+        let mut machine = Machine::open(setup);
+        machine.state = TcpState::SynReceived;
+        machine.take_syn(irs, window, options, now_ns);
+        machine
     }
 
-    /// The state; `None` where a handshake was reset and there is none any more.
-    pub fn state(&self) -> Option<TcpState> {
-        Some(match self.get().state() {
-            State::Listen => return None,
-            State::Closed => TcpState::Closed,
-            State::SynSent => TcpState::SynSent,
-            State::SynReceived => TcpState::SynReceived,
-            State::Established => TcpState::Established,
-            State::FinWait1 => TcpState::FinWait1,
-            State::FinWait2 => TcpState::FinWait2,
-            State::CloseWait => TcpState::CloseWait,
-            State::Closing => TcpState::Closing,
-            State::LastAck => TcpState::LastAck,
-            State::TimeWait => TcpState::TimeWait,
-        })
+    /// A connection whose SYN-ACK was sent by somebody else, who offered as much as
+    /// the options do that are taken for the SYN's.
+    pub fn resume(setup: &Setup, irs: u32, window: u16, options: &Options, now_ns: u64) -> Machine {
+        let mut machine = Machine::accept(setup, irs, window, options, now_ns);
+        machine.owes_syn = false;
+        machine.nxt = setup.iss.wrapping_add(1);
+        machine.acked = machine.receive.next();
+        // It is not known when that was.
+        machine.syns = 2;
+        machine
+    }
+
+    pub fn state(&self) -> TcpState {
+        self.state
+    }
+
+    /// Whether the peer is still to be told that it is over.
+    pub fn owes_reset(&self) -> bool {
+        self.owes_reset
+    }
+
+    /// The first sequence number that is not acknowledged (SND.UNA).
+    pub fn una(&self) -> u32 {
+        self.una
+    }
+
+    /// The next sequence number that was never sent (SND.NXT).
+    pub fn nxt(&self) -> u32 {
+        self.nxt
+    }
+
+    /// The next sequence number that is expected (RCV.NXT).
+    pub fn expected(&self) -> u32 {
+        self.receive.next()
+    }
+
+    /// Whether all that has come is acknowledged to the peer.
+    pub fn has_acknowledged(&self) -> bool {
+        self.acked == self.receive.next()
     }
 
     /// Bytes that have come and are not read.
-    pub fn unread(&self) -> usize {
-        self.get().recv_queue()
+    pub fn unread(&self) -> u32 {
+        self.receive.unread()
     }
 
-    /// Bytes that were written and are not acknowledged.
-    pub fn unacknowledged(&self) -> usize {
-        self.get().send_queue()
+    /// Whether everything that was written, and the FIN if there is one, is acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        let is_fin_out = self.is_shut && !self.is_fin_sent;
+        !self.state.is_opening() && self.una == self.nxt && self.send.is_empty() && !is_fin_out
+    }
+
+    /// Whether the peer does not let anything be sent, and something is to be.
+    pub fn is_shut_out(&self) -> bool {
+        self.window == 0 && !self.state.is_opening() && !self.is_acknowledged()
     }
 
     /// Reads; `None` when nothing is there yet, 0 at the end.
-    pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
-        match self.socket().recv_slice(into) {
-            Ok(0) if !into.is_empty() => None,
-            Ok(read) => Some(read),
-            Err(RecvError::Finished) => Some(0),
-            Err(RecvError::InvalidState) => None,
+    pub fn read(&mut self, into: &mut [u8], env: &mut Env<'_>) -> Option<usize> {
+        let len = self.receive.read(into, env.pool);
+        if len > 0 {
+            let segment = self.segment_seen.into();
+            let is_open = self.state != TcpState::Closed;
+            self.owes_ack |= is_open && self.receive.is_update_due(segment, env.pool.is_short());
+            return Some(len);
         }
+        self.receive.has_fin().then_some(0)
     }
 
     /// Takes what there is room for.
-    pub fn write(&mut self, data: &[u8]) -> usize {
-        self.socket().send_slice(data).unwrap_or(0)
+    pub fn write(&mut self, data: &[u8], env: &mut Env<'_>) -> usize {
+        if self.is_shut || self.state == TcpState::Closed {
+            return 0;
+        }
+        self.send.write(data, self.cubic.window(), env.pool)
     }
 
-    pub fn wake_reader(&mut self, waker: &Waker) {
-        self.socket().register_recv_waker(waker);
-    }
-
-    pub fn wake_writer(&mut self, waker: &Waker) {
-        self.socket().register_send_waker(waker);
-    }
-
+    /// A FIN follows what was written.
     pub fn shutdown(&mut self) {
-        self.socket().close();
-    }
-
-    pub fn abort(&mut self) {
-        self.socket().abort();
-    }
-}
-
-/// The bytes that a receive buffer may have. smoltcp takes the window of its SYN,
-/// which is never scaled, for a scaled one: with 2^n - 1 bytes that is still no more
-/// than there is room for.
-fn receive_capacity(bytes: u32) -> u32 {
-    let bytes = bytes.clamp(1, (1 << 30) - 1);
-    if bytes <= 0xffff { bytes } else { (1 << (bytes + 1).ilog2()) - 1 }
-}
-
-fn instant(now_ns: u64) -> Instant {
-    Instant::from_micros((now_ns / 1_000) as i64)
-}
-
-fn interface(mtu: u16, random_seed: u64) -> Interface {
-    let mut config = Config::new(HardwareAddress::Ip);
-    config.random_seed = random_seed;
-    let mut wire = Wire::new(mtu, None, None, 0);
-    let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
-    interface.set_any_ip(true);
-    interface
-}
-
-/// The seed with which an interface's generator gives `isn` next. It is a
-/// permuted congruential one, whose steps can be undone; one number is taken for
-/// the identification of IPv4 packets, and another one if that is 0.
-fn seed(isn: u32) -> u64 {
-    const MULTIPLIER: u64 = 0xbb2e_fcec_3c39_611d;
-    const INCREMENT: u64 = 0x7590_ef39;
-    const INVERSE: u64 = inverse(MULTIPLIER);
-    let undo = |state: u64| state.wrapping_sub(INCREMENT).wrapping_mul(INVERSE);
-    let output = |state: u64| (state >> (29 - (state >> 61))) as u32;
-    let mut state = u64::from(isn) << 29;
-    loop {
-        let first = undo(state);
-        let number = output(first);
-        if (number ^ number >> 16) as u16 != 0 {
-            return undo(first);
+        self.is_shut = true;
+        match self.state {
+            TcpState::Established => self.state = TcpState::FinWait1,
+            TcpState::CloseWait => self.state = TcpState::LastAck,
+            // Else it is shut when it is established.
+            _ => {}
         }
-        state += 1;
-    }
-}
-
-/// The inverse of an odd number modulo 2^64, by Newton's method.
-const fn inverse(odd: u64) -> u64 {
-    let mut inverse = odd;
-    let mut bits = 3;
-    while bits < 64 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
-        bits *= 2;
-    }
-    inverse
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tcp::parse::SYN;
-
-    #[test]
-    fn receive_buffers_are_never_smaller_than_the_window_of_their_syn() {
-        for bytes in [0, 1, 16_384, 65_535, 65_536, 100_000, 131_070, 131_071, 1 << 20, u32::MAX] {
-            let capacity = u64::from(receive_capacity(bytes));
-            let shift = (64 - capacity.leading_zeros()).saturating_sub(16);
-            assert!(capacity.min(0xffff) << shift <= capacity, "{bytes}");
-            assert!(capacity >= u64::from(bytes.clamp(1, 1 << 30) / 2), "{bytes}");
-        }
-        assert_eq!(receive_capacity(131_071), 131_071);
     }
 
-    #[test]
-    fn a_seed_gives_its_number() {
-        for isn in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x1234_5678] {
-            let mut stack = Stack::new();
-            let key = Key {
-                local: [10, 0, 0, 1].into(),
-                remote: [10, 0, 0, 2].into(),
-                local_port: 80,
-                remote_port: 81,
-            };
-            let mut machine = stack.open(&key, isn, &ConnOptions::default()).unwrap();
-            struct Drop;
-            impl PacketSink for Drop {
-                fn has_room(&self) -> bool {
-                    true
-                }
-                fn send(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) {
-                    fill(&mut vec![0; len]);
-                }
-            }
-            let sent = stack.send(&mut machine, isn, 0, &mut Drop).unwrap();
-            assert_eq!((sent.seq, sent.flags, sent.len), (isn, SYN, 1));
-        }
+    /// Ends the connection. The peer is told, if it knows of it.
+    pub fn abort(&mut self, env: &mut Env<'_>) {
+        self.owes_reset = !matches!(self.state, TcpState::SynSent | TcpState::Closed);
+        self.close(env);
+    }
+
+    /// The connection is over: nothing of what is to be sent will be.
+    fn close(&mut self, env: &mut Env<'_>) {
+        self.state = TcpState::Closed;
+        self.send.clear(env.pool);
+        self.board = Scoreboard::default();
+        self.timers = Timers::default();
+        self.owes_syn = false;
+        self.owes_ack = false;
+        self.owes_probe = Probe::None;
+        self.is_readable = true;
+        self.is_writable = true;
+    }
+
+    /// Gives back the memory of what was not read.
+    pub fn discard(&mut self, env: &mut Env<'_>) {
+        self.send.clear(env.pool);
+        self.receive.clear(env.pool);
+    }
+
+    /// Whether there is something for who reads, and for who writes or waits, since
+    /// this was last asked.
+    pub fn take_events(&mut self) -> (bool, bool) {
+        (std::mem::take(&mut self.is_readable), std::mem::take(&mut self.is_writable))
+    }
+
+    /// Bytes of data that a segment has, beside what options take.
+    fn segment(&self) -> u32 {
+        let mss = self.mss.min(self.peer_mss.max(MSS_LEAST));
+        u32::from(mss) - if self.may_stamp { 12 } else { 0 }
+    }
+
+    /// Bytes that are on their way.
+    fn pipe(&self) -> u32 {
+        let flight = self.nxt.wrapping_sub(self.una);
+        let rest = flight - self.board.sacked() - self.board.lost();
+        rest - self.loss.assumed(rest)
     }
 }

@@ -1,0 +1,172 @@
+//! The memory of buffers: blocks that one pool lends to all connections of an engine.
+
+use std::collections::VecDeque;
+
+/// Bytes of a block.
+pub(in crate::tcp) const BLOCK: usize = 4_096;
+/// Blocks that are kept while nobody has them.
+const SPARE_MAX: usize = 256;
+
+type Block = Box<[u8; BLOCK]>;
+
+/// Lends blocks, and knows how many are lent.
+pub(in crate::tcp) struct Pool {
+    spare: Vec<Block>,
+    lent: usize,
+    max: usize,
+}
+
+impl Pool {
+    /// A pool that lends about so many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Pool { spare: Vec::with_capacity(SPARE_MAX), lent: 0, max: bytes_max / BLOCK }
+    }
+
+    /// Bytes that are lent.
+    pub fn bytes(&self) -> usize {
+        self.lent * BLOCK
+    }
+
+    /// Whether no more is lent, but for the first block of a buffer.
+    pub fn is_short(&self) -> bool {
+        self.lent >= self.max
+    }
+
+    fn take(&mut self, is_first: bool) -> Option<Block> {
+        // With its first block everybody gets on, if slowly.
+        if self.is_short() && !is_first {
+            return None;
+        }
+        self.lent += 1;
+        Some(self.spare.pop().unwrap_or_else(|| Box::new([0; BLOCK])))
+    }
+
+    fn give(&mut self, block: Block) {
+        self.lent -= 1;
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(block);
+        }
+    }
+}
+
+/// Bytes of a stream from a place on, as far as there are any; there may be gaps.
+#[derive(Default)]
+pub(super) struct Blocks {
+    blocks: VecDeque<Option<Block>>,
+    /// The place in the first block.
+    head: usize,
+}
+
+impl Blocks {
+    /// Writes at a distance from the place; as much as there is memory for, and says
+    /// how much that is.
+    pub fn write(&mut self, at: usize, data: &[u8], pool: &mut Pool) -> usize {
+        let mut written = 0;
+        while written < data.len() {
+            let (index, from) = self.find(at + written);
+            while self.blocks.len() <= index {
+                self.blocks.push_back(None);
+            }
+            let place = &mut self.blocks[index];
+            if place.is_none() {
+                *place = pool.take(index == 0);
+            }
+            let Some(block) = place else { break };
+            let len = (BLOCK - from).min(data.len() - written);
+            block[from..from + len].copy_from_slice(&data[written..written + len]);
+            written += len;
+        }
+        written
+    }
+
+    /// Reads at a distance from the place, where something was written.
+    pub fn read(&self, at: usize, into: &mut [u8]) {
+        let mut read = 0;
+        while read < into.len() {
+            let (index, from) = self.find(at + read);
+            let len = (BLOCK - from).min(into.len() - read);
+            let into = &mut into[read..read + len];
+            match self.blocks.get(index) {
+                Some(Some(block)) => into.copy_from_slice(&block[from..from + len]),
+                _ => {
+                    debug_assert!(false, "nothing was written there");
+                    into.fill(0);
+                }
+            }
+            read += len;
+        }
+    }
+
+    /// Moves the place on, and lets go of what lies before it.
+    pub fn advance(&mut self, bytes: usize, pool: &mut Pool) {
+        self.head += bytes;
+        while self.head >= BLOCK {
+            self.head -= BLOCK;
+            self.let_go_of_first(pool);
+        }
+    }
+
+    /// Lets go of everything.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        while !self.blocks.is_empty() {
+            self.let_go_of_first(pool);
+        }
+        self.head = 0;
+    }
+
+    /// Lets go of the memory that holds no blocks, where there are none.
+    pub fn shrink(&mut self) {
+        if self.blocks.is_empty() {
+            self.blocks.shrink_to_fit();
+        }
+    }
+
+    fn let_go_of_first(&mut self, pool: &mut Pool) {
+        if let Some(block) = self.blocks.pop_front().flatten() {
+            pool.give(block);
+        }
+    }
+
+    fn find(&self, at: usize) -> (usize, usize) {
+        let at = self.head + at;
+        (at / BLOCK, at % BLOCK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_over_gaps_and_blocks() {
+        let mut pool = Pool::new(1 << 20);
+        let mut blocks = Blocks::default();
+        let data: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
+        assert_eq!(blocks.write(9_000, &data, &mut pool), 10_000);
+        assert_eq!(pool.bytes(), 3 * BLOCK, "none where nothing was written");
+        assert_eq!(blocks.write(0, &data[..9_000], &mut pool), 9_000);
+        blocks.advance(5_000, &mut pool);
+        let mut read = vec![0; 14_000];
+        blocks.read(0, &mut read);
+        assert_eq!(read[..4_000], data[5_000..9_000]);
+        assert_eq!(read[4_000..], data);
+        blocks.advance(14_000, &mut pool);
+        blocks.clear(&mut pool);
+        assert_eq!((pool.bytes(), pool.spare.len()), (0, 5));
+    }
+
+    #[test]
+    fn a_pool_that_is_short_lends_the_first_block_to_each() {
+        let mut pool = Pool::new(2 * BLOCK);
+        let mut one = Blocks::default();
+        assert_eq!(one.write(0, &[1; 3 * BLOCK], &mut pool), 2 * BLOCK);
+        assert!(pool.is_short());
+        let mut two = Blocks::default();
+        // What comes later does not take the place of what is next.
+        assert_eq!(two.write(BLOCK, &[1], &mut pool), 0);
+        assert_eq!(two.write(0, &[1; 3 * BLOCK], &mut pool), BLOCK);
+        assert_eq!(pool.bytes(), 3 * BLOCK);
+        one.clear(&mut pool);
+        assert_eq!(two.write(BLOCK, &[1; 3 * BLOCK], &mut pool), BLOCK);
+    }
+}
