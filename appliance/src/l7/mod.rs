@@ -2,12 +2,15 @@
 
 /// Lines of the access log.
 mod access;
+/// Requests on sockets of the kernel.
+mod kernel;
 /// From the configuration to options.
 mod options;
 
 use crate::line_log::{LineLog, LineLogOptions, LineLosses};
 use access::Access;
 use anyhow::Context;
+use kernel::{Kernel, PassOn};
 use sluice_config::{Config, L7Io};
 use sluice_fastpath::local::LocalService;
 use sluice_l7::serving::{Serving, ServingOptions};
@@ -16,8 +19,9 @@ use sluice_l7::tls::{Handshakes, TlsCounters};
 use sluice_l7::worker::{L7Service, L7Told};
 use sluice_tables::mailbox::Waker;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What all workers share, and what is told of each.
 pub struct L7 {
@@ -26,10 +30,15 @@ pub struct L7 {
     handshakes: Handshakes,
     workers: Vec<OfWorker>,
     access_log: Mutex<Option<LineLog>>,
+    /// The thread that serves on the kernel's sockets, if that is what serves.
+    kernel: Mutex<Option<Kernel>>,
     /// Lines of the access log that were lost.
     pub losses: Arc<LineLosses>,
-    /// The zero of the workers' clocks, in milliseconds since 1970.
+    /// The zero of the workers' clocks, and that in milliseconds since 1970.
+    started: Instant,
     started_unix_ms: u64,
+    /// When what has begun is to be over, by the workers' clocks; 0: nobody has said so.
+    ends_at_ns: Arc<AtomicU64>,
 }
 
 /// What is told of one worker.
@@ -46,9 +55,7 @@ impl L7 {
     /// # Errors
     /// When the system has no thread left, or no random numbers.
     pub fn start(config: &Config, started: Instant) -> anyhow::Result<Option<Arc<L7>>> {
-        let Some(l7) = config.l7.as_ref().filter(|l7| l7.io == L7Io::Worker) else {
-            return Ok(None);
-        };
+        let Some(l7) = &config.l7 else { return Ok(None) };
         let handshakes = Handshakes::start(options::tls(config));
         let losses: Arc<LineLosses> = Arc::default();
         let access_log = l7.access_log.as_ref().map(|log| {
@@ -57,28 +64,62 @@ impl L7 {
             LineLog::start(&options, Arc::clone(&losses)).context("cannot start the access log")
         });
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let started = since_1970.unwrap_or_default().saturating_sub(started.elapsed());
-        Ok(Some(Arc::new(L7 {
+        let unix = since_1970.unwrap_or_default().saturating_sub(started.elapsed());
+        let l7 = L7 {
             config: config.clone(),
             serving: options::serving(config),
             handshakes: handshakes.context("cannot start the helpers of TLS")?,
             workers: (0..config.workers.count).map(|_| OfWorker::default()).collect(),
             access_log: Mutex::new(access_log.transpose()?),
             losses,
-            started_unix_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
-        })))
+            started_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            started,
+            ends_at_ns: Arc::default(),
+            kernel: Mutex::default(),
+        };
+        if is_of_kernel(config) {
+            let kernel = Kernel::start(l7.kernel_setup()?)?;
+            // It tells in the place of the first worker.
+            let _ = l7.workers[0].told.set(Arc::clone(&kernel.told));
+            *l7.kernel.lock().unwrap_or_else(PoisonError::into_inner) = Some(kernel);
+        }
+        Ok(Some(Arc::new(l7)))
     }
 
-    /// What a worker serves with. To be called on the worker's thread.
+    fn kernel_setup(&self) -> anyhow::Result<kernel::Setup> {
+        let options = options::worker(&self.config, 0, self.started_unix_ms, &self.ends_at_ns)?;
+        let (stats, lines) = (Arc::clone(&self.workers[0].stats), self.line_sender());
+        Ok(kernel::Setup {
+            addrs: options::kernel_addrs(&self.config),
+            serving: self.serving.clone(),
+            handshakes: self.handshakes.clone(),
+            observer: Box::new(move || Access::new(Counting::new(stats), lines)),
+            seed: seed(&options.secret),
+            drain: self.config.drain.wait,
+        })
+    }
+
+    /// What a worker serves with, if anything. To be called on the worker's thread.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn service(&self, worker: usize, waker: Waker) -> anyhow::Result<Box<dyn LocalService>> {
-        let options = options::worker(&self.config, worker, self.started_unix_ms)?;
+    pub fn service(
+        &self,
+        worker: usize,
+        waker: Waker,
+    ) -> anyhow::Result<Option<Box<dyn LocalService>>> {
+        if is_of_kernel(&self.config) {
+            let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+            let kernel = kernel.as_ref().filter(|_| worker == 0);
+            let pass_on = kernel.map(|kernel| PassOn(kernel.tables.clone()));
+            return Ok(pass_on.map(|pass_on| Box::new(pass_on) as Box<dyn LocalService>));
+        }
+        let options =
+            options::worker(&self.config, worker, self.started_unix_ms, &self.ends_at_ns)?;
         let of_worker = self.workers.get(worker).context("there is no such worker")?;
         let counting = Counting::new(Arc::clone(&of_worker.stats));
         let observer = Rc::new(Access::new(counting, self.line_sender()));
-        let seed = u64::from_ne_bytes(std::array::from_fn(|at| options.secret[at]));
+        let seed = seed(&options.secret);
         let mut failure = None;
         let (service, told) = L7Service::new(&options, waker, |net| {
             Serving::new(net, &self.serving, &self.handshakes, observer, seed)
@@ -90,7 +131,7 @@ impl L7 {
         }
         // Each worker comes here once.
         let _ = of_worker.told.set(told);
-        Ok(Box::new(service))
+        Ok(Some(Box::new(service)))
     }
 
     fn line_sender(&self) -> Option<access::Lines> {
@@ -107,8 +148,18 @@ impl L7 {
         }
     }
 
+    /// Lets what has begun come to its end in a time, and nothing begin any more.
+    pub fn drain(&self, wait: Duration) {
+        let until = self.started.elapsed().saturating_add(wait).as_nanos();
+        self.ends_at_ns.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+
     /// Ends the helpers, and the access log with its last line. Workers are to have ended.
     pub fn stop(&self) {
+        let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kernel) = kernel {
+            kernel.stop();
+        }
         self.handshakes.stop();
         let log = self.access_log.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(log) = log {
@@ -130,4 +181,13 @@ impl L7 {
         };
         self.workers.iter().map(told).collect()
     }
+}
+
+/// Whether requests come over sockets of the kernel.
+fn is_of_kernel(config: &Config) -> bool {
+    config.l7.as_ref().is_some_and(|l7| l7.io == L7Io::Kernel)
+}
+
+fn seed(secret: &[u8; 16]) -> u64 {
+    u64::from_ne_bytes(std::array::from_fn(|at| secret[at]))
 }

@@ -7,6 +7,10 @@ use sluice_l7::serving::ServingOptions;
 use sluice_l7::tcp::{ConnOptions, TcpConfig};
 use sluice_l7::tls::TlsConfig;
 use sluice_l7::worker::L7Options;
+use sluice_tables::l7::ListenerId;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// How long tasks of a worker run before packets are looked at again.
@@ -43,6 +47,7 @@ pub(super) fn worker(
     config: &Config,
     worker: usize,
     started_unix_ms: u64,
+    ends_at_ns: &Arc<AtomicU64>,
 ) -> anyhow::Result<L7Options> {
     let mut secret = [0; 16];
     let got = getrandom(&mut secret, GetRandomFlags::empty());
@@ -57,7 +62,17 @@ pub(super) fn worker(
         slice: SLICE,
         secret,
         unix_ms: started_unix_ms,
+        ends_at_ns: Arc::clone(ends_at_ns),
     })
+}
+
+/// Where the kernel's sockets listen: HTTP is the first listener, HTTPS the second.
+pub(super) fn kernel_addrs(config: &Config) -> Vec<(SocketAddr, ListenerId)> {
+    let ingress = config.l7.as_ref().and_then(|l7| l7.ingress.as_ref());
+    let Some(ingress) = ingress else { return Vec::new() };
+    let ports = [(ingress.http_port, ListenerId(0)), (ingress.https_port, ListenerId(1))];
+    let of = |addr: &IpAddr| ports.map(|(port, listener)| (SocketAddr::new(*addr, port), listener));
+    ingress.addresses.iter().flat_map(of).collect()
 }
 
 fn limits(config: &Config) -> Option<&L7Limits> {

@@ -32,6 +32,9 @@ impl Running {
         self.gateway.drain();
         let wait = self.config.drain.wait;
         let deadline = Instant::now() + wait;
+        if let Some(l7) = &self.gateway.l7 {
+            l7.drain(wait);
+        }
         tracing::info!(seconds = wait.as_secs(), "draining; a second signal stops at once");
         // Others announce the VIPs from now on; what still comes is served.
         election::leave(self.elector.as_ref(), LEAVE_TIMEOUT);

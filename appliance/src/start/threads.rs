@@ -96,7 +96,8 @@ impl Seat {
                 .with_events(self.events);
         if let Some(l7) = self.l7 {
             match l7.service(id, worker.waker()) {
-                Ok(service) => worker.set_l7(service),
+                Ok(Some(service)) => worker.set_l7(service),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::error!(worker = id, "requests are not served: {error:#}");
                 }

@@ -1,8 +1,11 @@
 use super::shop::{Shop, address, gateway};
+use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, eventually};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 const SHOP: &str = r#"apiVersion: networking.k8s.io/v1
@@ -87,9 +90,22 @@ fn requests_reach_pods_by_host_and_path() {
         assert!(output.ends_with("3000000"), "{output}");
     }
     assert_eq!(gateway.metric("sluice_l7_panics_total", &[]), 0.0);
+    the_readme_lists_every_metric(&gateway);
     assert!(gateway.metric("sluice_l7_requests_total", &["Ingress shop/web", "2xx"]) > 10.0);
     assert!(gateway.metric("sluice_l7_refusals_total", &["no_route"]) >= 2.0);
     gateway.stop();
+}
+
+fn the_readme_lists_every_metric(gateway: &Gateway<'_>) {
+    let (_, text) = gateway.get("/metrics");
+    let exported = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let exported: BTreeSet<&str> = exported.filter(|name| name.starts_with("sluice_l7_")).collect();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let rows = readme.lines().filter(|line| line.starts_with("| `sluice_l7_"));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
+    let listed: BTreeSet<&str> = names.map(|name| name.trim().trim_matches('`')).collect();
+    assert_eq!(exported, listed);
 }
 
 fn encrypted(shop: &Shop, family: &crate::lab::Family) {

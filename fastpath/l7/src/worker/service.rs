@@ -13,6 +13,7 @@ use sluice_tables::{Family, Tables, V4, V6};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub struct L7Options {
     pub secret: [u8; 16],
     /// Milliseconds from 1970 to the start of the worker's time.
     pub unix_ms: u64,
+    /// Set by anybody: what has begun is to be over at this time of the worker's, in
+    /// nanoseconds, and nothing begins any more. 0: nobody has said so.
+    pub ends_at_ns: Arc<AtomicU64>,
 }
 
 /// What is served on the worker's connections.
@@ -48,6 +52,9 @@ pub trait Application {
 
     /// Takes the tables that count from now on.
     fn take_tables(&self, tables: &L7);
+
+    /// Ends in order: nothing begins any more, and what has begun is over at a time.
+    fn drain(&self, until_ns: u64);
 
     /// What it has done so far.
     fn served(&self) -> Served;
@@ -67,6 +74,12 @@ impl<A: Application> Application for Option<A> {
         }
     }
 
+    fn drain(&self, until_ns: u64) {
+        if let Some(application) = self {
+            application.drain(until_ns);
+        }
+    }
+
     fn served(&self) -> Served {
         self.as_ref().map(A::served).unwrap_or_default()
     }
@@ -81,6 +94,10 @@ impl Application for Serving<WorkerNet> {
         Serving::take_tables(self, tables);
     }
 
+    fn drain(&self, until_ns: u64) {
+        self.proxy().drain(until_ns);
+    }
+
     fn served(&self) -> Served {
         Serving::served(self)
     }
@@ -93,6 +110,8 @@ pub struct L7Service<A> {
     outgoing: Outgoing,
     clients: ConnOptions,
     slice_ns: u64,
+    ends_at_ns: Arc<AtomicU64>,
+    is_ending: bool,
     next_ns: Option<u64>,
     told: Arc<Mutex<L7Told>>,
     told_ns: u64,
@@ -144,6 +163,8 @@ impl<A: Application> L7Service<A> {
             outgoing: Outgoing::default(),
             clients: options.clients,
             slice_ns: u64::try_from(options.slice.as_nanos()).unwrap_or(u64::MAX),
+            ends_at_ns: Arc::clone(&options.ends_at_ns),
+            is_ending: false,
             next_ns: None,
             told: Arc::clone(&told),
             told_ns: 0,
@@ -241,6 +262,11 @@ impl<A: Application> LocalService for L7Service<A> {
         let now_ns = context.now.0;
         let mut has_work = self.shared.timers.advance(now_ns, BUDGET);
         has_work |= self.accept();
+        let ends_at_ns = self.ends_at_ns.load(Ordering::Relaxed);
+        if ends_at_ns != 0 && !self.is_ending {
+            self.is_ending = true;
+            self.application.drain(ends_at_ns);
+        }
         if self.shared.executor.has_work() {
             has_work = true;
             let until = clock().0.saturating_add(self.slice_ns);

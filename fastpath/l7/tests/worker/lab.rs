@@ -12,6 +12,7 @@ use sluice_testkit::packet::{self, Defaults, Mac};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -48,6 +49,8 @@ impl Application for Relay {
 
     fn take_tables(&self, _tables: &L7) {}
 
+    fn drain(&self, _until_ns: u64) {}
+
     fn served(&self) -> Served {
         Served::default()
     }
@@ -77,6 +80,8 @@ pub struct Lab {
     pub pod: TcpEngine,
     pub is_v4: bool,
     pub told: Vec<Arc<Mutex<L7Told>>>,
+    /// Ends what is served, when it is set.
+    pub ends_at_ns: Arc<AtomicU64>,
     pub failed: Rc<Cell<u32>>,
     pub pod_listens: bool,
     /// Puts frames of the pod into the queues of workers in turn.
@@ -110,6 +115,7 @@ impl Lab {
         let options = GatewayOptions { workers, ..GatewayOptions::default() };
         let mut gateway = Gateway::new(&options).unwrap();
         let mut told = Vec::new();
+        let ends_at_ns: Arc<AtomicU64> = Arc::default();
         gateway.serve(|worker, waker| {
             let options = L7Options {
                 worker,
@@ -119,6 +125,7 @@ impl Lab {
                 slice: Duration::from_micros(50),
                 secret: [worker as u8 + 7; 16],
                 unix_ms: 0,
+                ends_at_ns: ends_at_ns.clone(),
             };
             let (service, tells) = L7Service::new(&options, waker, &serve);
             told.push(tells);
@@ -132,6 +139,7 @@ impl Lab {
             pod: TcpEngine::new(TcpConfig::default(), [2; 16]),
             is_v4,
             told,
+            ends_at_ns,
             failed: Rc::default(),
             pod_listens: true,
             spread: false,

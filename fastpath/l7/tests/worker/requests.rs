@@ -3,7 +3,7 @@
 use crate::lab::{Lab, POD_PORT, Side, pod};
 use sluice_l7::http::{Observer, Record};
 use sluice_l7::serving::{Serving, ServingOptions};
-use sluice_l7::tcp::ConnId;
+use sluice_l7::tcp::{ConnId, TcpConn, TcpState};
 use sluice_l7::tls::{Handshakes, TlsConfig};
 use sluice_tables::BackendId;
 use sluice_tables::http_routes::{Conditions, Host, HttpRoutes, Match, Path};
@@ -134,5 +134,30 @@ fn a_pod_that_is_not_there_is_told_of() {
     lab.run(|lab| lab.write(client, b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n") > 0);
     let answer = read_until(&mut lab, client, "connect_failed\n");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    lab.gateway.close().unwrap();
+}
+
+#[test]
+fn the_end_is_told_to_clients_and_waits_for_what_has_begun() {
+    let statuses = Rc::new(Statuses::default());
+    let mut lab = lab(true, &statuses);
+    let client = (Side::Client, lab.connect(40_000));
+    lab.run(|lab| lab.write(client, b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n") > 0);
+    let mut pod = None;
+    lab.run(|lab| {
+        pod = pod.or_else(|| lab.pod.accept());
+        pod.is_some()
+    });
+    let pod = (Side::Pod, pod.unwrap());
+    read_until(&mut lab, pod, "\r\n\r\n");
+    lab.ends_at_ns.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+    lab.step(Duration::from_millis(10));
+    lab.write(pod, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let answer = read_until(&mut lab, client, "hello");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    lab.run(|lab| lab.read(client).is_none());
+    // Nobody is let in any more.
+    let late = lab.connect(40_001);
+    lab.run(|lab| lab.client.conn(late).unwrap().state() == TcpState::Closed);
     lab.gateway.close().unwrap();
 }

@@ -1,0 +1,149 @@
+//! Requests served on sockets of the kernel (`l7.io: kernel`), on a thread of its own. A
+//! worker passes the tables on.
+
+use super::access::Access;
+use anyhow::Context;
+use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
+use sluice_io::Frame;
+use sluice_l7::kernel::{self, KernelNet, KernelServer};
+use sluice_l7::net::Net;
+use sluice_l7::serving::{Serving, ServingOptions};
+use sluice_l7::tls::Handshakes;
+use sluice_l7::worker::L7Told;
+use sluice_tables::Tables;
+use sluice_tables::l7::{L7, ListenerId};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// How often what is counted is published, in nanoseconds.
+const PUBLISH_INTERVAL_NS: u64 = 250_000_000;
+
+/// What the thread is given.
+pub(super) struct Setup {
+    /// Where it listens.
+    pub addrs: Vec<(SocketAddr, ListenerId)>,
+    pub serving: ServingOptions,
+    pub handshakes: Handshakes,
+    /// Makes the one who is told of requests, on the thread.
+    pub observer: Box<dyn FnOnce() -> Access + Send>,
+    pub seed: u64,
+    /// How long what has begun may take at the end.
+    pub drain: Duration,
+}
+
+/// The thread, and the ways to it.
+pub(super) struct Kernel {
+    pub tables: watch::Sender<L7>,
+    pub told: Arc<Mutex<L7Told>>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Kernel {
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Errors
+    /// An address is nobody's here, or another program's.
+    pub fn start(setup: Setup) -> anyhow::Result<Self> {
+        let (tables, received) = watch::channel(L7::default());
+        let (stop, stopped) = oneshot::channel();
+        let (tell, listens) = crossbeam_channel::bounded(1);
+        let told: Arc<Mutex<L7Told>> = Arc::default();
+        let publish = Arc::clone(&told);
+        let thread = std::thread::Builder::new().name("l7".to_owned()).spawn(move || {
+            let failed = tell.clone();
+            let ran = kernel::run(|net| async move {
+                match Serves::new(&net, setup) {
+                    Ok(serves) => {
+                        let _ = tell.send(Ok(()));
+                        serves.run(&net, received, stopped, publish).await;
+                    }
+                    Err(error) => drop(tell.send(Err(error))),
+                }
+            });
+            if let Err(error) = ran {
+                let _ = failed.send(Err(anyhow::Error::new(error).context("there is no runtime")));
+            }
+        });
+        let thread = thread.context("cannot start the thread of requests")?;
+        listens.recv().context("the thread of requests has ended")??;
+        Ok(Kernel { tables, told, stop, thread })
+    }
+
+    /// Ends it: nobody is let in, and what has begun may come to its end.
+    pub fn stop(self) {
+        let Kernel { stop, thread, .. } = self;
+        let _ = stop.send(());
+        if thread.join().is_err() {
+            tracing::error!("the thread of requests has panicked");
+        }
+    }
+}
+
+/// What runs on the thread.
+struct Serves {
+    server: KernelServer,
+    serving: Rc<Serving<KernelNet>>,
+    drain: Duration,
+}
+
+impl Serves {
+    fn new(net: &KernelNet, setup: Setup) -> anyhow::Result<Self> {
+        let Setup { addrs, serving, handshakes, observer, seed, drain } = setup;
+        let server = KernelServer::bind(net, addrs).context("cannot listen for requests")?;
+        let observer = Rc::new(observer());
+        let serving = Serving::new(net.clone(), &serving, &handshakes, observer, seed);
+        let serving = Rc::new(serving.context("cannot set up TLS with endpoints")?);
+        Ok(Serves { server, serving, drain })
+    }
+
+    async fn run(
+        self,
+        net: &KernelNet,
+        mut tables: watch::Receiver<L7>,
+        stopped: oneshot::Receiver<()>,
+        told: Arc<Mutex<L7Told>>,
+    ) {
+        let serving = self.serving.clone();
+        net.spawn(async move {
+            while tables.changed().await.is_ok() {
+                let tables = tables.borrow_and_update().clone();
+                serving.take_tables(&tables);
+            }
+        });
+        let (serving, time) = (self.serving.clone(), net.clone());
+        net.spawn(async move {
+            loop {
+                let served = serving.served();
+                told.lock().unwrap_or_else(PoisonError::into_inner).served = served;
+                time.sleep_until(time.now_ns() + PUBLISH_INTERVAL_NS).await;
+            }
+        });
+        let stop = async {
+            // Whoever would say it is gone: that says it, too.
+            let _ = stopped.await;
+        };
+        self.server.serve(self.serving.proxy().clone(), stop, self.drain).await;
+    }
+}
+
+/// Passes a worker's tables on. Nothing ends at the worker.
+pub(super) struct PassOn(pub watch::Sender<L7>);
+
+impl LocalService for PassOn {
+    fn deliver(&mut self, packet: LocalPacket, _: &mut LocalContext<'_>) -> Result<(), Frame> {
+        Err(packet.into_frame())
+    }
+
+    fn poll(&mut self, _: &mut LocalContext<'_>) -> Option<Frame> {
+        None
+    }
+
+    fn take_tables(&mut self, tables: &Arc<Tables>) {
+        self.0.send_replace(tables.l7.clone());
+    }
+}
