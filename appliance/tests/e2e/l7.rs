@@ -9,3 +9,5 @@ mod shop;
 mod conformance;
 /// Ingresses: hosts, paths, certificates, what annotations say.
 mod ingress;
+/// Requests on sockets of the kernel.
+mod kernel_sockets;
