@@ -170,6 +170,31 @@ fn another_protocol(shop: &Shop, family: &crate::lab::Family) {
     });
 }
 
+/// Two workers, whose queues kernels choose without knowing of flows: what comes to the
+/// other one is handed over, clients' packets and pods' alike.
+#[test]
+fn two_workers_serve_requests() {
+    let Some(shop) = Shop::open(&["--queues", "2"], "") else { return };
+    shop.lab.write_manifest("ingress.yaml", SHOP);
+    let gateway = gateway(&shop);
+    for family in &FAMILIES {
+        shop.until(family, "http://shop.example/", 200);
+        let url = "http://shop.example/bytes/[20001-20040]";
+        let more = ["-o", "/dev/null", "-w", "%{http_code} %{size_download}\n", "--no-keepalive"];
+        let output = shop.curl(family, url, &[&more[..], &["-H", "Connection: close"]].concat());
+        let expected: Vec<_> = (20_001..=20_040).map(|size| format!("200 {size}")).collect();
+        let answers: Vec<_> = output.lines().filter(|line| line.starts_with("200 ")).collect();
+        assert_eq!(answers, expected, "{}", family.name);
+    }
+    eventually("both workers have served", || {
+        let of =
+            |worker: &str| gateway.metric("sluice_l7_tcp_total", &[worker, "event=\"accepted\""]);
+        (of("worker=\"0\"") > 0.0 && of("worker=\"1\"") > 0.0).then_some(())
+    });
+    assert!(gateway.metric("sluice_handoffs_total", &["\"in\""]) > 0.0);
+    gateway.stop();
+}
+
 /// Endpoints, routes and certificates change under requests: none fails.
 #[test]
 fn changes_fail_no_request() {
