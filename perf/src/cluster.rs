@@ -1,4 +1,3 @@
-use crate::scale::policies::Policed;
 use crate::site::{self, Family, OVERLAY_MAC, PORT_MACS, SERVICE_PORT, TARGET_PORT, VNI, Who};
 use anyhow::{Context, Result};
 use sluice_tables::{
@@ -28,7 +27,7 @@ pub struct Cluster {
     /// The IP protocol of every Service.
     pub protocol: u8,
     /// Network policies that its endpoints are in, and that let all of their
-    /// traffic pass ([`Policed`]).
+    /// traffic pass; they need the feature `scale`.
     pub policies: u32,
 }
 
@@ -72,15 +71,12 @@ impl Cluster {
     /// Puts the policies in force, if there are any.
     ///
     /// # Errors
-    /// When an object cannot be decoded.
+    /// When an object cannot be decoded, or without the feature `scale`.
     pub fn police(&self, tables: &mut Tables) -> Result<()> {
         if self.policies == 0 {
             return Ok(());
         }
-        let pods = self.services * self.backends;
-        let policed =
-            Policed { pods, nodes: self.nodes, policies: self.policies, ..Policed::LARGE };
-        let compiled = policed.tables()?;
+        let compiled = self.policed()?;
         tables.version += 1;
         tables.policy_epoch += 1;
         tables.has_policies = true;
@@ -90,6 +86,24 @@ impl Cluster {
         tables.v6.known = compiled.v6.known.clone();
         tables.v6.blocks = compiled.v6.blocks.clone();
         Ok(())
+    }
+
+    /// Tables with the policies alone, compiled by control.
+    #[cfg(feature = "scale")]
+    fn policed(&self) -> Result<Arc<Tables>> {
+        let pods = self.services * self.backends;
+        crate::scale::policies::Policed {
+            pods,
+            nodes: self.nodes,
+            policies: self.policies,
+            ..crate::scale::policies::Policed::LARGE
+        }
+        .tables()
+    }
+
+    #[cfg(not(feature = "scale"))]
+    fn policed(&self) -> Result<Arc<Tables>> {
+        anyhow::bail!("control compiles policies: build with the feature scale")
     }
 
     fn local(&self) -> Result<Local> {

@@ -30,6 +30,7 @@ pub mod flood;
 pub mod shares;
 
 /// A large cluster that changes, as control sees it.
+#[cfg(feature = "scale")]
 pub mod scale;
 
 /// Threads on cores.

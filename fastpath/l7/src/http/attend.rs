@@ -81,7 +81,10 @@ impl<S: Stream> Attendance<'_, S> {
                     is_shut = true;
                     shut(served.as_mut());
                 }
-                if let Poll::Ready(result) = served.as_mut().poll(context) {
+                self.connection.is_attended.set(true);
+                let polled = served.as_mut().poll(context);
+                self.connection.is_attended.set(false);
+                if let Poll::Ready(result) = polled {
                     // A client must not take an answer that breaks off for a whole one.
                     return Poll::Ready(!result.is_err_and(|failure| failure.is_user()));
                 }

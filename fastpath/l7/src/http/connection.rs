@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) ends_at: Cell<Option<(u64, Limit)>>,
     /// The client has been told that no other answer follows.
     pub(super) has_said_close: Cell<bool>,
+    /// Who attends to it is at it, and looks at everything when that is done.
+    pub(super) is_attended: Cell<bool>,
     /// The task that attends to it.
     pub(super) waker: RefCell<Option<Waker>>,
     /// What it goes on with.
@@ -83,6 +85,7 @@ impl Connection {
             is_ending: Cell::new(false),
             ends_at: Cell::new(None),
             has_said_close: Cell::new(false),
+            is_attended: Cell::new(false),
             waker: RefCell::default(),
             tunnel: RefCell::default(),
             names: RefCell::default(),
@@ -132,6 +135,9 @@ impl Connection {
     }
 
     pub(super) fn wake(&self) {
+        if self.is_attended.get() {
+            return;
+        }
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

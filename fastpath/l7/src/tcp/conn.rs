@@ -74,6 +74,9 @@ pub trait TcpConn {
     /// Why there will be no connection.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>>;
 
+    /// Bytes that have come and are not read.
+    fn readable(&self) -> usize;
+
     /// Reads what has come into `into`; 0 bytes are the peer's FIN.
     ///
     /// # Errors

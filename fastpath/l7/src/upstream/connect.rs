@@ -73,7 +73,9 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
             Grant::Lease(lease) => return Ok(lease),
             Grant::Slot(slot) => slot,
         };
-        let opening = self.open(host, upstream, slot);
+        // Most requests take a connection that is there: none of them is to carry the room
+        // that opening one takes.
+        let opening = Box::pin(self.open(host, upstream, slot));
         let Some(opened) = alarm.within(&*shared.clock, until_ns, opening).await else {
             count(&shared.counting.connect_timed_out);
             return Err(NoConnection::Failed(L7Reason::ConnectTimeout));

@@ -26,11 +26,14 @@ use std::task::Poll;
 /// nobody's fault.
 const UNSEEN_MAX: u8 = 3;
 
+/// A request on the heap: it goes from one attempt to the next without being copied.
+type Unsent<B> = Box<Request<SentBody<B>>>;
+
 /// An attempt that came to nothing.
 struct Failed<B> {
     reason: L7Reason,
     /// The request, if it may be sent once more.
-    request: Option<Request<SentBody<B>>>,
+    request: Option<Unsent<B>>,
     /// The endpoint did it.
     is_endpoints: bool,
 }
@@ -49,7 +52,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let shared = &self.0.shared;
         let cluster = self.cluster(upstream);
         cluster.budget.earn(&shared.config, shared.now_ns());
-        let mut request = prepare(request, shared, upstream.protocol.is_http2());
+        let mut request = Box::new(prepare(request, shared, upstream.protocol.is_http2()));
         let mut tried: Vec<SocketAddr> = Vec::new();
         let (mut attempts, mut unseen) = (0_u8, 0);
         let mut last = None;
@@ -95,7 +98,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         &self,
         host: &Rc<Host<B>>,
         upstream: &Arc<Upstream>,
-        request: Request<SentBody<B>>,
+        request: Unsent<B>,
         terms: &Terms,
         is_fresh: bool,
     ) -> Result<Response<AnswerBody<B>>, Failed<B>> {
@@ -111,7 +114,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         }
         let is_http2 = host.is_http2();
         let asks_upgrade = !is_http2 && request.headers().contains_key(header::UPGRADE);
-        let copied = copy(&request, is_http2);
+        let copied = copy(&request, is_http2).map(Box::new);
         let track = request.body().begin();
         let answered = exchange(&mut lease, &track, request, terms).await;
         let response = match answered {
@@ -148,10 +151,10 @@ impl<B> Failed<B> {
 async fn exchange<B: RequestBodies>(
     lease: &mut Lease<B>,
     track: &Track,
-    request: Request<SentBody<B>>,
+    request: Unsent<B>,
     terms: &Terms,
 ) -> Option<Result<Response<Incoming>, TrySendError<Request<SentBody<B>>>>> {
-    let mut answer = pin!(lease.send(request));
+    let mut answer = pin!(lease.send(*request));
     poll_fn(|context| {
         if let Poll::Ready(answer) = answer.as_mut().poll(context) {
             return Poll::Ready(Some(answer));
@@ -170,7 +173,7 @@ async fn exchange<B: RequestBodies>(
     .await
 }
 
-fn not_sent<B>(why: NoConnection, request: Request<SentBody<B>>) -> Failed<B> {
+fn not_sent<B>(why: NoConnection, request: Unsent<B>) -> Failed<B> {
     match why {
         NoConnection::Failed(reason) => {
             Failed { reason, request: Some(request), is_endpoints: true }
@@ -198,19 +201,20 @@ fn not_answered<B>(
     lease: &Lease<B>,
     track: &Track,
     mut error: TrySendError<Request<SentBody<B>>>,
-    copied: Option<Request<()>>,
+    copied: Option<Box<Request<()>>>,
 ) -> Failed<B> {
     let counting = &lease.host.shared.counting;
     if let Some(failed) = track.failed() {
         return Failed::at_once(failed.0.unwrap_or(L7Reason::RequestTimeout));
     }
-    let again = |copied| again(copied, &lease.host.shared);
+    let again = |copied: Box<Request<()>>| Box::new(again(*copied, &lease.host.shared));
     let is_http2 = lease.host.is_http2();
     let reason = L7Reason::UpstreamReset;
     // The connection ended before the request was begun to be sent.
     if let Some(request) = error.take_message() {
         count(if lease.is_reused { &counting.stale } else { &counting.reset });
-        return Failed { reason, request: Some(request), is_endpoints: !lease.is_reused };
+        let request = Some(Box::new(request));
+        return Failed { reason, request, is_endpoints: !lease.is_reused };
     }
     match fault(&error.into_error()) {
         Fault::Malformed => {
@@ -249,6 +253,7 @@ where
         terms: Terms,
     ) -> impl Future<Output = Result<Sent<Self::Body>, Refusal>> + 'static {
         let (upstreams, upstream) = (self.clone(), upstream.clone());
-        async move { upstreams.send_to(&upstream, request, terms).await }
+        // On the heap: whoever awaits it is moved about while it is small.
+        Box::pin(async move { upstreams.send_to(&upstream, request, terms).await })
     }
 }

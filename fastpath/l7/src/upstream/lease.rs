@@ -2,12 +2,13 @@ use super::host::Host;
 use super::link::Link;
 use super::sent::SentBody;
 use super::time::Alarm;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::rc::Rc;
 
 /// A connection for HTTP/1.1 without a request.
@@ -147,19 +148,14 @@ where
         &mut self,
         request: Request<SentBody<B>>,
     ) -> impl Future<Output = Answered<B>> + use<B> {
-        let (mut one, mut many) = (None, None);
         match &mut self.kind {
-            Kind::One(sender) => one = Some(sender.try_send_request(request)),
-            Kind::Many(multi) => many = Some(multi.sender.borrow_mut().try_send_request(request)),
-            // Who makes it so has consumed the lease.
-            Kind::Over => {}
-        }
-        async move {
-            match (one, many) {
-                (Some(one), _) => one.await,
-                (None, Some(many)) => many.await,
-                (None, None) => std::future::pending().await,
+            Kind::One(sender) => Either::Left(Either::Left(sender.try_send_request(request))),
+            Kind::Many(multi) => {
+                let sent = multi.sender.borrow_mut().try_send_request(request);
+                Either::Left(Either::Right(sent))
             }
+            // Who makes it so has consumed the lease.
+            Kind::Over => Either::Right(pending()),
         }
     }
 }

@@ -186,8 +186,9 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.0.wire).poll_write(context, bytes);
-        self.0.note_written(&written);
+        let inner = &mut *self.0;
+        let written = Pin::new(&mut inner.wire).poll_write(context, bytes);
+        inner.note_written(&written);
         written
     }
 
@@ -196,8 +197,9 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.0.wire).poll_write_vectored(context, slices);
-        self.0.note_written(&written);
+        let inner = &mut *self.0;
+        let written = Pin::new(&mut inner.wire).poll_write_vectored(context, slices);
+        inner.note_written(&written);
         written
     }
 

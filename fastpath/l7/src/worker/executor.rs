@@ -10,6 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
+thread_local! {
+    /// The standard library's own would count references with each look.
+    static THREAD: ThreadId = std::thread::current().id();
+}
+
 /// Tasks of one thread. Those that can go on wait in a queue, in the order in which they
 /// were woken; other threads may wake them, too.
 pub(super) struct Executor {
@@ -62,7 +67,7 @@ impl Drop for Place {
 impl Executor {
     /// For tasks of this thread. `waker` wakes it when it sleeps.
     pub fn new(waker: Waker) -> Self {
-        let home = std::thread::current().id();
+        let home = THREAD.with(|thread| *thread);
         let queue = Queue { runnable: SegQueue::new(), home, waker };
         Executor { queue: Arc::new(queue), tasks: Rc::default(), panics: Cell::new(0) }
     }
@@ -78,7 +83,7 @@ impl Executor {
         let queue = self.queue.clone();
         let schedule = move |runnable| {
             queue.runnable.push(runnable);
-            if std::thread::current().id() != queue.home {
+            if THREAD.with(|thread| *thread) != queue.home {
                 queue.waker.wake();
             }
         };

@@ -61,7 +61,11 @@ impl AsyncRead for WorkerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.with(|conn| conn.poll_read(context, buffer.initialize_unfilled()));
+        let read = self.with(|conn| {
+            // What is not known to be initialized is cleared first: no more than is read.
+            let len = conn.readable().max(1).min(buffer.remaining());
+            conn.poll_read(context, buffer.initialize_unfilled_to(len))
+        });
         read.map_ok(|read| buffer.advance(read))
     }
 }

@@ -62,6 +62,10 @@ impl TcpConn for Conn<'_> {
         }
     }
 
+    fn readable(&self) -> usize {
+        self.get().machine.unread() as usize
+    }
+
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,

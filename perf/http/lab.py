@@ -1,0 +1,159 @@
+"""Three network namespaces, client - proxy - server, joined by veth pairs, and the proxies
+that stand in the middle. The proxy has a core to itself; client and server share the others.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+SLUICE = os.path.join(ROOT, "target", "release", "sluice")
+DIRECT = "direct"
+RUN = f"race-{os.getpid()}"
+
+
+def sh(*command, check=True):
+    return subprocess.run(command, check=check, capture_output=True, text=True)
+
+
+def within(namespace, *command):
+    return ["ip", "netns", "exec", f"{RUN}-{namespace}", *command]
+
+
+class Site:
+    """The namespaces, and the folder of what is written; gone when it is left."""
+
+    def __init__(self, core, sluice):
+        self.core = core
+        self.sluice = sluice
+        self.others = [str(cpu) for cpu in os.sched_getaffinity(0) if cpu != core]
+        self.folder = tempfile.mkdtemp(prefix="sluice-race-")
+        self.started = []
+
+    def __enter__(self):
+        for name in ("client", "proxy", "server"):
+            sh("ip", "netns", "add", f"{RUN}-{name}")
+            sh(*within(name, "ip", "link", "set", "lo", "up"))
+        for near, there, far, here in (("client", "c0", "proxy", "u0"), ("server", "b0", "proxy", "k0")):
+            sh("ip", "link", "add", there, "netns", f"{RUN}-{near}", "type", "veth", "peer", "name", here,
+               "netns", f"{RUN}-{far}")
+        for namespace, device in (("client", "c0"), ("proxy", "u0"), ("proxy", "k0"), ("server", "b0")):
+            sh(*within(namespace, "ip", "link", "set", device, "up"))
+        sh(*within("client", "ip", "addr", "add", "10.7.0.2/24", "dev", "c0"))
+        sh(*within("client", "ip", "addr", "add", "fd07::2/64", "dev", "c0", "nodad"))
+        sh(*within("server", "ip", "addr", "add", "10.8.0.2/24", "dev", "b0"))
+        sh(*within("server", "ip", "route", "add", "10.9.0.0/24", "via", "10.8.0.1"))
+        sh("ip", "link", "add", "c1", "netns", f"{RUN}-client", "type", "veth", "peer", "name", "b1",
+           "netns", f"{RUN}-server")
+        for namespace, device, address in (("client", "c1", "10.6.0.2/24"), ("server", "b1", "10.6.0.3/24")):
+            sh(*within(namespace, "ip", "addr", "add", address, "dev", device))
+            sh(*within(namespace, "ip", "link", "set", device, "up"))
+        for name in ("client", "server"):
+            sh(*within(name, "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535",
+                       "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=8192"))
+        self.certificate()
+        self.server()
+        return self
+
+    def certificate(self):
+        folder = self.folder
+        sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+           "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem", "-days", "30", "-subj",
+           "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example")
+        with open(f"{folder}/both.pem", "w") as both:
+            for name in ("cert.pem", "key.pem"):
+                both.write(open(f"{folder}/{name}").read())
+
+    def write(self, name, text=None):
+        text = text or open(os.path.join(HERE, name)).read()
+        spin = os.environ.get("RACE_SPIN_US", "0")
+        text = text.replace("@FOLDER@", self.folder).replace("@CORE@", str(self.core)).replace("@SPIN@", spin)
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def start(self, namespace, cores, *command):
+        log = open(os.path.join(self.folder, f"{os.path.basename(command[0])}.log"), "a")
+        child = subprocess.Popen(within(namespace, "taskset", "-c", cores, *command), stdout=log, stderr=log)
+        self.started.append(child)
+        return child
+
+    def stop(self, child):
+        child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        self.started.remove(child)
+
+    def server(self):
+        os.makedirs(f"{self.folder}/www")
+        os.chmod(self.folder, 0o755)
+        with open(f"{self.folder}/www/1k", "w") as file:
+            file.write("x" * 1024)
+        self.start("server", ",".join(self.others), "nginx", "-c", self.write("backend.conf"))
+
+    @contextlib.contextmanager
+    def proxy(self, name):
+        """A proxy that serves; the address to ask comes back."""
+        if name == DIRECT:
+            self.await_answer("10.6.0.3:8080")
+            yield "10.6.0.3:8080"
+            return
+        if name == "sluice":
+            os.makedirs(f"{self.folder}/manifests", exist_ok=True)
+            text = open(os.path.join(HERE, "manifests.yaml")).read()
+            secret = "\n".join(["---", "apiVersion: v1", "kind: Secret", "type: kubernetes.io/tls",
+                                "metadata: {name: tls, namespace: shop}", "stringData:",
+                                "  tls.crt: " + json.dumps(open(f"{self.folder}/cert.pem").read()),
+                                "  tls.key: " + json.dumps(open(f"{self.folder}/key.pem").read())])
+            self.write("manifests/all.yaml", text + secret + "\n")
+            for device in ("u0", "k0"):
+                sh(*within("proxy", "ip", "addr", "flush", "dev", device))
+                sh(*within("proxy", "ethtool", "-K", device, "gro", "off", "tx", "off"), check=False)
+            for end, device in (("client", "c0"), ("server", "b0")):
+                sh(*within(end, "ethtool", "-K", device, "tx", "off"), check=False)
+            child = self.start("proxy", f"{self.core}", self.sluice, "run", "--config", self.write("sluice.yaml"))
+            host = "10.7.0.80"
+        else:
+            for end, device in (("client", "c0"), ("server", "b0"), ("proxy", "u0"), ("proxy", "k0")):
+                sh(*within(end, "ethtool", "-K", device, "tx", "on", "gro", "on"), check=False)
+            for address, device in (("10.7.0.1/24", "u0"), ("fd07::1/64", "u0"), ("10.8.0.1/24", "k0")):
+                flags = ["nodad"] if ":" in address else []
+                sh(*within("proxy", "ip", "addr", "replace", address, "dev", device, *flags))
+            config = self.write("haproxy.cfg" if name == "haproxy" else "nginx.conf")
+            flag = "-f" if name == "haproxy" else "-c"
+            child = self.start("proxy", f"{self.core}", name, flag, config)
+            host = "10.7.0.1"
+        try:
+            self.await_answer(host)
+            yield host
+        finally:
+            self.stop(child)
+            for device in ("u0", "k0"):
+                sh(*within("proxy", "ip", "addr", "flush", "dev", device), check=False)
+
+    def await_answer(self, host):
+        for _ in range(100):
+            got = sh(*within("client", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2",
+                             "-H", "Host: shop.example", f"http://{host}/1k"), check=False)
+            if got.stdout == "200":
+                return
+            time.sleep(0.1)
+        sys.exit(f"{host} does not answer: see {self.folder}")
+
+    def __exit__(self, *_):
+        for child in list(self.started):
+            self.stop(child)
+        for name in ("client", "proxy", "server"):
+            sh("ip", "netns", "del", f"{RUN}-{name}", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
