@@ -14,7 +14,9 @@ kind: Ingress
 metadata:
   name: web
   namespace: shop
-  annotations: {nginx.ingress.kubernetes.io/proxy-connect-timeout: "1"}
+  annotations:
+    nginx.ingress.kubernetes.io/proxy-connect-timeout: "1"
+    nginx.ingress.kubernetes.io/proxy-read-timeout: "2"
 spec:
   ingressClassName: sluice
   tls: [{hosts: [secure.example], secretName: shop}]
@@ -273,9 +275,11 @@ fn locked(shop: &Shop, gateway: &Gateway<'_>) {
             connection["ingress"]["rule"],
             "NetworkPolicy default/lock default deny ingress"
         );
-        // A connection that there is may still be used for one request.
-        eventually("a request that the policy stops", || {
-            (shop.get(family, url, &[]).0 == 504).then_some(())
+        // On a connection that there is, the endpoint is waited for in vain first.
+        eventually("the answer that is explained", || {
+            let text = shop.curl(family, url, &[]);
+            assert!(text.contains(" 504"), "{text}");
+            text.ends_with("connect_timeout\n").then_some(())
         });
     }
 }
