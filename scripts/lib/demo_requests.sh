@@ -167,7 +167,7 @@ step_broken_route() {
   write_ingress wbe
   shop_until 503
   shown client "curl https://$SHOP_HOST/"
-  say '   503'
+  say "   $(shop_status)"
   shown gw "sluice explain https://$SHOP_HOST/"
   sluice_ask explain "https://$SHOP_HOST/" --from "$CLIENT4" >"$said" ||
     step_failed 'sluice explain failed'
