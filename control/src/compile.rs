@@ -47,6 +47,7 @@ use zones::Zones;
 
 pub use halves::{Half, Halves, Member};
 pub use health::HealthCheck;
+pub(crate) use l7::backend_text;
 pub use local::{PortFacts, SetupError};
 pub use policy::{Direction, PolicySizes};
 pub use rules::Rules;

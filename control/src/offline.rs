@@ -3,7 +3,7 @@ use crate::cluster::Cluster;
 use crate::compile::{Compiler, SetupError};
 use crate::diagnostic::Diagnostic;
 use crate::driver::PodNames;
-use crate::view::{self, FlowView, Names, NamesQuery};
+use crate::view::{self, FlowView, Names, NamesQuery, RequestedQuery, RequestedView};
 use sluice_config::Config;
 use sluice_tables::Tables;
 use sluice_tables::record::FlowRecord;
@@ -43,6 +43,11 @@ impl Offline {
     /// What numbers and addresses of the tables stand for.
     pub fn names(&self, query: &NamesQuery) -> Names {
         view::names(&self.cluster, &self.compiler, &self.pods, query)
+    }
+
+    /// What is known of a request's way beside the tables.
+    pub fn requested(&self, query: &RequestedQuery) -> RequestedView {
+        view::requested(&self.cluster, &self.compiler, query)
     }
 
     /// A flow that a worker has by these tables.

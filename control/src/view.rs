@@ -1,23 +1,32 @@
 //! Plain data for `sluice show` and `sluice status`: addresses are strings,
 //! and everything can be written as JSON and read back.
 
+mod certificates;
 mod explain;
 mod flows;
 mod names;
 mod network;
+mod requests;
 mod services;
 mod status;
 
+pub use certificates::CertificateView;
 pub use explain::{Names, NamesQuery, PolicyView, WhoKind, WhoView};
 pub use flows::{FlowQuery, FlowView, FlowsView};
 pub use names::{DomainNameView, NamesMetrics};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
+pub use requests::{
+    EndpointView, HttpRouteView, ListenerView, RequestedQuery, RequestedView, RouteOptionsView,
+    host_text,
+};
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
 pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
 
+pub(crate) use certificates::certificates;
 pub(crate) use explain::names;
 pub(crate) use flows::flow_view;
 pub(crate) use network::{neighbors_view, routes, tunnels};
+pub(crate) use requests::{http_routes, listeners, requested};
 pub(crate) use services::{backends, services};
 
 /// A MAC as text.

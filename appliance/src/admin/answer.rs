@@ -1,5 +1,5 @@
 use super::view::{DropView, PortView, QueueView, Rates, SnatView, StatusView, WorkerView};
-use super::{FLOWS_MAX, Question};
+use super::{FLOWS_MAX, Question, connections};
 use crate::cli::units;
 use crate::control::NoAnswer;
 use crate::explain;
@@ -37,6 +37,12 @@ pub fn answer(gateway: &Gateway, question: Question) -> Result<Value, Failed> {
         Question::Routes => json(control.ask(|reply| Request::Routes { reply })),
         Question::Tunnels => json(control.ask(|reply| Request::Tunnels { reply })),
         Question::Names => json(control.ask(|reply| Request::DomainNames { reply })),
+        Question::Listeners => json(control.ask(|reply| Request::Listeners { reply })),
+        Question::HttpRoutes => json(control.ask(|reply| Request::HttpRoutes { reply })),
+        Question::Certificates => json(control.ask(|reply| Request::Certificates { reply })),
+        Question::Connections { limit, client } => {
+            json(Ok(connections::connections(gateway, client, limit as usize)))
+        }
         Question::Ports => json(Ok(ports(gateway))),
         Question::Workers => json(Ok(workers(gateway))),
         Question::Snat => json(snat(gateway)),
@@ -45,6 +51,10 @@ pub fn answer(gateway: &Gateway, question: Question) -> Result<Value, Failed> {
         Question::Explain { packet } => {
             let explanation = explain::live(control, &packet).map_err(|e| format!("{e:#}"))?;
             json(Ok(explanation))
+        }
+        Question::ExplainRequest { request } => {
+            let explanation = explain::request::live(gateway, &request);
+            json(Ok(explanation.map_err(|e| format!("{e:#}"))?))
         }
     }
 }

@@ -16,6 +16,7 @@
 //! < {"time":"...","event":"drop","reason":"no_route",...}
 //! ```
 
+use crate::explain::request::asked::RequestAsked;
 use crate::explain::tuple::FlowTuple;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -24,6 +25,8 @@ use std::net::IpAddr;
 pub mod answer;
 /// The side that asks.
 pub mod client;
+/// Clients' connections, asked for at those who serve them.
+mod connections;
 /// The side that answers.
 pub mod server;
 /// What goes on and on.
@@ -64,6 +67,21 @@ pub enum Question {
     Tunnels,
     /// [`sluice_control::view::DomainNameView`]s.
     Names,
+    /// [`sluice_control::view::ListenerView`]s.
+    Listeners,
+    /// [`sluice_control::view::HttpRouteView`]s.
+    HttpRoutes,
+    /// [`sluice_control::view::CertificateView`]s.
+    Certificates,
+    /// [`view::ConnectionsView`].
+    Connections {
+        /// Most connections, of those that each worker tells of:
+        /// [`sluice_l7::asks::CLIENTS_MAX`].
+        limit: u32,
+        /// Only those of this client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<IpAddr>,
+    },
     /// [`view::PortView`]s.
     Ports,
     /// [`view::WorkerView`]s.
@@ -78,6 +96,11 @@ pub enum Question {
     Explain {
         /// The packet.
         packet: FlowTuple,
+    },
+    /// [`crate::explain::request::view::RequestExplanation`].
+    ExplainRequest {
+        /// The request.
+        request: RequestAsked,
     },
 }
 

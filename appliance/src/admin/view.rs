@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use sluice_control::view::StatusView as ControlView;
+use std::net::SocketAddr;
 
 /// A port: how it is attached, and what went through it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +90,54 @@ pub struct WorkerView {
     pub dropped: u64,
     /// Version of the tables it uses; 0: none yet.
     pub tables_version: u64,
+}
+
+/// Clients' connections that requests come by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsView {
+    /// The connections, the oldest first.
+    pub connections: Vec<ConnectionView>,
+    /// How many more there are.
+    pub left_out: usize,
+    /// Workers that have not answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<usize>,
+}
+
+/// A client's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// The worker that serves it.
+    pub worker: usize,
+    /// The client, as `ADDRESS:PORT`.
+    pub client: SocketAddr,
+    /// Where it came to.
+    pub address: SocketAddr,
+    /// The name of the listener.
+    pub listener: String,
+    /// `TLSv1.2` or `TLSv1.3`, if it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// The name that the client asked for in the handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// `HTTP/1.1`, `HTTP/2`, `upgraded`; empty while it begins.
+    pub protocol: String,
+    /// `beginning`, `idle`, `reading`, `serving`, `blocked` (the client takes nothing) or
+    /// `ending`.
+    pub state: String,
+    /// Requests that are under way.
+    pub in_flight: u32,
+    /// How old it is.
+    pub age_ms: u64,
+    /// How long it has been without a request.
+    pub idle_ms: u64,
+    /// Requests so far.
+    pub requests: u32,
+    /// Bytes from the client, as they are without TLS.
+    pub bytes_in: u64,
+    /// Bytes to it.
+    pub bytes_out: u64,
 }
 
 /// Packets dropped for one reason.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::explain::request::asked::{Header, Url, Verb};
 use crate::explain::tuple::FlowTuple;
 use crate::observe::filter::{Protocol, SNAP_LEN, prefix};
 use clap::builder::PossibleValuesParser;
@@ -9,6 +10,7 @@ use sluice_fastpath::DropReason;
 use sluice_fastpath::events::SNAP_LEN_MAX;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Rows of cells, aligned.
 pub mod table;
@@ -25,6 +27,8 @@ pub mod explain;
 pub mod follow;
 /// `sluice show`.
 pub mod show;
+/// What `sluice show` shows of requests.
+mod show_requests;
 /// `sluice status`.
 pub mod status;
 
@@ -56,7 +60,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Write packets of a running gateway to a pcapng file, with what became of each
     Capture(CaptureArgs),
-    /// Explain what becomes of a packet, step by step: which rule lets it pass or stops it
+    /// Explain what becomes of a packet or a request, step by step: which rule or route decides
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
     /// Check this machine: each finding with the command that mends it
@@ -72,16 +76,32 @@ A packet is SOURCE[:PORT] -> DESTINATION:PORT/PROTOCOL, or without ports for ICM
   sluice explain '10.1.2.3:4000 -> 10.96.0.10:80/tcp'
   sluice explain '[2001:db8::1]:4000 -> [fd00::10]:80/tcp'
   sluice explain '10.1.2.3 -> 10.96.0.10/icmp'
+A request is a URL, with what else curl takes:
+  sluice explain https://shop.example/cart -X POST -H 'x-canary: always' --from 198.51.100.7
+Nobody is asked what the host's address is: a listener at the URL's port is taken, or --to.
 Before a change goes live, by manifests alone:
   sluice explain --offline --config FILE '10.1.2.3:4000 -> 10.96.0.10:80/tcp'
-Exit status: 0 explained, whatever becomes of the packet; 1 there is no answer; 2 wrong usage.";
+  sluice explain --offline --config FILE https://shop.example/cart
+Exit status: 0 explained, whatever becomes of it; 1 there is no answer; 2 wrong usage.";
 
 /// Arguments of `sluice explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The packet, as its sender sends it
-    #[arg(value_name = "PACKET")]
-    pub packet: FlowTuple,
+    /// The packet, as its sender sends it; or the URL of a request
+    #[arg(value_name = "PACKET|URL")]
+    pub subject: Subject,
+    /// The method of a request [default: GET]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub method: Option<Verb>,
+    /// A header of a request; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<Header>,
+    /// Who sends a request
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// The gateway's address that a request comes to
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<IpAddr>,
     /// How to print it
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
@@ -91,6 +111,26 @@ pub struct ExplainArgs {
     /// Whom to ask
     #[command(flatten)]
     pub target: Target,
+}
+
+/// What `sluice explain` explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A packet.
+    Packet(FlowTuple),
+    /// A request.
+    Request(Url),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains("://") {
+            true => text.parse().map(Subject::Request).map_err(|error| error.to_string()),
+            false => text.parse().map(Subject::Packet).map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// A configuration file that must be given.
@@ -163,6 +203,14 @@ pub enum Show {
     Tunnels,
     /// Domain names that policies name, and the addresses learned from DNS answers.
     Names,
+    /// Where requests are listened for, for whom, and with which certificates
+    Listeners,
+    /// Routes of requests: host, path, Ingress, Service
+    HttpRoutes,
+    /// Certificates, how long they last, and what is wrong with them
+    Certificates,
+    /// Clients' connections that requests come by
+    Connections(ConnectionArgs),
     /// Ports, their queues and counters
     Ports,
     /// Workers and their counters
@@ -183,6 +231,17 @@ pub struct FlowArgs {
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub service: Option<String>,
     /// Only flows that this address began
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
+}
+
+/// Arguments of `sluice show connections`.
+#[derive(Debug, Args)]
+pub struct ConnectionArgs {
+    /// Most connections shown
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=64_000))]
+    pub limit: u32,
+    /// Only those of this client
     #[arg(long, value_name = "ADDRESS")]
     pub client: Option<IpAddr>,
 }

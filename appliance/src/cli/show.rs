@@ -1,16 +1,16 @@
 use super::table::Table;
 use super::units::{bytes, count, duration_ms, endpoint, percent};
 use super::{GlobalTarget, Output, Show, ShowArgs};
-use crate::admin::view::{DropView, PortView, SnatView, WorkerView};
+use crate::admin::view::{ConnectionsView, DropView, PortView, SnatView, WorkerView};
 use crate::admin::{Question, client};
-use crate::cli::{check, follow};
+use crate::cli::{check, follow, show_requests};
 use crate::observe::FilterQuery;
 use crate::output;
 use anyhow::Context;
 use serde_json::Value;
 use sluice_control::view::{
-    BackendView, DomainNameView, FlowsView, NeighborsView, PoliciesView, RouteView, ServiceView,
-    TunnelView,
+    BackendView, CertificateView, DomainNameView, FlowsView, HttpRouteView, ListenerView,
+    NeighborsView, PoliciesView, RouteView, ServiceView, TunnelView,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -79,6 +79,10 @@ fn question(what: &Show) -> Question {
         Show::Routes => Question::Routes,
         Show::Tunnels => Question::Tunnels,
         Show::Names => Question::Names,
+        Show::Listeners => Question::Listeners,
+        Show::HttpRoutes => Question::HttpRoutes,
+        Show::Certificates => Question::Certificates,
+        Show::Connections(args) => Question::Connections { limit: args.limit, client: args.client },
         Show::Ports => Question::Ports,
         Show::Workers => Question::Workers,
         Show::Snat => Question::Snat,
@@ -95,6 +99,16 @@ fn table(what: &Show, answer: &Value) -> anyhow::Result<String> {
         Show::Routes => routes(&client::read::<Vec<RouteView>>(answer)?),
         Show::Tunnels => tunnels(&client::read::<Vec<TunnelView>>(answer)?),
         Show::Names => names(&client::read::<Vec<DomainNameView>>(answer)?),
+        Show::Listeners => show_requests::listeners(&client::read::<Vec<ListenerView>>(answer)?),
+        Show::HttpRoutes => {
+            show_requests::http_routes(&client::read::<Vec<HttpRouteView>>(answer)?)
+        }
+        Show::Certificates => {
+            show_requests::certificates(&client::read::<Vec<CertificateView>>(answer)?)
+        }
+        Show::Connections(_) => {
+            show_requests::connections(&client::read::<ConnectionsView>(answer)?)
+        }
         Show::Ports => ports(&client::read::<Vec<PortView>>(answer)?),
         Show::Workers => workers(&client::read::<Vec<WorkerView>>(answer)?),
         Show::Snat => snat(&client::read::<Vec<SnatView>>(answer)?),

@@ -10,6 +10,15 @@ pub fn duration_ms(ms: u64) -> String {
     }
 }
 
+/// A time, in seconds since 1970: `2026-11-26 22:15 UTC`.
+pub fn time_s(unix_s: i64) -> String {
+    match jiff::Timestamp::from_second(unix_s) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        // Nothing that has such a time ends in this era.
+        Err(_) => unix_s.to_string(),
+    }
+}
+
 /// A count with its thousands apart: `1,234,567`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -78,6 +87,12 @@ mod tests {
         ] {
             assert_eq!(duration_ms(ms), text);
         }
+    }
+
+    #[test]
+    fn times_are_of_utc() {
+        assert_eq!(time_s(1_577_836_800), "2020-01-01 00:00 UTC");
+        assert_eq!(time_s(i64::MAX), i64::MAX.to_string());
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn underlay(tables: &Tables) -> Option<(&PortLocal, &Vxlan)> {
 }
 
 /// The IP packet that opens a flow.
-fn packet(tuple: &FlowTuple) -> Vec<u8> {
+pub fn packet(tuple: &FlowTuple) -> Vec<u8> {
     let source_port = tuple.source_port.unwrap_or(SOURCE_PORT);
     let step = ip(tuple.source, tuple.destination);
     match tuple.protocol {

@@ -15,6 +15,8 @@ mod frame;
 mod kernel;
 /// The packet through the journey.
 mod probe;
+/// What becomes of a request.
+pub mod request;
 /// An explanation for a person.
 pub mod text;
 /// Which packet.
@@ -185,8 +187,11 @@ fn port_name(tables: &Tables, port: usize) -> String {
 }
 
 fn from(tables: &Tables, probe: &Probe) -> From {
-    let port = port_name(tables, probe.arrival.port);
-    let node = match probe.arrival.entrance {
+    let Some(arrival) = &probe.arrival else {
+        return From { port: "the gateway itself".to_owned(), node: None };
+    };
+    let port = port_name(tables, arrival.port);
+    let node = match arrival.entrance {
         Entrance::Port(_) => None,
         Entrance::Tunnel(vtep) => tables.vtep(vtep).map(|vtep| vtep.name.to_string()),
     };
@@ -226,7 +231,7 @@ fn way(tables: &Tables, to: IpAddr) -> Option<Way> {
 /// What a probe cannot know.
 fn notes(tuple: &FlowTuple, probe: &Probe) -> Vec<String> {
     let mut notes = Vec::new();
-    if probe.arrival.is_guess {
+    if probe.arrival.as_ref().is_some_and(|arrival| arrival.is_guess) {
         notes.push(format!("no route leads to {}: it may come by another port", tuple.source));
     }
     if tuple.source_port.is_none() && tuple.protocol != Protocol::Icmp {
@@ -246,20 +251,25 @@ fn notes(tuple: &FlowTuple, probe: &Probe) -> Vec<String> {
     notes
 }
 
+/// How much of manifests is wrong, and that in words if anything is.
+fn manifests(diagnostics: &[Diagnostic]) -> (Manifests, Option<String>) {
+    let count = |severity| diagnostics.iter().filter(|of| of.severity == severity).count() as u64;
+    let of = Manifests { errors: count(Severity::Error), warnings: count(Severity::Warning) };
+    let note = (of.errors + of.warnings > 0).then(|| {
+        let wrong = [units::counted(of.errors, "error"), units::counted(of.warnings, "warning")];
+        format!(
+            "the manifests have {}: what is wrong is left out; `sluice check` prints it",
+            wrong.join(" and ")
+        )
+    });
+    (of, note)
+}
+
 impl Explanation {
     /// Adds how much of the manifests is wrong.
     fn set_manifests(&mut self, diagnostics: &[Diagnostic]) {
-        let count =
-            |severity| diagnostics.iter().filter(|of| of.severity == severity).count() as u64;
-        let of = Manifests { errors: count(Severity::Error), warnings: count(Severity::Warning) };
-        if of.errors + of.warnings > 0 {
-            let wrong =
-                [units::counted(of.errors, "error"), units::counted(of.warnings, "warning")];
-            self.notes.push(format!(
-                "the manifests have {}: what is wrong is left out; `sluice check` prints it",
-                wrong.join(" and ")
-            ));
-        }
+        let (of, note) = manifests(diagnostics);
+        self.notes.extend(note);
         self.manifests = Some(of);
     }
 

@@ -1,17 +1,18 @@
 //! One packet through the shipped journey, in memory: a worker of its own, which
 //! shares nothing with those that run, and tells what it decides.
 
-use super::frame::{Arrival, arrival};
+use super::frame::{Arrival, arrival, packet};
 use super::kernel;
 use super::tuple::FlowTuple;
 use anyhow::{Context, anyhow};
 use sluice_fastpath::events::{EventKind, PacketEvent, events};
 use sluice_fastpath::flow::{FlowLimits, Timeouts};
+use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
 use sluice_fastpath::{
     DropReason, FragmentOptions, Nanos, NeighborOptions, Worker, WorkerCounters, WorkerOptions,
     mesh,
 };
-use sluice_io::{FrameCache, MemoryPort, Port, Umem};
+use sluice_io::{Frame, FrameCache, MemoryPort, Port, Umem};
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
 use sluice_tables::{FlowTelling, Observe, OwnerMap, Tables};
 use std::sync::Arc;
@@ -28,8 +29,8 @@ const NOW: Nanos = Nanos(1_000 * Nanos::SECOND);
 /// What became of a probe.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// How it came.
-    pub arrival: Arrival,
+    /// How it came; `None`: the gateway itself sends it.
+    pub arrival: Option<Arrival>,
     /// What its journey came to.
     pub outcome: Outcome,
     /// What policies would deny, and passes.
@@ -58,14 +59,28 @@ pub fn run(tables: &Tables, tuple: &FlowTuple) -> anyhow::Result<Probe> {
     let no_ports = || anyhow!("there are no tables yet: the gateway has not begun to forward");
     let arrival = arrival(tables, tuple).ok_or_else(no_ports)?;
     if kernel::receives(tables, tuple, &arrival) {
+        let arrival = Some(arrival);
         return Ok(Probe { arrival, outcome: Outcome::Kernel, audited: Vec::new() });
     }
+    travel(tables, tuple, Some(arrival))
+}
+
+/// Sends a packet of the gateway's own, by its second entrance: one that opens a
+/// connection to who serves requests.
+///
+/// # Errors
+/// As with [`run`].
+pub fn run_own(tables: &Tables, tuple: &FlowTuple) -> anyhow::Result<Probe> {
+    travel(tables, tuple, None)
+}
+
+fn travel(tables: &Tables, tuple: &FlowTuple, arrival: Option<Arrival>) -> anyhow::Result<Probe> {
     let umem = Umem::new(FRAMES).context("no memory for a probe")?;
     let (mut control, mailbox) = mailbox().context("cannot make a probe")?;
     let mut ports: Vec<Box<dyn Port>> = Vec::new();
     for (index, port) in tables.local.ports.iter().enumerate() {
         let (memory, peer) = MemoryPort::new(port.id, &port.name, 0, FRAMES);
-        if index == arrival.port {
+        if let Some(arrival) = arrival.as_ref().filter(|arrival| arrival.port == index) {
             peer.send(&arrival.frame);
         }
         ports.push(Box::new(memory));
@@ -77,6 +92,9 @@ pub fn run(tables: &Tables, tuple: &FlowTuple) -> anyhow::Result<Probe> {
     let (sender, mut told) = events();
     let mut worker =
         Worker::new(options(), ports, cache, mailbox, mesh, counters.clone()).with_events(sender);
+    if arrival.is_none() {
+        worker.set_l7(Box::new(Sends(Some(packet(tuple)))));
+    }
     let own = Tables { owners: OwnerMap::even(1), ..tables.clone() };
     post(&mut control, ToWorker::Tables(Arc::new(own)))?;
     post(&mut control, ToWorker::Observe(Arc::new(everything())))?;
@@ -99,6 +117,25 @@ pub fn run(tables: &Tables, tuple: &FlowTuple) -> anyhow::Result<Probe> {
         (None, None) => return Err(anyhow!("nothing was told of what became of the packet")),
     };
     Ok(Probe { arrival, outcome, audited: audited.collect() })
+}
+
+/// Has one packet to send.
+struct Sends(Option<Vec<u8>>);
+
+impl LocalService for Sends {
+    fn deliver(&mut self, packet: LocalPacket, _: &mut LocalContext<'_>) -> Result<(), Frame> {
+        Err(packet.into_frame())
+    }
+
+    fn poll(&mut self, context: &mut LocalContext<'_>) -> Option<Frame> {
+        let packet = self.0.take()?;
+        let mut frame = context.cache.alloc()?;
+        if frame.fill(&packet) {
+            return Some(frame);
+        }
+        context.cache.free(frame);
+        None
+    }
 }
 
 fn begun(events: &[PacketEvent]) -> Option<PacketEvent> {

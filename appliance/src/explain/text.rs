@@ -47,7 +47,7 @@ pub fn render(explanation: &Explanation) -> String {
 }
 
 /// Who has an address, with what policies see of it.
-fn who(who: &WhoView) -> String {
+pub(super) fn who(who: &WhoView) -> String {
     let name = who.name.as_deref().unwrap_or_default();
     let address = who.address;
     match who.kind {
@@ -166,7 +166,8 @@ fn with_pod(endpoint: &str, of: &Explanation) -> String {
     pod.map_or_else(|| endpoint.to_owned(), |pod| format!("{endpoint}, pod {pod}"))
 }
 
-fn selects(view: &PolicyView) -> String {
+/// That a policy selects somebody.
+pub(super) fn selects(view: &PolicyView) -> String {
     let mut text = format!("{} selects it", view.policy);
     if view.audited {
         text.push_str(", audited");
@@ -177,7 +178,8 @@ fn selects(view: &PolicyView) -> String {
     text
 }
 
-fn ruling(judgment: &JudgmentView) -> String {
+/// What policies have decided.
+pub(super) fn ruling(judgment: &JudgmentView) -> String {
     let JudgmentView { policies, namespace_audited, rule, ruling } = judgment;
     let by = rule.as_deref().map(by).unwrap_or_default();
     match ruling {

@@ -3,8 +3,10 @@
 
 use super::access::Access;
 use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender};
 use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
 use sluice_io::Frame;
+use sluice_l7::asks::{Ask, asks};
 use sluice_l7::kernel::{self, KernelNet, KernelServer};
 use sluice_l7::net::Net;
 use sluice_l7::serving::{Serving, ServingOptions};
@@ -39,6 +41,7 @@ pub(super) struct Setup {
 pub(super) struct Kernel {
     pub tables: watch::Sender<L7>,
     pub told: Arc<Mutex<L7Told>>,
+    pub asks: Sender<Ask>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -54,13 +57,14 @@ impl Kernel {
         let (tell, listens) = crossbeam_channel::bounded(1);
         let told: Arc<Mutex<L7Told>> = Arc::default();
         let publish = Arc::clone(&told);
+        let (asks, asked) = asks();
         let thread = std::thread::Builder::new().name("l7".to_owned()).spawn(move || {
             let failed = tell.clone();
             let ran = kernel::run(|net| async move {
                 match Serves::new(&net, setup) {
                     Ok(serves) => {
                         let _ = tell.send(Ok(()));
-                        serves.run(&net, received, stopped, publish).await;
+                        serves.run(&net, received, stopped, publish, asked).await;
                     }
                     Err(error) => drop(tell.send(Err(error))),
                 }
@@ -71,7 +75,7 @@ impl Kernel {
         });
         let thread = thread.context("cannot start the thread of requests")?;
         listens.recv().context("the thread of requests has ended")??;
-        Ok(Kernel { tables, told, stop, thread })
+        Ok(Kernel { tables, told, asks, stop, thread })
     }
 
     /// Ends it: nobody is let in, and what has begun may come to its end.
@@ -107,6 +111,7 @@ impl Serves {
         mut tables: watch::Receiver<L7>,
         stopped: oneshot::Receiver<()>,
         told: Arc<Mutex<L7Told>>,
+        asked: Receiver<Ask>,
     ) {
         let serving = self.serving.clone();
         net.spawn(async move {
@@ -120,6 +125,9 @@ impl Serves {
             loop {
                 let served = serving.served();
                 told.lock().unwrap_or_else(PoisonError::into_inner).served = served;
+                if let Ok(ask) = asked.try_recv() {
+                    serving.answer(ask);
+                }
                 time.sleep_until(time.now_ns() + PUBLISH_INTERVAL_NS).await;
             }
         });

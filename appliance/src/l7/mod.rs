@@ -2,6 +2,8 @@
 
 /// Lines of the access log.
 mod access;
+/// Questions to those who serve.
+mod asking;
 /// Requests on sockets of the kernel.
 mod kernel;
 /// From the configuration to options.
@@ -10,9 +12,11 @@ mod options;
 use crate::line_log::{LineLog, LineLogOptions, LineLosses};
 use access::Access;
 use anyhow::Context;
+use asking::Asking;
 use kernel::{Kernel, PassOn};
 use sluice_config::{Config, L7Io};
 use sluice_fastpath::local::LocalService;
+use sluice_l7::http::ProxyOptions;
 use sluice_l7::serving::{Serving, ServingOptions};
 use sluice_l7::stats::{Counting, Stats};
 use sluice_l7::tls::{Handshakes, TlsCounters};
@@ -46,6 +50,7 @@ pub struct L7 {
 struct OfWorker {
     stats: Arc<Stats>,
     told: OnceLock<Arc<Mutex<L7Told>>>,
+    asking: OnceLock<Asking>,
 }
 
 impl L7 {
@@ -81,6 +86,7 @@ impl L7 {
             let kernel = Kernel::start(l7.kernel_setup()?)?;
             // It tells in the place of the first worker.
             let _ = l7.workers[0].told.set(Arc::clone(&kernel.told));
+            let _ = l7.workers[0].asking.set(Asking { asks: kernel.asks.clone(), waker: None });
             *l7.kernel.lock().unwrap_or_else(PoisonError::into_inner) = Some(kernel);
         }
         Ok(Some(Arc::new(l7)))
@@ -121,6 +127,7 @@ impl L7 {
         let observer = Rc::new(Access::new(counting, self.line_sender()));
         let seed = seed(&options.secret);
         let mut failure = None;
+        let woken = waker.clone();
         let (service, told) = L7Service::new(&options, waker, |net| {
             Serving::new(net, &self.serving, &self.handshakes, observer, seed)
                 .map_err(|error| failure = Some(error))
@@ -131,6 +138,7 @@ impl L7 {
         }
         // Each worker comes here once.
         let _ = of_worker.told.set(told);
+        let _ = of_worker.asking.set(Asking { asks: service.asks(), waker: Some(woken) });
         Ok(Some(Box::new(service)))
     }
 
@@ -167,6 +175,11 @@ impl L7 {
         }
     }
 
+    /// What clients may do.
+    pub fn proxy_options(&self) -> &ProxyOptions {
+        &self.serving.proxy
+    }
+
     /// What has become of handshakes.
     pub fn handshakes(&self) -> TlsCounters {
         self.handshakes.counters()
@@ -181,6 +194,11 @@ impl L7 {
         };
         self.workers.iter().map(told).collect()
     }
+}
+
+/// What clients may do.
+pub fn proxy_options(config: &Config) -> ProxyOptions {
+    options::serving(config).proxy
 }
 
 /// Whether requests come over sockets of the kernel.

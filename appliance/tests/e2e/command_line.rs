@@ -85,6 +85,36 @@ fn wrong_usage_is_told_from_errors() {
 }
 
 #[test]
+fn a_request_is_explained_without_a_gateway() {
+    let folder = Folder::new("explain-request");
+    folder.write("gateway.yaml", CONFIG);
+    let explain =
+        |subject: &str, more: &[&str]| sluice(&[&["explain", subject], more].concat(), &folder.0);
+    let of = |file: &'static str| ["--offline", "--config", file];
+    let (code, _, err) = explain("http://shop.example/", &of("gateway.yaml"));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("requests do not end here: the configuration has no section `l7`"));
+    folder.write("l7.yaml", &format!("{CONFIG}l7: {{ingress: {{addresses: [192.0.2.80]}}}}\n"));
+    let (code, out, err) = explain("http://shop.example/", &of("l7.yaml"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("answer    404 by the gateway: no_route: "), "{out}");
+    for (subject, more, why) in [
+        ("http://shop.example:70000/", &[][..], "has a port that is none"),
+        ("http://shop.example/", &["-H", "nothing"], "expected 'name: value'"),
+        ("http://shop.example/", &["-X", "G T"], "is no method"),
+        ("http://shop.example/", &["--from", "nobody"], "invalid IP address"),
+    ] {
+        let (code, _, err) = explain(subject, &[&of("l7.yaml")[..], more].concat());
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(why), "{err}");
+    }
+    let method = [&of("l7.yaml")[..], &["-X", "POST"]].concat();
+    let (code, _, err) = explain("192.0.2.9 -> 192.0.2.1/icmp", &method);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("need the URL of a request"), "{err}");
+}
+
+#[test]
 fn a_packet_is_explained_without_a_gateway() {
     let folder = Folder::new("explain");
     folder.write("gateway.yaml", CONFIG);

@@ -11,3 +11,5 @@ mod conformance;
 mod ingress;
 /// Requests on sockets of the kernel.
 mod kernel_sockets;
+/// What is told of requests.
+mod seen;

@@ -20,12 +20,14 @@ mod certificates;
 mod findings;
 mod identity;
 mod setup;
+mod shown;
 mod upstreams;
 mod users;
 
 use certificates::Certified;
 pub(super) use identity::Identity;
 pub(super) use setup::Setup;
+pub(crate) use shown::backend_text;
 use upstreams::{UpstreamKey, Upstreams};
 use users::Users;
 

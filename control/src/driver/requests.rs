@@ -1,4 +1,4 @@
-use super::Control;
+use super::{Control, unix_s};
 use crate::cluster::Policy;
 use crate::compile::{PortFacts, SetupError};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -6,8 +6,9 @@ use crate::publish::{DumpId, Finished, FlowFilter};
 use crate::source::kubernetes::SourceHealth;
 use crate::status::StatusConfig;
 use crate::view::{
-    self, BackendView, ControlMetrics, DomainNameView, FlowQuery, FlowsView, Names, NamesQuery,
-    NeighborsView, RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
+    self, BackendView, CertificateView, ControlMetrics, DomainNameView, FlowQuery, FlowsView,
+    HttpRouteView, ListenerView, Names, NamesQuery, NeighborsView, RequestedQuery, RequestedView,
+    RouteView, ServiceView, StatusView, TunnelView, VersionsView, WorkerView,
 };
 use crossbeam_channel::Sender;
 use sluice_config::Config;
@@ -71,6 +72,28 @@ pub enum Request {
         query: NamesQuery,
         /// Where the answer goes.
         reply: Sender<Names>,
+    },
+    /// Where requests are listened for.
+    Listeners {
+        /// Where the answer goes.
+        reply: Sender<Vec<ListenerView>>,
+    },
+    /// All routes of requests.
+    HttpRoutes {
+        /// Where the answer goes.
+        reply: Sender<Vec<HttpRouteView>>,
+    },
+    /// All certificates.
+    Certificates {
+        /// Where the answer goes.
+        reply: Sender<Vec<CertificateView>>,
+    },
+    /// What is known of a request's way beside the tables.
+    Requested {
+        /// Which.
+        query: RequestedQuery,
+        /// Where the answer goes.
+        reply: Sender<RequestedView>,
     },
     /// What domain names stand for.
     DomainNames {
@@ -162,6 +185,20 @@ impl Control {
             Request::Names { query, reply } => {
                 let names = view::names(&self.cluster, &self.compiler, &self.pod_names, &query);
                 give(&reply, names);
+            }
+            Request::Listeners { reply } => {
+                let unix_s = unix_s(self.clock.wall());
+                give(&reply, view::listeners(&self.cluster, &self.compiler, unix_s));
+            }
+            Request::HttpRoutes { reply } => {
+                give(&reply, view::http_routes(&self.cluster, &self.compiler));
+            }
+            Request::Certificates { reply } => {
+                let unix_s = unix_s(self.clock.wall());
+                give(&reply, view::certificates(&self.cluster, &self.compiler, unix_s));
+            }
+            Request::Requested { query, reply } => {
+                give(&reply, view::requested(&self.cluster, &self.compiler, &query));
             }
             Request::DomainNames { reply } => give(&reply, self.names_view()),
             Request::Diagnostics { reply } => give(&reply, self.diagnostics()),

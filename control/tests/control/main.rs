@@ -7,4 +7,5 @@ mod answers;
 mod cases;
 mod l7;
 mod requests;
+mod shown;
 mod watch;

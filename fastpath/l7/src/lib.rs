@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod asks;
 mod bucket;
 mod chars;
 pub mod guard;

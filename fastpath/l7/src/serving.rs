@@ -1,5 +1,6 @@
 //! All of L7 put together: clients' connections, TLS, requests, endpoints.
 
+use crate::asks::{Ask, CLIENTS_MAX, EJECTED_MAX, Ejected};
 use crate::http::{
     Accept, Alpn, HttpCounts, Negotiated, NotAccepted, Observer, Proxy, ProxyOptions, RequestBody,
     TlsVersion,
@@ -91,6 +92,23 @@ impl<N: Net> Serving<N> {
             upstreams: self.upstreams.counters(),
             clients: self.proxy.connections(),
             endpoints: self.upstreams.connections(),
+        }
+    }
+
+    /// Answers a question, unless nobody waits for it any more.
+    pub fn answer(&self, ask: Ask) {
+        match ask {
+            Ask::Clients { client, max, reply } => {
+                let _ = reply.try_send(self.proxy.clients(client, max.min(CLIENTS_MAX)));
+            }
+            Ask::Ejected { reply } => {
+                let now_ns = self.net.now_ns();
+                let left_out = self.upstreams.endpoints().into_iter().filter_map(|endpoint| {
+                    let for_ns = endpoint.ejected_until_ns?.saturating_sub(now_ns);
+                    Some(Ejected { endpoint, for_ns })
+                });
+                let _ = reply.try_send(left_out.take(EJECTED_MAX).collect());
+            }
         }
     }
 }

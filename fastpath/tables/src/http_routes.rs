@@ -12,11 +12,13 @@
 //! A lookup does not look at all routes: at a host's paths of each length that its prefixes
 //! have, at its patterns all at once, and of those that fit at what else they ask for.
 
+mod considered;
 mod host;
 mod path;
 mod request;
 mod rewrite;
 
+pub use considered::{Considered, Fit, PathKind};
 pub use host::Host;
 pub use path::{Path, PathError};
 pub use request::{Conditions, Request};

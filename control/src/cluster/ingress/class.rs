@@ -75,6 +75,11 @@ impl Classes {
         self.0.is_empty()
     }
 
+    /// Those of this gateway.
+    pub fn ours(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().filter(|(_, class)| class.is_ours).map(|(name, _)| name)
+    }
+
     /// The class of Ingresses that name none: of several the newest, then the first by
     /// name, as the API server chooses (`plugin/pkg/admission/network/defaultingressclass`).
     pub fn default_class(&self) -> Option<(&Arc<str>, &IngressClass)> {

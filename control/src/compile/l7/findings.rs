@@ -73,28 +73,33 @@ fn of_backends(cluster: &Cluster, ingress: &Ingress) -> Vec<Finding> {
     let of_default = ingress.default_backend.as_ref().map(|backend| (place, backend));
     let mut known = BTreeSet::new();
     let finding = |(place, backend): (String, &Backend)| {
-        let Backend::Service { service, port } = backend else { return None };
-        let problem =
-            port_of(cluster, service, port).err().filter(|_| known.insert(backend.clone()))?;
-        let (message, expected) = match problem {
-            Problem::NoService => {
-                (format!("there is no Service {service}"), "the name of a Service")
-            }
-            Problem::External => (
-                format!("Service {service} is of type ExternalName, which is not supported"),
-                "a Service with endpoints",
-            ),
-            Problem::NoPort => {
-                let port = match port {
-                    BackendPort::Number(port) => port.to_string(),
-                    BackendPort::Name(port) => format!("{port:?}"),
-                };
-                (format!("Service {service} has no TCP port {port}"), "a port of the Service")
-            }
-        };
+        let problem = problem_of_backend(cluster, backend);
+        let (message, expected) = problem.filter(|_| known.insert(backend.clone()))?;
         Some(Finding::error(place, format!("{message}; 503 is answered")).expected(expected))
     };
     of_paths.chain(of_default).filter_map(finding).collect()
+}
+
+/// What is wrong with where requests go, in words, and what was expected.
+pub(super) fn problem_of_backend(
+    cluster: &Cluster,
+    backend: &Backend,
+) -> Option<(String, &'static str)> {
+    let Backend::Service { service, port } = backend else { return None };
+    Some(match port_of(cluster, service, port).err()? {
+        Problem::NoService => (format!("there is no Service {service}"), "the name of a Service"),
+        Problem::External => (
+            format!("Service {service} is of type ExternalName, which is not supported"),
+            "a Service with endpoints",
+        ),
+        Problem::NoPort => {
+            let port = match port {
+                BackendPort::Number(port) => port.to_string(),
+                BackendPort::Name(port) => format!("{port:?}"),
+            };
+            (format!("Service {service} has no TCP port {port}"), "a port of the Service")
+        }
+    })
 }
 
 /// Each certificate that is not as it should be.
@@ -137,7 +142,7 @@ fn of_secrets(
 }
 
 /// What is wrong with a Secret, in words.
-fn problem_of(secret: Option<&Secret>, unix_s: Option<i64>) -> Option<String> {
+pub(super) fn problem_of(secret: Option<&Secret>, unix_s: Option<i64>) -> Option<String> {
     let Some(secret) = secret else {
         return Some("it is not there, or is none of type kubernetes.io/tls".to_owned());
     };

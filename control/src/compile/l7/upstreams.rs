@@ -115,6 +115,11 @@ impl Upstreams {
         self.quarantine
     }
 
+    /// What a number stands for.
+    pub(super) fn key(&self, id: UpstreamId) -> Option<&UpstreamKey> {
+        self.ids.used(id.0)
+    }
+
     /// Takes what a route has used; [`Upstreams::leave`] is to follow.
     pub(super) fn take_user(&mut self, route: u32) -> Option<UpstreamKey> {
         self.by_route.remove(&route)
@@ -185,26 +190,79 @@ impl Compiler {
         &self,
         cluster: &Cluster,
         name: &Name,
-        (service, index, port): (&Service, usize, &ServicePort),
+        port: (&Service, usize, &ServicePort),
         next: &Tables,
     ) -> Vec<Endpoint> {
+        let of_port = port.2;
+        let programmed = self.programmed(name);
+        let programmed = programmed.and_then(|of| of.ports.get(&(of_port.port, of_port.protocol)));
+        let endpoint = |addr: SocketAddr| Endpoint {
+            addr,
+            id: programmed
+                .and_then(|of| backend(of, addr.ip(), addr.port()))
+                .unwrap_or(BackendId::NONE),
+        };
+        let judged = self.judge_endpoints(cluster, name, port, next);
+        let chosen = judged.into_iter().filter(|(.., why_not)| why_not.is_none());
+        chosen.map(|(addr, ..)| endpoint(addr)).collect()
+    }
+
+    /// All endpoints, and why those get no requests that get none.
+    pub(super) fn judge_endpoints<'a>(
+        &self,
+        cluster: &'a Cluster,
+        name: &Name,
+        (service, index, port): (&'a Service, usize, &ServicePort),
+        next: &Tables,
+    ) -> Vec<(SocketAddr, cluster::Endpoint<'a>, Option<WhyNot>)> {
         let mut endpoints = cluster.endpoints(name, service);
         let Some(of_port) = endpoints.ports.get_mut(index) else { return Vec::new() };
-        of_port.retain(|at, of| {
-            let is_refused = || self.refuse_endpoint(cluster, *at, port.protocol, next).is_some();
-            of.state != EndpointState::NotReady && !is_refused()
-        });
-        let best = of_port.values().map(|of| of.state).max();
-        let chosen = of_port.iter().filter(|(_, of)| Some(of.state) == best);
-        let has_weights = chosen.clone().any(|(_, of)| of.weight > 0);
-        let chosen = chosen.filter(|(_, of)| of.weight > 0 || !has_weights);
-        let programmed = self.programmed(name);
-        let programmed = programmed.and_then(|of| of.ports.get(&(port.port, port.protocol)));
-        let endpoint = |(addr, l4_port): (IpAddr, u16)| Endpoint {
-            addr: SocketAddr::new(addr, l4_port),
-            id: programmed.and_then(|of| backend(of, addr, l4_port)).unwrap_or(BackendId::NONE),
+        let refused = |at, of: &cluster::Endpoint<'_>| match of.state {
+            EndpointState::NotReady => Some(WhyNot::NotReady),
+            _ => self.refuse_endpoint(cluster, at, port.protocol, next).map(WhyNot::Refused),
         };
-        chosen.map(|(at, _)| endpoint(*at)).collect()
+        let of_port = std::mem::take(of_port).into_iter();
+        let mut judged: Vec<_> = of_port
+            .map(|(at, of)| {
+                let why_not = refused(at, &of);
+                (SocketAddr::new(at.0, at.1), of, why_not)
+            })
+            .collect();
+        let may = judged.iter().filter(|(.., why_not)| why_not.is_none()).map(|(_, of, _)| of);
+        let best = may.clone().map(|of| of.state).max();
+        let has_weights = may.filter(|of| Some(of.state) == best).any(|of| of.weight > 0);
+        for (_, of, why_not) in judged.iter_mut().filter(|(.., why_not)| why_not.is_none()) {
+            *why_not = match of.weight {
+                _ if Some(of.state) != best => Some(WhyNot::Draining),
+                0 if has_weights => Some(WhyNot::Weight),
+                _ => None,
+            };
+        }
+        judged
+    }
+}
+
+/// Why an endpoint gets no requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WhyNot {
+    /// It is not ready.
+    NotReady,
+    /// It ends, and others are ready.
+    Draining,
+    /// Its weight is 0, and others have some.
+    Weight,
+    /// Its address is somebody else's.
+    Refused(String),
+}
+
+impl std::fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WhyNot::NotReady => f.write_str("not ready"),
+            WhyNot::Draining => f.write_str("ends, and others are ready"),
+            WhyNot::Weight => f.write_str("weight 0"),
+            WhyNot::Refused(whose) => write!(f, "its address is {whose}"),
+        }
     }
 }
 

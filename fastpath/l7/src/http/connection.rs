@@ -1,4 +1,5 @@
 use super::counters::Limit;
+use super::listing::Spoken;
 use super::seams::Negotiated;
 use super::tunnel::Tunnel;
 use crate::L7Reason;
@@ -18,7 +19,11 @@ pub(super) struct Connection {
     /// The other end.
     pub(super) peer: SocketAddr,
     pub(super) ends: Cell<Ends>,
+    pub(super) begun_ns: u64,
     pub(super) tls: RefCell<Option<Rc<Negotiated>>>,
+    pub(super) spoken: Cell<Spoken>,
+    /// Bytes that were read and written, as they are without TLS.
+    pub(super) bytes: [Cell<u64>; 2],
     /// Requests whose heads have come and that are not over.
     pub(super) in_flight: Cell<u32>,
     /// All that were begun.
@@ -75,7 +80,10 @@ impl Connection {
             listener_name,
             peer,
             ends: Cell::new(Ends { client: peer, local }),
+            begun_ns: now_ns,
             tls: RefCell::default(),
+            spoken: Cell::default(),
+            bytes: Default::default(),
             in_flight: Cell::new(0),
             requests: Cell::new(0),
             idle_since: Cell::new(now_ns),
@@ -94,6 +102,16 @@ impl Connection {
 
     pub(super) fn is_encrypted(&self) -> bool {
         self.tls.borrow().is_some()
+    }
+
+    /// So many bytes were read.
+    pub(super) fn has_read(&self, bytes: usize) {
+        self.bytes[0].set(self.bytes[0].get().wrapping_add(bytes as u64));
+    }
+
+    /// So many bytes were written.
+    pub(super) fn has_written(&self, bytes: usize) {
+        self.bytes[1].set(self.bytes[1].get().wrapping_add(bytes as u64));
     }
 
     /// A head has come.

@@ -28,10 +28,13 @@ pub(super) struct Told {
     pub(super) is_encrypted: bool,
 }
 
-/// What is told of a request.
-pub(super) fn told(headers: &HeaderMap, connection: &Connection, trusted: &TrustedSources) -> Told {
-    let peer = connection.ends.get().client.ip();
-    let is_encrypted = connection.is_encrypted();
+/// What is told of a request that comes from `peer`, in TLS or not.
+pub(super) fn told(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    is_encrypted: bool,
+    trusted: &TrustedSources,
+) -> Told {
     if !trusted.contains(peer) {
         return Told { client: peer, is_trusted: false, is_encrypted };
     }

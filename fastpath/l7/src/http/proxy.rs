@@ -139,6 +139,11 @@ impl<N: Net, F: Forward, A: Accept> Proxy<N, F, A> {
         self.0.connections.borrow().all.len()
     }
 
+    /// Shows each connection.
+    pub(super) fn each_connection(&self, show: impl FnMut(&Rc<Connection>)) {
+        self.0.connections.borrow().all.values().for_each(show);
+    }
+
     /// What has happened so far.
     pub fn counts(&self) -> HttpCounts {
         self.0.book.counters.snapshot()

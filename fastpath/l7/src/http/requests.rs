@@ -10,17 +10,15 @@ use super::proxy::Proxy;
 use super::response::ResponseBody;
 use super::seams::{Accept, Forward, Sent, Terms};
 use super::tunnel::tunnel;
+use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
 use crate::net::Net;
 use crate::{L7Reason, head};
-use arrayvec::ArrayVec;
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
-use sluice_tables::http_routes::{Path, Request as Asked};
-use sluice_tables::l7::{HttpRoute, Listener, RouteAction, Upstream};
+use sluice_tables::l7::{HttpRoute, Upstream};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -88,14 +86,6 @@ struct Incident {
     entry: Rc<RefCell<Entry>>,
 }
 
-/// Where a request goes.
-enum Way {
-    /// Nowhere: the client shall come in TLS, to this place.
-    Redirect(HeaderValue),
-    /// To an upstream, which is asked for a target.
-    Upstream { route: Arc<HttpRoute>, upstream: Arc<Upstream>, target: PathAndQuery, told: Told },
-}
-
 impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     /// Answers a request. Whatever happens in it ends it alone.
     pub(super) fn answer(
@@ -113,7 +103,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let asks_upgrade = is_http1 && request.headers().contains_key(header::UPGRADE);
         let upgrade = asks_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
-        let host = host(&head);
+        let host = way::host(&head);
         let mut entry = Entry::new(&shared.book, &this.connection);
         entry.asks(&head, host.as_ref());
         let entry = Rc::new(RefCell::new(entry));
@@ -189,12 +179,13 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
         let Incident { mut head, body, host, upgrade, entry } = incident;
-        let (route, upstream, target, told) = match self.way(&head, host.as_ref(), &entry)? {
+        let (way, told) = self.way(&head, host.as_ref(), &entry)?;
+        let (route, upstream, target) = match way {
             Way::Redirect(location) => {
                 let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
                 return Ok(self.redirect(location, leaves_body, entry));
             }
-            Way::Upstream { route, upstream, target, told } => (route, upstream, target, told),
+            Way::Upstream { route, upstream, target } => (route, upstream, target),
         };
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers)
@@ -217,53 +208,27 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         head: &Parts,
         host: Option<&HeaderValue>,
         entry: &RefCell<Entry>,
-    ) -> Result<Way, L7Reason> {
+    ) -> Result<(Way, Told), L7Reason> {
         let shared = &self.proxy.0;
         if head.version == Version::HTTP_2 {
             head::check_parts(head, &shared.options.head)?;
         }
         let tables = shared.tables.borrow();
         let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
-        let told = forwarded::told(&head.headers, &self.connection, &listener.trusted);
-        entry.borrow_mut().real_client = told.client;
+        let told = forwarded::told(
+            &head.headers,
+            self.connection.ends.get().client.ip(),
+            self.connection.is_encrypted(),
+            &listener.trusted,
+        );
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if self.is_misdirected(listener, host) {
-            return Err(L7Reason::MisdirectedRequest);
-        }
-        let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;
-        let route = find(listener, head, host, &path).ok_or(L7Reason::NoRoute)?.clone();
-        entry.borrow_mut().route = Some(route.clone());
-        if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
-            return Ok(Way::Redirect(outgoing::https_location(&head.uri, host)?));
-        }
-        let RouteAction::Forward(upstream) = route.action else {
-            return Err(L7Reason::RouteUnsupported);
-        };
-        let upstream = tables.upstream(upstream).ok_or(L7Reason::NoEndpoint)?.clone();
-        entry.borrow_mut().upstream = Some(upstream.clone());
-        let target = outgoing::target(&head.uri, path, route.rewrite.as_ref())?;
-        Ok(Way::Upstream { route, upstream, target, told })
-    }
-
-    /// Whether the client has told another name when the connection began, and there is
-    /// another certificate for the host.
-    fn is_misdirected(&self, listener: &Listener, host: &str) -> bool {
-        let tls = self.connection.tls.borrow();
-        let (Some(tls), Some(certificates)) = (&*tls, &listener.certificates) else {
-            return false;
-        };
-        let Some(name) = &tls.server_name else { return false };
-        let host = outgoing::without_port(host);
-        if name.eq_ignore_ascii_case(host) {
-            return false;
-        }
-        let (Some(of_name), Some(of_host)) =
-            (certificates.find(Some(name)), certificates.find(Some(host)))
-        else {
-            return false;
-        };
-        let is_default = certificates.default.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_host));
-        !is_default && !Arc::ptr_eq(of_name, of_host)
+        let (tls, mut seen) = (self.connection.tls.borrow(), Seen::default());
+        let asked = Asked { head, host, tls: tls.as_deref(), told };
+        let way = way::find(&tables, listener, &asked, &mut seen);
+        let entry = &mut *entry.borrow_mut();
+        entry.real_client = told.client;
+        (entry.route, entry.upstream) = (seen.route, seen.upstream);
+        Ok((way?, told))
     }
 
     fn redirect(
@@ -290,8 +255,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         entry: &RefCell<Entry>,
     ) -> Result<RequestBody, L7Reason> {
         let shared = &self.proxy.0;
-        let of_all = shared.options.body_bytes_max.unwrap_or(u64::MAX);
-        let bytes_max = route.body_bytes_max.unwrap_or(u64::MAX).min(of_all);
+        let bytes_max = way::body_bytes_max(route, &shared.options);
         if body.size_hint().lower() > bytes_max {
             return Err(L7Reason::BodyTooLarge);
         }
@@ -370,34 +334,4 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         response.headers_mut().entry(header::DATE).or_insert_with(|| self.proxy.0.answers.date());
         Ok(response.map(|body| ResponseBody::endpoint(body, entry)))
     }
-}
-
-/// The host that is asked for.
-fn host(head: &Parts) -> Option<HeaderValue> {
-    let of_target = || {
-        let authority = head.uri.authority()?.as_str();
-        HeaderValue::from_str(authority).ok()
-    };
-    head.headers.get(header::HOST).cloned().or_else(of_target)
-}
-
-/// The route that a request takes.
-fn find<'a>(
-    listener: &'a Listener,
-    head: &Parts,
-    host: &str,
-    path: &str,
-) -> Option<&'a Arc<HttpRoute>> {
-    let of_text = head.headers.iter().filter_map(|(name, value)| {
-        let value = std::str::from_utf8(value.as_bytes()).ok()?;
-        Some((name.as_str(), value))
-    });
-    let headers: ArrayVec<_, HEADERS_MAX> = of_text.take(HEADERS_MAX).collect();
-    listener.routes.find(&Asked {
-        method: head.method.as_str(),
-        host,
-        path,
-        query: head.uri.query().unwrap_or_default(),
-        headers: &headers,
-    })
 }

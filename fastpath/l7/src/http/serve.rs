@@ -4,6 +4,7 @@ use super::attend::{self, Attendance};
 use super::connection::{Connection, Ends};
 use super::counters::Limit;
 use super::entry::Entry;
+use super::listing::Spoken;
 use super::peeked::Peeked;
 use super::proxy::Proxy;
 use super::proxy_header;
@@ -190,6 +191,7 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     let shared = &proxy.0;
     let options = &shared.options;
     let clock = &shared.book.clock;
+    connection.spoken.set(if is_http2 { Spoken::Http2 } else { Spoken::Http1 });
     let limits = Limits { head: options.head, body_bytes: options.body_bytes_max };
     let guard = (!is_http2).then(|| Guard::new(limits));
     let wire = Wire::new(stream, guard, connection.clone(), clock.clone());
@@ -208,6 +210,9 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     };
     let tunnel = connection.tunnel.take();
     let is_tunnel = tunnel.is_some();
+    if is_tunnel {
+        connection.spoken.set(Spoken::Other);
+    }
     let is_in_order = match tunnel {
         Some(tunnel) if is_in_order => attendance.tunnel(tunnel).await,
         _ => is_in_order,

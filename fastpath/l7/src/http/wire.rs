@@ -201,8 +201,15 @@ impl<S: Stream> Wire<S> {
     }
 
     fn note_end(&mut self, read: usize) {
+        self.connection.has_read(read);
         self.has_ended |= read == 0;
         self.is_over |= read == 0;
+    }
+
+    fn count_written(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.connection.has_written(*bytes);
+        }
     }
 
     fn note_written<T>(&self, polled: Poll<T>) -> Poll<T> {
@@ -236,6 +243,7 @@ impl<S: Stream> AsyncWrite for End<S> {
     ) -> Poll<io::Result<usize>> {
         let wire = &mut *self.0.borrow_mut();
         let written = Pin::new(&mut wire.stream).poll_write(context, bytes);
+        wire.count_written(&written);
         wire.note_written(written)
     }
 
@@ -246,6 +254,7 @@ impl<S: Stream> AsyncWrite for End<S> {
     ) -> Poll<io::Result<usize>> {
         let wire = &mut *self.0.borrow_mut();
         let written = Pin::new(&mut wire.stream).poll_write_vectored(context, parts);
+        wire.count_written(&written);
         wire.note_written(written)
     }
 

@@ -2,8 +2,10 @@ use super::executor::Executor;
 use super::frames::Outgoing;
 use super::net::{Shared, WorkerNet};
 use super::stream::WorkerStream;
+use crate::asks::{Ask, asks};
 use crate::serving::{Served, Serving};
 use crate::tcp::{ConnOptions, TcpConfig, TcpConn, TcpCounters, TcpEngine};
+use crossbeam_channel::{Receiver, Sender};
 use sluice_fastpath::Nanos;
 use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
 use sluice_io::Frame;
@@ -58,6 +60,9 @@ pub trait Application {
 
     /// What it has done so far.
     fn served(&self) -> Served;
+
+    /// Answers a question of another thread; one that is dropped has no answer.
+    fn answer(&self, _: Ask) {}
 }
 
 /// One that could not be made serves nobody.
@@ -83,6 +88,12 @@ impl<A: Application> Application for Option<A> {
     fn served(&self) -> Served {
         self.as_ref().map(A::served).unwrap_or_default()
     }
+
+    fn answer(&self, ask: Ask) {
+        if let Some(application) = self {
+            application.answer(ask);
+        }
+    }
 }
 
 impl Application for Serving<WorkerNet> {
@@ -101,6 +112,10 @@ impl Application for Serving<WorkerNet> {
     fn served(&self) -> Served {
         Serving::served(self)
     }
+
+    fn answer(&self, ask: Ask) {
+        Serving::answer(self, ask);
+    }
 }
 
 /// L7 of one worker.
@@ -115,6 +130,8 @@ pub struct L7Service<A> {
     next_ns: Option<u64>,
     told: Arc<Mutex<L7Told>>,
     told_ns: u64,
+    asked: Receiver<Ask>,
+    asks: Sender<Ask>,
     slices_full: u64,
 }
 
@@ -157,6 +174,7 @@ impl<A: Application> L7Service<A> {
             unix_ms: Cell::new(options.unix_ms),
         });
         let told = Arc::default();
+        let (asks, asked) = asks();
         let service = L7Service {
             application: serve(WorkerNet(shared.clone())),
             shared,
@@ -168,9 +186,17 @@ impl<A: Application> L7Service<A> {
             next_ns: None,
             told: Arc::clone(&told),
             told_ns: 0,
+            asked,
+            asks,
             slices_full: 0,
         };
         (service, told)
+    }
+
+    /// Where questions go that other threads have. Whoever sleeps is to be woken, and takes
+    /// one no sooner than it publishes what is counted.
+    pub fn asks(&self) -> Sender<Ask> {
+        self.asks.clone()
     }
 
     fn accept(&mut self) -> bool {
@@ -196,10 +222,14 @@ impl<A: Application> L7Service<A> {
         }
     }
 
-    /// Publishes what is counted, unless somebody reads it just now.
+    /// Publishes what is counted, unless somebody reads it just now, and answers one who
+    /// asks for more.
     fn publish(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.told_ns) < PUBLISH_INTERVAL_NS {
             return;
+        }
+        if let Ok(ask) = self.asked.try_recv() {
+            self.application.answer(ask);
         }
         let Ok(mut told) = self.told.try_lock() else { return };
         self.told_ns = now_ns;

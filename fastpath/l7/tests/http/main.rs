@@ -5,6 +5,7 @@ mod aid;
 mod bodies;
 mod corpus;
 mod drain;
+mod foreseen;
 mod headers;
 mod http2;
 mod kernel;

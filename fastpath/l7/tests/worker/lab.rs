@@ -1,5 +1,7 @@
 //! A client, a gateway that serves L7 and a pod behind a node's tunnel, all in memory.
 
+use crossbeam_channel::Sender;
+use sluice_l7::asks::Ask;
 use sluice_l7::net::{Net, Stream};
 use sluice_l7::serving::Served;
 use sluice_l7::tcp::{ConnId, ConnOptions, PacketSink, TcpConfig, TcpConn, TcpEngine};
@@ -80,6 +82,8 @@ pub struct Lab {
     pub pod: TcpEngine,
     pub is_v4: bool,
     pub told: Vec<Arc<Mutex<L7Told>>>,
+    /// The ways to ask those who serve.
+    pub asks: Vec<Sender<Ask>>,
     /// Ends what is served, when it is set.
     pub ends_at_ns: Arc<AtomicU64>,
     pub failed: Rc<Cell<u32>>,
@@ -114,7 +118,7 @@ impl Lab {
         topology.vips.insert(vip(is_v4), true);
         let options = GatewayOptions { workers, ..GatewayOptions::default() };
         let mut gateway = Gateway::new(&options).unwrap();
-        let mut told = Vec::new();
+        let (mut told, mut asks) = (Vec::new(), Vec::new());
         let ends_at_ns: Arc<AtomicU64> = Arc::default();
         gateway.serve(|worker, waker| {
             let options = L7Options {
@@ -129,6 +133,7 @@ impl Lab {
             };
             let (service, tells) = L7Service::new(&options, waker, &serve);
             told.push(tells);
+            asks.push(service.asks());
             Box::new(service)
         });
         let mut lab = Lab {
@@ -139,6 +144,7 @@ impl Lab {
             pod: TcpEngine::new(TcpConfig::default(), [2; 16]),
             is_v4,
             told,
+            asks,
             ends_at_ns,
             failed: Rc::default(),
             pod_listens: true,

@@ -1,7 +1,9 @@
 //! Requests through TCP, TLS and HTTP of a worker, all in memory.
 
 use crate::lab::{Lab, POD_PORT, Side, pod};
-use sluice_l7::http::{Observer, Record};
+use crossbeam_channel::bounded;
+use sluice_l7::asks::Ask;
+use sluice_l7::http::{Activity, Clients, Observer, Record, Spoken};
 use sluice_l7::serving::{Serving, ServingOptions};
 use sluice_l7::tcp::{ConnId, TcpConn, TcpState};
 use sluice_l7::tls::{Handshakes, TlsConfig};
@@ -159,5 +161,70 @@ fn the_end_is_told_to_clients_and_waits_for_what_has_begun() {
     // Nobody is let in any more.
     let late = lab.connect(40_001);
     lab.run(|lab| lab.client.conn(late).unwrap().state() == TcpState::Closed);
+    lab.gateway.close().unwrap();
+}
+
+#[test]
+fn who_is_connected_is_told_to_those_who_ask() {
+    for is_v4 in [true, false] {
+        let statuses = Rc::new(Statuses::default());
+        let mut lab = lab(is_v4, &statuses);
+        let ask = |lab: &mut Lab, client, max| -> Clients {
+            let (reply, answer) = bounded(1);
+            lab.asks[0].try_send(Ask::Clients { client, max, reply }).unwrap();
+            lab.step(Duration::from_millis(300));
+            lab.step(Duration::from_millis(1));
+            answer.try_recv().unwrap()
+        };
+        assert!(ask(&mut lab, None, 10).shown.is_empty());
+        let served = (Side::Client, lab.connect(40_000));
+        let request = "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n";
+        lab.run(|lab| lab.write(served, request.as_bytes()) > 0);
+        let answer = read_until(&mut lab, served, "no_route\n");
+        let half = (Side::Client, lab.connect(40_001));
+        lab.run(|lab| lab.write(half, b"GET / HTTP/1.1\r\n") > 0);
+        let own = crate::lab::client(is_v4);
+        let mut all = ask(&mut lab, Some(own), 10);
+        assert_eq!((all.shown.len(), all.left_out), (2, 0));
+        all.shown.sort_by_key(|of| of.client);
+        let [first, second] = &all.shown[..] else { panic!("{all:?}") };
+        assert_eq!((first.activity, second.activity), (Activity::Idle, Activity::Reading));
+        assert_eq!((first.requests, second.requests), (1, 0));
+        assert_eq!(first.bytes, [request.len() as u64, answer.len() as u64]);
+        for (of, port) in [(first, 40_000), (second, 40_001)] {
+            assert_eq!(of.client, SocketAddr::new(own, port));
+            assert_eq!((&*of.listener, of.spoken, &of.tls), ("ingress-http", Spoken::Http1, &None));
+            assert!(of.age_ns >= 300_000_000, "{of:?}");
+        }
+        let bounded = ask(&mut lab, None, 1);
+        assert_eq!((bounded.shown.len(), bounded.left_out), (1, 1));
+        let others = ask(&mut lab, Some("198.51.100.1".parse().unwrap()), 10);
+        assert_eq!((others.shown.len(), others.left_out), (0, 0));
+        lab.gateway.close().unwrap();
+    }
+}
+
+/// Nobody is slower for those who ask too much, or do not wait for their answers.
+#[test]
+fn questions_that_nobody_takes_are_bounded() {
+    let mut lab = lab(true, &Rc::default());
+    let mut answers = Vec::new();
+    loop {
+        let (reply, answer) = bounded(1);
+        if lab.asks[0].try_send(Ask::Ejected { reply }).is_err() {
+            break;
+        }
+        answers.push(answer);
+        assert!(answers.len() < 100);
+    }
+    // Who has gone is nobody's concern.
+    answers.pop();
+    for _ in 0..=answers.len() {
+        lab.step(Duration::from_millis(300));
+    }
+    lab.step(Duration::from_millis(1));
+    for answer in &answers {
+        assert_eq!(answer.try_recv(), Ok(Vec::new()));
+    }
     lab.gateway.close().unwrap();
 }

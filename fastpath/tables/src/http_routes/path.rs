@@ -1,3 +1,4 @@
+use super::considered::{Fit, OfPath, PathKind};
 use super::{Conditions, HttpRouteId, Request};
 use hashbrown::HashMap;
 use regex::{Regex, RegexSet, RegexSetBuilder};
@@ -154,11 +155,10 @@ impl Paths {
         if let Some(route) = self.exact.get(path).and_then(first) {
             return Some(route);
         }
-        let mut prefixes = self.lengths.iter().filter_map(|len| {
-            let is_element = matches!(path.as_bytes().get(*len), None | Some(b'/'));
-            let prefix = path.get(..*len).filter(|_| is_element)?;
-            Some((*len, first(self.prefixes.get(prefix)?)?))
-        });
+        let mut prefixes = self
+            .lengths
+            .iter()
+            .filter_map(|len| Some((*len, first(self.prefixes.get(elements(path, *len)?)?)?)));
         let prefix = prefixes.next();
         // Patterns and prefixes are told apart by how long they are written.
         let longer = |at: &usize| prefix.is_none_or(|(len, _)| self.patterns[*at].1 > len);
@@ -167,6 +167,43 @@ impl Paths {
         let mut pattern = pattern.filter_map(|at| first(&self.patterns[at].2));
         pattern.next().or(prefix.map(|(_, route)| route))
     }
+
+    /// All routes, in the order in which a request meets them, and whether they are for it.
+    pub(super) fn considered(&self, request: &Request<'_>) -> Vec<OfPath<'_>> {
+        let path = request.path;
+        let exact = self.exact.iter();
+        let exact = exact.map(|(of, all)| (PathKind::Exact, &**of, usize::MAX, all, **of == *path));
+        let prefixes = self.prefixes.iter().map(|(of, all)| {
+            let is_path = elements(path, of.len()) == Some(of);
+            (PathKind::Prefix, &**of, of.len(), all, is_path)
+        });
+        let patterns = self.patterns.iter().map(|(regex, len, all)| {
+            (PathKind::Pattern, regex.as_str(), *len, all, regex.is_match(path))
+        });
+        let mut paths: Vec<_> = exact.chain(prefixes).collect();
+        paths.sort_by_key(|(_, text, ..)| *text);
+        // Patterns are in their order already, which a stable sort leaves.
+        paths.extend(patterns);
+        paths.sort_by_key(|(_, _, len, ..)| std::cmp::Reverse(*len));
+        let mut all = Vec::new();
+        for (kind, path, _, candidates, is_path) in paths {
+            all.extend(candidates.iter().map(|(conditions, route)| {
+                let fit = match (is_path, conditions.hold(request)) {
+                    (true, true) => Fit::Fits,
+                    (true, false) => Fit::OtherConditions,
+                    (false, _) => Fit::OtherPath,
+                };
+                OfPath { kind, path, conditions, route: *route, fit }
+            }));
+        }
+        all
+    }
+}
+
+/// So many bytes of a path, if they are whole elements of it.
+fn elements(path: &str, len: usize) -> Option<&str> {
+    let is_element = matches!(path.as_bytes().get(len), None | Some(b'/'));
+    path.get(..len).filter(|_| is_element)
 }
 
 #[cfg(test)]
