@@ -35,7 +35,7 @@ const REQUESTS: usize = 200;
 
 #[test]
 fn the_official_scenarios_of_ingress_hold() {
-    let Some(shop) = Shop::open(&["--pods", "5"], "") else { return };
+    let Some(shop) = Shop::open(&["--pods", "5", "--queues", "2"], "") else { return };
     let chain = shop.certificate("conformance-tls", &["foo.bar.com"]);
     let ports: Vec<u16> = (FIRST..).take(SERVICES.len()).collect();
     let mut pods = vec![Backend::start_as(&shop.lab, PODS[0], PODS[0], &ports)];
