@@ -38,7 +38,7 @@ pub const PORT: u16 = 8090;
 pub const TLS_PORT: u16 = 8453;
 
 /// How long what it has begun may take at its end.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A server of a pod's, until it is dropped: then it answers what it was asked, and ends.
 pub struct Backend {
