@@ -99,6 +99,13 @@ fn of_workers(told: &[&L7Told], families: &mut Families) {
             family.count(&[("worker", id), ("kind", kind)], count as u64);
         }
     }
+    let mut family = families
+        .counter("sluice_l7_packets_total", "Packets of connections that end here, by worker.");
+    for (id, told) in each() {
+        for (direction, count) in [("in", told.packets.0), ("out", told.packets.1)] {
+            family.count(&[("worker", id), ("direction", direction)], count);
+        }
+    }
     let mut family =
         families.counter("sluice_l7_tcp_total", "What happened to TCP that ends here.");
     for (id, told) in each() {

@@ -1,6 +1,6 @@
 use super::{devices, warn};
 use crate::gateway::Gateway;
-use sluice_config::Config;
+use sluice_config::{Config, L7};
 use sluice_control::{PortFacts, Request};
 use std::path::Path;
 
@@ -48,6 +48,10 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         vxlan.map(|vxlan| (vxlan.port, vxlan.addresses, vxlan.udp_port))
     };
     let health_checks = |config: &Config| config.services.health_check_addresses.clone();
+    let l7_same = |same: fn(&L7, &L7) -> bool| match (&old.l7, &new.l7) {
+        (Some(old), Some(new)) => same(old, new),
+        _ => true,
+    };
     let checks = [
         ("node_name", old.node_name == new.node_name),
         // Objects are read by it.
@@ -60,6 +64,9 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
         ("services.health_check_addresses", health_checks(old) == health_checks(new)),
         ("announce", old.announce == new.announce),
+        // Whether there is one at all is control's to say.
+        ("l7.limits", l7_same(|old, new| old.limits == new.limits)),
+        ("l7.access_log", l7_same(|old, new| old.access_log == new.access_log)),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
         ("fragments", old.fragments == new.fragments),
@@ -98,6 +105,10 @@ services: {health_check_addresses: []}",
         );
         let fixed = ["workers", "io", "services.health_check_addresses", "flows"];
         assert_eq!(fixed_changes(&config(""), &new), fixed);
+        let l7 = |more: &str| config(&format!("l7: {{io: worker, {more}}}"));
+        let new = l7("limits: {headers: 50}, access_log: {path: /var/log/access.json}");
+        assert_eq!(fixed_changes(&l7(""), &new), ["l7.limits", "l7.access_log"]);
+        assert!(fixed_changes(&l7(""), &l7("trusted_proxies: [192.0.2.0/24]")).is_empty());
         let overlay = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
         assert_eq!(fixed_changes(&config(""), &overlay).len(), 1);
     }

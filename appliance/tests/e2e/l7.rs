@@ -2,14 +2,32 @@
 
 /// Servers in pods.
 mod backend;
+/// How ports are attached, and what workers have had.
+mod report;
 /// The lab's cluster.
 mod shop;
+/// WebSockets.
+mod sockets;
+/// Bytes to the gateway and back.
+mod wire;
 
+/// Workers and the kernel, side by side.
+mod alike;
+/// What goes on while everything changes.
+mod churn;
 /// What suites of others find: HTTP/2, gRPC, request smuggling.
 mod conformance;
+/// TLS on both sides, and HTTP/2 alone.
+mod encrypted;
+/// The official scenarios of Ingress.
+mod features;
 /// Ingresses: hosts, paths, certificates, what annotations say.
 mod ingress;
 /// Requests on sockets of the kernel.
 mod kernel_sockets;
+/// Proxies in front, trusted or not.
+mod proxies;
 /// What is told of requests.
 mod seen;
+/// Clients that are slow, or say too much.
+mod slow;

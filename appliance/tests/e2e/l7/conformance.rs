@@ -1,10 +1,10 @@
-use super::shop::{ADDRESSES, Shop, gateway};
-use crate::lab::{FAMILIES, Family, eventually, succeeded};
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use super::report::report;
+use super::shop::{ADDRESSES, Shop, address, gateway};
+use super::wire::exchange;
+use crate::lab::{FAMILIES, eventually, succeeded};
+use sluice_testkit::corpus::{Example, examples};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 const SHOP: &str = r#"apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -87,6 +87,7 @@ fn h2spec_finds_nothing() {
         assert!(is_expected, "{host} {more:?}\n{text}");
         eprintln!("h2spec {host} {more:?}: {result}");
     }
+    report(&gateway, "h2spec");
     gateway.stop();
 }
 
@@ -120,7 +121,7 @@ fn grpc_goes_from_end_to_end() {
         .unwrap();
     let gateway = gateway(&shop);
     for family in &FAMILIES {
-        let address = match super::shop::address(family) {
+        let address = match address(family) {
             v6 if v6.contains(':') => format!("[{v6}]:443"),
             v4 => format!("{v4}:443"),
         };
@@ -139,48 +140,6 @@ fn grpc_goes_from_end_to_end() {
     gateway.stop();
 }
 
-/// The bytes that a line of the corpus stands for.
-fn unescaped(line: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::new(), line.bytes());
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        bytes.push(match rest.next().unwrap() {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'0' => 0,
-            b'\\' => b'\\',
-            b'x' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            other => panic!("\\{} in {line}", char::from(other)),
-        });
-    }
-    bytes
-}
-
-/// Each case of the corpus: its name, the label of the reason if it is refused, and its
-/// bytes.
-fn corpus() -> Vec<(String, Option<String>, Vec<u8>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fastpath/l7/tests/guard/corpus.txt");
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut cases: Vec<(String, Option<String>, Vec<u8>)> = Vec::new();
-    for line in text.lines() {
-        if let Some(case) = line.strip_prefix("case ") {
-            let (name, outcome) = case.split_once(" -> ").unwrap();
-            let is_refused = outcome.bytes().any(|byte| byte.is_ascii_lowercase());
-            cases.push((name.to_owned(), is_refused.then(|| outcome.to_owned()), Vec::new()));
-        } else if !line.is_empty() && !line.starts_with('#') {
-            cases.last_mut().unwrap().2.extend(unescaped(line));
-        }
-    }
-    cases
-}
-
 /// Every form of request smuggling that is known is refused, and names its reason.
 #[test]
 fn requests_are_not_smuggled() {
@@ -191,14 +150,15 @@ fn requests_are_not_smuggled() {
     let mut refused = 0;
     for family in &FAMILIES {
         shop.until(family, "http://shop.example/", 200);
-        for (name, outcome, bytes) in corpus() {
+        for example in examples() {
+            let Example { name, bytes, .. } = &example;
             // What begins as HTTP/2 is HTTP/2 here.
             if bytes.starts_with(b"PRI ") {
                 continue;
             }
-            let answer = shop.lab.within("client", || exchange(family, &bytes));
+            let answer = shop.lab.within("client", || exchange(address(family), bytes));
             let text = String::from_utf8_lossy(&answer).into_owned();
-            if let Some(outcome) = outcome {
+            if let Some(outcome) = example.refusal() {
                 refused += 1;
                 assert!(text.contains(&format!(" {outcome}\n")), "{name} -> {outcome}:\n{text}");
                 let smuggled = text.contains("SMUGGLED") || text.contains("/smuggled");
@@ -211,20 +171,6 @@ fn requests_are_not_smuggled() {
         let told = gateway.metric("sluice_l7_refusals_total", &["two_lengths"]);
         (told >= 4.0).then_some(())
     });
+    report(&gateway, "the corpus of smuggling");
     gateway.stop();
-}
-
-/// Sends bytes and no more, and reads until the gateway ends.
-fn exchange(family: &Family, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect((super::shop::address(family), 80)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(bytes).unwrap();
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("{error}"),
-    }
-    answer
 }

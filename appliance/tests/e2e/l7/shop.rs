@@ -74,9 +74,11 @@ impl Shop {
         let (scheme, rest) = url.split_once("://").unwrap();
         let host = rest.split(['/', ':']).next().unwrap();
         let port = if scheme == "https" { 443 } else { 80 };
-        let resolve: &'a str = format!("{host}:{port}:[{address}]").leak();
-        let mut arguments =
-            vec!["curl", "-sS", "-i", "--max-time", "20", "-k", "--resolve", resolve];
+        let mut arguments = vec!["curl", "-sS", "-i", "--max-time", "20", "-k"];
+        // An address in brackets is none to be looked up.
+        if !rest.starts_with('[') {
+            arguments.extend(["--resolve", format!("{host}:{port}:[{address}]").leak()]);
+        }
         arguments.extend(more);
         arguments.push(url);
         arguments
@@ -109,31 +111,48 @@ pub fn address(family: &Family) -> &'static str {
 
 /// A Service of the shop's and its slices.
 pub fn services(name: &str, pods: &[&str]) -> String {
-    let mut text = format!(
+    services_at(name, pods, PORT)
+}
+
+/// The same, whose pods listen at a port.
+pub fn services_at(name: &str, pods: &[&str], port: u16) -> String {
+    let service = format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
-         spec:\n  clusterIPs: [None]\n  clusterIP: None\n  ports: [{{name: http, port: 80, targetPort: {PORT}}}]\n"
+         spec:\n  clusterIPs: [None]\n  clusterIP: None\n  ports: [{{name: http, port: 80, targetPort: {port}}}]\n"
     );
-    for (kind, of) in [("IPv4", crate::lab::V4), ("IPv6", crate::lab::V6)] {
-        let addresses = pods.iter().map(|pod| match *pod {
-            "pod1a" => of.pod1a,
-            "pod2a" => of.pod2a,
-            other => panic!("{other} has no server"),
-        });
+    service + &slices(name, name, pods, port)
+}
+
+/// The slices of a Service, one of each family, that have a name.
+pub fn slices(service: &str, name: &str, pods: &[&str], port: u16) -> String {
+    let mut text = String::new();
+    for family in ["IPv4", "IPv6"] {
         write!(
             text,
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
              metadata:\n  name: {name}-{}\n  namespace: shop\n\
-             \x20 labels: {{kubernetes.io/service-name: {name}}}\n\
-             addressType: {kind}\nports: [{{name: http, port: {PORT}}}]\nendpoints:\n",
-            kind.to_lowercase()
+             \x20 labels: {{kubernetes.io/service-name: {service}}}\n\
+             addressType: {family}\nports: [{{name: http, port: {port}}}]\nendpoints:\n",
+            family.to_lowercase()
         )
         .unwrap();
-        for address in addresses {
+        for pod in pods {
+            let address = pod_address(family, pod);
             writeln!(text, "- {{addresses: [\"{address}\"], conditions: {{ready: true}}}}")
                 .unwrap();
         }
     }
     text
+}
+
+/// The address of a pod, as `scripts/lib/lab_common.sh` gives it.
+fn pod_address(family: &str, pod: &str) -> String {
+    let [.., node, letter] = pod.as_bytes() else { panic!("{pod} is no pod") };
+    let (node, index) = (char::from(*node), 10 + letter - b'a');
+    match family {
+        "IPv4" => format!("10.244.{node}.{index}"),
+        _ => format!("fd00:10:244:{node}::{index}"),
+    }
 }
 
 /// The class of the shop's Ingresses.

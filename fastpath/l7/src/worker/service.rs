@@ -133,6 +133,8 @@ pub struct L7Service<A> {
     asked: Receiver<Ask>,
     asks: Sender<Ask>,
     slices_full: u64,
+    packets_in: u64,
+    packets_out: u64,
 }
 
 /// What L7 of a worker tells of itself, some times a second.
@@ -152,6 +154,8 @@ pub struct L7Told {
     pub served: Served,
     /// Turns in which tasks had more to do than their slice lets them.
     pub slices_full: u64,
+    /// Packets of connections that have come, and that were sent.
+    pub packets: (u64, u64),
 }
 
 impl<A: Application> L7Service<A> {
@@ -189,6 +193,8 @@ impl<A: Application> L7Service<A> {
             asked,
             asks,
             slices_full: 0,
+            packets_in: 0,
+            packets_out: 0,
         };
         (service, told)
     }
@@ -241,6 +247,7 @@ impl<A: Application> L7Service<A> {
         told.too_large = self.outgoing.too_large;
         told.served = self.application.served();
         told.slices_full = self.slices_full;
+        told.packets = (self.packets_in, self.packets_out);
     }
 }
 
@@ -260,6 +267,7 @@ impl<A: Application> LocalService for L7Service<A> {
         context: &mut LocalContext<'_>,
     ) -> Result<(), Frame> {
         let frame = packet.into_frame();
+        self.packets_in += 1;
         let options = ConnOptions { mtu: context.path_mtu, ..self.clients };
         let tables = self.shared.tables.borrow();
         let mut listens =
@@ -274,7 +282,9 @@ impl<A: Application> LocalService for L7Service<A> {
     }
 
     fn poll(&mut self, _context: &mut LocalContext<'_>) -> Option<Frame> {
-        self.outgoing.pop()
+        let frame = self.outgoing.pop();
+        self.packets_out += u64::from(frame.is_some());
+        frame
     }
 
     fn hear_of_error(&mut self, packet: &[u8]) {

@@ -1,6 +1,6 @@
-use super::examples::{Example, examples};
 use super::send;
 use sluice_l7::guard::Limits;
+use sluice_testkit::corpus::{Example, examples};
 use std::collections::BTreeSet;
 
 #[test]

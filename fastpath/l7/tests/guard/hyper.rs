@@ -1,4 +1,3 @@
-use super::examples::examples;
 use super::send;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -7,6 +6,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use sluice_l7::guard::{Guard, Limits, Step};
 use sluice_l7::{Framing, RequestHead};
+use sluice_testkit::corpus::examples;
 use std::convert::Infallible;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

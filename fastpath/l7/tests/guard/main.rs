@@ -1,7 +1,6 @@
 //! Requests that are read in more than one way do not pass.
 
 mod corpus;
-mod examples;
 mod hyper;
 mod limits;
 mod splits;

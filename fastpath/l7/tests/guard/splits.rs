@@ -1,6 +1,6 @@
-use super::examples::examples;
 use super::send;
 use sluice_l7::guard::Limits;
+use sluice_testkit::corpus::examples;
 
 /// However the network cuts what a client sends, it is the same requests: what passed
 /// before the end may differ by what was held back, nothing else.

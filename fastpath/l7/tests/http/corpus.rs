@@ -5,12 +5,8 @@
 use super::aid::{Reply, Upstreams, World, answers_of, listener, route, run};
 use sluice_l7::L7Reason;
 use sluice_l7::http::ProxyOptions;
+use sluice_testkit::corpus::{Example, examples};
 use std::collections::BTreeMap;
-
-#[path = "../guard/examples.rs"]
-mod examples;
-
-use examples::{Example, examples};
 
 /// A request that nobody may get to see: it comes behind the one that is refused.
 const SMUGGLED: &[u8] = b"GET /smuggled HTTP/1.1\r\nHost: smuggled\r\n\r\n";
