@@ -13,7 +13,7 @@ pub use flows::{FlowQuery, FlowView, FlowsView};
 pub use names::{DomainNameView, NamesMetrics};
 pub use network::{NeighborView, NeighborsView, RouteView, TunnelView};
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
-pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
+pub use status::{CERTIFICATES_MAX, ControlMetrics, StatusView, VersionsView, WorkerView};
 
 pub(crate) use explain::names;
 pub(crate) use flows::flow_view;

@@ -29,6 +29,16 @@ fn journey() {
 }
 
 #[test]
+fn guard() {
+    short("guard", 200_000);
+}
+
+#[test]
+fn tcp() {
+    short("tcp", 20_000);
+}
+
+#[test]
 fn dns() {
     short("dns", 200_000);
 }

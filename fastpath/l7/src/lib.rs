@@ -6,8 +6,10 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod alpn;
 mod bucket;
 mod chars;
+mod clock;
 pub mod guard;
 mod head;
 pub mod http;
@@ -22,5 +24,6 @@ pub mod upstream;
 mod wheel;
 pub mod worker;
 
+pub use alpn::Alpn;
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

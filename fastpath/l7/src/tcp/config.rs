@@ -26,8 +26,8 @@ pub struct TcpConfig {
     /// FIN-WAIT-2, CLOSING, LAST-ACK. It begins anew with each KiB of what is left that
     /// the peer takes.
     pub fin_timeout: Duration,
-    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. At this
-    /// bound a connection has room for one block to send and one to receive: windows
+    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. What is
+    /// done before they do, [`Pressure`](super::Pressure) tells. At this bound a connection has room for one block to send and one to receive: windows
     /// do not grow, what comes beyond is not taken, and applications wait. So there may
     /// be 8 KiB more for each connection at the very most.
     pub buffer_bytes_max: usize,

@@ -10,7 +10,7 @@ use sluice_io::Frame;
 use sluice_tables::l7::{L7, ListenerId};
 use sluice_tables::mailbox::Waker;
 use sluice_tables::{Family, Tables, V4, V6};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,8 +38,9 @@ pub struct L7Options {
     pub slice: Duration,
     /// Keys sequence numbers and cookies: from the operating system.
     pub secret: [u8; 16],
-    /// Milliseconds from 1970 to the start of the worker's time.
-    pub unix_ms: u64,
+    /// Milliseconds from 1970 to the start of the worker's time: somebody else sets them
+    /// anew where the clock is set.
+    pub unix_ms: Arc<AtomicU64>,
     /// Set by anybody: what has begun is to be over at this time of the worker's, in
     /// nanoseconds, and nothing begins any more. 0: nobody has said so.
     pub ends_at_ns: Arc<AtomicU64>,
@@ -58,6 +59,11 @@ pub trait Application {
 
     /// What it has done so far.
     fn served(&self) -> Served;
+
+    /// It asks network policies about each request that it sends to an endpoint.
+    fn asks_policies(&self) -> bool {
+        false
+    }
 }
 
 /// One that could not be made serves nobody.
@@ -83,6 +89,10 @@ impl<A: Application> Application for Option<A> {
     fn served(&self) -> Served {
         self.as_ref().map(A::served).unwrap_or_default()
     }
+
+    fn asks_policies(&self) -> bool {
+        self.as_ref().is_some_and(A::asks_policies)
+    }
 }
 
 impl Application for Serving<WorkerNet> {
@@ -100,6 +110,10 @@ impl Application for Serving<WorkerNet> {
 
     fn served(&self) -> Served {
         Serving::served(self)
+    }
+
+    fn asks_policies(&self) -> bool {
+        true
     }
 }
 
@@ -127,6 +141,8 @@ pub struct L7Told {
     pub half_open: usize,
     /// All other connections.
     pub connections: usize,
+    /// Bytes that buffers of connections hold.
+    pub buffered_bytes: usize,
     /// Tasks that have panicked.
     pub panics: u64,
     /// Packets that no frame could hold.
@@ -154,7 +170,7 @@ impl<A: Application> L7Service<A> {
             tables: RefCell::default(),
             random: RefCell::new(fastrand::Rng::with_seed(seed.rotate_left(17))),
             options: options.endpoints,
-            unix_ms: Cell::new(options.unix_ms),
+            unix_ms: Arc::clone(&options.unix_ms),
         });
         let told = Arc::default();
         let service = L7Service {
@@ -207,6 +223,7 @@ impl<A: Application> L7Service<A> {
         told.tcp = engine.counters().clone();
         told.half_open = engine.half_open();
         told.connections = engine.connections();
+        told.buffered_bytes = engine.buffered_bytes();
         told.panics = self.shared.executor.panics();
         told.too_large = self.outgoing.too_large;
         told.served = self.application.served();
@@ -294,5 +311,9 @@ impl<A: Application> LocalService for L7Service<A> {
     fn close(&mut self) {
         self.shared.executor.close();
         self.shared.tables.replace(None);
+    }
+
+    fn asks_policies(&self) -> bool {
+        self.application.asks_policies()
     }
 }

@@ -82,6 +82,8 @@ pub struct Lab {
     pub told: Vec<Arc<Mutex<L7Told>>>,
     /// Ends what is served, when it is set.
     pub ends_at_ns: Arc<AtomicU64>,
+    /// The start of time, in milliseconds since 1970.
+    pub unix_ms: Arc<AtomicU64>,
     pub failed: Rc<Cell<u32>>,
     pub pod_listens: bool,
     /// Puts frames of the pod into the queues of workers in turn.
@@ -115,7 +117,7 @@ impl Lab {
         let options = GatewayOptions { workers, ..GatewayOptions::default() };
         let mut gateway = Gateway::new(&options).unwrap();
         let mut told = Vec::new();
-        let ends_at_ns: Arc<AtomicU64> = Arc::default();
+        let [ends_at_ns, unix_ms]: [Arc<AtomicU64>; 2] = Default::default();
         gateway.serve(|worker, waker| {
             let options = L7Options {
                 worker,
@@ -124,7 +126,7 @@ impl Lab {
                 endpoints: ConnOptions::default(),
                 slice: Duration::from_micros(50),
                 secret: [worker as u8 + 7; 16],
-                unix_ms: 0,
+                unix_ms: Arc::clone(&unix_ms),
                 ends_at_ns: ends_at_ns.clone(),
             };
             let (service, tells) = L7Service::new(&options, waker, &serve);
@@ -140,6 +142,7 @@ impl Lab {
             is_v4,
             told,
             ends_at_ns,
+            unix_ms,
             failed: Rc::default(),
             pod_listens: true,
             spread: false,

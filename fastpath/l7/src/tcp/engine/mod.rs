@@ -13,6 +13,7 @@ use super::counters::TcpCounters;
 use super::emit::ip_len;
 use super::key::{Key, KeyedHash};
 use super::machine::{Env, Machine, Pool, Setup};
+use super::pressure::Pressure;
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use crate::bucket::Bucket;
@@ -128,6 +129,11 @@ impl TcpEngine {
     /// Bytes that the buffers of connections hold.
     pub fn buffered_bytes(&self) -> usize {
         self.pool.bytes()
+    }
+
+    /// How much of what buffers may hold they do.
+    pub fn pressure(&self) -> Pressure {
+        self.pool.pressure()
     }
 
     /// Opens a connection from `local` to `remote`. Its SYN is sent by the next

@@ -1,9 +1,12 @@
 //! The memory of buffers: blocks that one pool lends to all connections of an engine.
 
+use crate::tcp::pressure::Pressure;
 use std::collections::VecDeque;
 
 /// Bytes of a block.
 pub(in crate::tcp) const BLOCK: usize = 4_096;
+/// Bytes of a window while memory is scarce.
+const SMALL_WINDOW: u32 = 16 << 10;
 /// Blocks that are kept while nobody has them.
 const SPARE_MAX: usize = 256;
 
@@ -27,9 +30,24 @@ impl Pool {
         self.lent * BLOCK
     }
 
+    /// How much of all is lent.
+    pub fn pressure(&self) -> Pressure {
+        Pressure::of(self.lent, self.max)
+    }
+
     /// Whether no more is lent, but for the first block of a buffer.
-    pub fn is_short(&self) -> bool {
+    fn is_short(&self) -> bool {
         self.lent >= self.max
+    }
+
+    /// Bytes that the window of a connection may have: without memory, what one block is
+    /// enough for.
+    pub fn window_max(&self) -> u32 {
+        match self.pressure() {
+            Pressure::None => u32::MAX,
+            _ if self.is_short() => BLOCK as u32 / 2,
+            _ => SMALL_WINDOW,
+        }
     }
 
     fn take(&mut self, is_first: bool) -> Option<Block> {

@@ -254,7 +254,7 @@ impl Machine {
         if len > 0 {
             let segment = self.segment_seen.into();
             let is_open = self.state != TcpState::Closed;
-            self.owes_ack |= is_open && self.receive.is_update_due(segment, env.pool.is_short());
+            self.owes_ack |= is_open && self.receive.is_update_due(segment, env.pool.window_max());
             return Some(len);
         }
         self.receive.has_fin().then_some(0)

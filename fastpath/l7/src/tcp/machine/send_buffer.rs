@@ -27,9 +27,11 @@ impl SendBuffer {
     }
 
     /// Takes what there is room for: for two windows, one to be acknowledged and one
-    /// to follow. Whoever reads slowly does not get a queue for it.
+    /// to follow. Whoever reads slowly does not get a queue for it, and nobody does while
+    /// memory is scarce.
     pub fn write(&mut self, data: &[u8], window: u32, pool: &mut Pool) -> usize {
-        let room = window.saturating_mul(2).max(LEAST).min(self.max).saturating_sub(self.len);
+        let wanted = window.saturating_mul(2).min(pool.window_max()).max(LEAST);
+        let room = wanted.min(self.max).saturating_sub(self.len);
         let len = data.len().min(room as usize);
         let written = self.blocks.write(self.len as usize, &data[..len], pool);
         self.len += written as u32;
