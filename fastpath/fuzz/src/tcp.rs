@@ -55,7 +55,11 @@ pub fn tcp(data: &[u8]) {
     let bytes = [1_000, 16_384, 65_536, 200_000][usize::from(flags >> 2 & 3)];
     let mut bench = Bench {
         engine: TcpEngine::new(config, [7; 16]),
-        options: ConnOptions { receive_buffer: bytes, send_buffer: bytes, mtu: 1_500 },
+        options: ConnOptions {
+            receive_buffer: bytes,
+            send_buffer: bytes,
+            ..ConnOptions::default()
+        },
         now_ns: SECOND,
         is_v4: flags & 1 == 0,
         ids: Vec::new(),

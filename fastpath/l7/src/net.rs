@@ -4,6 +4,7 @@
 //! Everything runs on one thread: nothing has to be [`Send`].
 
 use crate::tcp::Pressure;
+use sluice_tables::l7::ListenerId;
 use sluice_tables::policy::Verdict;
 use std::future::Future;
 use std::io;
@@ -43,8 +44,8 @@ pub trait Net: Clone + 'static {
         0
     }
 
-    /// How much of the memory for connections is used.
-    fn pressure(&self) -> Pressure {
+    /// How much of the memory for connections is used, in all and by those of a listener.
+    fn pressure(&self, _listener: ListenerId) -> Pressure {
         Pressure::None
     }
 

@@ -164,7 +164,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     /// Where too much memory is used, a request is not served, and is its connection's last.
     fn mind_memory(&self) -> Result<(), L7Reason> {
         let shared = &self.proxy.0;
-        let pressure = shared.net.pressure();
+        let pressure = shared.net.pressure(self.connection.listener);
         if pressure >= Pressure::Ends && !self.connection.is_ending.replace(true) {
             shared.book.counters.limited(Limit::Memory);
             self.connection.wake();

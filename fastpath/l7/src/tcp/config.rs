@@ -1,3 +1,4 @@
+use super::pressure::Share;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -65,11 +66,18 @@ pub struct ConnOptions {
     /// Bytes written that may wait to be acknowledged; two times the congestion window
     /// at most, and 16 KiB at least.
     pub send_buffer: u32,
+    /// Whose part of the memory for buffers it takes.
+    pub share: Share,
 }
 
 impl Default for ConnOptions {
     fn default() -> Self {
-        ConnOptions { mtu: 1_500, receive_buffer: 256 << 10, send_buffer: 256 << 10 }
+        ConnOptions {
+            mtu: 1_500,
+            receive_buffer: 256 << 10,
+            send_buffer: 256 << 10,
+            share: Share::NONE,
+        }
     }
 }
 

@@ -28,5 +28,5 @@ pub use config::{ConnOptions, TcpConfig};
 pub use conn::{ConnId, Ended, TcpConn, TcpState};
 pub use counters::TcpCounters;
 pub use engine::{Conn, ConnectError, TcpEngine};
-pub use pressure::Pressure;
+pub use pressure::{Pressure, Share};
 pub use sink::{Listeners, PacketSink};

@@ -29,6 +29,34 @@ impl Pressure {
     }
 }
 
+/// Who takes part in the memory for buffers. A listener may have three fifths of it: what is
+/// done where memory is scarce is done to it by its own part, too, so that clients of one
+/// leave something to those of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share(u8);
+
+/// Shares that are told apart.
+pub(super) const SHARES: usize = 64;
+
+impl Share {
+    /// No listener's: all of the memory is for it.
+    pub const NONE: Share = Share(0);
+
+    /// A listener's, by its number. Of more than 63 some have one together.
+    pub fn of_listener(number: u16) -> Self {
+        Share(1 + (number % (SHARES as u16 - 1)) as u8)
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// What of so much is for it.
+    pub(super) fn of(self, max: usize) -> usize {
+        if self == Share::NONE { max } else { max - max / 5 * 2 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

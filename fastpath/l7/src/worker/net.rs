@@ -3,8 +3,9 @@ use super::executor::Executor;
 use super::stream::WorkerStream;
 use super::timers::{Sleep, Timers};
 use crate::net::Net;
-use crate::tcp::{ConnOptions, ConnectError, Pressure, TcpEngine};
+use crate::tcp::{ConnOptions, ConnectError, Pressure, Share, TcpEngine};
 use sluice_tables::Tables;
+use sluice_tables::l7::ListenerId;
 use sluice_tables::policy::{self, Verdict};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -101,8 +102,8 @@ impl Net for WorkerNet {
         self.0.tables.borrow().as_deref().map_or(0, |tables| tables.version)
     }
 
-    fn pressure(&self) -> Pressure {
-        self.0.engine.borrow().pressure()
+    fn pressure(&self, listener: ListenerId) -> Pressure {
+        self.0.engine.borrow().pressure(Share::of_listener(listener.0))
     }
 
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {

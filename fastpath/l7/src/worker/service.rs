@@ -3,7 +3,7 @@ use super::frames::Outgoing;
 use super::net::{Shared, WorkerNet};
 use super::stream::WorkerStream;
 use crate::serving::{Served, Serving};
-use crate::tcp::{ConnOptions, TcpConfig, TcpConn, TcpCounters, TcpEngine};
+use crate::tcp::{ConnOptions, Share, TcpConfig, TcpConn, TcpCounters, TcpEngine};
 use sluice_fastpath::Nanos;
 use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
 use sluice_io::Frame;
@@ -249,8 +249,10 @@ impl<A: Application> LocalService for L7Service<A> {
         let frame = packet.into_frame();
         let options = ConnOptions { mtu: context.path_mtu, ..self.clients };
         let tables = self.shared.tables.borrow();
-        let mut listens =
-            |local: SocketAddr, _: SocketAddr| listener(tables.as_deref()?, local).map(|_| options);
+        let mut listens = |local: SocketAddr, _: SocketAddr| {
+            let listener = listener(tables.as_deref()?, local)?;
+            Some(ConnOptions { share: Share::of_listener(listener.0), ..options })
+        };
         let mut sink = self.outgoing.sink(context.cache);
         let mut engine = self.shared.engine.borrow_mut();
         engine.deliver(frame.data(), context.now.0, &mut listens, &mut sink);

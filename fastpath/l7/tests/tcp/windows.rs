@@ -2,7 +2,7 @@
 
 use crate::net::{CLIENT, FAMILIES, Faults, MS, Net, SECOND, SERVER, Stream};
 use crate::segments::{Bench, Seg};
-use sluice_l7::tcp::{ConnOptions, Ended, Pressure, TcpConfig, TcpConn};
+use sluice_l7::tcp::{ConnOptions, Ended, Pressure, Share, TcpConfig, TcpConn};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ fn while_memory_is_scarce_windows_are_small_and_then_nobody_is_let_in() {
                 pairs.iter_mut().for_each(|(client, _)| client.pump(&mut net));
                 net.wait(5 * MS);
             }
-            steps.push(net.engines[SERVER].pressure());
+            steps.push(net.engines[SERVER].pressure(Share::NONE));
         }
         assert!(steps.is_sorted(), "{steps:?}");
         assert!(steps.contains(&Pressure::Windows), "{steps:?}");
@@ -192,8 +192,36 @@ fn while_memory_is_scarce_windows_are_small_and_then_nobody_is_let_in() {
                 net.wait(MS);
             }
         }
-        assert_eq!(net.engines[SERVER].pressure(), Pressure::None);
+        assert_eq!(net.engines[SERVER].pressure(Share::NONE), Pressure::None);
         net.pair(is_v4, 20_000);
+    }
+}
+
+#[test]
+fn a_listener_whose_clients_take_its_part_lets_nobody_in_and_others_do() {
+    for is_v4 in FAMILIES {
+        let config = TcpConfig { buffer_bytes_max: 1 << 20, ..TcpConfig::default() };
+        let mut net = Net::with(1, Faults { delay_ns: MS, ..Faults::default() }, config);
+        net.options.share = Share::of_listener(0);
+        let mut pairs = Vec::new();
+        for number in 0..60 {
+            let mut client = net.connect(is_v4, 10_000 + number);
+            client.send(100_000, 1);
+            net.wait(5 * MS);
+            let Some(id) = net.engines[SERVER].accept() else { break };
+            pairs.push((client, Stream::new(SERVER, id)));
+            for _ in 0..20 {
+                pairs.iter_mut().for_each(|(client, _)| client.pump(&mut net));
+                net.wait(5 * MS);
+            }
+        }
+        assert_eq!(net.counters(SERVER).refused_pressure, 1);
+        let engine = &net.engines[SERVER];
+        assert_eq!(engine.pressure(Share::of_listener(0)), Pressure::Connections);
+        assert_eq!(engine.pressure(Share::of_listener(1)), Pressure::None);
+        net.options.share = Share::of_listener(1);
+        net.pair(is_v4, 20_000);
+        assert_eq!(net.counters(SERVER).refused_pressure, 1);
     }
 }
 

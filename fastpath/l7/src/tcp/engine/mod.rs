@@ -13,7 +13,7 @@ use super::counters::TcpCounters;
 use super::emit::ip_len;
 use super::key::{Key, KeyedHash};
 use super::machine::{Env, Machine, Pool, Setup};
-use super::pressure::Pressure;
+use super::pressure::{Pressure, Share};
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use crate::bucket::Bucket;
@@ -131,9 +131,9 @@ impl TcpEngine {
         self.pool.bytes()
     }
 
-    /// How much of what buffers may hold they do.
-    pub fn pressure(&self) -> Pressure {
-        self.pool.pressure()
+    /// How much of what buffers may hold they do, in all and of a share.
+    pub fn pressure(&self, share: Share) -> Pressure {
+        self.pool.pressure(share)
     }
 
     /// Opens a connection from `local` to `remote`. Its SYN is sent by the next
@@ -230,6 +230,7 @@ impl TcpEngine {
             mss: options.mtu - headers_len(key),
             receive_buffer: options.receive_buffer,
             send_buffer: options.send_buffer,
+            share: options.share,
             stamp_offset: self.secrets.stamp_offset(key),
         }
     }

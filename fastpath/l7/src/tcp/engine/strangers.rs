@@ -51,7 +51,7 @@ impl TcpEngine {
             self.refuse(segment, now_ns, sink);
             return;
         };
-        if self.pool.pressure() >= Pressure::Connections {
+        if self.pool.pressure(options.share) >= Pressure::Connections {
             // The client may have another gateway to go to.
             self.counters.refused_pressure += 1;
             self.refuse(segment, now_ns, sink);
@@ -146,7 +146,7 @@ impl TcpEngine {
             self.counters.cookies_refused += 1;
             return;
         };
-        if self.pool.pressure() >= Pressure::Connections {
+        if self.pool.pressure(options.share) >= Pressure::Connections {
             self.counters.refused_pressure += 1;
             self.refuse(segment, now_ns, sink);
             return;

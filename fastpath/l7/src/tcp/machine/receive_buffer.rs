@@ -1,6 +1,7 @@
 use super::blocks::{Blocks, Pool};
 use crate::tcp::options::SACKS_MAX;
 use crate::tcp::parse::{before, later};
+use crate::tcp::pressure::Share;
 use arrayvec::ArrayVec;
 
 /// Ranges that wait for what is missing before them, at most.
@@ -53,10 +54,10 @@ pub(super) struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    pub fn new(max: u32) -> Self {
+    pub fn new(max: u32, share: Share) -> Self {
         let max = max.clamp(1, (1 << 30) - 1);
         ReceiveBuffer {
-            blocks: Blocks::default(),
+            blocks: Blocks::new(share),
             read: 0,
             next: 0,
             edge: 0,
@@ -69,6 +70,11 @@ impl ReceiveBuffer {
             measured: 0,
             measured_ns: 0,
         }
+    }
+
+    /// Whose part of the memory it takes.
+    pub fn share(&self) -> Share {
+        self.blocks.share()
     }
 
     /// The peer's first number, after its SYN.

@@ -3,6 +3,7 @@
 use super::blocks::Pool;
 use super::receive_buffer::ReceiveBuffer;
 use super::scoreboard::{Delivered, Scoreboard, Sent};
+use crate::tcp::pressure::Share;
 use proptest::prelude::*;
 
 /// Numbers wrap within what is tested.
@@ -191,7 +192,7 @@ proptest! {
     ) {
         const LEN: usize = 300;
         let mut pool = Pool::new(1 << 20);
-        let mut buffer = ReceiveBuffer::new(max);
+        let mut buffer = ReceiveBuffer::new(max, Share::NONE);
         buffer.begin(BASE);
         // What of the stream has come, and how far it is read.
         let (mut has, mut read) = (vec![false; LEN], 0);

@@ -3,7 +3,7 @@ use sluice_l7::http::{Accept, Negotiated, NotAccepted, TlsVersion};
 use sluice_l7::kernel::KernelNet;
 use sluice_l7::net::{Net, Stream};
 use sluice_l7::tcp::Pressure;
-use sluice_tables::l7::Certificates;
+use sluice_tables::l7::{Certificates, ListenerId};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -46,7 +46,7 @@ impl Net for TestNet {
         self.kernel.unix_ms()
     }
 
-    fn pressure(&self) -> Pressure {
+    fn pressure(&self, _: ListenerId) -> Pressure {
         self.pressure.get()
     }
 
