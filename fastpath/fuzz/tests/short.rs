@@ -30,12 +30,12 @@ fn journey() {
 
 #[test]
 fn guard() {
-    short("guard", 200_000);
+    short("guard", 2_000_000);
 }
 
 #[test]
 fn tcp() {
-    short("tcp", 20_000);
+    short("tcp", 200_000);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_listener_whose_clients_take_its_part_lets_nobody_in_and_others_do() {
         assert_eq!(net.counters(SERVER).refused_pressure, 1);
         let engine = &net.engines[SERVER];
         assert_eq!(engine.pressure(Share::of_listener(0)), Pressure::Connections);
-        assert_eq!(engine.pressure(Share::of_listener(1)), Pressure::None);
+        assert!(engine.pressure(Share::of_listener(1)) < Pressure::Connections);
         net.options.share = Share::of_listener(1);
         net.pair(is_v4, 20_000);
         assert_eq!(net.counters(SERVER).refused_pressure, 1);
