@@ -25,6 +25,29 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What Events call a finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Something is wrong. Only errors become Events.
+    #[default]
+    Invalid,
+    /// An annotation that is not supported.
+    UnsupportedAnnotation,
+    /// Another object says otherwise, and counts.
+    Contradiction,
+}
+
+impl Reason {
+    /// The reason of the Event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Invalid => "Invalid",
+            Reason::UnsupportedAnnotation => "UnsupportedAnnotation",
+            Reason::Contradiction => "Contradiction",
+        }
+    }
+}
+
 /// Something about an object, before it is known where the object stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -36,6 +59,8 @@ pub struct Finding {
     pub message: String,
     /// What was expected.
     pub expected: Option<String>,
+    /// What Events call it.
+    pub reason: Reason,
 }
 
 impl Finding {
@@ -46,6 +71,7 @@ impl Finding {
             path: path.into(),
             message: message.into(),
             expected: None,
+            reason: Reason::Invalid,
         }
     }
 
@@ -58,6 +84,17 @@ impl Finding {
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
+    }
+
+    /// The same, as Events call it.
+    pub fn reason(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The text without the object, for those who look at that.
+    pub fn note(&self) -> String {
+        note(&self.path, &self.message, self.expected.as_deref())
     }
 
     /// The same with its place.
@@ -163,9 +200,7 @@ impl Diagnostic {
 
     /// The text without the place and the object, for those who look at that.
     pub fn note(&self) -> String {
-        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        let expected = self.expected.as_ref().map(|expected| format!("; expected {expected}"));
-        format!("{path}{}{}", self.message, expected.unwrap_or_default())
+        note(&self.path, &self.message, self.expected.as_deref())
     }
 
     /// Orders by file, place, then text: a stable order for people and tests.
@@ -176,6 +211,12 @@ impl Diagnostic {
             .then_with(|| self.path.cmp(&other.path))
             .then_with(|| self.message.cmp(&other.message))
     }
+}
+
+fn note(path: &str, message: &str, expected: Option<&str>) -> String {
+    let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    let expected = expected.map(|expected| format!("; expected {expected}"));
+    format!("{path}{message}{}", expected.unwrap_or_default())
 }
 
 impl fmt::Display for Diagnostic {

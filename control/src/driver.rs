@@ -1,12 +1,12 @@
 use crate::clock::Clock;
 use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Reason, Severity};
 use crate::object::{Key, Kind, Object};
 use crate::publish::{Histogram, Publisher};
 use crate::source::kubernetes::SourceHealth;
 use crate::source::{Batch, Event, Source};
-use crate::status::{Board, Facts, IngressFacts, NoticeKind, StatusConfig, StatusMetrics};
+use crate::status::{Board, Facts, IngressFacts, NoticeKind, StatusConfig, StatusMetrics, notices};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
@@ -217,6 +217,7 @@ impl Control {
             }
             self.tell_election(now);
             self.expire_names(now);
+            self.notice_time(now);
             if self.take_answers(now) && self.publish() {
                 pace.reset();
             }
@@ -355,6 +356,13 @@ impl Control {
         }
     }
 
+    /// Has those certificates looked at whose time has come, or is over.
+    fn notice_time(&mut self, now: Duration) {
+        if self.compiler.set_unix_time(unix_s(self.clock.wall())) {
+            self.event_at.get_or_insert(now);
+        }
+    }
+
     /// Compiles and publishes what has changed; true if something has.
     fn publish(&mut self) -> bool {
         let Some(event_at) = self.event_at.filter(|_| self.source.is_synced) else {
@@ -412,8 +420,11 @@ impl Control {
     fn log_findings(&mut self) {
         let mut new = self.cluster.take_new_findings();
         new.extend(self.compiler.take_new_findings());
-        for (key, finding) in new {
-            self.tell(&finding.at(&key, self.cluster.origin(&key)));
+        for (key, finding) in &new {
+            log_one(&finding.at(key, self.cluster.origin(key)));
+        }
+        if let Some(board) = &self.board {
+            notices::of(&new).into_iter().for_each(|notice| board.tell(notice));
         }
     }
 
@@ -449,7 +460,8 @@ impl Control {
         log_one(diagnostic);
         let key = diagnostic.object.as_deref().and_then(Key::parse);
         if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
-            board.event(key, NoticeKind::Warning, "Invalid", &diagnostic.note());
+            let reason = Reason::Invalid.as_str();
+            board.event(key, NoticeKind::Warning, reason, &diagnostic.note());
         }
     }
 }

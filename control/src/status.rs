@@ -38,11 +38,14 @@ mod writer;
 
 mod events;
 
+/// From what is found to Events.
+pub mod notices;
+
 /// The thread that allocates and writes.
 mod thread;
 
 pub use allocator::{Allocator, Family, PoolUse};
-pub use board::{Board, NoticeKind, StatusConfig};
+pub use board::{Board, Notice, NoticeKind, StatusConfig};
 pub use facts::Facts;
 pub use ingress::IngressFacts;
 pub use metrics::{StatusMetrics, WriteResult};

@@ -20,7 +20,7 @@ pub use requests::{
     host_text,
 };
 pub use services::{BackendView, PoliciesView, ServicePortView, ServiceView, VipView};
-pub use status::{ControlMetrics, StatusView, VersionsView, WorkerView};
+pub use status::{CERTIFICATES_MAX, ControlMetrics, StatusView, VersionsView, WorkerView};
 
 pub(crate) use certificates::certificates;
 pub(crate) use explain::names;

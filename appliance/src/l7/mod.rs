@@ -40,7 +40,7 @@ pub struct L7 {
     pub losses: Arc<LineLosses>,
     /// The zero of the workers' clocks, and that in milliseconds since 1970.
     started: Instant,
-    started_unix_ms: u64,
+    started_unix_ms: Arc<AtomicU64>,
     /// When what has begun is to be over, by the workers' clocks; 0: nobody has said so.
     ends_at_ns: Arc<AtomicU64>,
 }
@@ -68,8 +68,6 @@ impl L7 {
                 LineLogOptions { name: "access log", to: log.to.clone(), bytes_max: log.bytes_max };
             LineLog::start(&options, Arc::clone(&losses)).context("cannot start the access log")
         });
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let unix = since_1970.unwrap_or_default().saturating_sub(started.elapsed());
         let l7 = L7 {
             config: config.clone(),
             serving: options::serving(config),
@@ -77,7 +75,7 @@ impl L7 {
             workers: (0..config.workers.count).map(|_| OfWorker::default()).collect(),
             access_log: Mutex::new(access_log.transpose()?),
             losses,
-            started_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            started_unix_ms: Arc::new(AtomicU64::new(unix_ms_at(started, SystemTime::now()))),
             started,
             ends_at_ns: Arc::default(),
             kernel: Mutex::default(),
@@ -93,7 +91,7 @@ impl L7 {
     }
 
     fn kernel_setup(&self) -> anyhow::Result<kernel::Setup> {
-        let options = options::worker(&self.config, 0, self.started_unix_ms, &self.ends_at_ns)?;
+        let options = options::worker(&self.config, 0, &self.started_unix_ms, &self.ends_at_ns)?;
         let (stats, lines) = (Arc::clone(&self.workers[0].stats), self.line_sender());
         Ok(kernel::Setup {
             addrs: options::kernel_addrs(&self.config),
@@ -121,7 +119,7 @@ impl L7 {
             return Ok(pass_on.map(|pass_on| Box::new(pass_on) as Box<dyn LocalService>));
         }
         let options =
-            options::worker(&self.config, worker, self.started_unix_ms, &self.ends_at_ns)?;
+            options::worker(&self.config, worker, &self.started_unix_ms, &self.ends_at_ns)?;
         let of_worker = self.workers.get(worker).context("there is no such worker")?;
         let counting = Counting::new(Arc::clone(&of_worker.stats));
         let observer = Rc::new(Access::new(counting, self.line_sender()));
@@ -153,6 +151,20 @@ impl L7 {
         let log = self.access_log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(log) = &*log {
             log.reopen();
+        }
+    }
+
+    /// Tells workers the time of day, as the system's clock has it now: they read none. To be
+    /// called every second.
+    pub fn follow_clock(&self) {
+        self.follow(SystemTime::now());
+    }
+
+    fn follow(&self, now: SystemTime) {
+        let unix_ms = unix_ms_at(self.started, now);
+        // What reading two clocks takes is no time that has passed.
+        if unix_ms.abs_diff(self.started_unix_ms.load(Ordering::Relaxed)) > 1 {
+            self.started_unix_ms.store(unix_ms, Ordering::Relaxed);
         }
     }
 
@@ -206,6 +218,37 @@ fn is_of_kernel(config: &Config) -> bool {
     config.l7.as_ref().is_some_and(|l7| l7.io == L7Io::Kernel)
 }
 
+/// Milliseconds from 1970 to `started`, if it is `now`.
+fn unix_ms_at(started: Instant, now: SystemTime) -> u64 {
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let unix = since_1970.saturating_sub(started.elapsed());
+    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn seed(secret: &[u8; 16]) -> u64 {
     u64::from_ne_bytes(std::array::from_fn(|at| secret[at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_day_follows_the_clock_both_ways() {
+        let text = include_str!("../../../config/examples/ingress.yaml");
+        let mut config = sluice_config::parse("ingress.yaml", text).unwrap().config;
+        config.l7.as_mut().unwrap().access_log = None;
+        let started = Instant::now();
+        let l7 = L7::start(&config, started).unwrap().unwrap();
+        let unix_ms = || l7.started_unix_ms.load(Ordering::Relaxed);
+        let first = unix_ms();
+        l7.follow(SystemTime::now());
+        assert!(unix_ms().abs_diff(first) < 60_000);
+        for hours in [2, 1, 3] {
+            let at = Duration::from_secs(hours * 3600);
+            l7.follow(SystemTime::UNIX_EPOCH + at + started.elapsed());
+            assert!(unix_ms().abs_diff(hours * 3_600_000) < 60_000, "{}", unix_ms());
+        }
+        l7.stop();
+    }
 }

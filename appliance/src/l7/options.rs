@@ -46,7 +46,7 @@ pub(super) fn serving(config: &Config) -> ServingOptions {
 pub(super) fn worker(
     config: &Config,
     worker: usize,
-    started_unix_ms: u64,
+    started_unix_ms: &Arc<AtomicU64>,
     ends_at_ns: &Arc<AtomicU64>,
 ) -> anyhow::Result<L7Options> {
     let mut secret = [0; 16];
@@ -61,7 +61,7 @@ pub(super) fn worker(
         endpoints: ConnOptions::default(),
         slice: SLICE,
         secret,
-        unix_ms: started_unix_ms,
+        unix_ms: Arc::clone(started_unix_ms),
         ends_at_ns: Arc::clone(ends_at_ns),
     })
 }

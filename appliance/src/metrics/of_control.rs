@@ -69,6 +69,15 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     for (kind, count) in &metrics.quarantined {
         quarantined.count(&[("kind", kind)], *count as u64);
     }
+    if !metrics.certificates.is_empty() {
+        let mut family = families.gauge(
+            "sluice_l7_certificate_expiry_seconds",
+            "When the certificate of a Secret that is used ends, in seconds since 1970.",
+        );
+        for (secret, end) in &metrics.certificates {
+            family.add(&[("secret", secret)], *end as f64);
+        }
+    }
     let policy = &metrics.policy;
     let mut compiled = families
         .gauge("sluice_policy_compiled", "What has been compiled of network policies, by kind.");

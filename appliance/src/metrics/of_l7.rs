@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// A counter of a worker's TCP: what happened, and where it is.
 type OfTcp = (&'static str, fn(&TcpCounters) -> u64);
 
-const TCP: [OfTcp; 29] = [
+const TCP: [OfTcp; 31] = [
     ("accepted", |tcp| tcp.accepted),
     ("connected", |tcp| tcp.connected),
     ("malformed", |tcp| tcp.malformed),
@@ -44,12 +44,14 @@ const TCP: [OfTcp; 29] = [
     ("stamps_refused", |tcp| tcp.stamps_refused),
     ("scattered", |tcp| tcp.scattered),
     ("refused_memory", |tcp| tcp.refused_memory),
+    ("windows_held", |tcp| tcp.windows_held),
+    ("refused_pressure", |tcp| tcp.refused_pressure),
 ];
 
 /// A counter of a worker's upstreams.
 type OfUpstreams = (&'static str, fn(&UpstreamCounters) -> u64);
 
-const UPSTREAMS: [OfUpstreams; 12] = [
+const UPSTREAMS: [OfUpstreams; 15] = [
     ("opened", |of| of.opened),
     ("reused", |of| of.reused),
     ("connect_failed", |of| of.connect_failed),
@@ -62,6 +64,9 @@ const UPSTREAMS: [OfUpstreams; 12] = [
     ("send_timed_out", |of| of.send_timed_out),
     ("cut_off", |of| of.cut_off),
     ("ejections", |of| of.ejections),
+    ("policy_denied", |of| of.policy_denied),
+    ("policy_cut", |of| of.policy_cut),
+    ("policy_audited", |of| of.policy_audited),
 ];
 
 /// Adds what is counted of requests that end here.
@@ -105,6 +110,13 @@ fn of_workers(told: &[&L7Told], families: &mut Families) {
         for (direction, count) in [("in", told.packets.0), ("out", told.packets.1)] {
             family.count(&[("worker", id), ("direction", direction)], count);
         }
+    }
+    let mut family = families.gauge(
+        "sluice_l7_buffered_bytes",
+        "Memory that TCP connections which end here hold for what waits to be read or sent.",
+    );
+    for (id, told) in each() {
+        family.count(&[("worker", id)], told.buffered_bytes as u64);
     }
     let mut family =
         families.counter("sluice_l7_tcp_total", "What happened to TCP that ends here.");

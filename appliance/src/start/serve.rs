@@ -17,6 +17,9 @@ const SCRAPES_MAX: usize = 4;
 /// ([`sluice_control::compile::QUARANTINE_MIN`]).
 const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often workers are told the time of day.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether all is sent at the end.
 const STOP_STEP: Duration = Duration::from_millis(5);
 
@@ -82,6 +85,14 @@ async fn serve(
             of_services::notice(&noticed);
         }
     });
+    if let Some(l7) = gateway.l7.clone() {
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CLOCK_INTERVAL).await;
+                l7.follow_clock();
+            }
+        });
+    }
     let hub = Arc::clone(&gateway.hub);
     tokio::spawn(async move { report("admin", socket.serve(gateway).await) });
     // Also ends when the other end is dropped.

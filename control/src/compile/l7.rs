@@ -19,6 +19,7 @@ use std::sync::Arc;
 mod certificates;
 mod findings;
 mod identity;
+mod moments;
 mod setup;
 mod shown;
 mod upstreams;
@@ -26,6 +27,7 @@ mod users;
 
 use certificates::Certified;
 pub(super) use identity::Identity;
+use moments::Moments;
 pub(super) use setup::Setup;
 pub(crate) use shown::backend_text;
 use upstreams::{UpstreamKey, Upstreams};
@@ -52,6 +54,9 @@ pub(super) struct Requests {
     served: BTreeMap<Name, bool>,
     /// The time, in seconds since 1970, if it is known.
     unix_s: Option<i64>,
+    moments: Moments,
+    /// Secrets whose certificates have begun or ended since requests were compiled.
+    due: BTreeSet<Name>,
 }
 
 impl Requests {
@@ -65,6 +70,8 @@ impl Requests {
             vips: BTreeSet::new(),
             served: BTreeMap::new(),
             unix_s: None,
+            moments: Moments::default(),
+            due: BTreeSet::new(),
         }
     }
 
@@ -74,9 +81,28 @@ impl Requests {
 }
 
 impl Compiler {
-    /// Sets the time, in seconds since 1970: certificates have theirs.
-    pub fn set_unix_time(&mut self, unix_s: i64) {
-        self.requests.unix_s = Some(unix_s);
+    /// Sets the time, in seconds since 1970: certificates have theirs. True if one that is
+    /// used has begun or ended, which the next [`Compiler::compile`] is to tell.
+    pub fn set_unix_time(&mut self, unix_s: i64) -> bool {
+        let Some(setup) = self.statics.ingress.clone() else {
+            self.requests.unix_s = Some(unix_s);
+            return false;
+        };
+        let before = self.requests.unix_s.replace(unix_s).unwrap_or(unix_s);
+        let passed = self.requests.moments.between(before, unix_s);
+        let due: Vec<Name> = passed.filter(|name| self.uses(&setup, name)).cloned().collect();
+        let is_any = !due.is_empty();
+        self.requests.due.extend(due);
+        is_any
+    }
+
+    /// The Secrets whose certificates are used, at most `max` of them, and the last second
+    /// since 1970 in which each is valid; the first to end first.
+    pub fn certificate_ends(&self, max: usize) -> Vec<(Name, i64)> {
+        let Some(setup) = &self.statics.ingress else { return Vec::new() };
+        let ends = self.requests.moments.last_seconds();
+        let ends = ends.filter(|(name, _)| self.uses(setup, name));
+        ends.take(max).map(|(name, end)| (name.clone(), end)).collect()
     }
 
     /// The Ingresses that have become this gateway's, or are not any more, since this was last
@@ -104,6 +130,9 @@ impl Compiler {
             }
             return;
         };
+        for name in &changes.secrets {
+            self.requests.moments.set(name, cluster.secret(name).map(|secret| &**secret));
+        }
         let mut touched = self.update_ingresses(cluster, changes, is_reset);
         let mut are_listeners_new = is_reset;
         let of_secrets = is_reset || changes.secrets.iter().any(|name| self.uses(&setup, name));
@@ -123,13 +152,16 @@ impl Compiler {
             self.put_tables(&setup, next);
             epochs.changed();
         }
+        let due = std::mem::take(&mut self.requests.due);
         let users = &self.requests.users;
         touched.ingresses.extend(changes.services.iter().flat_map(|name| users.of_service(name)));
-        touched.ingresses.extend(changes.secrets.iter().flat_map(|name| users.of_secret(name)));
+        let secrets = changes.secrets.union(&due);
+        touched.ingresses.extend(secrets.flat_map(|name| users.of_secret(name)));
         if changes.classes || is_reset {
             self.findings.set(Subject::Classes, findings::of_classes(cluster));
         }
-        if of_secrets {
+        let is_default = |name: &Name| setup.default_certificate.as_ref() == Some(name);
+        if of_secrets || due.iter().any(is_default) {
             let findings = findings::of_default(cluster, &setup, self.requests.unix_s);
             self.findings.set(Subject::DefaultCertificate, findings);
         }

@@ -31,6 +31,7 @@ mod addresses;
 mod attributes;
 mod blocks;
 mod classifiers;
+mod clients;
 mod names;
 mod pages;
 mod peers;
@@ -45,6 +46,7 @@ mod subjects;
 use addresses::Addresses;
 use attributes::Attributes;
 use blocks::Blocks;
+use clients::Clients;
 use names::Names;
 use pages::Pages;
 use peers::Peers;
@@ -100,6 +102,7 @@ pub(super) struct Policies {
     blocks: Blocks,
     /// The peers of ranges of addresses, IPv4 and IPv6.
     range_peers: [Vec<PeerId>; 2],
+    clients: Clients,
     /// Names of ports that rules use, and how many do.
     port_names: HashMap<Arc<str>, usize>,
     /// Rules of policies. In the tables they have numbers by row.
@@ -170,6 +173,7 @@ impl Policies {
             addresses: Addresses::default(),
             blocks: Blocks::default(),
             range_peers: [const { Vec::new() }; 2],
+            clients: Clients::default(),
             port_names: HashMap::new(),
             rules: Ids::new(Duration::ZERO),
             rule_lists: RuleLists::new(quarantine),
@@ -211,9 +215,10 @@ impl Policies {
 
     /// How much there is, and in the tables.
     pub(super) fn sizes(&self, tables: &Tables) -> PolicySizes {
-        let ranges = tables.v4.blocks.memory_bytes() + tables.v6.blocks.memory_bytes();
+        let v4 = tables.v4.blocks.memory_bytes() + tables.v4.clients.memory_bytes();
+        let v6 = tables.v6.blocks.memory_bytes() + tables.v6.clients.memory_bytes();
         PolicySizes {
-            bytes: tables.policy.memory_bytes() + ranges,
+            bytes: tables.policy.memory_bytes() + v4 + v6,
             policies: self.numbers.len(),
             attributes: self.attributes.len(),
             subjects: self.subjects.len(),
@@ -309,9 +314,11 @@ impl Policies {
         }
         self.drop_attributes();
         // Others may have lost or got a block.
-        if self.write_ranges(next) {
+        let are_ranges_new = self.write_ranges(next);
+        if are_ranges_new {
             epochs.policy();
         }
+        self.write_clients(are_ranges_new, next, epochs);
         self.write_pods();
         self.write_addresses(next, epochs);
         let mut is_written = self.collect(&mut next.policy, at);
@@ -385,6 +392,7 @@ fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
     family.known = Default::default();
     family.lapsed = Default::default();
     family.blocks = Arc::default();
+    family.clients = Arc::default();
 }
 
 /// How much has been compiled of policies.

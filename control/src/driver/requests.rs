@@ -302,6 +302,7 @@ impl Control {
             *diagnostics.entry(severity.to_string()).or_default() += 1;
         }
         let kinds = ["service", "backend", "vtep"].map(str::to_owned);
+        let certificates = self.compiler.certificate_ends(view::CERTIFICATES_MAX).into_iter();
         ControlMetrics {
             synced: self.source.is_synced,
             api: self.source.health.as_ref().map(SourceHealth::view),
@@ -317,6 +318,7 @@ impl Control {
             names: self.names_metrics(),
             quarantined: kinds.into_iter().zip(self.compiler.quarantined()).collect(),
             policy: self.compiler.policy_sizes(),
+            certificates: certificates.map(|(name, end)| (name.to_string(), end)).collect(),
         }
     }
 }

@@ -126,7 +126,11 @@ impl Board {
 
     /// Something is to be seen at an object.
     pub fn event(&self, key: Key, kind: NoticeKind, reason: &str, note: &str) {
-        let notice = Notice { key, kind, reason: reason.to_owned(), note: note.to_owned() };
+        self.tell(Notice { key, kind, reason: reason.to_owned(), note: note.to_owned() });
+    }
+
+    /// The same, as one has it.
+    pub fn tell(&self, notice: Notice) {
         self.notice(notice, Instant::now());
     }
 

@@ -42,7 +42,7 @@ const ALL_BURST: u32 = 200;
 const ALL_EVERY: Duration = Duration::from_millis(50);
 
 /// Longest note in bytes (`NoteLengthLimit` is 1 KiB).
-const NOTE_MAX: usize = 1000;
+pub(super) const NOTE_MAX: usize = 1000;
 
 /// Longest part of an object's name in the name of its Event, in bytes: both
 /// have at most 253.

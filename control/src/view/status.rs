@@ -50,6 +50,9 @@ pub struct WorkerView {
     pub gone: bool,
 }
 
+/// Most Secrets of which [`ControlMetrics`] tell.
+pub const CERTIFICATES_MAX: usize = 1_000;
+
 /// Numbers for metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlMetrics {
@@ -82,4 +85,7 @@ pub struct ControlMetrics {
     pub names: NamesMetrics,
     /// What has been compiled of network policies.
     pub policy: PolicySizes,
+    /// Secrets whose certificates are used, and the last second since 1970 in which each is
+    /// valid: those that end first, at most [`CERTIFICATES_MAX`].
+    pub certificates: Vec<(String, i64)>,
 }

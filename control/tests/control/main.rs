@@ -5,6 +5,7 @@ mod support;
 mod answers;
 
 mod cases;
+mod certificates;
 mod l7;
 mod requests;
 mod shown;

@@ -6,17 +6,17 @@ use sluice_config::Config;
 use sluice_control::source::manifests::Manifests;
 use sluice_control::view::{BackendView, ServiceView, VersionsView};
 use sluice_control::{
-    Control, Diagnostic, HealthChecks, PortFacts, Request, ServiceNames, SystemClock,
+    Clock, Control, Diagnostic, HealthChecks, PortFacts, Request, ServiceNames, SystemClock,
 };
 use sluice_tables::Tables;
 use sluice_tables::mailbox::{FromWorker, ToWorker, WorkerEnd, mailbox};
 use sluice_tables::record::{Conflict, FlowRecord};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long anything may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +48,23 @@ pub fn config_with(sections: &str) -> Config {
 
 pub fn facts() -> Vec<PortFacts> {
     (0..2).map(|i| PortFacts { mac: [2, 0, 0, 0, 0, i], mtu: 1500 }).collect()
+}
+
+/// The system's clock, but that the time of day is what one sets.
+#[derive(Debug, Default)]
+pub struct SetClock {
+    system: SystemClock,
+    pub unix_s: AtomicU64,
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Duration {
+        self.system.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.unix_s.load(Ordering::Relaxed))
+    }
 }
 
 /// The tables that a worker uses now.
@@ -82,7 +99,10 @@ impl Harness {
     }
 
     pub fn with(folder: &Path, config: Config, flows: Flows) -> Self {
-        let clock = Arc::new(SystemClock::default());
+        Self::with_clock(folder, config, flows, Arc::new(SystemClock::default()))
+    }
+
+    pub fn with_clock(folder: &Path, config: Config, flows: Flows, clock: Arc<dyn Clock>) -> Self {
         let source = Manifests::new(folder, clock.clone());
         let source = if config.has_ingresses() { source.with_ingresses() } else { source };
         let source = Box::new(source);

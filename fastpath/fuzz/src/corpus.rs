@@ -4,7 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 mod dns;
+mod requests;
 mod texts;
+
+pub use requests::{HTTP_WORDS, TCP_WORDS};
 
 /// Words of packets: protocol numbers, EtherTypes, ports and addresses of the
 /// gateway, headers.
@@ -174,6 +177,8 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     seeds.extend(packets());
     seeds.extend(neighbors());
     seeds.extend(dns::messages());
+    seeds.extend(requests::requests());
+    seeds.extend(requests::connections());
     seeds.extend(texts::texts());
     seeds
 }

@@ -11,10 +11,14 @@
 pub mod arp_nd;
 /// DNS messages.
 pub mod dns;
+/// Requests of HTTP/1.1, before anybody else reads them.
+pub mod guard;
 /// A gateway with both families and the overlay, and what passes through it.
 pub mod journey;
 /// Header parsers against another implementation.
 pub mod parser;
+/// TCP that ends here.
+pub mod tcp;
 /// Configuration and manifests.
 pub mod texts;
 
@@ -50,6 +54,8 @@ pub const TARGETS: &[Target] = &[
         len_max: 8192,
         dictionary: corpus::PACKET_WORDS,
     },
+    Target { name: "guard", run: guard::guard, len_max: 2048, dictionary: corpus::HTTP_WORDS },
+    Target { name: "tcp", run: tcp::tcp, len_max: 1024, dictionary: corpus::TCP_WORDS },
     Target { name: "dns", run: dns::dns, len_max: 1024, dictionary: corpus::DNS_WORDS },
     Target {
         name: "config",

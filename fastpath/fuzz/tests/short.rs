@@ -29,6 +29,16 @@ fn journey() {
 }
 
 #[test]
+fn guard() {
+    short("guard", 2_000_000);
+}
+
+#[test]
+fn tcp() {
+    short("tcp", 200_000);
+}
+
+#[test]
 fn dns() {
     short("dns", 200_000);
 }

@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod alpn;
 pub mod asks;
 mod bucket;
 mod chars;
+mod clock;
 pub mod guard;
 mod head;
 pub mod http;
@@ -23,5 +25,6 @@ pub mod upstream;
 mod wheel;
 pub mod worker;
 
+pub use alpn::Alpn;
 pub use head::{Framing, HeadLimits, RequestHead, Version};
 pub use reason::L7Reason;

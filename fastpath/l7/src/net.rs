@@ -3,9 +3,12 @@
 //!
 //! Everything runs on one thread: nothing has to be [`Send`].
 
+use crate::tcp::Pressure;
+use sluice_tables::l7::ListenerId;
+use sluice_tables::policy::Verdict;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Makes connections, tells the time and runs tasks, all on the thread that it is used on.
@@ -30,6 +33,21 @@ pub trait Net: Clone + 'static {
 
     /// Milliseconds since 1970, as cheap.
     fn unix_ms(&self) -> u64;
+
+    /// What network policies say to a client's request to an endpoint.
+    fn judge(&self, _client: IpAddr, _endpoint: SocketAddr) -> Verdict {
+        Verdict::Allow
+    }
+
+    /// Another one whenever [`Net::judge`] may say something else.
+    fn policy_version(&self) -> u64 {
+        0
+    }
+
+    /// How much of the memory for connections is used, in all and by those of a listener.
+    fn pressure(&self, _listener: ListenerId) -> Pressure {
+        Pressure::None
+    }
 
     /// Waits until [`Net::now_ns`] has reached a time, within about a millisecond.
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static;

@@ -1,8 +1,9 @@
 //! All of L7 put together: clients' connections, TLS, requests, endpoints.
 
+use crate::Alpn;
 use crate::asks::{Ask, CLIENTS_MAX, EJECTED_MAX, Ejected};
 use crate::http::{
-    Accept, Alpn, HttpCounts, Negotiated, NotAccepted, Observer, Proxy, ProxyOptions, RequestBody,
+    Accept, HttpCounts, Negotiated, NotAccepted, Observer, Proxy, ProxyOptions, RequestBody,
     TlsVersion,
 };
 use crate::net::{Net, Stream};
@@ -139,19 +140,12 @@ impl<N: Net> Accept for Accepts<N> {
 
 fn negotiated(agreed: tls::Negotiated) -> Negotiated {
     Negotiated {
-        protocol: agreed.alpn.map(alpn),
+        protocol: agreed.alpn,
         server_name: agreed.server_name,
         version: match agreed.version {
             ProtocolVersion::TLSv1_2 => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         },
-    }
-}
-
-fn alpn(alpn: tls::Alpn) -> Alpn {
-    match alpn {
-        tls::Alpn::Http11 => Alpn::Http11,
-        tls::Alpn::H2 => Alpn::H2,
     }
 }
 
@@ -176,7 +170,7 @@ impl<S: Stream> Encrypt<S> for Encrypts {
         upstream: &Arc<Upstream>,
     ) -> impl Future<Output = io::Result<(TlsStream<S>, Option<Alpn>)>> + 'static {
         let is_http2 = upstream.protocol.is_http2();
-        let offered = if is_http2 { tls::Alpn::H2 } else { tls::Alpn::Http11 };
+        let offered = if is_http2 { Alpn::H2 } else { Alpn::Http11 };
         let made = self.0.connect(stream, None, offered);
         async move {
             let stream = made.await.map_err(|refusal| io::Error::other(refusal.label()))?;

@@ -100,6 +100,12 @@ pub trait LocalService {
 
     /// The worker ends: whatever it holds is let go of.
     fn close(&mut self) {}
+
+    /// It asks network policies itself about the connections that it opens: it knows for
+    /// whom it does. Nobody else asks about them then.
+    fn asks_policies(&self) -> bool {
+        false
+    }
 }
 
 /// The services of one worker.
@@ -107,16 +113,24 @@ pub struct LocalServices {
     echo: Echo,
     /// A worker may change its thread before it has this, and not after.
     l7: Option<SendWrapper<Box<dyn LocalService>>>,
+    asks_policies: bool,
 }
 
 impl LocalServices {
     /// The services, with nothing to do.
     pub fn new() -> Self {
-        LocalServices { echo: Echo::default(), l7: None }
+        LocalServices { echo: Echo::default(), l7: None, asks_policies: false }
+    }
+
+    /// Whether policies have been asked about the connections that services open.
+    #[inline]
+    pub fn asks_policies(&self) -> bool {
+        self.asks_policies
     }
 
     /// Has TCP that ends here served by `l7`, on this thread.
     pub fn set_l7(&mut self, l7: Box<dyn LocalService>) {
+        self.asks_policies = l7.asks_policies();
         self.l7 = Some(SendWrapper::new(l7));
     }
 

@@ -1,11 +1,12 @@
 //! Network policy: who may open a flow to whom (networking.k8s.io/v1
 //! NetworkPolicy). Asked with the addresses of the real ends: the client's as it
 //! came, the server's after it was chosen. A flow that passed is asked again when
-//! policies have changed; its packets are not.
+//! policies have changed; its packets are not. Connections of a service of the gateway's
+//! that asks by itself are not asked about here.
 
 use crate::core::Core;
 use crate::flow::{Entry, Key};
-use crate::packet::Packet;
+use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::service::Target;
 use crate::wire::ip::Ip;
@@ -44,6 +45,9 @@ pub fn check<F: Ip>(
     packet: &Packet<F>,
     target: &Target<F>,
 ) -> Result<Rules, DropReason> {
+    if packet.ingress == Ingress::GATEWAY && core.local.asks_policies() {
+        return Ok(UNASKED);
+    }
     let ends = Ends {
         client: (packet.key.src, packet.key.src_port),
         server: (target.addr, target.l4_port),
@@ -69,6 +73,9 @@ pub fn of_flow<F: Ip>(
         return Ok(None);
     }
     let original = &flow[0];
+    if original.ingress == Ingress::GATEWAY && core.local.asks_policies() {
+        return Ok(Some(UNASKED));
+    }
     let client = (original.key.src, original.key.src_port);
     let server = (original.new_dst, original.new_dst_port);
     let ends = Ends { client, server, protocol: original.key.protocol };

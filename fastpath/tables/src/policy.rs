@@ -9,9 +9,10 @@
 //! costs two lookups of addresses, and one of classes and a port for each
 //! direction in which the pod is selected, however many policies there are.
 
-use crate::family::Family;
+use crate::family::{Family, V4, V6};
 use crate::ids::RuleId;
 use crate::tables::Tables;
+use std::net::{IpAddr, SocketAddr};
 
 mod classifier;
 mod outcome;
@@ -22,6 +23,9 @@ pub use classifier::{Classifier, LANES, Page, PageClasses};
 pub use outcome::{Excuse, Outcome, PortKey, Verdict};
 pub use ranges::AddressRanges;
 pub use row::{Programs, Row, Rows, Span};
+
+/// The number of TCP.
+const TCP: u8 = 6;
 
 /// The policies that select a pod in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +108,11 @@ impl Judgment {
     /// Nobody was asked.
     pub const UNASKED: Judgment = Judgment { egress: Outcome::UNASKED, ingress: Outcome::UNASKED };
 
+    /// What becomes of the flow.
+    pub fn verdict(&self) -> Verdict {
+        self.egress.verdict().max(self.ingress.verdict())
+    }
+
     /// The rules that decided, at the source and at the destination.
     pub fn rules(&self) -> [RuleId; 2] {
         [self.egress.rule(), self.ingress.rule()]
@@ -160,6 +169,45 @@ pub fn judge_running<F: Family>(
         if egress.is_allowed() {
             judgment.egress = egress;
         }
+    }
+    judgment
+}
+
+/// What policies say to a request that the gateway, where the connection of `client` has
+/// ended, sends on to `dst`. Blocks of addresses that rules name match the client's address;
+/// whatever else they name matches the gateway, as the pod that it is taken for.
+pub fn judge_request(tables: &Tables, client: IpAddr, dst: SocketAddr) -> Judgment {
+    if tables.policy.is_empty() {
+        return Judgment::UNASKED;
+    }
+    let peer = match client.to_canonical() {
+        IpAddr::V4(client) => tables.v4.clients.lookup(&client.octets()),
+        IpAddr::V6(client) => tables.v6.clients.lookup(&client.octets()),
+    };
+    let port = PortKey::of(TCP, dst.port());
+    match dst.ip() {
+        IpAddr::V4(dst) => of_request::<V4>(tables, peer, &dst.octets(), port),
+        IpAddr::V6(dst) => of_request::<V6>(tables, peer, &dst.octets(), port),
+    }
+}
+
+fn of_request<F: Family>(
+    tables: &Tables,
+    client: PeerId,
+    dst: &F::Addr,
+    port: PortKey,
+) -> Judgment {
+    let family = F::of(tables);
+    let destination = family.known.get(dst);
+    let mut judgment = Judgment::UNASKED;
+    // All addresses of the pool are of the one pod.
+    let gateway = family.snat.addresses.first().and_then(|addr| family.known.get(addr));
+    if let Some(gateway) = gateway.filter(|gateway| gateway.egress.is_selected()) {
+        let peer = destination.map_or_else(|| family.blocks.lookup(dst), |known| known.peer);
+        judgment.egress = tables.policy.outcome(&gateway.egress, peer, port);
+    }
+    if let Some(destination) = destination.filter(|known| known.ingress.is_selected()) {
+        judgment.ingress = tables.policy.outcome(&destination.ingress, client, port);
     }
     judgment
 }

@@ -105,6 +105,9 @@ pub struct FamilyTables<F: Family> {
     pub known: ShardMap<F::Addr, KnownAddress>,
     /// What every other address is to policies.
     pub blocks: Arc<AddressRanges<F>>,
+    /// What the gateway is to policies where it sends on what a client has asked it for, by
+    /// the client's address: the pod that it is taken for, but in the client's blocks.
+    pub clients: Arc<AddressRanges<F>>,
     /// What addresses that a domain name has lost are to flows that run: as if it
     /// had them still.
     pub lapsed: ShardMap<F::Addr, PeerId>,
@@ -127,6 +130,7 @@ impl<F: Family> Default for FamilyTables<F> {
             tunnel_devices: Arc::default(),
             known: ShardMap::default(),
             blocks: Arc::default(),
+            clients: Arc::default(),
             lapsed: ShardMap::default(),
             dns_servers: Arc::default(),
         }

@@ -2,7 +2,7 @@
 //! for defaults, "ConfigMaps").
 
 use crate::cluster::annotations::path;
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sluice_tables::http_routes::Rewrite;
 use std::sync::Arc;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// What all names begin with.
 const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+
+/// Whether endpoints are told of clients by the PROXY protocol.
+const SEND_PROXY_PROTOCOL: &str = "sluice.dev/send-proxy-protocol";
 
 /// Longest time-out: a year.
 const TIMEOUT_S_MAX: u64 = 366 * 24 * 3600;
@@ -36,6 +39,9 @@ pub struct Options {
     pub send_timeout: Duration,
     /// `backend-protocol`: what backends speak.
     pub protocol: Protocol,
+    /// `sluice.dev/send-proxy-protocol`: connections to backends begin with a PROXY protocol
+    /// header, version 2.
+    pub sends_proxy_protocol: bool,
 }
 
 impl Default for Options {
@@ -49,6 +55,7 @@ impl Default for Options {
             read_timeout: Duration::from_secs(60),
             send_timeout: Duration::from_secs(60),
             protocol: Protocol::Http,
+            sends_proxy_protocol: false,
         }
     }
 }
@@ -84,8 +91,18 @@ impl Options {
         let mut options = Options::default();
         let (mut redirect, mut force, mut use_regex) = (None, None, None);
         for (key, text) in metadata.annotations.iter().flatten() {
-            let Some(name) = key.strip_prefix(PREFIX) else { continue };
             let text = text.trim();
+            if key == SEND_PROXY_PROTOCOL {
+                match boolean(text) {
+                    Some(switch) => options.sends_proxy_protocol = switch,
+                    None => {
+                        let message = format!("{text:?} cannot be; it is ignored");
+                        let finding = Finding::error(path(key), message);
+                        findings.push(finding.expected("\"true\" or \"false\""));
+                    }
+                }
+            }
+            let Some(name) = key.strip_prefix(PREFIX) else { continue };
             let mut bad = |expected: String| {
                 let message = format!("{text:?} cannot be; it is ignored");
                 findings.push(Finding::error(path(key), message).expected(expected));
@@ -140,11 +157,13 @@ impl Options {
                         "{name} is not supported: requests are answered with 503, rather than \
                          that it lets in whom it keeps out"
                     );
-                    findings.push(Finding::error(path(key), message));
+                    let finding = Finding::error(path(key), message);
+                    findings.push(finding.reason(Reason::UnsupportedAnnotation));
                 }
                 _ => {
                     let message = format!("{name} is not supported; it is ignored");
-                    findings.push(Finding::warning(path(key), message));
+                    let finding = Finding::warning(path(key), message);
+                    findings.push(finding.reason(Reason::UnsupportedAnnotation));
                 }
             }
         }
@@ -261,6 +280,7 @@ mod tests {
             read_timeout: seconds(3600),
             send_timeout: seconds(120),
             protocol: Protocol::Grpcs,
+            sends_proxy_protocol: false,
         };
         assert_eq!((options, findings), (expected, vec![]));
     }

@@ -2,7 +2,7 @@
 
 use super::{Place, Route};
 use crate::cluster::ingress::{Backend, Ingress, PathMatch, Rule};
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, Reason};
 use crate::object::Name;
 use hashbrown::HashMap;
 use sluice_tables::http_routes::Host;
@@ -41,8 +41,10 @@ impl Claims {
                     other.place,
                     self::other(&other.ingress, name),
                 );
-                let finding = Finding::error(format!("{place}.path"), message);
-                self.findings.push((name.clone(), finding.expected("a host and path once")));
+                let finding = Finding::error(format!("{place}.path"), message)
+                    .reason(Reason::Contradiction)
+                    .expected("a host and path once");
+                self.findings.push((name.clone(), finding));
             }
         }
     }
@@ -100,7 +102,7 @@ pub(super) fn lost_default(name: &Name, ingress: &Ingress, host: &Host, other: &
         true => Finding::error(path, message),
         false => Finding::warning(path, message),
     };
-    finding.expected("one default backend")
+    finding.reason(Reason::Contradiction).expected("one default backend")
 }
 
 /// Who has it, as an Ingress is told that lacks it.

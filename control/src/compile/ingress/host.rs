@@ -4,7 +4,7 @@ use super::claims::{self, Claims};
 use super::patterns;
 use super::{Certificate, Route, Touched};
 use crate::cluster::ingress::Ingress;
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, Reason};
 use crate::object::Name;
 use sluice_tables::http_routes::Host;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +124,9 @@ fn certificate(
                     claims::text_of(host),
                     claims::other(&other.ingress, name),
                 );
-                let finding = Finding::error(at, message).expected("one Secret for each host");
+                let finding = Finding::error(at, message)
+                    .reason(Reason::Contradiction)
+                    .expected("one Secret for each host");
                 findings.push(((*name).clone(), finding));
             }
         }

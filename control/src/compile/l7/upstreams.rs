@@ -20,6 +20,7 @@ pub(super) struct UpstreamKey {
     /// As Ingresses name it.
     pub(super) port: BackendPort,
     protocol: Protocol,
+    sends_proxy_protocol: bool,
 }
 
 impl UpstreamKey {
@@ -27,7 +28,9 @@ impl UpstreamKey {
     pub(super) fn of(route: &Route) -> Option<Self> {
         let Backend::Service { service, port } = &route.backend else { return None };
         let (service, port) = (service.clone(), port.clone());
-        Some(UpstreamKey { service, port, protocol: route.options.protocol })
+        let options = &route.options;
+        let (protocol, sends_proxy_protocol) = (options.protocol, options.sends_proxy_protocol);
+        Some(UpstreamKey { service, port, protocol, sends_proxy_protocol })
     }
 
     fn name(&self) -> Arc<str> {
@@ -164,6 +167,7 @@ impl Compiler {
             service: service.clone(),
             port: BackendPort::Number(0),
             protocol: Protocol::Http,
+            sends_proxy_protocol: false,
         };
         let of_service = used.range(first..).take_while(|(key, _)| key.service == *service);
         let mut is_new = false;
@@ -174,6 +178,7 @@ impl Compiler {
                 id: UpstreamId(*id),
                 name: key.name(),
                 protocol: key.protocol(),
+                sends_proxy_protocol: key.sends_proxy_protocol,
                 endpoints: endpoints.unwrap_or_default().into(),
             };
             if next.l7.upstream(upstream.id).map(|old| &**old) != Some(&upstream) {

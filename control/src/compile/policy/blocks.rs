@@ -3,6 +3,7 @@
 use super::AttributeId;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use sluice_tables::Family;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,6 +51,17 @@ pub(super) fn number(addr: IpAddr) -> u128 {
         IpAddr::V4(addr) => u128::from(addr.to_bits()),
         IpAddr::V6(addr) => addr.to_bits(),
     }
+}
+
+/// What [`number`] makes a number of.
+pub(super) fn address<F: Family>(number: u128) -> Option<F::Addr> {
+    let addr = if F::IS_V4 {
+        IpAddr::from(u32::try_from(number).ok()?.to_be_bytes())
+    } else {
+        IpAddr::from(number.to_be_bytes())
+    };
+    debug_assert_eq!(self::number(addr), number);
+    F::from_ip(addr)
 }
 
 /// Goes through the addresses in order, and notes where a block begins or ends.

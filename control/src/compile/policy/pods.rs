@@ -51,6 +51,12 @@ impl Pods {
         subject.is_selected().then_some(subject)
     }
 
+    /// What selects a pod, in order.
+    pub(super) fn attributes(&self, name: &Name) -> &[AttributeId] {
+        let pod = self.numbers.get(name).and_then(|number| self.get(*number));
+        pod.map_or(&[], |pod| &pod.attributes)
+    }
+
     /// An attribute is no more.
     pub(super) fn drop_attribute(&mut self, id: AttributeId, pods: &HashSet<PodNumber>) {
         for number in pods {

@@ -38,21 +38,10 @@ impl Policies {
             let key = PeerKey { attributes: blocks.to_vec(), ports: None };
             let peer = self.peers.acquire(key, &mut self.attributes);
             peers.push(peer);
-            starts.extend(address::<F>(*first).map(|first| (first, peer)));
+            starts.extend(blocks::address::<F>(*first).map(|first| (first, peer)));
         }
         let old = std::mem::replace(&mut self.range_peers[usize::from(!F::IS_V4)], peers);
         old.into_iter().for_each(|peer| self.peers.release(peer));
         F::of_mut(next).blocks = Arc::new(AddressRanges::new(starts));
     }
-}
-
-/// What [`blocks::number`] makes a number of.
-fn address<F: Family>(number: u128) -> Option<F::Addr> {
-    let addr = if F::IS_V4 {
-        IpAddr::from(u32::try_from(number).ok()?.to_be_bytes())
-    } else {
-        IpAddr::from(number.to_be_bytes())
-    };
-    debug_assert_eq!(blocks::number(addr), number);
-    F::from_ip(addr)
 }

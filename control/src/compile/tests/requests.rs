@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use sluice_tables::http_routes::Request;
 use sluice_tables::l7::{HttpRoute, ListenerId, RouteAction, Upstream};
-use sluice_tables::policy::{PortKey, Verdict, judge};
+use sluice_tables::policy::{PortKey, Verdict, judge, judge_request};
 
 const SECTION: &str = "l7:
   ingress:
@@ -252,6 +252,49 @@ fn hosts_have_the_certificates_of_their_ingresses_or_the_default() {
 }
 
 #[test]
+fn the_time_of_certificates_is_told_when_it_comes_and_when_it_is_over() {
+    // 2030 and 2040.
+    const BEGIN: i64 = 1_893_456_000;
+    const END: i64 = 2_208_988_800;
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2030, 1, 1), date_time_ymd(2040, 1, 1));
+    let pair = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    let mut world = world();
+    world.compiler.set_unix_time(BEGIN - 10);
+    let mut object = ingress("a", "a.example", &[path("/", "s", json!({"number": 80}))]);
+    object["spec"]["tls"] = json!([{"hosts": ["a.example"], "secretName": "tls"}]);
+    world.apply(Kind::Ingress, object);
+    world.apply(Kind::Secret, secret("default", "tls", &pair));
+    world.apply(Kind::Secret, secret("default", "unused", &pair));
+    world.apply(Kind::Secret, secret("edge", "default", &pair));
+    world.compile();
+    let mut told = |unix_s: i64| {
+        if world.compiler.set_unix_time(unix_s) {
+            assert!(world.compile().is_none(), "no table is different");
+        }
+        let said = said(&world).into_iter();
+        said.filter(|text| text.contains("its certificate ")).collect::<Vec<_>>()
+    };
+    let young = |text: &String| text.contains("is not valid yet");
+    let old = |text: &String| text.contains("has expired");
+    assert_eq!(told(BEGIN - 1).iter().filter(|text| young(text)).count(), 2);
+    assert!(told(BEGIN).is_empty());
+    assert!(told(END).is_empty());
+    assert_eq!(told(END + 1).iter().filter(|text| old(text)).count(), 2);
+    // A clock that is set back.
+    assert!(told(END - 5).is_empty());
+    assert_eq!(told(0).iter().filter(|text| young(text)).count(), 2);
+    let names = |max| -> Vec<_> {
+        let ends = world.compiler.certificate_ends(max).into_iter();
+        ends.map(|(name, end)| (name.to_string(), end)).collect()
+    };
+    let [tls, default] = ["default/tls", "edge/default"].map(|name| (name.to_owned(), END));
+    assert_eq!(names(9), [tls.clone(), default]);
+    assert_eq!(names(1), [tls]);
+}
+
+#[test]
 fn an_edit_among_thousands_touches_its_host_alone() {
     let mut world = world();
     let host = |number: u32| format!("h{number}.example");
@@ -336,4 +379,78 @@ fn policies_take_the_gateway_for_the_pod_that_is_configured() {
     super::policy::policy(&mut world, "allow", from("edge", "sluice"));
     world.compile();
     assert_eq!(verdict(&world), Verdict::Allow);
+}
+
+#[test]
+fn blocks_of_policies_match_the_client_of_a_request_and_selectors_the_gateway() {
+    const POD: [u8; 4] = [10, 244, 1, 7];
+    let mut world = world();
+    super::policy::pod(&mut world, "a", "web", Some(POD));
+    let peer = |cidr: &str, except: &[&str]| json!({"ipBlock": {"cidr": cidr, "except": except}});
+    let from = |peers: &[Value]| json!({"podSelector": {}, "ingress": [{"from": peers}]});
+    let selected = json!({"namespaceSelector": {"matchLabels": {
+        "kubernetes.io/metadata.name": "sluice-system"}}});
+    let verdicts = |world: &World| {
+        let clients = ["192.0.2.7", "192.0.2.200", "198.51.100.1", "10.244.255.1", "2001:db8::7"];
+        clients.map(|client| {
+            let dst = (POD, 8080).into();
+            judge_request(world.compiler.tables(), client.parse().unwrap(), dst).verdict()
+        })
+    };
+    let [allow, deny] = [Verdict::Allow, Verdict::Deny];
+    assert_eq!(verdicts(&world), [allow; 5], "there are no policies");
+    for (what, peers, expected) in [
+        (
+            "a block",
+            vec![peer("192.0.2.0/24", &["192.0.2.128/25"])],
+            [allow, deny, deny, deny, deny],
+        ),
+        ("of IPv6", vec![peer("2001:db8::/32", &[])], [deny, deny, deny, deny, allow]),
+        ("everybody of a family", vec![peer("0.0.0.0/0", &[])], [allow, allow, allow, allow, deny]),
+        // The gateway's own addresses are no client's.
+        ("the pool", vec![peer("10.244.255.0/24", &[])], [deny, deny, deny, allow, deny]),
+        ("the gateway", vec![selected.clone()], [allow; 5]),
+        ("both", vec![selected.clone(), peer("192.0.2.0/24", &[])], [allow; 5]),
+        ("nobody", vec![peer("203.0.113.0/24", &[])], [deny; 5]),
+    ] {
+        super::policy::policy(&mut world, "from", from(&peers));
+        world.compile();
+        assert_eq!(verdicts(&world), expected, "{what}");
+    }
+    // What the gateway is taken for changes while the blocks stay.
+    let peers = [selected, peer("192.0.2.0/24", &[])];
+    super::policy::policy(&mut world, "from", from(&peers));
+    let elsewhere = format!("{SECTION}  identity: {{namespace: edge}}\n");
+    world.compiler.reconfigure(&l7_config(&elsewhere), &facts()).unwrap();
+    world.compile();
+    assert_eq!(verdicts(&world), [allow, allow, deny, deny, deny]);
+    world.compiler.reconfigure(&l7_config(SECTION), &facts()).unwrap();
+    world.compile();
+    assert_eq!(verdicts(&world), [allow; 5]);
+    world.cluster.delete(&Name::new("shop", "from").key(Kind::NetworkPolicy));
+    world.compile();
+    assert_eq!(verdicts(&world), [allow; 5]);
+}
+
+#[test]
+fn endpoints_are_told_of_clients_where_an_ingress_asks_for_it() {
+    let mut world = world();
+    world.service("s", &["10.96.0.1".to_owned()], &[80]);
+    let paths = [path("/", "s", json!({"number": 80}))];
+    let mut object = ingress("told", "a.example", &paths);
+    for (text, expected, is_wrong) in
+        [("true", true, false), ("false", false, false), ("yes", false, true)]
+    {
+        object["metadata"]["annotations"] = json!({"sluice.dev/send-proxy-protocol": text});
+        world.apply(Kind::Ingress, object.clone());
+        world.apply(Kind::Ingress, ingress("plain", "b.example", &paths));
+        world.compile();
+        let tables = world.compiler.tables();
+        assert_eq!(upstream(tables, "a.example", "/").sends_proxy_protocol, expected, "{text}");
+        assert!(!upstream(tables, "b.example", "/").sends_proxy_protocol);
+        let names = ["a.example", "b.example"].map(|host| &*upstream(tables, host, "/").name);
+        assert_eq!(names, ["default/s:80"; 2]);
+        let is_said = said(&world).iter().any(|text| text.contains("send-proxy-protocol"));
+        assert_eq!(is_said, is_wrong, "{text}");
+    }
 }

@@ -23,7 +23,7 @@ async fn events_that_wait_are_limited_wherever_they_come_from() {
         desk.events.push_back((notice("first"), Step::Create("n".to_owned()), None));
     }
     for object in 0..10 {
-        desk.board.event(notice(&object.to_string()).key, NoticeKind::Warning, "Test", "x");
+        desk.board.tell(notice(&object.to_string()));
     }
     let pending = desk.board.take(true);
     desk.take(pending, true);

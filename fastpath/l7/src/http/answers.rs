@@ -1,5 +1,5 @@
-use super::clock::Clock;
 use crate::L7Reason;
+use crate::clock::Clock;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::cell::RefCell;

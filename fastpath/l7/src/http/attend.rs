@@ -1,13 +1,13 @@
 //! Whoever attends to a connection while it is served: to what takes too long, and to
 //! when it has to end.
 
-use super::clock::{Alarm, Clock};
 use super::connection::Connection;
 use super::counters::{HttpCounters, Limit};
 use super::options::{ProxyOptions, ns};
 use super::tunnel::{Over, Tunnel};
 use super::wire::Wire;
 use crate::L7Reason;
+use crate::clock::{Alarm, Clock};
 use crate::net::Stream;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -31,7 +31,7 @@ pub(super) async fn within<T>(
     what: impl Future<Output = T>,
 ) -> Option<T> {
     let mut what = pin!(what);
-    let mut alarm = Alarm::new(clock.clone());
+    let mut alarm = Alarm::default();
     let until = clock.now_ns().saturating_add(ns(timeout));
     poll_fn(|context| {
         connection.is_attended_by(context.waker());
@@ -39,7 +39,7 @@ pub(super) async fn within<T>(
             return Poll::Ready(Some(done));
         }
         let end = connection.ends_at.get().map_or(until, |(end, _)| end.min(until));
-        alarm.poll(context, end).map(|()| None)
+        alarm.poll(&**clock, end, context).map(|()| None)
     })
     .await
 }
@@ -72,7 +72,7 @@ impl<S: Stream> Attendance<'_, S> {
         mut served: Pin<&mut C>,
         shut: impl Fn(Pin<&mut C>),
     ) -> bool {
-        let mut alarm = Alarm::new(self.clock.clone());
+        let mut alarm = Alarm::default();
         let mut is_shut = false;
         poll_fn(|context| {
             self.connection.is_attended_by(context.waker());
@@ -97,7 +97,7 @@ impl<S: Stream> Attendance<'_, S> {
                 let Some((at_ns, then, limit)) = self.next(is_shut) else {
                     return Poll::Pending;
                 };
-                if alarm.poll(context, at_ns).is_pending() {
+                if alarm.poll(&**self.clock, at_ns, context).is_pending() {
                     return Poll::Pending;
                 }
                 self.counters.limited(limit);
@@ -117,7 +117,7 @@ impl<S: Stream> Attendance<'_, S> {
 
     /// Lets two ends speak another protocol. `false`: the connection is to be cut.
     pub(super) async fn tunnel(&self, mut tunnel: Tunnel) -> bool {
-        let mut alarm = Alarm::new(self.clock.clone());
+        let mut alarm = Alarm::default();
         poll_fn(|context| {
             self.connection.is_attended_by(context.waker());
             if let Poll::Ready(over) = tunnel.as_mut().poll(context) {
@@ -129,7 +129,7 @@ impl<S: Stream> Attendance<'_, S> {
             let Some((at_ns, limit)) = self.connection.ends_at.get() else {
                 return Poll::Pending;
             };
-            alarm.poll(context, at_ns).map(|()| {
+            alarm.poll(&**self.clock, at_ns, context).map(|()| {
                 self.counters.limited(limit);
                 false
             })

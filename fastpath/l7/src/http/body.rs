@@ -1,5 +1,5 @@
-use super::clock::{Alarm, Clock};
 use crate::L7Reason;
+use crate::clock::{Alarm, Clock};
 use crate::head;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -74,7 +74,7 @@ impl RequestBody {
             return (RequestBody(None), None);
         }
         let meter = Rc::new(Meter::default());
-        let alarm = Alarm::new(terms.clock.clone());
+        let alarm = Alarm::default();
         let received = Received { incoming, meter: meter.clone(), terms, alarm, waits_since: None };
         (RequestBody(Some(Box::new(received))), Some(meter))
     }
@@ -83,9 +83,9 @@ impl RequestBody {
 impl Received {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-            let since = *self.waits_since.get_or_insert_with(|| self.alarm.now_ns());
+            let since = *self.waits_since.get_or_insert_with(|| self.terms.clock.now_ns());
             let until = since.saturating_add(self.terms.idle_ns);
-            ready!(self.alarm.poll(context, until));
+            ready!(self.alarm.poll(&*self.terms.clock, until, context));
             return Poll::Ready(Some(Err(BodyError(Some(L7Reason::RequestTimeout)))));
         };
         self.waits_since = None;

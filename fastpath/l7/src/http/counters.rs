@@ -45,6 +45,9 @@ limits! {
     SendTime = "send_time",
     /// The connection has had as many requests as it may.
     Requests = "requests",
+    /// The worker has as many bytes in buffers as it may: the request was the connection's
+    /// last one.
+    Memory = "memory",
     /// Two ends of another protocol said nothing for too long.
     TunnelTime = "tunnel_time",
     /// What had begun was not over in the time that the gateway's or a listener's end

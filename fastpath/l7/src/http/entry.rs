@@ -1,10 +1,10 @@
 use super::body::Meter;
-use super::clock::Clock;
 use super::connection::Connection;
 use super::counters::HttpCounters;
 use super::record::{Observer, Record};
 use super::tunnel::Carried;
 use crate::L7Reason;
+use crate::clock::Clock;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use sluice_tables::l7::{HttpRoute, Upstream};
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,4 @@
 use super::answers::Answers;
-use super::clock;
 use super::connection::Connection;
 use super::counters::{HttpCounters, HttpCounts, Limit, count};
 use super::entry::Book;
@@ -9,6 +8,7 @@ use super::requests::{HEADERS_MAX, TARGET_BYTES_MAX};
 use super::runtime::Timing;
 use super::seams::{Accept, Forward};
 use super::serve;
+use crate::clock;
 use crate::net::{Net, Stream};
 use hashbrown::HashMap;
 use sluice_tables::l7::{L7, ListenerId};

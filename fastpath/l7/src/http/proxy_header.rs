@@ -1,6 +1,7 @@
-//! The header with which a proxy in front begins a connection (HAProxy, "The PROXY
-//! protocol", versions 1 and 2).
+//! The header with which a proxy begins a connection (HAProxy, "The PROXY protocol"): that of
+//! one in front, version 1 or 2, and the gateway's own to endpoints, version 2.
 
+use arrayvec::ArrayVec;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Bytes of a line of version 1, its line break included (section 2.1).
@@ -118,6 +119,32 @@ fn ends<const N: usize>(
     Ok((end(from, from_port), end(to, to_port)))
 }
 
+/// Bytes of the longest header that is written: with addresses of IPv6.
+const WRITTEN_MAX: usize = FIXED + 36;
+
+/// The header of a connection that speaks for a client, by the ends of the client's.
+pub(crate) fn write((client, local): (SocketAddr, SocketAddr)) -> ArrayVec<u8, WRITTEN_MAX> {
+    let mut header = ArrayVec::new();
+    header.extend(*SIGNATURE);
+    match (client.ip().to_canonical(), local.ip().to_canonical()) {
+        (IpAddr::V4(client), IpAddr::V4(local)) => {
+            header.extend([0x21, 0x11, 0, 12]);
+            header.extend(client.octets().into_iter().chain(local.octets()));
+        }
+        (client, local) => {
+            header.extend([0x21, 0x21, 0, 36]);
+            // Of two families, one is told in the other.
+            let [client, local] = [client, local].map(|addr| match addr {
+                IpAddr::V4(addr) => addr.to_ipv6_mapped().octets(),
+                IpAddr::V6(addr) => addr.octets(),
+            });
+            header.extend(client.into_iter().chain(local));
+        }
+    }
+    header.extend([client.port(), local.port()].into_iter().flat_map(u16::to_be_bytes));
+    header
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,5 +245,28 @@ mod tests {
         let mut wrong = binary(0x20, 0, &[]);
         wrong[11] = b'\r';
         assert_eq!(parse(&wrong), Err(NotAHeader));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let v4 = ("192.0.2.1:40000", "10.0.0.1:80");
+        let v6 = ("[2001:db8::1]:40000", "[fd00::1]:443");
+        let mapped = ("[::ffff:192.0.2.1]:40000", "[::ffff:10.0.0.1]:80");
+        let mixed = ("192.0.2.1:40000", "[fd00::1]:443");
+        let mixed_read = ("[::ffff:192.0.2.1]:40000", "[fd00::1]:443");
+        for (ends, read, len) in
+            [(v4, v4, 28), (v6, v6, 52), (mapped, v4, 28), (mixed, mixed_read, 52)]
+        {
+            let of = |(client, local): (&str, &str)| {
+                (client.parse::<SocketAddr>().unwrap(), local.parse::<SocketAddr>().unwrap())
+            };
+            let written = write(of(ends));
+            let header = parse(&written).unwrap().unwrap();
+            assert_eq!(header, Header { len, ends: Some(of(read)) });
+        }
+        assert_eq!(
+            write((v4.0.parse().unwrap(), v4.1.parse().unwrap()))[12..16],
+            [0x21, 0x11, 0, 12]
+        );
     }
 }

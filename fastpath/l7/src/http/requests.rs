@@ -13,6 +13,7 @@ use super::tunnel::tunnel;
 use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
 use crate::net::Net;
+use crate::tcp::Pressure;
 use crate::{L7Reason, head};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -150,6 +151,17 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         }
     }
 
+    /// Where too much memory is used, a request is not served, and is its connection's last.
+    fn mind_memory(&self) -> Result<(), L7Reason> {
+        let shared = &self.proxy.0;
+        let pressure = shared.net.pressure(self.connection.listener);
+        if pressure >= Pressure::Ends && !self.connection.is_ending.replace(true) {
+            shared.book.counters.limited(Limit::Memory);
+            self.connection.wake();
+        }
+        if pressure >= Pressure::Requests { Err(L7Reason::OutOfMemory) } else { Ok(()) }
+    }
+
     fn refuse(
         &self,
         reason: L7Reason,
@@ -179,6 +191,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
         let Incident { mut head, body, host, upgrade, entry } = incident;
+        self.mind_memory()?;
         let (way, told) = self.way(&head, host.as_ref(), &entry)?;
         let (route, upstream, target) = match way {
             Way::Redirect(location) => {
@@ -281,7 +294,9 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         told: Told,
         entry: &RefCell<Entry>,
     ) -> Result<Sent<F::Body>, Stop> {
+        let ends = self.connection.ends.get();
         let terms = Terms {
+            ends: (ends.client, ends.local),
             connect_timeout: route.connect_timeout,
             read_timeout: route.read_timeout,
             send_timeout: route.send_timeout,

@@ -1,6 +1,6 @@
 //! What the HTTP library asks of whoever runs it.
 
-use super::clock::{Clock, Sleep as Until};
+use crate::clock::{Clock, Sleep as Until};
 use crate::net::Net;
 use hyper::rt::{Executor, Sleep, Timer};
 use send_wrapper::SendWrapper;

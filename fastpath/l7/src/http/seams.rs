@@ -1,8 +1,8 @@
 //! What the proxy is put together with: who ends TLS, and who sends requests on.
 
 use super::RequestBody;
-use crate::L7Reason;
 use crate::net::Stream;
+use crate::{Alpn, L7Reason};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -50,6 +50,9 @@ pub struct Terms {
     pub send_timeout: Duration,
     /// The client: what policies judge, and what may say which endpoint it is.
     pub client: IpAddr,
+    /// The ends of the client's connection, as far as is known: the client's, and what it has
+    /// connected to.
+    pub ends: (SocketAddr, SocketAddr),
 }
 
 /// A request was sent, and an endpoint has begun to answer.
@@ -98,15 +101,6 @@ pub struct Negotiated {
     pub server_name: Option<Box<str>>,
     /// The version of TLS.
     pub version: TlsVersion,
-}
-
-/// A protocol in TLS (RFC 7301).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
-    /// `http/1.1`.
-    Http11,
-    /// `h2`.
-    H2,
 }
 
 /// A version of TLS.

@@ -1,6 +1,6 @@
-use super::clock::Clock;
 use super::entry::Entry;
 use super::options::ns;
+use crate::clock::Clock;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};

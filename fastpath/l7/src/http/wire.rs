@@ -1,6 +1,6 @@
-use super::clock::Clock;
 use super::connection::Connection;
 use crate::L7Reason;
+use crate::clock::Clock;
 use crate::guard::{Guard, Step};
 use crate::net::Stream;
 use std::cell::RefCell;

@@ -1,3 +1,4 @@
+use super::pressure::Share;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub struct TcpConfig {
     /// FIN-WAIT-2, CLOSING, LAST-ACK. It begins anew with each KiB of what is left that
     /// the peer takes.
     pub fin_timeout: Duration,
-    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. At this
-    /// bound a connection has room for one block to send and one to receive: windows
+    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. What is
+    /// done before they do, [`Pressure`](super::Pressure) tells. At this bound a connection has room for one block to send and one to receive: windows
     /// do not grow, what comes beyond is not taken, and applications wait. So there may
     /// be 8 KiB more for each connection at the very most.
     pub buffer_bytes_max: usize,
@@ -65,11 +66,18 @@ pub struct ConnOptions {
     /// Bytes written that may wait to be acknowledged; two times the congestion window
     /// at most, and 16 KiB at least.
     pub send_buffer: u32,
+    /// Whose part of the memory for buffers it takes.
+    pub share: Share,
 }
 
 impl Default for ConnOptions {
     fn default() -> Self {
-        ConnOptions { mtu: 1_500, receive_buffer: 256 << 10, send_buffer: 256 << 10 }
+        ConnOptions {
+            mtu: 1_500,
+            receive_buffer: 256 << 10,
+            send_buffer: 256 << 10,
+            share: Share::NONE,
+        }
     }
 }
 

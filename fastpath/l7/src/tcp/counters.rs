@@ -61,6 +61,10 @@ pub struct TcpCounters {
     pub scattered: u64,
     /// Segments that there was no memory for, at `buffer_bytes_max`.
     pub refused_memory: u64,
+    /// Segments that told a smaller window than they would with more memory.
+    pub windows_held: u64,
+    /// SYNs that were refused since too much of the memory is used.
+    pub refused_pressure: u64,
     /// Answers to a segment that the sink had no room for.
     pub answers_lost: u64,
     /// ICMP errors that told a connection something.

@@ -1,5 +1,6 @@
 use super::turn::{self, Turn};
-use super::{Alpn, Handshakes, TlsRefusal, TlsStream, keys};
+use super::{Handshakes, TlsRefusal, TlsStream, keys};
+use crate::Alpn;
 use crate::net::Stream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnection, Resumption};

@@ -3,8 +3,8 @@ use super::host::Outstanding;
 use super::judge::{Fault, fault};
 use super::lease::Lease;
 use super::sent::Underway;
-use super::time::after;
 use crate::L7Reason;
+use crate::clock::after;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -89,6 +89,8 @@ impl<B> AnswerBody<B> {
                     }
                 }
                 L7Reason::UpstreamProtocol => count(&counting.malformed),
+                // It has been counted.
+                L7Reason::PolicyDenied => {}
                 _ => count(&counting.cut_off),
             }
         }
@@ -116,6 +118,9 @@ impl<B> Body for AnswerBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let this = &mut *self;
         let Some(open) = &mut this.open else { return Poll::Ready(None) };
+        if !open.track.is_let() {
+            return Poll::Ready(Some(Err(this.fail(L7Reason::PolicyDenied))));
+        }
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 open.waits_since_ns = None;

@@ -40,9 +40,9 @@ impl<B> Cluster<B> {
         if Arc::ptr_eq(&self.seen.borrow(), upstream) {
             return;
         }
-        let before = self.seen.replace(upstream.clone());
+        *self.seen.borrow_mut() = upstream.clone();
         let mut hosts = self.hosts.take();
-        if before.protocol != upstream.protocol {
+        if hosts.iter().any(|host| !host.is_of(upstream)) {
             hosts.drain(..).for_each(|host| host.go());
         }
         self.take_endpoints(upstream, hosts);
@@ -55,7 +55,7 @@ impl<B> Cluster<B> {
         let addrs = upstream.endpoints.iter().map(|endpoint| endpoint.addr);
         let hosts = addrs.filter(|addr| taken.insert(*addr)).map(|addr| {
             let known = known.remove(&addr);
-            known.unwrap_or_else(|| Host::new(self.shared.clone(), addr, upstream.protocol))
+            known.unwrap_or_else(|| Host::new(self.shared.clone(), addr, upstream))
         });
         *self.hosts.borrow_mut() = hosts.collect();
         known.into_values().for_each(|host| host.go());

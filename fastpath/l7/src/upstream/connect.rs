@@ -1,13 +1,13 @@
 use super::counters::count;
 use super::encrypt::{Encrypt, Wire};
-use super::host::{Grant, Host, Opening, Slot, Turn};
+use super::host::{Grant, Host, Opening, Owner, Slot, Turn};
 use super::lease::{Kind, Lease, Multi};
 use super::link::{Io, Link};
-use super::time::{Alarm, after};
 use super::{RequestBodies, Upstreams};
-use crate::L7Reason;
-use crate::http::Alpn;
+use crate::clock::{Alarm, after};
+use crate::http::proxy_header;
 use crate::net::Net;
+use crate::{Alpn, L7Reason};
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// Windows of HTTP/2: what an endpoint may send that no client has taken yet.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -44,17 +44,17 @@ pub(super) enum NoConnection {
 }
 
 impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
-    /// A connection for a request, `is_fresh`: that has not carried one yet.
+    /// A connection for a request of an owner's, `is_fresh`: that has not carried one yet.
     pub(super) async fn lease(
         &self,
         host: &Rc<Host<B>>,
         upstream: &Arc<Upstream>,
-        is_fresh: bool,
+        (is_fresh, owner): (bool, Owner),
         timeout: Duration,
     ) -> Result<Lease<B>, NoConnection> {
         let shared = &self.0.shared;
         let (mut alarm, until_ns) = (Alarm::default(), after(shared.now_ns(), timeout));
-        let grant = match host.turn(is_fresh) {
+        let grant = match host.turn(is_fresh, owner) {
             Turn::Now(grant) => grant,
             Turn::Full => {
                 count(&shared.counting.overflow);
@@ -75,7 +75,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         };
         // Most requests take a connection that is there: none of them is to carry the room
         // that opening one takes.
-        let opening = Box::pin(self.open(host, upstream, slot));
+        let opening = Box::pin(self.open(host, upstream, slot, owner));
         let Some(opened) = alarm.within(&*shared.clock, until_ns, opening).await else {
             count(&shared.counting.connect_timed_out);
             return Err(NoConnection::Failed(L7Reason::ConnectTimeout));
@@ -91,14 +91,21 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         host: &Rc<Host<B>>,
         upstream: &Arc<Upstream>,
         mut slot: Slot<B>,
+        owner: Owner,
     ) -> Result<Lease<B>, NoConnection> {
         let shared = &self.0.shared;
         // Those who wait for it are served when it is there, or is not to be had.
         let opening = slot.opening.take();
-        let stream = self.0.net.connect(host.addr).await.map_err(|error| {
+        let mut stream = self.0.net.connect(host.addr).await.map_err(|error| {
             count(&shared.counting.connect_failed);
             not_connected(&error)
         })?;
+        if let Some(ends) = owner {
+            stream.write_all(&proxy_header::write(ends)).await.map_err(|_| {
+                count(&shared.counting.reset);
+                NoConnection::Failed(L7Reason::UpstreamReset)
+            })?;
+        }
         let wire = match upstream.protocol.is_encrypted() {
             false => Wire::Plain(stream),
             true => {
@@ -113,7 +120,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         };
         count(&shared.counting.opened);
         self.sweep();
-        let link = Link::new(shared.clone());
+        let link = Link::new(shared.clone(), owner);
         let io = Io::new(wire, link.clone(), slot);
         let made = match upstream.protocol.is_http2() {
             true => self.begin_http2(host, io, link, opening).await,

@@ -56,6 +56,12 @@ counters! {
     /// Connections without a request that were closed: after a while, at a bound, or
     /// with their endpoint.
     idle_closed,
+    /// Requests that network policies did not let pass to the endpoint.
+    policy_denied,
+    /// Requests that were cut short, since network policies do not let them pass any more.
+    policy_cut,
+    /// Requests that policies would deny which are only tried out.
+    policy_audited,
     /// Connections that went on with another protocol.
     upgraded,
 }

@@ -1,4 +1,4 @@
-use crate::http::Alpn;
+use crate::Alpn;
 use crate::net::Stream;
 use sluice_tables::l7::Upstream;
 use std::future::Future;

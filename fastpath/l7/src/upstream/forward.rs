@@ -5,10 +5,11 @@ use super::encrypt::Encrypt;
 use super::host::{Host, Outstanding};
 use super::judge::{Fault, fault, is_right};
 use super::lease::Lease;
+use super::permit::{Denied, Permit};
 use super::sent::{Phase, SentBody, Track, again, copy, prepare};
-use super::time::after;
 use super::{RequestBodies, Upstreams};
 use crate::L7Reason;
+use crate::clock::after;
 use crate::http::{Forward, Refusal, RequestBody, Sent, Terms};
 use crate::net::Net;
 use http::{Request, Response, StatusCode, header};
@@ -59,7 +60,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         loop {
             let picked = cluster.pick(&tried, &mut self.0.random.borrow_mut());
             // What an upstream speaks may have changed since the request was made for it.
-            let Some(host) = picked.filter(|host| host.protocol == upstream.protocol) else {
+            let Some(host) = picked.filter(|host| host.is_of(upstream)) else {
                 return Err(Refusal { reason: L7Reason::NoEndpoint, endpoint: last, attempts });
             };
             attempts = attempts.saturating_add(1);
@@ -102,9 +103,13 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         terms: &Terms,
         is_fresh: bool,
     ) -> Result<Response<AnswerBody<B>>, Failed<B>> {
-        let counting = &self.0.shared.counting;
+        let shared = &self.0.shared;
+        let counting = &shared.counting;
+        let permit = Permit::ask(&*shared.policies, counting, terms.client, host.addr)
+            .map_err(|Denied| Failed::at_once(L7Reason::PolicyDenied))?;
         let outstanding = Outstanding::new(host.clone());
-        let leased = self.lease(host, upstream, is_fresh, terms.connect_timeout).await;
+        let owner = host.sends_proxy_protocol.then_some(terms.ends);
+        let leased = self.lease(host, upstream, (is_fresh, owner), terms.connect_timeout).await;
         let mut lease = match leased {
             Ok(lease) => lease,
             Err(why) => return Err(not_sent(why, request)),
@@ -115,7 +120,11 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let is_http2 = host.is_http2();
         let asks_upgrade = !is_http2 && request.headers().contains_key(header::UPGRADE);
         let copied = copy(&request, is_http2).map(Box::new);
-        let track = request.body().begin();
+        let track = request.body().begin(permit);
+        // It may have waited for its connection.
+        if !track.is_let() {
+            return Err(Failed::at_once(L7Reason::PolicyDenied));
+        }
         let answered = exchange(&mut lease, &track, request, terms).await;
         let response = match answered {
             Some(Ok(response)) => response,
@@ -123,6 +132,9 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
             None => return Err(timed_out(&lease, &track)),
         };
         host.health.answered();
+        if !track.is_let() {
+            return Err(Failed::at_once(L7Reason::PolicyDenied));
+        }
         let (head, incoming) = response.into_parts();
         if !is_right(&head, is_http2, asks_upgrade) {
             count(&counting.malformed);
@@ -130,7 +142,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         }
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             count(&counting.upgraded);
-            lease.link.keep_for_tunnel(outstanding);
+            lease.link.keep_for_tunnel(outstanding, track);
             lease.leave();
             AnswerBody::of_upgrade(incoming)
         } else {

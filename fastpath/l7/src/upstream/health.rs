@@ -1,5 +1,5 @@
 use super::UpstreamConfig;
-use super::time::after;
+use crate::clock::after;
 use std::cell::Cell;
 
 /// How an endpoint does, as its requests tell.

@@ -3,13 +3,20 @@ use super::health::Health;
 use super::lease::{Idle, Lease, Multi};
 use super::link::Link;
 use super::shared::Shared;
-use super::time::after;
-use sluice_tables::l7::BackendProtocol;
+use crate::clock::after;
+use sluice_tables::l7::{BackendProtocol, Upstream};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::sync::oneshot;
+
+/// Whose requests a connection carries alone: of the client's connection with these ends.
+/// `None`: anybody's.
+pub(super) type Owner = Option<(SocketAddr, SocketAddr)>;
+
+/// A request that waits, and whose it is.
+type Waiting<B> = (oneshot::Sender<Grant<B>>, Owner);
 
 /// What a worker has of an endpoint.
 pub(super) struct Host<B> {
@@ -17,6 +24,7 @@ pub(super) struct Host<B> {
     pub(super) addr: SocketAddr,
     pub(super) health: Health,
     pub(super) protocol: BackendProtocol,
+    pub(super) sends_proxy_protocol: bool,
     /// Requests that are not over.
     outstanding: Cell<usize>,
     connections: Cell<usize>,
@@ -26,7 +34,7 @@ pub(super) struct Host<B> {
     multi: RefCell<Vec<Rc<Multi<B>>>>,
     /// One for HTTP/2 is being made: others wait and share it.
     is_opening: Cell<bool>,
-    waiting: RefCell<VecDeque<oneshot::Sender<Grant<B>>>>,
+    waiting: RefCell<VecDeque<Waiting<B>>>,
     is_gone: Cell<bool>,
 }
 
@@ -47,12 +55,13 @@ pub(super) enum Turn<B> {
 }
 
 impl<B> Host<B> {
-    pub(super) fn new(shared: Rc<Shared>, addr: SocketAddr, protocol: BackendProtocol) -> Rc<Self> {
+    pub(super) fn new(shared: Rc<Shared>, addr: SocketAddr, upstream: &Upstream) -> Rc<Self> {
         Rc::new(Host {
             shared,
             addr,
             health: Health::default(),
-            protocol,
+            protocol: upstream.protocol,
+            sends_proxy_protocol: upstream.sends_proxy_protocol,
             outstanding: Cell::default(),
             connections: Cell::default(),
             idle: RefCell::default(),
@@ -61,6 +70,12 @@ impl<B> Host<B> {
             waiting: RefCell::default(),
             is_gone: Cell::default(),
         })
+    }
+
+    /// Whether it is still spoken to as an upstream says.
+    pub(super) fn is_of(&self, upstream: &Upstream) -> bool {
+        self.protocol == upstream.protocol
+            && self.sends_proxy_protocol == upstream.sends_proxy_protocol
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -81,53 +96,76 @@ impl<B> Host<B> {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.borrow().iter().filter(|waiting| !waiting.is_closed()).count()
+        self.waiting.borrow().iter().filter(|(waiting, _)| !waiting.is_closed()).count()
     }
 
     /// A connection for a request, `is_fresh`: that has not carried one yet.
-    pub(super) fn turn(self: &Rc<Self>, is_fresh: bool) -> Turn<B> {
-        if let Some(grant) = self.grant(is_fresh) {
+    pub(super) fn turn(self: &Rc<Self>, is_fresh: bool, owner: Owner) -> Turn<B> {
+        if let Some(grant) = self.grant(is_fresh, owner) {
             return Turn::Now(grant);
         }
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= self.shared.config.waiting_per_endpoint_max {
-            waiting.retain(|waiting| !waiting.is_closed());
+            waiting.retain(|(waiting, _)| !waiting.is_closed());
         }
         if waiting.len() >= self.shared.config.waiting_per_endpoint_max {
             return Turn::Full;
         }
         let (sender, receiver) = oneshot::channel();
-        waiting.push_back(sender);
+        waiting.push_back((sender, owner));
         count(&self.shared.counting.waited);
         Turn::Wait(receiver)
     }
 
-    fn grant(self: &Rc<Self>, is_fresh: bool) -> Option<Grant<B>> {
+    fn grant(self: &Rc<Self>, is_fresh: bool, owner: Owner) -> Option<Grant<B>> {
         let lease = match self.is_http2() {
-            true => self.stream(),
+            true => self.stream(owner),
             false if is_fresh => None,
-            false => self.take_idle(),
+            false => self.take_idle(owner),
         };
-        lease.map(Grant::Lease).or_else(|| self.slot().map(Grant::Slot))
+        let granted = lease.map(Grant::Lease).or_else(|| self.slot().map(Grant::Slot));
+        if granted.is_none() && owner.is_some() {
+            self.make_room();
+        }
+        granted
+    }
+
+    /// Closes a connection without a request where others keep all that there may be.
+    fn make_room(&self) {
+        if self.connections.get() < self.shared.config.connections_per_endpoint_max {
+            return;
+        }
+        if !self.idle.borrow().is_empty() {
+            return self.close_oldest();
+        }
+        let unused = {
+            let mut multi = self.multi.borrow_mut();
+            let at = multi.iter().position(|multi| multi.is_unused());
+            at.map(|at| multi.remove(at))
+        };
+        if unused.is_some() {
+            count(&self.shared.counting.idle_closed);
+        }
     }
 
     /// The connection that was used last: the others may become old enough to be closed.
-    fn take_idle(self: &Rc<Self>) -> Option<Lease<B>> {
+    fn take_idle(self: &Rc<Self>, owner: Owner) -> Option<Lease<B>> {
         let now_ns = self.shared.now_ns();
         self.expire(now_ns);
         let mut idle = self.idle.borrow_mut();
-        let at = idle.iter().rposition(Idle::is_ready)?;
+        let at = idle.iter().rposition(|idle| idle.is_for(owner) && idle.is_ready())?;
         let taken = idle.remove(at)?;
         self.shared.idle.set(self.shared.idle.get() - 1);
         Some(taken.lease(self.clone()))
     }
 
     /// A stream of a connection for HTTP/2 that has one left.
-    fn stream(self: &Rc<Self>) -> Option<Lease<B>> {
+    fn stream(self: &Rc<Self>, owner: Owner) -> Option<Lease<B>> {
         let streams_max = self.shared.config.h2_streams_max;
         let mut multi = self.multi.borrow_mut();
         multi.retain(|multi| !multi.is_closed());
-        let multi = multi.iter().find(|multi| multi.has_stream(streams_max))?;
+        let is_free = |multi: &&Rc<Multi<B>>| multi.is_for(owner) && multi.has_stream(streams_max);
+        let multi = multi.iter().find(is_free)?;
         Some(Lease::stream(self.clone(), multi.clone()))
     }
 
@@ -152,14 +190,14 @@ impl<B> Host<B> {
         loop {
             let next = {
                 let mut waiting = self.waiting.borrow_mut();
-                while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                while waiting.front().is_some_and(|(waiting, _)| waiting.is_closed()) {
                     waiting.pop_front();
                 }
                 waiting.pop_front()
             };
-            let Some(next) = next else { return };
-            let Some(grant) = self.grant(false) else {
-                self.waiting.borrow_mut().push_front(next);
+            let Some((next, owner)) = next else { return };
+            let Some(grant) = self.grant(false, owner) else {
+                self.waiting.borrow_mut().push_front((next, owner));
                 return;
             };
             // It is there, as was seen: nothing is lost.

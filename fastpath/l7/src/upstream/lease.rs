@@ -1,7 +1,7 @@
-use super::host::Host;
+use super::host::{Host, Owner};
 use super::link::Link;
 use super::sent::SentBody;
-use super::time::Alarm;
+use crate::clock::Alarm;
 use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
@@ -22,6 +22,11 @@ pub(super) struct Idle<B> {
 impl<B> Idle<B> {
     pub(super) fn is_of(&self, link: &Rc<Link<B>>) -> bool {
         Rc::ptr_eq(&self.link, link)
+    }
+
+    /// It carries requests of this one.
+    pub(super) fn is_for(&self, owner: Owner) -> bool {
+        self.link.owner == owner
     }
 
     /// The last request has left it altogether.
@@ -61,6 +66,11 @@ impl<B> Multi<B> {
 
     pub(super) fn is_of(&self, link: &Rc<Link<B>>) -> bool {
         Rc::ptr_eq(&self.link, link)
+    }
+
+    /// It carries requests of this one.
+    pub(super) fn is_for(&self, owner: Owner) -> bool {
+        self.link.owner == owner
     }
 
     pub(super) fn is_closed(&self) -> bool {

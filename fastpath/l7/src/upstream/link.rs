@@ -1,4 +1,5 @@
-use super::host::{Outstanding, Slot};
+use super::host::{Outstanding, Owner, Slot};
+use super::sent::Underway;
 use super::shared::Shared;
 use arrayvec::ArrayVec;
 use send_wrapper::SendWrapper;
@@ -15,6 +16,8 @@ const FRAME_HEAD: u64 = 9;
 /// What is known of a connection by those who use it and the task that drives it.
 pub(super) struct Link<B> {
     shared: Rc<Shared>,
+    /// Whose requests it carries alone.
+    pub(super) owner: Owner,
     /// Bytes that came.
     read: Cell<u64>,
     /// When it last took some.
@@ -29,13 +32,14 @@ pub(super) struct Link<B> {
     is_settled: Cell<bool>,
     driver: RefCell<Option<Waker>>,
     /// The request that it went on with another protocol for: it lasts as long.
-    tunnel: RefCell<Option<Outstanding<B>>>,
+    tunnel: RefCell<Option<(Outstanding<B>, Underway)>>,
 }
 
 impl<B> Link<B> {
-    pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
+    pub(super) fn new(shared: Rc<Shared>, owner: Owner) -> Rc<Self> {
         Rc::new(Link {
             shared,
+            owner,
             read: Cell::default(),
             wrote_at_ns: Cell::default(),
             requests: Cell::default(),
@@ -76,8 +80,16 @@ impl<B> Link<B> {
         }
     }
 
-    pub(super) fn keep_for_tunnel(&self, outstanding: Outstanding<B>) {
-        *self.tunnel.borrow_mut() = Some(outstanding);
+    pub(super) fn keep_for_tunnel(&self, outstanding: Outstanding<B>, track: Underway) {
+        *self.tunnel.borrow_mut() = Some((outstanding, track));
+    }
+
+    /// An error if network policies do not let it carry another protocol any more.
+    fn check_tunnel(&self) -> io::Result<()> {
+        match &*self.tunnel.borrow() {
+            Some((_, track)) if !track.is_let() => Err(io::ErrorKind::ConnectionReset.into()),
+            _ => Ok(()),
+        }
     }
 
     /// What drives it: polls the connection until it ends or is doomed.
@@ -170,6 +182,7 @@ impl<W: AsyncRead + Unpin, B> AsyncRead for Io<W, B> {
         let (inner, before) = (&mut *self.0, buffer.filled().len());
         // Who reads of it is woken when it is doomed.
         note(&inner.link.reader, context);
+        inner.link.check_tunnel()?;
         inner.look_for_settings();
         let read = Pin::new(&mut inner.wire).poll_read(context, buffer);
         let came = &buffer.filled()[before..];
@@ -186,6 +199,7 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.0.link.check_tunnel()?;
         let inner = &mut *self.0;
         let written = Pin::new(&mut inner.wire).poll_write(context, bytes);
         inner.note_written(&written);
@@ -197,6 +211,7 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.0.link.check_tunnel()?;
         let inner = &mut *self.0;
         let written = Pin::new(&mut inner.wire).poll_write_vectored(context, slices);
         inner.note_written(&written);

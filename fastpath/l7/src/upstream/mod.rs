@@ -2,7 +2,8 @@
 //! what becomes of it if that fails, and what passes of the answer.
 //!
 //! Everything is a worker's own: [`Upstreams`] counts its requests alone and keeps its own
-//! connections.
+//! connections. Network policies are asked for each request, since connections carry those
+//! of several clients.
 
 mod answer;
 mod budget;
@@ -17,15 +18,16 @@ mod host;
 mod judge;
 mod lease;
 mod link;
+mod permit;
 mod sent;
 mod shared;
-mod time;
 
 pub use answer::{AnswerBody, AnswerError};
 pub use config::UpstreamConfig;
 pub use counters::UpstreamCounters;
 pub use encrypt::Encrypt;
 
+use crate::clock::after;
 use crate::net::Net;
 use bytes::Bytes;
 use cluster::Cluster;
@@ -90,7 +92,7 @@ pub struct EndpointState {
 impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
     /// Has no connection yet. The seed is for the choice of endpoints.
     pub fn new(net: N, encrypt: E, config: UpstreamConfig, seed: u64) -> Self {
-        let shared = Rc::new(Shared::new(Box::new(net.clone()), config));
+        let shared = Rc::new(Shared::new(&net, config));
         let random = RefCell::new(fastrand::Rng::with_seed(seed));
         let clusters = RefCell::default();
         Upstreams(Rc::new(Inner { net, encrypt, shared, clusters, random }))
@@ -162,7 +164,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (inner, net) = (Rc::downgrade(&self.0), self.0.net.clone());
         self.0.net.spawn(async move {
             loop {
-                net.sleep_until(time::after(net.now_ns(), every)).await;
+                net.sleep_until(after(net.now_ns(), every)).await;
                 let Some(inner) = inner.upgrade() else { return };
                 let now_ns = net.now_ns();
                 let clusters: Vec<_> = inner.clusters.borrow().values().cloned().collect();

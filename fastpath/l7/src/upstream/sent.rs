@@ -1,5 +1,8 @@
+use super::counters::count;
 use super::link::note;
+use super::permit::Permit;
 use super::shared::Shared;
+use crate::L7Reason;
 use crate::http::BodyError;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -28,6 +31,9 @@ pub(super) struct Track {
     failed: Cell<Option<BodyError>>,
     is_given_up: Cell<bool>,
     sender: RefCell<Option<Waker>>,
+    /// Once it is to be sent to somebody.
+    permit: Cell<Option<Permit>>,
+    is_denied: Cell<bool>,
 }
 
 /// Who is waited for.
@@ -53,6 +59,18 @@ impl Track {
     /// The client did not send it to its end.
     pub(super) fn failed(&self) -> Option<BodyError> {
         self.failed.get()
+    }
+
+    /// Whether network policies let the request go on. One that they do not is over.
+    pub(super) fn is_let(&self) -> bool {
+        let Some(permit) = self.permit.get() else { return !self.is_denied.get() };
+        let renewed = permit.renewed(&*self.shared.policies);
+        self.permit.set(renewed);
+        if renewed.is_none() {
+            self.is_denied.set(true);
+            count(&self.shared.counting.policy_cut);
+        }
+        renewed.is_some()
     }
 
     fn give_up(&self) {
@@ -85,14 +103,16 @@ impl<B> SentBody<B> {
     fn new(body: Option<B>, left: Option<u64>, shared: Rc<Shared>) -> Self {
         let phase = Cell::new(Phase::Client);
         let (failed, is_given_up) = (Cell::default(), Cell::default());
-        let sender = RefCell::default();
-        let track = Rc::new(Track { shared, phase, failed, is_given_up, sender });
+        let (sender, permit, is_denied) = Default::default();
+        let track =
+            Rc::new(Track { shared, phase, failed, is_given_up, sender, permit, is_denied });
         SentBody { body, left, track }
     }
 
-    /// It is about to be sent.
-    pub(super) fn begin(&self) -> Underway {
+    /// It is about to be sent to somebody.
+    pub(super) fn begin(&self, permit: Permit) -> Underway {
         let now_ns = self.track.shared.now_ns();
+        self.track.permit.set(Some(permit));
         self.track.is_given_up.set(false);
         self.track.phase.set(match self.body {
             Some(_) => Phase::Endpoint { since_ns: now_ns },
@@ -177,6 +197,11 @@ where
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         if this.track.is_given_up.get() {
             return Poll::Ready(Some(Err(BodyError(None).into())));
+        }
+        if !this.track.is_let() {
+            let denied = BodyError(Some(L7Reason::PolicyDenied));
+            this.track.failed.set(Some(denied));
+            return Poll::Ready(Some(Err(denied.into())));
         }
         let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) else {
             note(&this.track.sender, context);

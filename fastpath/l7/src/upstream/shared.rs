@@ -1,11 +1,15 @@
 use super::UpstreamConfig;
 use super::counters::Counting;
-use super::time::Clock;
+use super::permit::{self, Policies};
+use crate::clock::{self, Clock};
+use crate::net::Net;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// What everything of a worker's upstreams needs.
 pub(super) struct Shared {
-    pub(super) clock: Box<dyn Clock>,
+    pub(super) clock: Rc<dyn Clock>,
+    pub(super) policies: Box<dyn Policies>,
     pub(super) config: UpstreamConfig,
     pub(super) counting: Counting,
     /// Connections that there are, and
@@ -17,9 +21,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(clock: Box<dyn Clock>, config: UpstreamConfig) -> Self {
+    pub(super) fn new<N: Net>(net: &N, config: UpstreamConfig) -> Self {
         Shared {
-            clock,
+            clock: clock::of(net),
+            policies: Box::new(permit::Of(net.clone())),
             config,
             counting: Counting::default(),
             connections: Cell::default(),

@@ -3,14 +3,17 @@ use super::executor::Executor;
 use super::stream::WorkerStream;
 use super::timers::{Sleep, Timers};
 use crate::net::Net;
-use crate::tcp::{ConnOptions, ConnectError, TcpEngine};
+use crate::tcp::{ConnOptions, ConnectError, Pressure, Share, TcpEngine};
 use sluice_tables::Tables;
-use std::cell::{Cell, RefCell};
+use sluice_tables::l7::ListenerId;
+use sluice_tables::policy::{self, Verdict};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The worker's own TCP, its timers and its tasks.
 #[derive(Clone)]
@@ -29,7 +32,7 @@ pub(super) struct Shared {
     /// What connections to endpoints are made with, the MTU left out.
     pub options: ConnOptions,
     /// Milliseconds from 1970 to the start of the worker's time.
-    pub unix_ms: Cell<u64>,
+    pub unix_ms: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -84,7 +87,23 @@ impl Net for WorkerNet {
     }
 
     fn unix_ms(&self) -> u64 {
-        self.0.unix_ms.get() + self.0.timers.now_ns() / 1_000_000
+        self.0.unix_ms.load(Ordering::Relaxed).saturating_add(self.0.timers.now_ns() / 1_000_000)
+    }
+
+    fn judge(&self, client: IpAddr, endpoint: SocketAddr) -> Verdict {
+        let tables = self.0.tables.borrow();
+        // Without tables there is no way to anybody.
+        tables.as_deref().map_or(Verdict::Allow, |tables| {
+            policy::judge_request(tables, client, endpoint).verdict()
+        })
+    }
+
+    fn policy_version(&self) -> u64 {
+        self.0.tables.borrow().as_deref().map_or(0, |tables| tables.version)
+    }
+
+    fn pressure(&self, listener: ListenerId) -> Pressure {
+        self.0.engine.borrow().pressure(Share::of_listener(listener.0))
     }
 
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {

@@ -4,7 +4,7 @@ use super::net::{Shared, WorkerNet};
 use super::stream::WorkerStream;
 use crate::asks::{Ask, asks};
 use crate::serving::{Served, Serving};
-use crate::tcp::{ConnOptions, TcpConfig, TcpConn, TcpCounters, TcpEngine};
+use crate::tcp::{ConnOptions, Share, TcpConfig, TcpConn, TcpCounters, TcpEngine};
 use crossbeam_channel::{Receiver, Sender};
 use sluice_fastpath::Nanos;
 use sluice_fastpath::local::{LocalContext, LocalPacket, LocalService};
@@ -12,7 +12,7 @@ use sluice_io::Frame;
 use sluice_tables::l7::{L7, ListenerId};
 use sluice_tables::mailbox::Waker;
 use sluice_tables::{Family, Tables, V4, V6};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,8 +40,9 @@ pub struct L7Options {
     pub slice: Duration,
     /// Keys sequence numbers and cookies: from the operating system.
     pub secret: [u8; 16],
-    /// Milliseconds from 1970 to the start of the worker's time.
-    pub unix_ms: u64,
+    /// Milliseconds from 1970 to the start of the worker's time: somebody else sets them
+    /// anew where the clock is set.
+    pub unix_ms: Arc<AtomicU64>,
     /// Set by anybody: what has begun is to be over at this time of the worker's, in
     /// nanoseconds, and nothing begins any more. 0: nobody has said so.
     pub ends_at_ns: Arc<AtomicU64>,
@@ -63,6 +64,11 @@ pub trait Application {
 
     /// Answers a question of another thread; one that is dropped has no answer.
     fn answer(&self, _: Ask) {}
+
+    /// It asks network policies about each request that it sends to an endpoint.
+    fn asks_policies(&self) -> bool {
+        false
+    }
 }
 
 /// One that could not be made serves nobody.
@@ -94,6 +100,10 @@ impl<A: Application> Application for Option<A> {
             application.answer(ask);
         }
     }
+
+    fn asks_policies(&self) -> bool {
+        self.as_ref().is_some_and(A::asks_policies)
+    }
 }
 
 impl Application for Serving<WorkerNet> {
@@ -115,6 +125,10 @@ impl Application for Serving<WorkerNet> {
 
     fn answer(&self, ask: Ask) {
         Serving::answer(self, ask);
+    }
+
+    fn asks_policies(&self) -> bool {
+        true
     }
 }
 
@@ -146,6 +160,8 @@ pub struct L7Told {
     pub half_open: usize,
     /// All other connections.
     pub connections: usize,
+    /// Bytes that buffers of connections hold.
+    pub buffered_bytes: usize,
     /// Tasks that have panicked.
     pub panics: u64,
     /// Packets that no frame could hold.
@@ -175,7 +191,7 @@ impl<A: Application> L7Service<A> {
             tables: RefCell::default(),
             random: RefCell::new(fastrand::Rng::with_seed(seed.rotate_left(17))),
             options: options.endpoints,
-            unix_ms: Cell::new(options.unix_ms),
+            unix_ms: Arc::clone(&options.unix_ms),
         });
         let told = Arc::default();
         let (asks, asked) = asks();
@@ -243,6 +259,7 @@ impl<A: Application> L7Service<A> {
         told.tcp = engine.counters().clone();
         told.half_open = engine.half_open();
         told.connections = engine.connections();
+        told.buffered_bytes = engine.buffered_bytes();
         told.panics = self.shared.executor.panics();
         told.too_large = self.outgoing.too_large;
         told.served = self.application.served();
@@ -270,8 +287,10 @@ impl<A: Application> LocalService for L7Service<A> {
         self.packets_in += 1;
         let options = ConnOptions { mtu: context.path_mtu, ..self.clients };
         let tables = self.shared.tables.borrow();
-        let mut listens =
-            |local: SocketAddr, _: SocketAddr| listener(tables.as_deref()?, local).map(|_| options);
+        let mut listens = |local: SocketAddr, _: SocketAddr| {
+            let listener = listener(tables.as_deref()?, local)?;
+            Some(ConnOptions { share: Share::of_listener(listener.0), ..options })
+        };
         let mut sink = self.outgoing.sink(context.cache);
         let mut engine = self.shared.engine.borrow_mut();
         engine.deliver(frame.data(), context.now.0, &mut listens, &mut sink);
@@ -334,5 +353,9 @@ impl<A: Application> LocalService for L7Service<A> {
     fn close(&mut self) {
         self.shared.executor.close();
         self.shared.tables.replace(None);
+    }
+
+    fn asks_policies(&self) -> bool {
+        self.application.asks_policies()
     }
 }

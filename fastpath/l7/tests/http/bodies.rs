@@ -58,7 +58,7 @@ fn bodies_and_trailers_pass_both_ways() {
 #[test]
 fn grpc_passes_from_end_to_end() {
     run(async {
-        let net = TestNet(KernelNet::new());
+        let net = TestNet::new(KernelNet::new());
         let of_endpoint = net.clone();
         let upstreams = Upstreams::wired(net.clone(), move |pipe| {
             served_by(of_endpoint.clone(), pipe, true, |request| async move {
@@ -89,7 +89,7 @@ fn grpc_passes_from_end_to_end() {
 #[test]
 fn a_body_of_unknown_length_goes_out_in_chunks_whatever_the_method() {
     run(async {
-        let net = TestNet(KernelNet::new());
+        let net = TestNet::new(KernelNet::new());
         let came: Rc<RefCell<Vec<String>>> = Rc::default();
         let into = came.clone();
         let upstreams = Upstreams::wired(net.clone(), move |mut pipe| {

@@ -3,6 +3,7 @@ use super::aid::{
 };
 use http_body_util::BodyExt;
 use sluice_l7::http::{Limit, ProxyOptions};
+use sluice_l7::tcp::Pressure;
 use sluice_l7::{HeadLimits, L7Reason};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,6 +54,40 @@ fn a_connection_has_so_many_requests() {
         assert!(two.is_over.get());
         assert_eq!(world.proxy.counts().limits(Limit::Requests), 2);
         assert_eq!(world.proxy.counts().requests, 6);
+    });
+}
+
+#[test]
+fn without_memory_requests_are_refused_and_then_connections_end() {
+    run(async {
+        let world = world(ProxyOptions::default());
+        let pressure = world.net.pressure.clone();
+        let mut client = world.client();
+        let mut two = Client2::new(&world.net, world.client()).await;
+        let ask = || h2_request("GET", "http://a/", &[], "");
+        for (step, status, closes) in [
+            (Pressure::None, 200, false),
+            (Pressure::Windows, 200, false),
+            (Pressure::Connections, 200, false),
+            (Pressure::Requests, 503, false),
+            (Pressure::None, 200, false),
+            (Pressure::Ends, 503, true),
+        ] {
+            pressure.set(step);
+            let answer = client.get("a", "/").await;
+            let says_close = answer.all("connection") == ["close"];
+            assert_eq!((answer.status, says_close), (status, closes), "{step:?}");
+            assert_eq!(two.ask(ask()).await.0, status, "{step:?}");
+        }
+        client.is_ended().await;
+        pass(Duration::from_millis(1)).await;
+        assert!(two.is_over.get());
+        let counts = world.proxy.counts();
+        assert_eq!(counts.limits(Limit::Memory), 2);
+        assert_eq!(counts.answers(L7Reason::OutOfMemory), 4);
+        // Whoever comes later is served when there is memory.
+        pressure.set(Pressure::Connections);
+        assert_eq!(world.client().get("a", "/").await.status, 200);
     });
 }
 

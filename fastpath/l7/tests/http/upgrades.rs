@@ -40,7 +40,7 @@ fn world<S>(serve: impl Fn(DuplexStream) -> S + 'static) -> World
 where
     S: Future<Output = ()> + 'static,
 {
-    let net = TestNet(KernelNet::new());
+    let net = TestNet::new(KernelNet::new());
     let upstreams = Upstreams::wired(net.clone(), serve);
     let listeners = vec![
         listener("http")

@@ -226,7 +226,7 @@ fn two_ends_that_are_lied_to_come_to_an_end() {
         net.options = ConnOptions {
             receive_buffer: random.u32(1_000..300_000),
             send_buffer: random.u32(1_000..300_000),
-            mtu: 1_500,
+            ..ConnOptions::default()
         };
         let how_often = random.f64() * 0.3;
         let mut lies = random.fork();
@@ -273,7 +273,7 @@ proptest! {
         half_open_max in 0usize..2,
         acts in prop::collection::vec(act(), 1..60),
     ) {
-        let options = ConnOptions { receive_buffer, send_buffer: 20_000, mtu: 1_500 };
+        let options = ConnOptions { receive_buffer, send_buffer: 20_000, ..ConnOptions::default() };
         play(is_v4, options, half_open_max, acts);
     }
 }

@@ -104,6 +104,7 @@ fn whatever_the_network_does_both_get_everything() {
             receive_buffer: random.u32(500..80_000),
             send_buffer: random.u32(500..80_000),
             mtu: random.u16(500..3_000),
+            ..ConnOptions::default()
         };
         // The client speaks first: to a server that sends cookies its data is the ACK.
         let mut client = net.connect(random.bool(), 40_000);

@@ -55,7 +55,7 @@ fn buffers_of_any_size_carry_everything() {
     for receive_buffer in [1, 700, 65_535, 65_536, 100_000, 300_000] {
         for send_buffer in [3_000, 200_000] {
             let mut net = Net::new(7, Faults { loss: 0.01, ..LOSSY });
-            net.options = ConnOptions { receive_buffer, send_buffer, mtu: 1_500 };
+            net.options = ConnOptions { receive_buffer, send_buffer, ..ConnOptions::default() };
             let len = if receive_buffer == 1 { 20 } else { 100_000 };
             let (mut client, mut server) = net.pair(true, 40_000);
             both_ways(&mut net, &mut client, &mut server, len);

@@ -2,7 +2,7 @@
 
 use crate::net::{CLIENT, FAMILIES, Faults, MS, Net, SECOND, SERVER, Stream};
 use crate::segments::{Bench, Seg};
-use sluice_l7::tcp::{ConnOptions, Ended, TcpConfig, TcpConn};
+use sluice_l7::tcp::{ConnOptions, Ended, Pressure, Share, TcpConfig, TcpConn};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -153,6 +153,76 @@ fn memory_is_bounded_and_everything_gets_on() {
     let most = max + usize::from(MANY) * 4_096;
     assert!(held.iter().all(|held| *held > max / 2 && *held <= most), "{held:?}");
     assert!(net.counters(SERVER).refused_memory > 0);
+}
+
+#[test]
+fn while_memory_is_scarce_windows_are_small_and_then_nobody_is_let_in() {
+    for is_v4 in FAMILIES {
+        let max = 1 << 20;
+        let config = TcpConfig { buffer_bytes_max: max, ..TcpConfig::default() };
+        let mut net = Net::with(1, Faults { delay_ns: MS, ..Faults::default() }, config);
+        let mut pairs = Vec::new();
+        let mut steps = vec![Pressure::None];
+        // Who does not read holds a window each.
+        for number in 0..60 {
+            let mut client = net.connect(is_v4, 10_000 + number);
+            client.send(100_000, 1);
+            net.wait(5 * MS);
+            let Some(id) = net.engines[SERVER].accept() else { break };
+            pairs.push((client, Stream::new(SERVER, id)));
+            for _ in 0..20 {
+                pairs.iter_mut().for_each(|(client, _)| client.pump(&mut net));
+                net.wait(5 * MS);
+            }
+            steps.push(net.engines[SERVER].pressure(Share::NONE));
+        }
+        assert!(steps.is_sorted(), "{steps:?}");
+        assert!(steps.contains(&Pressure::Windows), "{steps:?}");
+        assert_eq!(steps.last(), Some(&Pressure::Connections), "{steps:?}");
+        let counters = net.counters(SERVER);
+        assert!(counters.windows_held > 0);
+        assert_eq!(counters.refused_pressure, 1);
+        assert_eq!(net.counters(CLIENT).resets_received, 1);
+        // When somebody has read, others are let in.
+        for (client, server) in &mut pairs {
+            server.reads = true;
+            for _ in 0..200 {
+                client.pump(&mut net);
+                server.pump(&mut net);
+                net.wait(MS);
+            }
+        }
+        assert_eq!(net.engines[SERVER].pressure(Share::NONE), Pressure::None);
+        net.pair(is_v4, 20_000);
+    }
+}
+
+#[test]
+fn a_listener_whose_clients_take_its_part_lets_nobody_in_and_others_do() {
+    for is_v4 in FAMILIES {
+        let config = TcpConfig { buffer_bytes_max: 1 << 20, ..TcpConfig::default() };
+        let mut net = Net::with(1, Faults { delay_ns: MS, ..Faults::default() }, config);
+        net.options.share = Share::of_listener(0);
+        let mut pairs = Vec::new();
+        for number in 0..60 {
+            let mut client = net.connect(is_v4, 10_000 + number);
+            client.send(100_000, 1);
+            net.wait(5 * MS);
+            let Some(id) = net.engines[SERVER].accept() else { break };
+            pairs.push((client, Stream::new(SERVER, id)));
+            for _ in 0..20 {
+                pairs.iter_mut().for_each(|(client, _)| client.pump(&mut net));
+                net.wait(5 * MS);
+            }
+        }
+        assert_eq!(net.counters(SERVER).refused_pressure, 1);
+        let engine = &net.engines[SERVER];
+        assert_eq!(engine.pressure(Share::of_listener(0)), Pressure::Connections);
+        assert!(engine.pressure(Share::of_listener(1)) < Pressure::Connections);
+        net.options.share = Share::of_listener(1);
+        net.pair(is_v4, 20_000);
+        assert_eq!(net.counters(SERVER).refused_pressure, 1);
+    }
 }
 
 #[test]

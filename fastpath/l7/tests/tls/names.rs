@@ -1,8 +1,9 @@
 use super::world::{Authority, block_on, default_only, handshakes, meet, met, refused, row};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use rustls::version::{TLS12, TLS13};
+use sluice_l7::Alpn;
 use sluice_l7::tls::{
-    Alpn, CipherSuite, Handshakes, KeyExchange, NamedGroup, ProtocolVersion, TlsConfig, TlsRefusal,
+    CipherSuite, Handshakes, KeyExchange, NamedGroup, ProtocolVersion, TlsConfig, TlsRefusal,
 };
 use sluice_tables::l7::Certificates;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 use super::world::{Authority, End, SOURCE, block_on, handshakes};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use rustls::pki_types::PrivateKeyDer;
-use sluice_l7::tls::{Alpn, Connector, NamedGroup, ProtocolVersion, Verify};
+use sluice_l7::Alpn;
+use sluice_l7::tls::{Connector, NamedGroup, ProtocolVersion, Verify};
 use sluice_tables::l7::{Certificate, Certificates, PrivateKey};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

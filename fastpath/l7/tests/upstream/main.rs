@@ -6,6 +6,8 @@ mod bodies;
 mod http2;
 mod keep_alive;
 mod net;
+mod policies;
+mod proxy_protocol;
 mod queue;
 mod reasons;
 mod retries;
@@ -19,8 +21,9 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use net::{TestNet, TestStream};
+use sluice_l7::Alpn;
 use sluice_l7::L7Reason;
-use sluice_l7::http::{Alpn, BodyError, Refusal, Sent, Terms};
+use sluice_l7::http::{BodyError, Refusal, Sent, Terms};
 use sluice_l7::upstream::{
     AnswerBody, AnswerError, Encrypt, EndpointState, UpstreamConfig, UpstreamCounters, Upstreams,
 };
@@ -38,11 +41,15 @@ use tokio::sync::mpsc;
 /// Longer than any test takes.
 const HANGS: Duration = Duration::from_secs(60);
 
+const END: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40_000);
+
 const TERMS: Terms = Terms {
     connect_timeout: Duration::from_secs(5),
     read_timeout: Duration::from_secs(60),
     send_timeout: Duration::from_secs(30),
     client: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    ends: (END, END),
 };
 
 /// Runs a test on one thread.
@@ -150,6 +157,7 @@ fn upstream(protocol: BackendProtocol, addrs: &[SocketAddr]) -> Arc<Upstream> {
         id: UpstreamId(1),
         name: "shop/web:80".into(),
         protocol,
+        sends_proxy_protocol: false,
         endpoints: addrs.iter().map(endpoint).collect(),
     })
 }

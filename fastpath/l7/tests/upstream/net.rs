@@ -1,11 +1,12 @@
 //! A net of kernel sockets on loopback, whose time goes on when a test says so.
 
 use sluice_l7::net::{Net, Stream};
+use sluice_tables::policy::Verdict;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::future::{Future, pending};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -23,9 +24,23 @@ struct State {
     silent: RefCell<HashSet<SocketAddr>>,
     broken: Cell<Option<io::ErrorKind>>,
     tasks: Cell<usize>,
+    denied: RefCell<Vec<IpAddr>>,
+    audited: Cell<bool>,
+    policy_version: Cell<u64>,
 }
 
 impl TestNet {
+    /// Policies deny these clients from now on.
+    pub fn deny(&self, clients: &[IpAddr]) {
+        *self.0.denied.borrow_mut() = clients.to_vec();
+        self.0.policy_version.set(self.0.policy_version.get() + 1);
+    }
+
+    /// Policies are only tried out.
+    pub fn audit(&self) {
+        self.0.audited.set(true);
+    }
+
     /// Time goes on.
     pub fn pass(&self, time: Duration) {
         let now_ns = self.0.now_ns.get() + time.as_nanos() as u64;
@@ -110,6 +125,18 @@ impl Net for TestNet {
 
     fn unix_ms(&self) -> u64 {
         self.now_ns() / 1_000_000
+    }
+
+    fn judge(&self, client: IpAddr, _endpoint: SocketAddr) -> Verdict {
+        match self.0.denied.borrow().contains(&client) {
+            true if self.0.audited.get() => Verdict::Audit,
+            true => Verdict::Deny,
+            false => Verdict::Allow,
+        }
+    }
+
+    fn policy_version(&self) -> u64 {
+        self.0.policy_version.get()
     }
 
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {

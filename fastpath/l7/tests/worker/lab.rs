@@ -86,6 +86,8 @@ pub struct Lab {
     pub asks: Vec<Sender<Ask>>,
     /// Ends what is served, when it is set.
     pub ends_at_ns: Arc<AtomicU64>,
+    /// The start of time, in milliseconds since 1970.
+    pub unix_ms: Arc<AtomicU64>,
     pub failed: Rc<Cell<u32>>,
     pub pod_listens: bool,
     /// Puts frames of the pod into the queues of workers in turn.
@@ -119,7 +121,7 @@ impl Lab {
         let options = GatewayOptions { workers, ..GatewayOptions::default() };
         let mut gateway = Gateway::new(&options).unwrap();
         let (mut told, mut asks) = (Vec::new(), Vec::new());
-        let ends_at_ns: Arc<AtomicU64> = Arc::default();
+        let [ends_at_ns, unix_ms]: [Arc<AtomicU64>; 2] = Default::default();
         gateway.serve(|worker, waker| {
             let options = L7Options {
                 worker,
@@ -128,7 +130,7 @@ impl Lab {
                 endpoints: ConnOptions::default(),
                 slice: Duration::from_micros(50),
                 secret: [worker as u8 + 7; 16],
-                unix_ms: 0,
+                unix_ms: Arc::clone(&unix_ms),
                 ends_at_ns: ends_at_ns.clone(),
             };
             let (service, tells) = L7Service::new(&options, waker, &serve);
@@ -146,6 +148,7 @@ impl Lab {
             told,
             asks,
             ends_at_ns,
+            unix_ms,
             failed: Rc::default(),
             pod_listens: true,
             spread: false,

@@ -5,10 +5,16 @@ mod lab;
 mod requests;
 
 use lab::{Lab, POD_PORT, Side};
+use sluice_l7::net::Net;
+use sluice_l7::serving::Serving;
 use sluice_l7::tcp::{ConnId, TcpConn, TcpState};
+use sluice_l7::worker::WorkerNet;
 use sluice_tables::policy::Verdict;
 use sluice_testkit::gateway::policy::{Direction, Policy, Rule};
 use sluice_testkit::gateway::topology::Prefix;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Opens a connection and waits for that of the gateway to the pod.
@@ -160,5 +166,23 @@ fn the_end_lets_go_of_everything() {
     }
     lab.connect(50_000);
     // Frames that are missing are told of.
+    lab.gateway.close().unwrap();
+}
+
+#[test]
+fn the_time_of_day_is_what_others_say() {
+    let nets: Rc<RefCell<Vec<WorkerNet>>> = Rc::default();
+    let mut lab = Lab::with(true, 1, |net| {
+        nets.borrow_mut().push(net);
+        None::<Serving<WorkerNet>>
+    });
+    let net = nets.borrow()[0].clone();
+    for unix_ms in [1_700_000_000_000, 1_600_000_000_000, 1_800_000_000_000] {
+        lab.unix_ms.store(unix_ms, Ordering::Relaxed);
+        let passed_ms = net.now_ns() / 1_000_000;
+        assert_eq!(net.unix_ms(), unix_ms + passed_ms);
+        lab.step(Duration::from_secs(2));
+        assert!((2_000..2_100).contains(&(net.unix_ms() - unix_ms - passed_ms)));
+    }
     lab.gateway.close().unwrap();
 }

@@ -13,8 +13,11 @@ use sluice_tables::l7::{
     BackendProtocol, Endpoint, HttpRoute, L7, Listener, RouteAction, RouteTable, Upstream,
     UpstreamId,
 };
+use sluice_tables::policy::Verdict;
+use sluice_testkit::gateway::policy::{Direction, Policy, Rule};
+use sluice_testkit::gateway::topology::Prefix;
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +67,7 @@ fn tables(is_v4: bool) -> L7 {
         id: upstream,
         name: "shop/web:80".into(),
         protocol: BackendProtocol::Http,
+        sends_proxy_protocol: false,
         endpoints: [endpoint].into(),
     };
     l7.upstreams.set(0, Some(Arc::new(upstream)));
@@ -227,4 +231,55 @@ fn questions_that_nobody_takes_are_bounded() {
         assert_eq!(answer.try_recv(), Ok(Vec::new()));
     }
     lab.gateway.close().unwrap();
+}
+
+#[test]
+fn policies_are_asked_about_the_client_of_each_request() {
+    for is_v4 in [true, false] {
+        let statuses = Rc::new(Statuses::default());
+        let mut lab = lab(is_v4, &statuses);
+        let len = if is_v4 { 32 } else { 128 };
+        let let_in = |lab: &mut Lab, addr: IpAddr| {
+            let peer = Some(Prefix { addr, len });
+            let rule = Rule { verdict: Verdict::Allow, peer, ports: Vec::new() };
+            let policy = Policy { rules: vec![rule], otherwise: Verdict::Deny };
+            lab.topology.policies.insert((pod(is_v4), Direction::Ingress), policy);
+            lab.publish(|tables| tables.l7 = self::tables(is_v4));
+        };
+        // The gateway itself is in no block.
+        let_in(&mut lab, crate::lab::client(is_v4));
+        let client = (Side::Client, lab.connect(40_000));
+        let ask = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+        let mut server = None;
+        for _ in 0..2 {
+            lab.run(|lab| lab.write(client, ask) > 0);
+            lab.run(|lab| {
+                server = server.or_else(|| lab.pod.accept());
+                server.is_some()
+            });
+            let server = (Side::Pod, server.unwrap());
+            read_until(&mut lab, server, "\r\n\r\n");
+            lab.write(server, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+            read_until(&mut lab, client, "hello");
+        }
+        // It is in none any more: the connection to the pod stays, and is not used.
+        let own = lab.topology.snat.addresses[usize::from(!is_v4)];
+        let_in(&mut lab, own);
+        lab.run(|lab| lab.write(client, ask) > 0);
+        let answer = read_until(&mut lab, client, "policy_denied\n");
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        let_in(&mut lab, crate::lab::client(is_v4));
+        lab.run(|lab| lab.write(client, ask) > 0);
+        let server = (Side::Pod, server.unwrap());
+        read_until(&mut lab, server, "\r\n\r\n");
+        lab.write(server, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        read_until(&mut lab, client, "hello");
+        assert_eq!(*statuses.0.borrow(), [200, 200, 403, 200]);
+        lab.step(Duration::from_secs(1));
+        let told = lab.told[0].lock().unwrap().clone();
+        let upstreams = told.served.upstreams;
+        assert_eq!((upstreams.opened, upstreams.policy_denied, upstreams.policy_cut), (1, 1, 0));
+        assert_eq!(lab.gateway.counts().get("drop.policy_ingress"), 0);
+        lab.gateway.close().unwrap();
+    }
 }

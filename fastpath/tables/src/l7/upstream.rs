@@ -16,6 +16,9 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// What endpoints speak.
     pub protocol: BackendProtocol,
+    /// Connections to endpoints begin with a PROXY protocol header, version 2, which tells the
+    /// ends of the client's connection: each carries requests of one such alone.
+    pub sends_proxy_protocol: bool,
     /// Those that requests may go to; the best that there are: while none is ready, those
     /// that end and still serve.
     pub endpoints: Box<[Endpoint]>,

@@ -75,3 +75,48 @@ fn a_pod_whose_node_is_not_known_has_no_own_node() {
     assert!(!Host::of_node(5).is_node_of(Host::of_node(5)));
     assert!(Host::of_node(5).is_node_of(Host::of_pod(5)));
 }
+
+#[test]
+fn a_request_is_judged_by_its_client_and_by_whom_the_gateway_is_taken_for() {
+    const POOL: [u8; 4] = [10, 244, 255, 1];
+    let mut tables = tables(Excuse::None);
+    let ask = |tables: &Tables, client: &str, dst: [u8; 4]| {
+        let judgment = judge_request(tables, client.parse().unwrap(), (dst, 80).into());
+        [judgment.egress.verdict(), judgment.ingress.verdict()]
+    };
+    // A second class, of peer 5 alone, that is let in.
+    let mut page = Page::default();
+    page.0[5] = 1;
+    let classes = Classifier::new(&[PageClasses::Page(0)], |_| page);
+    tables.policy.set_classifier(1, classes);
+    let outcome = |verdict| Outcome::new(verdict, RuleId(9), Excuse::None);
+    let spans = [Verdict::Deny, Verdict::Allow]
+        .map(|verdict| [Span { last: PortKey::LAST, outcome: outcome(verdict) }]);
+    let programs = spans.iter().map(|spans| &spans[..]);
+    tables.policy.programs.set(1, Programs::new(1, programs));
+    tables.policy.rows.set(1, Row { programs: 1, first_rule: 0 });
+    let subject = Subject { row: 1, classifiers: [1, 0] };
+    let pod = *tables.v4.known.get(&POD).unwrap();
+    tables.v4.known.insert(POD, KnownAddress { ingress: subject, ..pod });
+    let ranges = AddressRanges::new([([192, 0, 2, 0], PeerId(5)), ([192, 0, 3, 0], PeerId(0))]);
+    tables.v4.clients = ranges.into();
+    let v6 = AddressRanges::new([([0; 16], PeerId(5))]);
+    tables.v6.clients = v6.into();
+    let [allow, deny] = [Verdict::Allow, Verdict::Deny];
+    assert_eq!(ask(&tables, "192.0.2.7", POD), [allow, allow]);
+    assert_eq!(ask(&tables, "::ffff:192.0.2.7", POD), [allow, allow]);
+    assert_eq!(ask(&tables, "192.0.3.7", POD), [allow, deny]);
+    assert_eq!(ask(&tables, "::ffff:192.0.3.7", POD), [allow, deny]);
+    assert_eq!(ask(&tables, "2001:db8::7", POD), [allow, allow], "of the other family");
+    assert_eq!(ask(&tables, "192.0.3.7", OTHER), [allow, allow], "nobody selects it");
+    // What selects the gateway is asked, too.
+    tables.v4.snat = std::sync::Arc::new(crate::SnatPool {
+        addresses: vec![POOL],
+        ..crate::SnatPool::default()
+    });
+    let denied = Subject { row: 0, classifiers: [0; 2] };
+    let free = *tables.v4.known.get(&OTHER).unwrap();
+    tables.v4.known.insert(POOL, KnownAddress { egress: denied, ..free });
+    assert_eq!(ask(&tables, "192.0.2.7", POD), [deny, allow]);
+    assert_eq!(ask(&Tables::empty(1), "192.0.2.7", POD), [allow, allow]);
+}

@@ -100,6 +100,7 @@ fn clear(tables: &mut Tables) {
     tables.policy = Rows::default();
     (tables.v4.known, tables.v4.lapsed, tables.v4.blocks) = Default::default();
     (tables.v6.known, tables.v6.lapsed, tables.v6.blocks) = Default::default();
+    (tables.v4.clients, tables.v6.clients) = Default::default();
 }
 
 /// Peers are told apart by the prefixes that contain them.
@@ -147,6 +148,8 @@ fn compile_family<F: Family>(
     let starts = starts.into_iter().map(addr);
     let ranges = starts.filter_map(|start| Some((F::from_ip(start)?, peers.of(start))));
     family.blocks = Arc::new(AddressRanges::new(ranges.collect::<Vec<_>>()));
+    // Rules name nothing but blocks here.
+    family.clients = family.blocks.clone();
     family.known = Default::default();
     // Pods that are only told apart are among them.
     let nodes: BTreeMap<IpAddr, u32> = places.nodes().into_iter().collect();

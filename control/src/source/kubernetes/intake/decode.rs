@@ -1,4 +1,4 @@
-use crate::diagnostic::{Diagnostic, Finding, Severity};
+use crate::diagnostic::{Diagnostic, Finding};
 use crate::object::{DecodeError, Key, Kind, Object, decode_text};
 use crate::source::kubernetes::raw::Raw;
 use crate::source::refused::{DENIED, rest_of};
@@ -37,10 +37,8 @@ pub(super) fn decode(kind: Kind, text: &str) -> Result<Object, Refusal> {
         Err(broken) => (broken.rest.clone(), Some(broken)),
     };
     let finding = |error: &DecodeError| Finding {
-        severity: Severity::Error,
-        path: error.path.clone(),
-        message: error.message.clone(),
         expected: error.expected.clone(),
+        ..Finding::error(&error.path, &error.message)
     };
     let errors = broken.iter().flat_map(|broken| &broken.errors);
     let mut findings: Vec<Finding> = errors.map(finding).collect();

@@ -13,6 +13,7 @@ use super::counters::TcpCounters;
 use super::emit::ip_len;
 use super::key::{Key, KeyedHash};
 use super::machine::{Env, Machine, Pool, Setup};
+use super::pressure::{Pressure, Share};
 use super::secret::Secrets;
 use super::tombs::Tombs;
 use crate::bucket::Bucket;
@@ -130,6 +131,11 @@ impl TcpEngine {
         self.pool.bytes()
     }
 
+    /// How much of what buffers may hold they do, in all and of a share.
+    pub fn pressure(&self, share: Share) -> Pressure {
+        self.pool.pressure(share)
+    }
+
     /// Opens a connection from `local` to `remote`. Its SYN is sent by the next
     /// [`TcpEngine::poll`].
     ///
@@ -224,6 +230,7 @@ impl TcpEngine {
             mss: options.mtu - headers_len(key),
             receive_buffer: options.receive_buffer,
             send_buffer: options.send_buffer,
+            share: options.share,
             stamp_offset: self.secrets.stamp_offset(key),
         }
     }

@@ -9,6 +9,7 @@ use crate::tcp::key::Key;
 use crate::tcp::machine::{MSS_DEFAULT, Machine};
 use crate::tcp::options::{Options, Stamps};
 use crate::tcp::parse::{ACK, RST, SYN, Segment, before};
+use crate::tcp::pressure::Pressure;
 use crate::tcp::tombs::Tomb;
 use crate::tcp::{Listeners, PacketSink};
 
@@ -50,6 +51,12 @@ impl TcpEngine {
             self.refuse(segment, now_ns, sink);
             return;
         };
+        if self.pool.pressure(options.share) >= Pressure::Connections {
+            // The client may have another gateway to go to.
+            self.counters.refused_pressure += 1;
+            self.refuse(segment, now_ns, sink);
+            return;
+        }
         if self.connections() >= self.config.connections_max {
             self.counters.refused_connections += 1;
             return;
@@ -139,6 +146,11 @@ impl TcpEngine {
             self.counters.cookies_refused += 1;
             return;
         };
+        if self.pool.pressure(options.share) >= Pressure::Connections {
+            self.counters.refused_pressure += 1;
+            self.refuse(segment, now_ns, sink);
+            return;
+        }
         if self.connections() >= self.config.connections_max {
             self.counters.refused_connections += 1;
             return;

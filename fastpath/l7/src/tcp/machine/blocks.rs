@@ -1,9 +1,12 @@
 //! The memory of buffers: blocks that one pool lends to all connections of an engine.
 
+use crate::tcp::pressure::{Pressure, SHARES, Share};
 use std::collections::VecDeque;
 
 /// Bytes of a block.
 pub(in crate::tcp) const BLOCK: usize = 4_096;
+/// Bytes of a window while memory is scarce.
+const SMALL_WINDOW: u32 = 16 << 10;
 /// Blocks that are kept while nobody has them.
 const SPARE_MAX: usize = 256;
 
@@ -13,13 +16,15 @@ type Block = Box<[u8; BLOCK]>;
 pub(in crate::tcp) struct Pool {
     spare: Vec<Block>,
     lent: usize,
+    lent_of: [usize; SHARES],
     max: usize,
 }
 
 impl Pool {
     /// A pool that lends about so many bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Pool { spare: Vec::with_capacity(SPARE_MAX), lent: 0, max: bytes_max / BLOCK }
+        let spare = Vec::with_capacity(SPARE_MAX);
+        Pool { spare, lent: 0, lent_of: [0; SHARES], max: bytes_max / BLOCK }
     }
 
     /// Bytes that are lent.
@@ -27,22 +32,40 @@ impl Pool {
         self.lent * BLOCK
     }
 
-    /// Whether no more is lent, but for the first block of a buffer.
-    pub fn is_short(&self) -> bool {
-        self.lent >= self.max
+    /// How much of all is lent, and of a share.
+    pub fn pressure(&self, share: Share) -> Pressure {
+        let of_share = Pressure::of(self.lent_of[share.index()], share.of(self.max));
+        Pressure::of(self.lent, self.max).max(of_share)
     }
 
-    fn take(&mut self, is_first: bool) -> Option<Block> {
+    /// Whether no more is lent to a share, but for the first block of a buffer.
+    fn is_short(&self, share: Share) -> bool {
+        self.lent >= self.max || self.lent_of[share.index()] >= share.of(self.max)
+    }
+
+    /// Bytes that the window of a connection may have: without memory, what one block is
+    /// enough for.
+    pub fn window_max(&self, share: Share) -> u32 {
+        match self.pressure(share) {
+            Pressure::None => u32::MAX,
+            _ if self.is_short(share) => BLOCK as u32 / 2,
+            _ => SMALL_WINDOW,
+        }
+    }
+
+    fn take(&mut self, share: Share, is_first: bool) -> Option<Block> {
         // With its first block everybody gets on, if slowly.
-        if self.is_short() && !is_first {
+        if self.is_short(share) && !is_first {
             return None;
         }
         self.lent += 1;
+        self.lent_of[share.index()] += 1;
         Some(self.spare.pop().unwrap_or_else(|| Box::new([0; BLOCK])))
     }
 
-    fn give(&mut self, block: Block) {
+    fn give(&mut self, share: Share, block: Block) {
         self.lent -= 1;
+        self.lent_of[share.index()] -= 1;
         if self.spare.len() < SPARE_MAX {
             self.spare.push(block);
         }
@@ -54,10 +77,21 @@ impl Pool {
 pub(super) struct Blocks {
     blocks: VecDeque<Option<Block>>,
     /// The place in the first block.
-    head: usize,
+    head: u16,
+    share: Share,
 }
 
 impl Blocks {
+    /// None yet, of a share.
+    pub fn new(share: Share) -> Self {
+        Blocks { share, ..Blocks::default() }
+    }
+
+    /// Whose part of the memory they are.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
     /// Writes at a distance from the place; as much as there is memory for, and says
     /// how much that is.
     pub fn write(&mut self, at: usize, data: &[u8], pool: &mut Pool) -> usize {
@@ -69,7 +103,7 @@ impl Blocks {
             }
             let place = &mut self.blocks[index];
             if place.is_none() {
-                *place = pool.take(index == 0);
+                *place = pool.take(self.share, index == 0);
             }
             let Some(block) = place else { break };
             let len = (BLOCK - from).min(data.len() - written);
@@ -99,11 +133,9 @@ impl Blocks {
 
     /// Moves the place on, and lets go of what lies before it.
     pub fn advance(&mut self, bytes: usize, pool: &mut Pool) {
-        self.head += bytes;
-        while self.head >= BLOCK {
-            self.head -= BLOCK;
-            self.let_go_of_first(pool);
-        }
+        let head = usize::from(self.head) + bytes;
+        (0..head / BLOCK).for_each(|_| self.let_go_of_first(pool));
+        self.head = (head % BLOCK) as u16;
     }
 
     /// Lets go of everything.
@@ -123,12 +155,12 @@ impl Blocks {
 
     fn let_go_of_first(&mut self, pool: &mut Pool) {
         if let Some(block) = self.blocks.pop_front().flatten() {
-            pool.give(block);
+            pool.give(self.share, block);
         }
     }
 
     fn find(&self, at: usize) -> (usize, usize) {
-        let at = self.head + at;
+        let at = usize::from(self.head) + at;
         (at / BLOCK, at % BLOCK)
     }
 }
@@ -160,7 +192,7 @@ mod tests {
         let mut pool = Pool::new(2 * BLOCK);
         let mut one = Blocks::default();
         assert_eq!(one.write(0, &[1; 3 * BLOCK], &mut pool), 2 * BLOCK);
-        assert!(pool.is_short());
+        assert!(pool.is_short(Share::NONE));
         let mut two = Blocks::default();
         // What comes later does not take the place of what is next.
         assert_eq!(two.write(BLOCK, &[1], &mut pool), 0);
@@ -168,5 +200,25 @@ mod tests {
         assert_eq!(pool.bytes(), 3 * BLOCK);
         one.clear(&mut pool);
         assert_eq!(two.write(BLOCK, &[1; 3 * BLOCK], &mut pool), BLOCK);
+    }
+
+    #[test]
+    fn a_listener_leaves_something_to_the_others() {
+        let [one, two] = [1, 2].map(Share::of_listener);
+        let mut pool = Pool::new(100 * BLOCK);
+        let mut greedy = Blocks::new(one);
+        let all = vec![1; 200 * BLOCK];
+        assert_eq!(greedy.write(0, &all[..30 * BLOCK], &mut pool), 30 * BLOCK);
+        assert_eq!((pool.pressure(one), pool.pressure(two)), (Pressure::Windows, Pressure::None));
+        assert_eq!(greedy.write(30 * BLOCK, &all, &mut pool), 30 * BLOCK);
+        assert_eq!((pool.pressure(one), pool.pressure(two)), (Pressure::Ends, Pressure::Windows));
+        assert_eq!((pool.window_max(one), pool.window_max(two)), (BLOCK as u32 / 2, SMALL_WINDOW));
+        let mut other = Blocks::new(two);
+        assert_eq!(other.write(0, &all, &mut pool), 40 * BLOCK);
+        assert_eq!(pool.pressure(Share::NONE), Pressure::Ends);
+        greedy.clear(&mut pool);
+        assert_eq!((pool.pressure(one), pool.bytes()), (Pressure::None, 40 * BLOCK));
+        other.clear(&mut pool);
+        assert_eq!((pool.bytes(), pool.lent_of), (0, [0; SHARES]));
     }
 }

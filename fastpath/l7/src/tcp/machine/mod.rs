@@ -27,6 +27,7 @@ pub(super) use segment_in::Verdict;
 use super::conn::TcpState;
 use super::counters::TcpCounters;
 use super::options::Options;
+use super::pressure::Share;
 use cubic::Cubic;
 use loss::Loss;
 use receive_buffer::ReceiveBuffer;
@@ -60,6 +61,8 @@ pub(super) struct Setup {
     pub mss: u16,
     pub receive_buffer: u32,
     pub send_buffer: u32,
+    /// Whose part of the memory for buffers it takes.
+    pub share: Share,
     /// Added to the time in what is sent as timestamps.
     pub stamp_offset: u32,
 }
@@ -67,7 +70,7 @@ pub(super) struct Setup {
 impl Setup {
     /// The window scale that is offered.
     pub fn scale(&self) -> u8 {
-        ReceiveBuffer::new(self.receive_buffer).scale()
+        ReceiveBuffer::new(self.receive_buffer, self.share).scale()
     }
 }
 
@@ -142,7 +145,7 @@ enum Probe {
 impl Machine {
     /// A connection that is to be opened from here.
     pub fn open(setup: &Setup) -> Machine {
-        let receive = ReceiveBuffer::new(setup.receive_buffer);
+        let receive = ReceiveBuffer::new(setup.receive_buffer, setup.share);
         Machine {
             state: TcpState::SynSent,
             may_sack: true,
@@ -178,7 +181,7 @@ impl Machine {
             cubic: Cubic::new(setup.mss.into()),
             loss: Loss::new(setup.iss),
             board: Scoreboard::default(),
-            send: SendBuffer::new(setup.iss.wrapping_add(1), setup.send_buffer),
+            send: SendBuffer::new(setup.iss.wrapping_add(1), setup.send_buffer, setup.share),
             receive,
         }
     }
@@ -254,7 +257,8 @@ impl Machine {
         if len > 0 {
             let segment = self.segment_seen.into();
             let is_open = self.state != TcpState::Closed;
-            self.owes_ack |= is_open && self.receive.is_update_due(segment, env.pool.is_short());
+            let window_max = env.pool.window_max(self.receive.share());
+            self.owes_ack |= is_open && self.receive.is_update_due(segment, window_max);
             return Some(len);
         }
         self.receive.has_fin().then_some(0)

@@ -263,7 +263,9 @@ impl Machine {
         let (mut ack, mut window) = (0, self.receive.first_window());
         if flags & ACK != 0 {
             ack = self.receive.next();
-            let open = self.receive.open(self.segment_seen.into(), env.pool.is_short());
+            let window_max = env.pool.window_max(self.receive.share());
+            env.counters.windows_held += u64::from(self.receive.is_held(window_max));
+            let open = self.receive.open(self.segment_seen.into(), window_max);
             // Of a SYN it is never scaled.
             window = if flags & SYN == 0 { open >> self.scale } else { open };
         }

@@ -1,6 +1,7 @@
-use super::blocks::{BLOCK, Blocks, Pool};
+use super::blocks::{Blocks, Pool};
 use crate::tcp::options::SACKS_MAX;
 use crate::tcp::parse::{before, later};
+use crate::tcp::pressure::Share;
 use arrayvec::ArrayVec;
 
 /// Ranges that wait for what is missing before them, at most.
@@ -53,10 +54,10 @@ pub(super) struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    pub fn new(max: u32) -> Self {
+    pub fn new(max: u32, share: Share) -> Self {
         let max = max.clamp(1, (1 << 30) - 1);
         ReceiveBuffer {
-            blocks: Blocks::default(),
+            blocks: Blocks::new(share),
             read: 0,
             next: 0,
             edge: 0,
@@ -69,6 +70,11 @@ impl ReceiveBuffer {
             measured: 0,
             measured_ns: 0,
         }
+    }
+
+    /// Whose part of the memory it takes.
+    pub fn share(&self) -> Share {
+        self.blocks.share()
     }
 
     /// The peer's first number, after its SYN.
@@ -199,27 +205,26 @@ impl ReceiveBuffer {
         twice.into_iter().chain(self.ranges.iter().copied()).take(SACKS_MAX).collect()
     }
 
-    /// The size that the window is to have. Without memory, it is one that one block is
-    /// enough for.
-    fn size(&self, is_short: bool) -> u32 {
-        if is_short { self.size.min(BLOCK as u32 / 2) } else { self.size }
+    /// Whether the window would be longer than this.
+    pub fn is_held(&self, window_max: u32) -> bool {
+        self.size > window_max
     }
 
-    /// How far the end of the window may be moved.
-    fn more(&self, is_short: bool) -> u32 {
-        let wanted = self.read.wrapping_add(self.size(is_short));
+    /// How far the end of the window may be moved, if it is to be this long at most.
+    fn more(&self, window_max: u32) -> u32 {
+        let wanted = self.read.wrapping_add(self.size.min(window_max));
         later(wanted, self.edge).wrapping_sub(self.edge)
     }
 
     /// The least by which it is moved (RFC 9293 section 3.8.6.2.2).
-    fn step(&self, segment: u32, is_short: bool) -> u32 {
-        (self.size(is_short) / 2).clamp(1, segment.max(1))
+    fn step(&self, segment: u32, window_max: u32) -> u32 {
+        (self.size.min(window_max) / 2).clamp(1, segment.max(1))
     }
 
     /// Moves the window as far as it may be now; how long it is.
-    pub fn open(&mut self, segment: u32, is_short: bool) -> u32 {
-        let more = self.more(is_short);
-        if more >= self.step(segment, is_short) {
+    pub fn open(&mut self, segment: u32, window_max: u32) -> u32 {
+        let more = self.more(window_max);
+        if more >= self.step(segment, window_max) {
             self.edge = self.edge.wrapping_add(more);
         }
         let left = self.edge.wrapping_sub(self.next);
@@ -229,20 +234,21 @@ impl ReceiveBuffer {
 
     /// Whether the peer is to be told that it may send more than it knows: a quarter of
     /// the window, or as much again as it has left.
-    pub fn is_update_due(&self, segment: u32, is_short: bool) -> bool {
-        let more = self.more(is_short);
+    pub fn is_update_due(&self, segment: u32, window_max: u32) -> bool {
+        let more = self.more(window_max);
         let left = self.edge.wrapping_sub(self.next).min(self.size);
-        !self.has_fin && more >= self.step(segment, is_short) && more >= left.min(self.size / 4)
+        !self.has_fin && more >= self.step(segment, window_max) && more >= left.min(self.size / 4)
     }
 
     /// Lets the window grow with a reader that keeps pace: to four times what it reads in
-    /// an RTT, since who begins to send sends twice as much in the next.
-    pub fn measure(&mut self, rtt_ns: Option<u64>, is_short: bool, now_ns: u64) {
+    /// an RTT, since who begins to send sends twice as much in the next. While windows are
+    /// limited none grows.
+    pub fn measure(&mut self, rtt_ns: Option<u64>, window_max: u32, now_ns: u64) {
         if now_ns.saturating_sub(self.measured_ns) < rtt_ns.unwrap_or(RTT_NS) {
             return;
         }
         let read = self.read.wrapping_sub(self.measured);
-        if !is_short {
+        if window_max == u32::MAX {
             self.size = self.size.max(read.saturating_mul(4).min(self.size_max));
         }
         (self.measured, self.measured_ns) = (self.read, now_ns);

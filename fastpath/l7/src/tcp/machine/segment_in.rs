@@ -202,7 +202,8 @@ impl Machine {
         env.counters.scattered += u64::from(taken.is_scattered);
         env.counters.refused_memory += u64::from(taken.is_out_of_memory);
         self.is_readable |= taken.is_more;
-        self.receive.measure(self.rtt.smoothed_ns(), env.pool.is_short(), env.now_ns);
+        let window_max = env.pool.window_max(self.receive.share());
+        self.receive.measure(self.rtt.smoothed_ns(), window_max, env.now_ns);
         let unacknowledged = self.receive.next().wrapping_sub(self.acked);
         // More than one full segment: who sent it and a bit takes that for all lost before
         // the ACK would come.

@@ -1,4 +1,5 @@
 use super::blocks::{Blocks, Pool};
+use crate::tcp::pressure::Share;
 
 /// Bytes that a small window has room for behind it.
 const LEAST: u32 = 16 << 10;
@@ -13,8 +14,8 @@ pub(super) struct SendBuffer {
 }
 
 impl SendBuffer {
-    pub fn new(start: u32, max: u32) -> Self {
-        SendBuffer { blocks: Blocks::default(), start, len: 0, max: max.clamp(1, 1 << 30) }
+    pub fn new(start: u32, max: u32, share: Share) -> Self {
+        SendBuffer { blocks: Blocks::new(share), start, len: 0, max: max.clamp(1, 1 << 30) }
     }
 
     /// The sequence number behind the last byte.
@@ -27,9 +28,11 @@ impl SendBuffer {
     }
 
     /// Takes what there is room for: for two windows, one to be acknowledged and one
-    /// to follow. Whoever reads slowly does not get a queue for it.
+    /// to follow. Whoever reads slowly does not get a queue for it, and nobody does while
+    /// memory is scarce.
     pub fn write(&mut self, data: &[u8], window: u32, pool: &mut Pool) -> usize {
-        let room = window.saturating_mul(2).max(LEAST).min(self.max).saturating_sub(self.len);
+        let wanted = window.saturating_mul(2).min(pool.window_max(self.blocks.share())).max(LEAST);
+        let room = wanted.min(self.max).saturating_sub(self.len);
         let len = data.len().min(room as usize);
         let written = self.blocks.write(self.len as usize, &data[..len], pool);
         self.len += written as u32;

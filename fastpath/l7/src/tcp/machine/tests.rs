@@ -3,6 +3,7 @@
 use super::blocks::Pool;
 use super::receive_buffer::ReceiveBuffer;
 use super::scoreboard::{Delivered, Scoreboard, Sent};
+use crate::tcp::pressure::Share;
 use proptest::prelude::*;
 
 /// Numbers wrap within what is tested.
@@ -191,7 +192,7 @@ proptest! {
     ) {
         const LEN: usize = 300;
         let mut pool = Pool::new(1 << 20);
-        let mut buffer = ReceiveBuffer::new(max);
+        let mut buffer = ReceiveBuffer::new(max, Share::NONE);
         buffer.begin(BASE);
         // What of the stream has come, and how far it is read.
         let (mut has, mut read) = (vec![false; LEN], 0);
@@ -239,7 +240,7 @@ proptest! {
                 prop_assert!(!reported.contains(&true));
             }
             let edge = buffer.edge();
-            let left = buffer.open(10, is_short);
+            let left = buffer.open(10, if is_short { 2_048 } else { u32::MAX });
             prop_assert!(buffer.edge().wrapping_sub(edge) < 1 << 31, "it never shrinks");
             let room = (read as u32 + max).saturating_sub(next as u32);
             prop_assert!(left <= room);

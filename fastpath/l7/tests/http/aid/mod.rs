@@ -116,7 +116,7 @@ impl World {
         listeners: Vec<ListenerSpec>,
         upstreams: Upstreams,
     ) -> World {
-        World::on(TestNet(KernelNet::new()), options, listeners, upstreams)
+        World::on(TestNet::new(KernelNet::new()), options, listeners, upstreams)
     }
 
     pub fn on(

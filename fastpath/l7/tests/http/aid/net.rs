@@ -1,7 +1,9 @@
-use sluice_l7::http::{Accept, Alpn, Negotiated, NotAccepted, TlsVersion};
+use sluice_l7::Alpn;
+use sluice_l7::http::{Accept, Negotiated, NotAccepted, TlsVersion};
 use sluice_l7::kernel::KernelNet;
 use sluice_l7::net::{Net, Stream};
-use sluice_tables::l7::Certificates;
+use sluice_l7::tcp::Pressure;
+use sluice_tables::l7::{Certificates, ListenerId};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -14,7 +16,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Connections in memory, and the runtime's time.
 #[derive(Clone)]
-pub struct TestNet(pub KernelNet);
+pub struct TestNet {
+    kernel: KernelNet,
+    pub pressure: Rc<Cell<Pressure>>,
+}
+
+impl TestNet {
+    pub fn new(kernel: KernelNet) -> Self {
+        TestNet { kernel, pressure: Rc::default() }
+    }
+}
 
 impl Net for TestNet {
     type Stream = Pipe;
@@ -24,19 +35,23 @@ impl Net for TestNet {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.spawn(task);
+        self.kernel.spawn(task);
     }
 
     fn now_ns(&self) -> u64 {
-        self.0.now_ns()
+        self.kernel.now_ns()
     }
 
     fn unix_ms(&self) -> u64 {
-        self.0.unix_ms()
+        self.kernel.unix_ms()
+    }
+
+    fn pressure(&self, _: ListenerId) -> Pressure {
+        self.pressure.get()
     }
 
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {
-        self.0.sleep_until(at_ns)
+        self.kernel.sleep_until(at_ns)
     }
 }
 

@@ -158,7 +158,13 @@ pub fn tables(specs: Vec<ListenerSpec>) -> L7 {
                 one.route.action = RouteAction::Forward(id);
                 let name = format!("{}{}", one.host, one.path).into();
                 let endpoints = Box::default();
-                let upstream = Upstream { id, name, protocol: one.protocol, endpoints };
+                let upstream = Upstream {
+                    id,
+                    name,
+                    protocol: one.protocol,
+                    sends_proxy_protocol: false,
+                    endpoints,
+                };
                 upstreams.set(id.0, Some(Arc::new(upstream)));
             }
             routes.set(number as u32, Some(Arc::new(one.route)));
