@@ -136,6 +136,11 @@ impl LocalService for Sends {
         context.cache.free(frame);
         None
     }
+
+    /// Of requests, policies are asked by their clients.
+    fn asks_policies(&self) -> bool {
+        true
+    }
 }
 
 fn begun(events: &[PacketEvent]) -> Option<PacketEvent> {

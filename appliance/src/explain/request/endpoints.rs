@@ -1,13 +1,13 @@
 use super::view::{EndpointHit, LeftOut, UpstreamHit};
 use super::{Sources, protocol_text};
 use crate::explain::tuple::{FlowTuple, Protocol};
-use crate::explain::view::Explanation;
+use crate::explain::view::{Explanation, Ruling};
 use crate::explain::{probe, put_together, query_of};
-use sluice_control::view::{EndpointView, RequestedView};
-use sluice_fastpath::DropReason;
+use sluice_control::view::{EndpointView, NamesQuery, RequestedView};
 use sluice_l7::L7Reason;
 use sluice_l7::http::Outcome;
 use sluice_tables::l7::Upstream;
+use sluice_tables::policy::{Verdict, judge_request};
 use sluice_tables::{Family, Tables, V4, V6};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +28,7 @@ pub(super) fn hit(
     sources: &Sources<'_>,
     upstream: &Upstream,
     requested: &RequestedView,
+    client: IpAddr,
     outcome: &mut Outcome,
 ) -> anyhow::Result<UpstreamHit> {
     let mut all = views(upstream, requested);
@@ -39,7 +40,7 @@ pub(super) fn hit(
     for endpoint in all {
         let is_tried = is_sent && endpoint.why_not.is_none() && probes < PROBES_MAX;
         let connection = match is_tried {
-            true => connection(tables, sources, endpoint.address)?,
+            true => connection(tables, sources, client, endpoint.address)?,
             false => None,
         };
         probes += usize::from(is_tried);
@@ -93,6 +94,7 @@ fn left_out(sources: &Sources<'_>, upstream: &Upstream) -> BTreeMap<SocketAddr, 
 fn connection(
     tables: &Tables,
     sources: &Sources<'_>,
+    client: IpAddr,
     to: SocketAddr,
 ) -> anyhow::Result<Option<Explanation>> {
     fn own<F: Family>(tables: &Tables) -> Option<(IpAddr, u16)> {
@@ -109,14 +111,28 @@ fn connection(
         protocol: Protocol::Tcp,
     };
     let probe = probe::run_own(tables, &tuple)?;
-    let names = (sources.names)(query_of(&tuple, &probe))?;
-    let mut explanation = put_together(tables, &tuple, &probe, names);
+    let judgment = judge_request(tables, client, to);
+    let query = NamesQuery { rules: judgment.rules(), ..query_of(&tuple, &probe) };
+    let mut explanation = put_together(tables, &tuple, &probe, (sources.names)(query)?);
     explanation.notes.clear();
+    for (view, of) in
+        [(&mut explanation.egress, judgment.egress), (&mut explanation.ingress, judgment.ingress)]
+    {
+        view.ruling = match of.verdict() {
+            Verdict::Allow => Ruling::Allowed,
+            Verdict::Audit => Ruling::Audited,
+            Verdict::Deny => Ruling::Denied,
+        };
+    }
+    if judgment.verdict() == Verdict::Deny {
+        explanation.verdict = "dropped".to_owned();
+        explanation.reason = Some(L7Reason::PolicyDenied.label().to_owned());
+        explanation.help = Some(L7Reason::PolicyDenied.help().to_owned());
+    }
     Ok(Some(explanation))
 }
 
-/// How a request ends of which no connection comes to anything, if that is so. Who is not
-/// heard of within the connect timeout is a silent loss; the others are known at once.
+/// How a request ends of which no connection comes to anything, if that is so.
 fn all_fail(endpoints: &[(bool, EndpointHit)]) -> Option<L7Reason> {
     let mut reason = None;
     for (is_tried, of) in endpoints.iter().filter(|(_, of)| of.endpoint.why_not.is_none()) {
@@ -130,9 +146,8 @@ fn all_fail(endpoints: &[(bool, EndpointHit)]) -> Option<L7Reason> {
         if connection.verdict != "dropped" {
             return None;
         }
-        let policies = [DropReason::PolicyEgress, DropReason::PolicyIngress];
-        let is_silent = policies.iter().any(|of| connection.reason.as_deref() == Some(of.label()));
-        let of_one = if is_silent { L7Reason::ConnectTimeout } else { L7Reason::ConnectFailed };
+        let is_denied = connection.reason.as_deref() == Some(L7Reason::PolicyDenied.label());
+        let of_one = if is_denied { L7Reason::PolicyDenied } else { L7Reason::ConnectFailed };
         reason.get_or_insert(of_one);
     }
     reason

@@ -128,7 +128,10 @@ fn explain(
     let mut outcome = foreseen.outcome.clone();
     let upstream = foreseen.upstream.as_deref();
     let upstream = upstream
-        .map(|upstream| endpoints::hit(tables, sources, upstream, &requested, &mut outcome))
+        .map(|upstream| {
+            let client = foreseen.client;
+            endpoints::hit(tables, sources, upstream, &requested, client, &mut outcome)
+        })
         .transpose()?;
     let source = asked.from.map(|from| who(sources, from)).transpose()?;
     add_notes(asked, tables, id, &foreseen, &requested, &mut notes);

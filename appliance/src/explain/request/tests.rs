@@ -79,8 +79,8 @@ fn each_answer_has_its_reason_and_its_place_in_both_families() {
     for (url, expected) in [
         ("http://shop.example/a?b=c", format!("endpoint /a?b=c; {}", web("[0].http.paths[0]"))),
         ("http://SHOP.example./", format!("endpoint /; {}", web("[0].http.paths[0]"))),
-        // Policies let no connection of the gateway's through.
-        ("http://shop.example/api/x", format!("504 connect_timeout; {}", web("[0].http.paths[1]"))),
+        // Policies let nobody's requests through.
+        ("http://shop.example/api/x", format!("403 policy_denied; {}", web("[0].http.paths[1]"))),
         ("http://shop.example/api/empty", format!("503 no_endpoint; {}", web("[0].http.paths[2]"))),
         ("http://shop.example/gone", format!("503 no_endpoint; {}", web("[0].http.paths[3]"))),
         ("http://a.shop.example/any", format!("endpoint /any; {}", web("[1].http.paths[0]"))),
@@ -236,10 +236,10 @@ fn a_broken_request_says_where_it_breaks() {
     let denied = shop.ask("http://shop.example/api", |_| {});
     let endpoint = line(&denied, "endpoint");
     assert!(
-        endpoint.contains("dropped: policy_ingress by NetworkPolicy shop/db-lock default deny"),
+        endpoint.contains("not reached: policy_denied by NetworkPolicy shop/db-lock default deny"),
         "{endpoint}"
     );
-    assert!(line(&denied, "answer").contains("504 by the gateway: connect_timeout"));
+    assert!(line(&denied, "answer").contains("403 by the gateway: policy_denied"));
     let foreign = shop.ask("http://foreign.example/", |_| {});
     assert_eq!(
         line(&foreign, "not ours"),

@@ -125,7 +125,7 @@ fn endpoint(of: &EndpointHit) -> String {
         Some(connection) if connection.verdict == "dropped" => {
             let reason = connection.reason.as_deref().unwrap_or_default();
             let rule = rule(connection).map(|rule| format!(" by {rule}")).unwrap_or_default();
-            text.push_str(&format!(": the gateway's connection is dropped: {reason}{rule}"));
+            text.push_str(&format!(": not reached: {reason}{rule}"));
         }
         Some(_) => text.push_str(": reached"),
         None => {}

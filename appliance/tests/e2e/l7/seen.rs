@@ -260,25 +260,24 @@ fn certificates(shop: &Shop, gateway: &Gateway<'_>) {
     assert_eq!(shop.get(&FAMILIES[0], "https://secure.example/", &[]).0, 200);
 }
 
-/// A policy keeps the gateway out of a pod: what is explained of that is what clients see.
+/// A policy keeps clients out of a pod: what is explained of that is what clients see.
 fn locked(shop: &Shop, gateway: &Gateway<'_>) {
     shop.lab.write_manifest("lock.yaml", LOCK);
     for family in &FAMILIES {
         let url = "http://shop.example/locked";
         let of = eventually("a locked pod", || {
             let of = live(gateway, family, url, &[]);
-            (of["answer"]["reason"] == "connect_timeout").then_some(of)
+            (of["answer"]["reason"] == "policy_denied").then_some(of)
         });
         let connection = &of["upstream"]["endpoints"][0]["connection"];
-        assert_eq!(connection["reason"], "policy_ingress", "{of:#}");
+        assert_eq!(connection["reason"], "policy_denied", "{of:#}");
         assert_eq!(
             connection["ingress"]["rule"],
             "NetworkPolicy default/lock default deny ingress"
         );
-        // On a connection that there is, the endpoint is waited for in vain first.
         eventually("the answer that is explained", || {
             let text = shop.curl(family, url, &[]);
-            let is_it = text.starts_with("HTTP/1.1 504 ") && text.ends_with("connect_timeout\n");
+            let is_it = text.starts_with("HTTP/1.1 403 ") && text.ends_with("policy_denied\n");
             is_it.then_some(())
         });
     }
