@@ -18,6 +18,9 @@ const TELL_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long workers and control may take to finish, that included.
 const FINISH_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// How long before the end connections are cut: what tells the other side is sent by then.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// How long the kernel may take to let go of the devices.
 const DETACH_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -33,7 +36,7 @@ impl Running {
         let wait = self.config.drain.wait;
         let deadline = Instant::now() + wait;
         if let Some(l7) = &self.gateway.l7 {
-            l7.drain(wait);
+            l7.drain(wait.saturating_sub(LAST_WORDS));
         }
         tracing::info!(seconds = wait.as_secs(), "draining; a second signal stops at once");
         // Others announce the VIPs from now on; what still comes is served.

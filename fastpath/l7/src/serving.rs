@@ -86,6 +86,12 @@ impl<N: Net> Serving<N> {
         drop(self.proxy.set_tables(tables.clone()));
     }
 
+    /// Ends everything in order ([`Proxy::drain`]), what is kept to endpoints included.
+    pub fn drain(&self, until_ns: u64) {
+        self.proxy.drain(until_ns);
+        self.upstreams.drain();
+    }
+
     /// What has been done so far.
     pub fn served(&self) -> Served {
         Served {

@@ -220,6 +220,14 @@ impl<B> Host<B> {
         if is_over {
             self.close_oldest();
         }
+        self.close_unused();
+    }
+
+    /// Closes what has no request, where none are kept any more.
+    pub(super) fn close_unused(&self) {
+        if self.shared.is_ending.get() {
+            self.expire(self.shared.now_ns());
+        }
     }
 
     pub(super) fn add(&self, multi: Rc<Multi<B>>) {
@@ -239,13 +247,15 @@ impl<B> Host<B> {
     /// Closes what has had no request for long.
     pub(super) fn expire(&self, now_ns: u64) {
         let config = &self.shared.config;
-        let is_old = |since_ns| after(since_ns, config.idle_timeout) <= now_ns;
-        while self.idle.borrow().front().is_some_and(|idle| is_old(idle.since_ns)) {
+        let is_ending = self.shared.is_ending.get();
+        let is_old = |since_ns, timeout| is_ending || after(since_ns, timeout) <= now_ns;
+        let oldest_ns = || self.idle.borrow().front().map(|idle| idle.since_ns);
+        while oldest_ns().is_some_and(|since_ns| is_old(since_ns, config.idle_timeout)) {
             self.close_oldest();
         }
         self.multi.borrow_mut().retain(|multi| {
-            let since_ns = multi.unused_since_ns().unwrap_or(now_ns);
-            let is_old = after(since_ns, config.h2_idle_timeout) <= now_ns;
+            let since_ns = multi.unused_since_ns();
+            let is_old = since_ns.is_some_and(|since_ns| is_old(since_ns, config.h2_idle_timeout));
             if is_old {
                 count(&self.shared.counting.idle_closed);
             }

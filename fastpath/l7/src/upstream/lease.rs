@@ -179,6 +179,7 @@ impl<B> Drop for Lease<B> {
                 multi.streams.set(multi.streams.get() - 1);
                 multi.unused_since_ns.set(self.host.shared.now_ns());
                 self.host.serve_waiting();
+                self.host.close_unused();
             }
         }
     }

@@ -112,6 +112,16 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         });
     }
 
+    /// Closes connections without a request, and the others when theirs is over: whoever
+    /// ends must not leave endpoints with what is only half open.
+    pub fn drain(&self) {
+        self.0.shared.is_ending.set(true);
+        let clusters: Vec<_> = self.0.clusters.borrow().values().cloned().collect();
+        for host in clusters.iter().flat_map(|cluster| cluster.hosts()) {
+            host.close_unused();
+        }
+    }
+
     /// What was done.
     pub fn counters(&self) -> UpstreamCounters {
         self.0.shared.counting.snapshot()

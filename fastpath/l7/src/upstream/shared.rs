@@ -18,6 +18,8 @@ pub(super) struct Shared {
     pub(super) idle: Cell<usize>,
     /// Somebody looks after those that are kept.
     pub(super) is_swept: Cell<bool>,
+    /// None are kept any more.
+    pub(super) is_ending: Cell<bool>,
 }
 
 impl Shared {
@@ -30,6 +32,7 @@ impl Shared {
             connections: Cell::default(),
             idle: Cell::default(),
             is_swept: Cell::default(),
+            is_ending: Cell::default(),
         }
     }
 

@@ -116,7 +116,7 @@ impl Application for Serving<WorkerNet> {
     }
 
     fn drain(&self, until_ns: u64) {
-        self.proxy().drain(until_ns);
+        Serving::drain(self, until_ns);
     }
 
     fn served(&self) -> Served {

@@ -76,6 +76,26 @@ fn a_connection_without_a_request_is_closed_after_a_while() {
 }
 
 #[test]
+fn at_the_end_none_is_left_open() {
+    run(|world| async move {
+        let server = Server::named("a").await;
+        let upstream = http(&[server.addr]);
+        let one = world.send(&upstream, super::get()).await.unwrap();
+        let other = world.send(&upstream, super::get()).await.unwrap();
+        text(other.response).await.unwrap();
+        assert_eq!((world.state(server.addr).connections, world.state(server.addr).idle), (2, 1));
+        world.upstreams.drain();
+        until("the one without a request is closed", || world.state(server.addr).connections == 1)
+            .await;
+        text(one.response).await.unwrap();
+        until("the other one is closed", || world.state(server.addr).connections == 0).await;
+        // What is asked for yet is done, and nothing stays of it either.
+        world.get(&upstream).await.unwrap();
+        until("the last one is closed", || world.state(server.addr).connections == 0).await;
+    });
+}
+
+#[test]
 fn as_many_are_kept_as_may_be() {
     let config = UpstreamConfig { idle_per_endpoint_max: 2, idle_max: 3, ..Default::default() };
     run_with(config, |world| async move {
