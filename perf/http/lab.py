@@ -38,6 +38,8 @@ class Site:
         self.started = []
 
     def __enter__(self):
+        # What was made goes, whoever ends this.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         for name in ("client", "proxy", "server"):
             sh("ip", "netns", "add", f"{RUN}-{name}")
             sh(*within(name, "ip", "link", "set", "lo", "up"))

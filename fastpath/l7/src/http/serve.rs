@@ -40,7 +40,9 @@ const BUFFER_SPARE: usize = 8 << 10;
 /// Headers that hyper has room for without asking for memory.
 const HEADERS_CHEAP: usize = 100;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. What it is made of is on the heap, each for as long as it
+/// lasts: a connection that waits for a request is not to have room for a handshake, or for
+/// HTTP/2 if it does not speak it.
 pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
     proxy: Proxy<N, F, A>,
     mut stream: N::Stream,
@@ -52,15 +54,15 @@ pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
     let Some(listener) = listener else { return stream.abort() };
     let mut stream = Peeked::new(stream);
     if let Err(turned_away) = prologue(&proxy, connection, &listener, &mut stream).await {
-        return turn_away(&proxy, connection, stream, turned_away).await;
+        return Box::pin(turn_away(&proxy, connection, stream, turned_away)).await;
     }
     let Some(certificates) = &listener.certificates else {
         drop(listener);
         let is_http2 = stream.seen().starts_with(PREFACE);
-        return speak(&proxy, connection, stream, is_http2).await;
+        return Box::pin(speak(&proxy, connection, stream, is_http2)).await;
     };
     let (shared, source) = (&proxy.0, connection.ends.get().client.ip());
-    let handshake = shared.accept.accept(stream, certificates, source);
+    let handshake = Box::pin(shared.accept.accept(stream, certificates, source));
     drop(listener);
     let timeout = shared.options.handshake_timeout;
     match attend::within(&shared.book.clock, connection, timeout, handshake).await {
@@ -68,7 +70,7 @@ pub(super) async fn connection<N: Net, F: Forward, A: Accept>(
             let is_http2 = negotiated.protocol == Some(Alpn::H2);
             *connection.tls.borrow_mut() = Some(Rc::new(negotiated));
             connection.idle_since.set(proxy.now_ns());
-            speak(&proxy, connection, stream, is_http2).await;
+            Box::pin(speak(&proxy, connection, stream, is_http2)).await;
         }
         Some(Err(_)) => shared.book.counters.limited(Limit::Handshake),
         None => {
@@ -164,7 +166,7 @@ async fn turn_away<N: Net, F: Forward, A: Accept, S: Stream>(
     let shared = &proxy.0;
     let Some(reason) = reason else { return stream.abort() };
     let answer = refusal(proxy, connection, reason);
-    let linger = attend::finish(&mut stream, &answer, true);
+    let linger = Box::pin(attend::finish(&mut stream, &answer, true));
     attend::within(&shared.book.clock, connection, shared.options.linger_timeout, linger).await;
 }
 
@@ -205,8 +207,8 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
         is_http2,
     };
     let is_in_order = match is_http2 {
-        true => http_2(proxy, &attendance).await,
-        false => http_1(proxy, &attendance).await,
+        true => Box::pin(http_2(proxy, &attendance)).await,
+        false => Box::pin(http_1(proxy, &attendance)).await,
     };
     let tunnel = connection.tunnel.take();
     let is_tunnel = tunnel.is_some();
@@ -229,7 +231,7 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     let lingers = !wire.borrow().has_ended;
     let mut end = End(wire.clone());
     wire.borrow_mut().release();
-    let linger = attend::finish(&mut end, &answer, lingers);
+    let linger = Box::pin(attend::finish(&mut end, &answer, lingers));
     attend::within(clock, connection, options.linger_timeout, linger).await;
 }
 

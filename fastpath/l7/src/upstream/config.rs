@@ -41,7 +41,7 @@ impl Default for UpstreamConfig {
         UpstreamConfig {
             idle_timeout: Duration::from_secs(4),
             h2_idle_timeout: Duration::from_secs(50),
-            idle_per_endpoint_max: 64,
+            idle_per_endpoint_max: 1024,
             idle_max: 4096,
             connections_per_endpoint_max: 1024,
             waiting_per_endpoint_max: 4096,
