@@ -7,7 +7,7 @@
 
 use super::backend::{Backend, PORT};
 use super::report::report;
-use super::shop::{PODS, Shop, address, gateway, services, slices};
+use super::shop::{PODS, Shop, WEB, address, gateway, services, slices};
 use super::sockets::Sockets;
 use super::wire;
 use crate::gateway::Gateway;
@@ -34,20 +34,6 @@ const ROUNDS_A_MESSAGE: usize = 25;
 const WEBSOCKETS: usize = 1_000;
 
 const HOST: &str = "shop.example";
-
-const WEB: &str = r#"apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: web
-  namespace: shop
-  annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [shop.example], secretName: shop}]
-  rules:
-    - host: shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
-"#;
 
 #[test]
 fn nobody_notices_what_changes() {

@@ -155,6 +155,21 @@ fn pod_address(family: &str, pod: &str) -> String {
     }
 }
 
+/// All of shop.example to the shop, with TLS and without.
+pub const WEB: &str = r#"apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}
+spec:
+  ingressClassName: sluice
+  tls: [{hosts: [shop.example], secretName: shop}]
+  rules:
+    - host: shop.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+"#;
+
 /// The class of the shop's Ingresses.
 pub const CLASS: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\
      metadata: {name: sluice}\nspec: {controller: sluice.dev/ingress}\n";

@@ -2,7 +2,7 @@
 //! nobody else notices.
 
 use super::report::report;
-use super::shop::{Shop, address, gateway};
+use super::shop::{Shop, WEB, address, gateway};
 use super::wire::{connect, exchange, rest};
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Family, eventually};
@@ -16,26 +16,12 @@ const SLOW: usize = 50;
 /// Bytes that each of them sends, five a second: it takes as long as a head may.
 const BYTES: usize = 50;
 
-const INGRESS: &str = r#"apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: web
-  namespace: shop
-  annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [shop.example], secretName: shop}]
-  rules:
-    - host: shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
-"#;
-
 #[test]
 fn slow_and_loud_clients_are_bounded() {
     let limits = "  limits: {header_bytes: 4096, headers: 20, requests_per_connection: 30}\n";
     let Some(shop) = Shop::open(&[], limits) else { return };
     shop.certificate("shop", &["shop.example"]);
-    shop.lab.write_manifest("ingress.yaml", INGRESS);
+    shop.lab.write_manifest("ingress.yaml", WEB);
     let gateway = gateway(&shop);
     for family in &FAMILIES {
         shop.until(family, "http://shop.example/", 200);
