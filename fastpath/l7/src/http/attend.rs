@@ -5,12 +5,13 @@ use super::connection::Connection;
 use super::counters::{HttpCounters, Limit};
 use super::options::{ProxyOptions, ns};
 use super::tunnel::{Over, Tunnel};
-use super::wire::Wire;
+use super::wire::{End, Wire};
 use crate::L7Reason;
 use crate::clock::{Alarm, Clock};
 use crate::net::Stream;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -58,20 +59,34 @@ pub(super) struct Attendance<'a, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     /// The connection is cut.
-    Cut,
+    Cut(Limit),
     /// It ends in order.
-    End,
+    End(Limit),
     /// It ends with an answer.
-    Refuse,
+    Refuse(Limit),
+    /// It rests.
+    Rest,
+}
+
+/// How attending to something has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attended<T> {
+    /// It is over.
+    Over(T),
+    /// The connection is to be cut.
+    Cut,
+    /// Nothing has been asked for a while.
+    Rests,
 }
 
 impl<S: Stream> Attendance<'_, S> {
-    /// Serves requests until there are no more. `false`: the connection is to be cut.
-    pub(super) async fn serve<C: Future<Output = hyper::Result<()>>>(
+    /// Serves requests until there are no more.
+    pub(super) async fn serve<C: Future>(
         &self,
         mut served: Pin<&mut C>,
         shut: impl Fn(Pin<&mut C>),
-    ) -> bool {
+        may_rest: bool,
+    ) -> Attended<C::Output> {
         let mut alarm = Alarm::default();
         let mut is_shut = false;
         poll_fn(|context| {
@@ -84,27 +99,33 @@ impl<S: Stream> Attendance<'_, S> {
                 self.connection.is_attended.set(true);
                 let polled = served.as_mut().poll(context);
                 self.connection.is_attended.set(false);
-                if let Poll::Ready(result) = polled {
-                    // A client must not take an answer that breaks off for a whole one.
-                    return Poll::Ready(!result.is_err_and(|failure| failure.is_user()));
+                if let Poll::Ready(over) = polled {
+                    return Poll::Ready(Attended::Over(over));
                 }
                 if self.connection.is_ending.get() && !is_shut {
                     continue;
                 }
                 if self.connection.in_flight.get() > 0 && self.wire.borrow_mut().is_reset(context) {
-                    return Poll::Ready(false);
+                    return Poll::Ready(Attended::Cut);
                 }
-                let Some((at_ns, then, limit)) = self.next(is_shut) else {
+                let Some((at_ns, then)) = self.next(is_shut, may_rest) else {
                     return Poll::Pending;
                 };
                 if alarm.poll(&**self.clock, at_ns, context).is_pending() {
                     return Poll::Pending;
                 }
-                self.counters.limited(limit);
                 match then {
-                    Then::Cut => return Poll::Ready(false),
-                    Then::Refuse => self.wire.borrow_mut().violate(L7Reason::RequestTimeout),
-                    Then::End => {
+                    Then::Rest => return Poll::Ready(Attended::Rests),
+                    Then::Cut(limit) => {
+                        self.counters.limited(limit);
+                        return Poll::Ready(Attended::Cut);
+                    }
+                    Then::Refuse(limit) => {
+                        self.counters.limited(limit);
+                        self.wire.borrow_mut().violate(L7Reason::RequestTimeout);
+                    }
+                    Then::End(limit) => {
+                        self.counters.limited(limit);
                         let at_ns = self.clock.now_ns();
                         let patience = ns(self.options.linger_timeout);
                         self.connection.end(at_ns.saturating_add(patience), limit);
@@ -115,8 +136,18 @@ impl<S: Stream> Attendance<'_, S> {
         .await
     }
 
+    /// Waits for the next request, or for the end.
+    pub(super) async fn rest(&self) -> Attended<io::Result<()>> {
+        let arrival = poll_fn(|context| match self.connection.is_ending.get() {
+            true => Poll::Ready(Ok(())),
+            false => self.wire.borrow_mut().poll_arrival(context),
+        });
+        self.serve(pin!(arrival), |_| {}, false).await
+    }
+
     /// Lets two ends speak another protocol. `false`: the connection is to be cut.
-    pub(super) async fn tunnel(&self, mut tunnel: Tunnel) -> bool {
+    pub(super) async fn tunnel(&self, tunnel: Tunnel) -> bool {
+        let mut tunnel = Box::pin(tunnel.join(End(self.wire.clone())));
         let mut alarm = Alarm::default();
         poll_fn(|context| {
             self.connection.is_attended_by(context.waker());
@@ -137,27 +168,31 @@ impl<S: Stream> Attendance<'_, S> {
         .await
     }
 
-    /// The next time that something is to be done, and what counts it.
-    fn next(&self, is_shut: bool) -> Option<(u64, Then, Limit)> {
+    /// The next time that something is to be done.
+    fn next(&self, is_shut: bool, may_rest: bool) -> Option<(u64, Then)> {
         let (connection, options) = (self.connection, self.options);
         let after = |since: u64, timeout| since.saturating_add(ns(timeout));
-        let end = connection.ends_at.get().map(|(at_ns, limit)| (at_ns, Then::Cut, limit));
+        let end = connection.ends_at.get().map(|(at_ns, limit)| (at_ns, Then::Cut(limit)));
         let blocked = connection.blocked_since.get();
+        let rests = may_rest && blocked.is_none();
         let blocked =
-            blocked.map(|since| (after(since, options.send_timeout), Then::Cut, Limit::SendTime));
+            blocked.map(|since| (after(since, options.send_timeout), Then::Cut(Limit::SendTime)));
         let idle_since = connection.idle_since.get();
         let is_first = connection.requests.get() == 0 && !self.is_http2;
         let idle = match connection.head_since.get() {
             _ if connection.in_flight.get() > 0 => None,
             Some(since) => {
                 let since = if is_first { idle_since } else { since };
-                Some((after(since, options.head_timeout), Then::Refuse, Limit::HeadTime))
+                Some((after(since, options.head_timeout), Then::Refuse(Limit::HeadTime)))
             }
             None if is_shut => None,
             None if is_first => {
-                Some((after(idle_since, options.head_timeout), Then::End, Limit::HeadTime))
+                Some((after(idle_since, options.head_timeout), Then::End(Limit::HeadTime)))
             }
-            None => Some((after(idle_since, options.idle_timeout), Then::End, Limit::IdleTime)),
+            None if rests && self.wire.borrow().is_empty() => {
+                Some((after(idle_since, options.rest_after), Then::Rest))
+            }
+            None => Some((after(idle_since, options.idle_timeout), Then::End(Limit::IdleTime))),
         };
         [end, blocked, idle].into_iter().flatten().min_by_key(|(at_ns, ..)| *at_ns)
     }

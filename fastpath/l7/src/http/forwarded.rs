@@ -89,7 +89,9 @@ pub(super) fn tell(
         Some((of, forwarded)) if *of == host => forwarded.clone(),
         _ => {
             let forwarded = forwarded(ends.client.ip(), &proto, &host);
-            names.forwarded.insert((host.clone(), forwarded)).1.clone()
+            // A copy: the value itself is a part of what was read, and would keep all of it.
+            let of = value(format_args!("{}", host.to_str().unwrap_or_default()));
+            names.forwarded.insert((of, forwarded)).1.clone()
         }
     };
     if !told.is_trusted {

@@ -42,4 +42,6 @@ pub use listing::{Activity, ClientState, Clients, Spoken};
 pub use options::{Http2Options, ProxyOptions};
 pub use proxy::Proxy;
 pub use record::{ConnectionRecord, Observer, Record};
-pub use seams::{Accept, Forward, Negotiated, NotAccepted, Refusal, Sent, Terms, TlsVersion};
+pub use seams::{
+    Accept, Duplex, Forward, Negotiated, NotAccepted, Refusal, Sent, Terms, TlsVersion, Upgrade,
+};

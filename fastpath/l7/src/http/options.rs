@@ -25,6 +25,9 @@ pub struct ProxyOptions {
     pub send_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
+    /// After how long without a request a connection gives back the memory that requests
+    /// take.
+    pub rest_after: Duration,
     /// How long connections of a listener that has gone may go on with what they have
     /// begun.
     pub drain_timeout: Duration,
@@ -73,6 +76,7 @@ impl Default for ProxyOptions {
             body_timeout: Duration::from_secs(60),
             send_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(75),
+            rest_after: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(2),
             http2: Http2Options::default(),

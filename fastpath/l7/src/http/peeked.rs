@@ -1,9 +1,10 @@
 use crate::net::Stream;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that are read at a time.
 const READ_MAX: usize = 2048;
@@ -26,10 +27,15 @@ impl<S: Stream> Peeked<S> {
 
     /// Waits for more. `false`: none will come.
     pub(super) async fn more(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; READ_MAX];
-        let read = self.stream.read(&mut bytes).await?;
-        self.seen.extend_from_slice(&bytes[..read]);
-        Ok(read > 0)
+        // The room for it is not to be the connection's for as long as it lasts.
+        poll_fn(|context| {
+            let mut bytes = [0; READ_MAX];
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            self.seen.extend_from_slice(read.filled());
+            Poll::Ready(Ok(!read.filled().is_empty()))
+        })
+        .await
     }
 
     /// The first bytes have been dealt with.

@@ -9,7 +9,7 @@ use super::outgoing;
 use super::proxy::Proxy;
 use super::response::ResponseBody;
 use super::seams::{Accept, Forward, Sent, Terms};
-use super::tunnel::tunnel;
+use super::tunnel::Tunnel;
 use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
 use crate::net::Net;
@@ -18,7 +18,6 @@ use crate::{L7Reason, head};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
-use hyper::upgrade::OnUpgrade;
 use sluice_tables::l7::{HttpRoute, Upstream};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -83,7 +82,8 @@ struct Incident {
     head: Parts,
     body: Incoming,
     host: Option<HeaderValue>,
-    upgrade: Option<OnUpgrade>,
+    /// It may go on with another protocol.
+    asks_upgrade: bool,
     entry: Rc<RefCell<Entry>>,
 }
 
@@ -91,7 +91,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     /// Answers a request. Whatever happens in it ends it alone.
     pub(super) fn answer(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> impl Future<Output = Result<Answer<F>, Gone>> + use<N, F, A> + 'static {
         let this = self.clone();
         let shared = &this.proxy.0;
@@ -102,7 +102,6 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             this.connection.begin_request();
         }
         let asks_upgrade = is_http1 && request.headers().contains_key(header::UPGRADE);
-        let upgrade = asks_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         let host = way::host(&head);
         let mut entry = Entry::new(&shared.book, &this.connection);
@@ -110,7 +109,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let entry = Rc::new(RefCell::new(entry));
         let is_head = head.method == Method::HEAD;
         let may_leave_body = is_http1 && !body.is_end_stream();
-        let incident = Incident { head, body, host, upgrade, entry: entry.clone() };
+        let incident = Incident { head, body, host, asks_upgrade, entry: entry.clone() };
         async move {
             let mut answer = {
                 let mut journey = pin!(this.journey(incident));
@@ -190,7 +189,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     }
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
-        let Incident { mut head, body, host, upgrade, entry } = incident;
+        let Incident { mut head, body, host, asks_upgrade, entry } = incident;
         self.mind_memory()?;
         let (way, told) = self.way(&head, host.as_ref(), &entry)?;
         let (route, upstream, target) = match way {
@@ -202,7 +201,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         };
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers)
-            .filter(|_| upgrade.is_some() && body.is_empty() && !upstream.protocol.is_http2());
+            .filter(|_| asks_upgrade && body.is_empty() && !upstream.protocol.is_http2());
         forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
         outgoing::set_request_id(&mut head.headers, told.is_trusted);
         entry.borrow_mut().request_id = head.headers.get(outgoing::REQUEST_ID).cloned();
@@ -212,7 +211,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         }
         let request = outgoing::request(head, target, host, &upstream, body)?;
         let sent = self.send(&upstream, request, &route, told, &entry).await?;
-        self.pass_back(sent, upgrade.filter(|_| switches_to.is_some()), &route, entry)
+        self.pass_back(sent, switches_to.is_some(), &route, entry)
     }
 
     /// Finds out where a request goes, in the tables of this moment.
@@ -324,20 +323,21 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     fn pass_back(
         &self,
         sent: Sent<F::Body>,
-        client: Option<OnUpgrade>,
+        asks_upgrade: bool,
         route: &HttpRoute,
         entry: Rc<RefCell<Entry>>,
     ) -> Result<Answer<F>, Stop> {
         let mut response = sent.response;
         let protocol = hops::strip_response(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(client), Some(protocol)) = (client, protocol) else {
+            let endpoint = sent.upgrade.filter(|_| asks_upgrade);
+            let (Some(endpoint), Some(protocol)) = (endpoint, protocol) else {
                 return Err(L7Reason::UpstreamProtocol.into());
             };
-            let endpoint = hyper::upgrade::on(&mut response);
             entry.borrow_mut().status = response.status().as_u16();
             let clock = self.proxy.0.book.clock.clone();
-            let joined = tunnel(client, endpoint, entry.clone(), clock, route.read_timeout);
+            let (entry_of, idle) = (entry.clone(), route.read_timeout);
+            let joined = Tunnel { endpoint, entry: entry_of, clock, idle };
             *self.connection.tunnel.borrow_mut() = Some(joined);
             hops::set_upgrade(response.headers_mut(), protocol);
             return Ok(response.map(|_| ResponseBody::own(None, entry)));

@@ -7,10 +7,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use sluice_tables::l7::{Certificates, Upstream};
+use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Sends requests to endpoints.
 pub trait Forward: Clone + 'static {
@@ -26,8 +30,8 @@ pub trait Forward: Clone + 'static {
     /// HTTP/1.1 with a path for its target, and Host; for HTTP/2 with scheme and
     /// authority, and without Host. No header of it is for one hop alone, but for
     /// `TE: trailers`, and for `Connection` and `Upgrade` where another protocol is asked
-    /// for: that is never so in HTTP/2. If the answer is 101 then, its extensions hold what
-    /// [`hyper::upgrade::on`] asks for.
+    /// for: that is never so in HTTP/2. If the answer is 101 then, the connection comes with it
+    /// ([`Sent::upgrade`]).
     ///
     /// A body that has been asked for a part cannot be sent once more; one that is
     /// [`RequestBody::is_empty`] can ([`RequestBody::empty`]).
@@ -64,6 +68,39 @@ pub struct Sent<B> {
     pub endpoint: SocketAddr,
     /// To how many endpoints it was sent, this one included.
     pub attempts: u8,
+    /// The connection, if another protocol was asked for.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// A connection that goes on with another protocol.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+/// A connection, as soon as HTTP is over on it; `None`: it has ended with it.
+pub struct Upgrade(Pin<Box<dyn Future<Output = Upgraded>>>);
+
+type Upgraded = Option<Box<dyn Duplex>>;
+
+impl Upgrade {
+    /// What a future comes to.
+    pub fn new(upgrade: impl Future<Output = Option<Box<dyn Duplex>>> + 'static) -> Self {
+        Upgrade(Box::pin(upgrade))
+    }
+}
+
+impl Future for Upgrade {
+    type Output = Upgraded;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upgrade")
+    }
 }
 
 /// A request was not sent, or nobody has answered.

@@ -1,6 +1,6 @@
 //! A connection's journey.
 
-use super::attend::{self, Attendance};
+use super::attend::{self, Attendance, Attended};
 use super::connection::{Connection, Ends};
 use super::counters::Limit;
 use super::entry::Entry;
@@ -18,15 +18,11 @@ use crate::{Alpn, L7Reason};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use send_wrapper::SendWrapper;
 use sluice_tables::l7::{Listener, ListenerId};
 use std::cell::RefCell;
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How a connection of HTTP/2 begins without TLS (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -235,10 +231,31 @@ async fn speak<N: Net, F: Forward, A: Accept, S: Stream>(
     attend::within(clock, connection, options.linger_timeout, linger).await;
 }
 
+/// Serves requests of HTTP/1.1 until there are no more. `false`: the connection is to be cut.
+/// What the HTTP library needs for a connection goes while nothing is asked.
 async fn http_1<N: Net, F: Forward, A: Accept, S: Stream>(
     proxy: &Proxy<N, F, A>,
     attendance: &Attendance<'_, S>,
 ) -> bool {
+    loop {
+        match Box::pin(requests(proxy, attendance)).await {
+            Attended::Over(is_in_order) => return is_in_order,
+            Attended::Cut => return false,
+            Attended::Rests => {}
+        }
+        match attendance.rest().await {
+            Attended::Over(Ok(())) if attendance.wire.borrow().has_come() => {}
+            Attended::Over(Ok(())) => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// Serves requests of HTTP/1.1 until there are none for a while.
+async fn requests<N: Net, F: Forward, A: Accept, S: Stream>(
+    proxy: &Proxy<N, F, A>,
+    attendance: &Attendance<'_, S>,
+) -> Attended<bool> {
     let head = &attendance.options.head;
     let mut builder = http1::Builder::new();
     builder
@@ -257,9 +274,23 @@ async fn http_1<N: Net, F: Forward, A: Accept, S: Stream>(
         }),
     };
     let service = service_fn(move |request| requests.answer(request));
-    let io = TokioIo::new(Movable(SendWrapper::new(End(attendance.wire.clone()))));
-    let served = builder.serve_connection(io, service).with_upgrades();
-    attendance.serve(pin!(served), |served| served.graceful_shutdown()).await
+    let io = TokioIo::new(End(attendance.wire.clone()));
+    let mut served = builder.serve_connection(io, service);
+    let attended =
+        attendance.serve(Pin::new(&mut served), |served| served.graceful_shutdown(), true).await;
+    match attended {
+        Attended::Over(result) => {
+            attendance.wire.borrow_mut().put_back(&served.into_parts().read_buf);
+            Attended::Over(is_in_order(&result))
+        }
+        Attended::Cut => Attended::Cut,
+        Attended::Rests => Attended::Rests,
+    }
+}
+
+/// A client must not take an answer that breaks off for a whole one.
+fn is_in_order(result: &hyper::Result<()>) -> bool {
+    !result.as_ref().is_err_and(hyper::Error::is_user)
 }
 
 async fn http_2<N: Net, F: Forward, A: Accept, S: Stream>(
@@ -290,49 +321,6 @@ async fn http_2<N: Net, F: Forward, A: Accept, S: Stream>(
     let service = service_fn(move |request| requests.answer(request));
     let io = TokioIo::new(End(attendance.wire.clone()));
     let served = builder.serve_connection(io, service);
-    attendance.serve(pin!(served), |served| served.graceful_shutdown()).await
-}
-
-/// A connection that the HTTP library may take for one that goes from thread to thread,
-/// which it never does.
-struct Movable<S>(SendWrapper<End<S>>);
-
-impl<S: Stream> AsyncRead for Movable<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(context, buf)
-    }
-}
-
-impl<S: Stream> AsyncWrite for Movable<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(context)
-    }
+    let attended = attendance.serve(pin!(served), |served| served.graceful_shutdown(), false).await;
+    matches!(attended, Attended::Over(result) if is_in_order(&result))
 }

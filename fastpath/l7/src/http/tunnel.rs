@@ -1,19 +1,14 @@
 use super::entry::Entry;
 use super::options::ns;
+use super::seams::{Duplex, Upgrade};
 use crate::clock::Clock;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Another protocol between a client and an endpoint, until it is over.
-pub(super) type Tunnel = Pin<Box<dyn Future<Output = Over>>>;
 
 /// Why it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,28 +26,29 @@ pub(super) struct Carried {
     pub(super) from_endpoint: Cell<u64>,
 }
 
-/// Joins two connections. What one sends waits in a few KiB until the other takes it.
-pub(super) fn tunnel(
-    client: OnUpgrade,
-    endpoint: OnUpgrade,
-    entry: Rc<RefCell<Entry>>,
-    clock: Rc<dyn Clock>,
-    idle: Duration,
-) -> Tunnel {
-    Box::pin(async move {
-        let (Ok(client), Ok(endpoint)) = (client.await, endpoint.await) else {
-            return Over::Ended;
-        };
+/// What it takes to let a client and an endpoint speak another protocol.
+pub(super) struct Tunnel {
+    pub(super) endpoint: Upgrade,
+    pub(super) entry: Rc<RefCell<Entry>>,
+    pub(super) clock: Rc<dyn Clock>,
+    /// How long nobody may say anything.
+    pub(super) idle: Duration,
+}
+
+impl Tunnel {
+    /// Joins two connections. What one sends waits in a few KiB until the other takes it.
+    pub(super) async fn join(self, client: impl Duplex) -> Over {
+        let Tunnel { endpoint, entry, clock, idle } = self;
+        let Some(endpoint) = endpoint.await else { return Over::Ended };
         let last = Cell::new(clock.now_ns());
         let carried: Rc<Carried> = Rc::default();
         {
             let mut entry = entry.borrow_mut();
             (entry.is_complete, entry.carried) = (false, Some(carried.clone()));
         }
-        let side =
-            |upgraded, sent| Side { io: TokioIo::new(upgraded), sent, last: &last, clock: &*clock };
-        let mut client = side(client, &carried.from_client);
-        let mut endpoint = side(endpoint, &carried.from_endpoint);
+        let (last, clock) = (&last, &*clock);
+        let mut client = Side { io: client, sent: &carried.from_client, last, clock };
+        let mut endpoint = Side { io: endpoint, sent: &carried.from_endpoint, last, clock };
         let over = {
             let mut joined = pin!(tokio::io::copy_bidirectional(&mut client, &mut endpoint));
             loop {
@@ -70,18 +66,18 @@ pub(super) fn tunnel(
         };
         entry.borrow_mut().is_complete = matches!(over, Ok(Over::Ended));
         over.unwrap_or(Over::Ended)
-    })
+    }
 }
 
 /// One end, which tells when it has said something, and how much.
-struct Side<'a> {
-    io: TokioIo<Upgraded>,
+struct Side<'a, S> {
+    io: S,
     sent: &'a Cell<u64>,
     last: &'a Cell<u64>,
     clock: &'a dyn Clock,
 }
 
-impl AsyncRead for Side<'_> {
+impl<S: Duplex> AsyncRead for Side<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -98,7 +94,7 @@ impl AsyncRead for Side<'_> {
     }
 }
 
-impl AsyncWrite for Side<'_> {
+impl<S: Duplex> AsyncWrite for Side<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

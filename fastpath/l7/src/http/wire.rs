@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are read at a time behind a head that is not whole.
 const READ_MAX: usize = 4096;
 
+/// Bytes that are read of what comes first after a rest.
+const ARRIVAL_MAX: usize = 1024;
+
 /// Bytes that are read while nobody wants any.
 const PEEK_MAX: usize = 256;
 
@@ -138,6 +141,9 @@ impl<S: Stream> Wire<S> {
                 buf.put_slice(&self.waiting[..len]);
                 self.waiting.drain(..len);
                 self.checked -= len;
+                if self.waiting.is_empty() {
+                    self.waiting = Vec::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.is_over {
@@ -189,6 +195,35 @@ impl<S: Stream> Wire<S> {
         ready!(read)?;
         self.note_end(len);
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing is held of what has come, and nothing is begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.is_over && !self.is_within
+    }
+
+    /// Something has come that is to be read.
+    pub(super) fn has_come(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Waits for something to come, which then waits to be read.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    pub(super) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; ARRIVAL_MAX];
+        let mut came = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut came))?;
+        self.waiting.extend_from_slice(came.filled());
+        self.note_end(came.filled().len());
+        Poll::Ready(Ok(()))
+    }
+
+    /// What was read and not used, to be read again.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.waiting.splice(..0, bytes.iter().copied());
+        self.checked += bytes.len();
     }
 
     /// Looks whether the client is still there while nobody reads: what it asked for is

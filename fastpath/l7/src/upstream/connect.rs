@@ -144,7 +144,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
         let (driven, driver) = (link.clone(), host.clone());
         self.0.net.spawn(async move {
-            let mut connection = connection.with_upgrades();
+            let mut connection = connection;
             let mut poll = |context: &mut Context<'_>| Pin::new(&mut connection).poll(context);
             poll_fn(|context| {
                 let polled = driven.poll(context, |context| poll(context).map(drop));
@@ -152,7 +152,10 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
                 polled
             })
             .await;
-            drop(connection);
+            driven.go_on(|| {
+                let parts = connection.into_parts();
+                Box::new(parts.io.into_inner().put_back(parts.read_buf))
+            });
             driver.forget(&driven);
         });
         Ok(Lease::new(host.clone(), link, Alarm::default(), Kind::One(sender)))

@@ -10,7 +10,7 @@ use super::sent::{Phase, SentBody, Track, again, copy, prepare};
 use super::{RequestBodies, Upstreams};
 use crate::L7Reason;
 use crate::clock::after;
-use crate::http::{Forward, Refusal, RequestBody, Sent, Terms};
+use crate::http::{Forward, Refusal, RequestBody, Sent, Terms, Upgrade};
 use crate::net::Net;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -67,7 +67,9 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
             last = Some(host.addr);
             let is_fresh = unseen > 0;
             let failed = match self.attempt(&host, upstream, request, &terms, is_fresh).await {
-                Ok(response) => return Ok(Sent { response, endpoint: host.addr, attempts }),
+                Ok((response, upgrade)) => {
+                    return Ok(Sent { response, endpoint: host.addr, attempts, upgrade });
+                }
                 Err(failed) => failed,
             };
             if failed.is_endpoints {
@@ -102,7 +104,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         request: Unsent<B>,
         terms: &Terms,
         is_fresh: bool,
-    ) -> Result<Response<AnswerBody<B>>, Failed<B>> {
+    ) -> Result<(Response<AnswerBody<B>>, Option<Upgrade>), Failed<B>> {
         let shared = &self.0.shared;
         let counting = &shared.counting;
         let permit = Permit::ask(&*shared.policies, counting, terms.client, host.addr)
@@ -125,6 +127,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         if !track.is_let() {
             return Err(Failed::at_once(L7Reason::PolicyDenied));
         }
+        let upgrade = asks_upgrade.then(|| lease.link.switches());
         let answered = exchange(&mut lease, &track, request, terms).await;
         let response = match answered {
             Some(Ok(response)) => response,
@@ -148,7 +151,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         } else {
             AnswerBody::new(incoming, lease, track, terms.read_timeout, outstanding)
         };
-        Ok(Response::from_parts(head, body))
+        Ok((Response::from_parts(head, body), upgrade))
     }
 }
 

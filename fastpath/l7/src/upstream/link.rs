@@ -1,14 +1,16 @@
 use super::host::{Outstanding, Owner, Slot};
 use super::sent::Underway;
 use super::shared::Shared;
+use crate::http::{Duplex, Upgrade};
 use arrayvec::ArrayVec;
-use send_wrapper::SendWrapper;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 /// Bytes of the head of a frame of HTTP/2.
 const FRAME_HEAD: u64 = 9;
@@ -31,6 +33,8 @@ pub(super) struct Link<B> {
     /// The endpoint has said how many streams it lets.
     is_settled: Cell<bool>,
     driver: RefCell<Option<Waker>>,
+    /// Who gets it when it goes on with another protocol.
+    switched: Cell<Option<oneshot::Sender<Box<dyn Duplex>>>>,
     /// The request that it went on with another protocol for: it lasts as long.
     tunnel: RefCell<Option<(Outstanding<B>, Underway)>>,
 }
@@ -49,6 +53,7 @@ impl<B> Link<B> {
             reader: RefCell::default(),
             is_settled: Cell::default(),
             driver: RefCell::default(),
+            switched: Cell::default(),
             tunnel: RefCell::default(),
         })
     }
@@ -77,6 +82,21 @@ impl<B> Link<B> {
         let reader = self.reader.take();
         if let Some(reader) = reader {
             reader.wake();
+        }
+    }
+
+    /// Its request asks for another protocol: what the connection becomes then.
+    pub(super) fn switches(&self) -> Upgrade {
+        let (to, from) = oneshot::channel();
+        self.switched.set(Some(to));
+        Upgrade::new(async move { from.await.ok() })
+    }
+
+    /// HTTP is over on it: it goes to whoever has asked for another protocol.
+    pub(super) fn go_on(&self, connection: impl FnOnce() -> Box<dyn Duplex>) {
+        if let Some(switched) = self.switched.take().filter(|_| !self.is_doomed.get()) {
+            // Nobody may want it any more: then it ends.
+            let _ = switched.send(connection());
         }
     }
 
@@ -131,31 +151,27 @@ pub(super) fn note(task: &RefCell<Option<Waker>>, context: &Context<'_>) {
 
 /// A connection as hyper has it. Its slot is free when it is dropped, also if it went on
 /// with another protocol.
-pub(super) struct Io<W, B>(SendWrapper<Inner<W, B>>);
-
-struct Inner<W, B> {
+pub(super) struct Io<W, B> {
     wire: W,
     link: Rc<Link<B>>,
     /// The first bytes that came: for HTTP/2, how long its first frame is.
     begins_with: ArrayVec<u8, 3>,
+    /// What has come of the protocol after this one.
+    rest: Bytes,
     _slot: Slot<B>,
 }
 
 impl<W, B> Io<W, B> {
     pub(super) fn new(wire: W, link: Rc<Link<B>>, slot: Slot<B>) -> Self {
-        Io(SendWrapper::new(Inner { wire, link, begins_with: ArrayVec::new(), _slot: slot }))
+        Io { wire, link, begins_with: ArrayVec::new(), rest: Bytes::new(), _slot: slot }
     }
-}
 
-impl<W, B> Drop for Inner<W, B> {
-    fn drop(&mut self) {
-        self.link.is_closed.set(true);
-        let tunnel = self.link.tunnel.take();
-        drop(tunnel);
+    /// To be read first.
+    pub(super) fn put_back(mut self, rest: Bytes) -> Self {
+        self.rest = rest;
+        self
     }
-}
 
-impl<W, B> Inner<W, B> {
     /// The first frame of HTTP/2 are the settings. When more is read, it has been taken.
     fn look_for_settings(&self) {
         if let [a, b, c] = self.begins_with[..]
@@ -173,16 +189,29 @@ impl<W, B> Inner<W, B> {
     }
 }
 
+impl<W, B> Drop for Io<W, B> {
+    fn drop(&mut self) {
+        self.link.is_closed.set(true);
+        let tunnel = self.link.tunnel.take();
+        drop(tunnel);
+    }
+}
+
 impl<W: AsyncRead + Unpin, B> AsyncRead for Io<W, B> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (inner, before) = (&mut *self.0, buffer.filled().len());
+        let (inner, before) = (&mut *self, buffer.filled().len());
         // Who reads of it is woken when it is doomed.
         note(&inner.link.reader, context);
         inner.link.check_tunnel()?;
+        if !inner.rest.is_empty() {
+            let len = inner.rest.len().min(buffer.remaining());
+            buffer.put_slice(&inner.rest.split_to(len));
+            return Poll::Ready(Ok(()));
+        }
         inner.look_for_settings();
         let read = Pin::new(&mut inner.wire).poll_read(context, buffer);
         let came = &buffer.filled()[before..];
@@ -199,8 +228,8 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.link.check_tunnel()?;
-        let inner = &mut *self.0;
+        self.link.check_tunnel()?;
+        let inner = &mut *self;
         let written = Pin::new(&mut inner.wire).poll_write(context, bytes);
         inner.note_written(&written);
         written
@@ -211,22 +240,22 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.link.check_tunnel()?;
-        let inner = &mut *self.0;
+        self.link.check_tunnel()?;
+        let inner = &mut *self;
         let written = Pin::new(&mut inner.wire).poll_write_vectored(context, slices);
         inner.note_written(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.wire.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.wire).poll_flush(context)
+        Pin::new(&mut self.wire).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.wire).poll_shutdown(context)
+        Pin::new(&mut self.wire).poll_shutdown(context)
     }
 }

@@ -13,6 +13,7 @@ mod limits;
 mod panics;
 mod pipelines;
 mod prologue;
+mod rests;
 mod routing;
 mod tables;
 mod upgrades;

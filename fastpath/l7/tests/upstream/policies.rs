@@ -4,7 +4,6 @@ use super::servers::{Server, answer, head};
 use super::{Answer, TERMS, TestBody, World, get, get2, http, request, run, text, until, upstream};
 use http::{Method, Request};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
 use sluice_l7::L7Reason;
 use sluice_l7::http::Terms;
 use sluice_l7::upstream::AnswerError;
@@ -146,10 +145,8 @@ fn a_tunnel_is_cut_when_it_is_no_longer_let() {
         let mut asked = get();
         asked.headers_mut().insert("upgrade", "echo".parse().unwrap());
         asked.headers_mut().insert("connection", "upgrade".parse().unwrap());
-        let mut sent = world.send_for(FRIEND, &http(&[server.addr]), asked).await.unwrap();
-        let upgraded = hyper::upgrade::on(&mut sent.response).await.unwrap();
-        drop(sent);
-        let mut tunnel = TokioIo::new(upgraded);
+        let sent = world.send_for(FRIEND, &http(&[server.addr]), asked).await.unwrap();
+        let mut tunnel = sent.upgrade.unwrap().await.unwrap();
         let mut echo = [0; 2];
         for clients in [&[][..], &[STRANGER]] {
             world.net.deny(clients);

@@ -2,7 +2,6 @@
 
 use super::servers::{Server, closed, head};
 use super::{http, run, until};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
@@ -23,11 +22,10 @@ fn a_tunnel_is_handed_through_and_counts_as_long_as_it_lasts() {
         let mut asked = super::get();
         asked.headers_mut().insert("upgrade", "echo".parse().unwrap());
         asked.headers_mut().insert("connection", "upgrade".parse().unwrap());
-        let mut sent = world.send(&upstream, asked).await.unwrap();
+        let sent = world.send(&upstream, asked).await.unwrap();
         assert_eq!(sent.response.status(), 101);
-        let upgraded = hyper::upgrade::on(&mut sent.response).await.unwrap();
-        drop(sent);
-        let mut tunnel = TokioIo::new(upgraded);
+        drop(sent.response);
+        let mut tunnel = sent.upgrade.unwrap().await.unwrap();
         tunnel.write_all(b"world").await.unwrap();
         let mut echo = [0; 11];
         tunnel.read_exact(&mut echo).await.unwrap();

@@ -8,6 +8,7 @@
 //! ```
 
 mod ack;
+mod ack_delay;
 mod blocks;
 mod cubic;
 mod loss;
@@ -86,6 +87,7 @@ pub(super) struct Machine {
     owes_syn: bool,
     /// Whether an ACK is to be sent at once.
     owes_ack: bool,
+    ack_delay: ack_delay::AckDelay,
     /// Whether a segment is to be sent that asks for an answer.
     owes_probe: Probe,
     /// A FIN follows what was written.
@@ -153,6 +155,7 @@ impl Machine {
             owes_reset: false,
             owes_syn: true,
             owes_ack: false,
+            ack_delay: ack_delay::AckDelay::default(),
             owes_probe: Probe::None,
             is_shut: false,
             is_fin_sent: false,

@@ -269,6 +269,9 @@ impl Machine {
             // Of a SYN it is never scaled.
             window = if flags & SYN == 0 { open >> self.scale } else { open };
         }
+        if len > 0 {
+            self.ack_delay.data_goes();
+        }
         (self.acked, self.owes_ack, self.timers.ack_ns) = (ack, false, NEVER);
         let bare = Bare {
             seq,

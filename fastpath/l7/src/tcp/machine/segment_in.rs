@@ -1,6 +1,5 @@
 //! Segments that arrive, in the order of checks of RFC 9293 section 3.10.7.
 
-use super::timers::DELAYED_ACK_NS;
 use super::{Env, MSS_DEFAULT, Machine};
 use crate::tcp::conn::TcpState;
 use crate::tcp::emit::Bare;
@@ -196,6 +195,7 @@ impl Machine {
         if data.is_empty() && !has_fin {
             return;
         }
+        self.ack_delay.data_comes();
         let had_fin = self.receive.has_fin();
         self.segment_seen = self.segment_seen.max(data.len().min(self.mss.into()) as u16);
         let taken = self.receive.take(seq, data, has_fin, env.pool);
@@ -210,7 +210,7 @@ impl Machine {
         if taken.is_urgent || unacknowledged > self.segment_seen.into() {
             self.owes_ack = true;
         } else {
-            self.timers.ack_ns = self.timers.ack_ns.min(env.now_ns + DELAYED_ACK_NS);
+            self.timers.ack_ns = self.timers.ack_ns.min(env.now_ns + self.ack_delay.ns());
         }
         self.is_active(env.now_ns);
         if self.receive.has_fin() && !had_fin {

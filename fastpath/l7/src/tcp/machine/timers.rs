@@ -2,8 +2,6 @@ use super::{MS, Machine, SECOND};
 use crate::tcp::conn::TcpState;
 
 pub(super) const NEVER: u64 = u64::MAX;
-/// How long an ACK waits for data to go with (RFC 9293 section 3.8.6.3).
-pub(super) const DELAYED_ACK_NS: u64 = 10 * MS;
 /// What is unused for so long is let go of.
 const QUIET_NS: u64 = SECOND;
 
@@ -62,6 +60,7 @@ impl Machine {
         }
         if is_due(&mut self.timers.ack_ns) {
             self.owes_ack = true;
+            self.ack_delay.is_over();
         }
         if is_due(&mut self.timers.quiet_ns) {
             self.board.shrink();

@@ -8,7 +8,7 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluice_l7::L7Reason;
-use sluice_l7::http::{Forward, Refusal, RequestBody, Sent, Terms};
+use sluice_l7::http::{Duplex, Forward, Refusal, RequestBody, Sent, Terms, Upgrade};
 use sluice_l7::net::Net;
 use sluice_tables::l7::Upstream;
 use std::cell::{Cell, RefCell};
@@ -272,7 +272,14 @@ impl Forward for Upstreams {
         let answered = (self.answering)(self.clone(), upstream.clone(), request, terms);
         async move {
             match answered.await {
-                Ok(response) => Ok(Sent { response, endpoint, attempts: 1 }),
+                Ok(mut response) => {
+                    let upgraded = hyper::upgrade::on(&mut response);
+                    let upgrade = Some(Upgrade::new(async {
+                        let upgraded = TokioIo::new(upgraded.await.ok()?);
+                        Some(Box::new(upgraded) as Box<dyn Duplex>)
+                    }));
+                    Ok(Sent { response, endpoint, attempts: 1, upgrade })
+                }
                 Err(reason) => Err(Refusal { reason, endpoint: Some(endpoint), attempts: 2 }),
             }
         }

@@ -1,0 +1,73 @@
+use super::MS;
+
+/// How long an ACK waits for data at first: long enough for an endpoint nearby to answer.
+const MIN_NS: u64 = 10 * MS;
+
+/// And at most (RFC 9293 section 3.8.6.3 lets it wait for 500 ms): less than half of what
+/// peers wait for before they send again.
+const MAX_NS: u64 = 80 * MS;
+
+/// How long an ACK waits for data that it can go with. It is what connections do: one whose
+/// answers come late waits for them, one whose peer sends nothing before it has an ACK does
+/// not let it wait.
+#[derive(Debug)]
+pub(super) struct AckDelay {
+    ns: u64,
+    /// The last one has waited in vain, and nothing has come or gone since.
+    is_alone: bool,
+}
+
+impl Default for AckDelay {
+    fn default() -> Self {
+        AckDelay { ns: MIN_NS, is_alone: false }
+    }
+}
+
+impl AckDelay {
+    pub fn ns(&self) -> u64 {
+        self.ns
+    }
+
+    /// An ACK goes without data.
+    pub fn is_over(&mut self) {
+        self.is_alone = true;
+    }
+
+    /// Data goes: the ACK could have gone with it.
+    pub fn data_goes(&mut self) {
+        if std::mem::take(&mut self.is_alone) {
+            self.ns = (self.ns * 2).min(MAX_NS);
+        }
+    }
+
+    /// Data comes: the peer may have waited for the ACK.
+    pub fn data_comes(&mut self) {
+        if std::mem::take(&mut self.is_alone) {
+            self.ns = MIN_NS;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_waits_for_late_answers_and_not_for_peers_that_wait() {
+        let mut delay = AckDelay::default();
+        let mut delays = Vec::new();
+        for _ in 0..4 {
+            delay.is_over();
+            delay.data_goes();
+            delays.push(delay.ns() / MS);
+        }
+        assert_eq!(delays, [20, 40, 80, 80]);
+        // Data that goes and comes in time says nothing.
+        delay.data_comes();
+        delay.data_goes();
+        assert_eq!(delay.ns() / MS, 80);
+        delay.is_over();
+        delay.data_comes();
+        assert_eq!(delay.ns() / MS, 10);
+    }
+}
