@@ -24,6 +24,8 @@ mod charts;
 mod bad_days;
 /// An ordinary Deployment and Service.
 mod deployment;
+/// Ingresses of a real API server, served by real pods.
+mod ingresses;
 /// Network policies, watched and enforced.
 mod policy;
 /// What Sluice may do.

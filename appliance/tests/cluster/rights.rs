@@ -5,12 +5,15 @@ use crate::stage::{self, CALICO, CLUSTER_NETWORK_POLICIES, NAMESPACE};
 use crate::watched::Watched;
 use serde_json::{Value, json};
 use sluice_config::{Config, OverlayMode, Source};
+use sluice_control::SystemClock;
 use sluice_control::election::{Election, Options, Seat};
 use sluice_control::kubernetes::{Access, Connection};
 use sluice_control::object::Object;
-use sluice_control::status::{self, Board, Facts, NoticeKind, StatusConfig, node};
+use sluice_control::source::kubernetes::Kubernetes;
+use sluice_control::status::{self, Board, Facts, IngressFacts, NoticeKind, StatusConfig, node};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where the Leases of nodes are.
@@ -41,7 +44,8 @@ struct Removed {
 /// The rules of the roles, one resource and verb each.
 fn rules(cluster: &ControlPlane) -> Vec<(Of, Value)> {
     let path = cluster.folder.join("rights.yaml");
-    std::fs::write(&path, stage::rights("calico")).unwrap();
+    let l7 = "config.l7.ingress.addresses[0]=192.0.2.80";
+    std::fs::write(&path, stage::rights_with("calico", &[l7])).unwrap();
     let path = path.display().to_string();
     let text = cluster.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &path]);
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
@@ -127,6 +131,9 @@ fn account(
                "metadata": {"name": "lb", "namespace": name},
                "spec": {"type": "LoadBalancer", "loadBalancerClass": format!("sluice.dev/{name}"),
                         "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+               "metadata": {"name": "ing", "namespace": name},
+               "spec": {"defaultBackend": {"service": {"name": "lb", "port": {"number": 80}}}}}),
     ];
     let text: Vec<String> = objects.iter().map(Value::to_string).collect();
     cluster.apply(&text.join("\n---\n"));
@@ -144,6 +151,7 @@ fn config(id: usize, kubeconfig: &Path) -> Config {
          snat: {{addresses: [10.0.0.0/28]}}\n\
          load_balancer:\n  class: sluice.dev/r{id}\n  pools: [{{name: p, addresses: [203.0.113.{id}]}}]\n\
          announce: {{leases: {{namespace: r{id}}}}}\n\
+         l7: {{ingress: {{addresses: [198.51.100.{id}]}}}}\n\
          source: {{kubernetes: {{kubeconfig: {}}}}}\n",
         kubeconfig.display()
     );
@@ -193,6 +201,8 @@ fn what_does_not_work(
     )
     .unwrap();
     let facts = node::Facts::new(&config, &name).expect("something to say");
+    let clock = Arc::new(SystemClock::default());
+    let source = Kubernetes::new(kubernetes, OverlayMode::Calico, access.clone(), clock);
     let annotating = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let run = async {
@@ -201,11 +211,11 @@ fn what_does_not_work(
         };
         runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await.map_or((), drop) });
     });
-    let mut watched = Watched::with(kubernetes, OverlayMode::Calico);
-    let service = format!("Service {name}/lb");
+    let mut watched = Watched::of(source.with_ingresses());
+    let (service, ingress) = (format!("Service {name}/lb"), format!("Ingress {name}/ing"));
     let deadline = Instant::now() + PATIENCE;
     let mut wrong;
-    let mut told = None;
+    let (mut told, mut told_ingress) = (None, None);
     loop {
         watched.comes(Duration::from_millis(500), |_| false);
         if let Some(Object::Service(object)) = watched.objects.get(&service)
@@ -214,6 +224,14 @@ fn what_does_not_work(
             told = Some(object.clone());
             let key = watched.objects[&service].key();
             board.service(&key.to_name(), Facts::of(object));
+        }
+        if let Some(Object::Ingress(object)) = watched.objects.get(&ingress)
+            && told_ingress.as_ref() != Some(object)
+        {
+            told_ingress = Some(object.clone());
+            let key = watched.objects[&ingress].key().to_name();
+            board.ingress(&key, Some(IngressFacts::of(object)));
+            board.serves(key, true);
         }
         confirm(&seat);
         if watched.is_synced {
@@ -235,6 +253,9 @@ fn what_does_not_work(
         }
         if !get(&["service", "lb", "-o", "json"]).contains(&format!("203.0.113.{id}")) {
             wrong.push("the address is not written".to_owned());
+        }
+        if !get(&["ingress", "ing", "-o", "json"]).contains(&format!("198.51.100.{id}")) {
+            wrong.push("where the Ingress is served is not written".to_owned());
         }
         if !get(&["events", "-o", "json"]).contains("AddressAllocated") {
             wrong.push("no Event".to_owned());

@@ -121,12 +121,18 @@ impl Stage {
 /// What the chart gives Sluice's account at the most, with the values for an
 /// overlay.
 pub fn rights(overlay: &str) -> String {
+    rights_with(overlay, &[])
+}
+
+/// The same with more values.
+pub fn rights_with(overlay: &str, values: &[&str]) -> String {
     scripts_cluster("build", "helm");
     let mut template = Command::new(scripts_cluster("path", "helm"));
     template.args(["template", "sluice", "chart", "--namespace", NAMESPACE]);
     template.args(["--show-only", "templates/rbac.yaml"]);
     template.args(["--values", &format!("values/{overlay}.yaml")]);
     template.args(["--set", "rbac.registerNode=true,config.load_balancer.pools[0].name=p"]);
+    template.args(values.iter().flat_map(|value| ["--set", value]));
     let output = template.current_dir(kubernetes()).output().expect("helm runs");
     succeeded(&output, &format!("helm template with the values for {overlay}"))
 }

@@ -45,7 +45,13 @@ impl Watched {
 
     pub fn with(config: &sluice_config::Kubernetes, mode: OverlayMode) -> Watched {
         let clock = Arc::new(SystemClock::default());
-        let source = Box::new(Kubernetes::new(config, mode, Access::new(config, &[]), clock));
+        let source = Kubernetes::new(config, mode, Access::new(config, &[]), clock);
+        Self::of(source)
+    }
+
+    /// Watches by a source.
+    pub fn of(source: Kubernetes) -> Watched {
+        let source = Box::new(source);
         let health = source.health().unwrap();
         let (sender, events) = bounded(16);
         let (stop, stopped) = bounded(0);
