@@ -1,5 +1,8 @@
 //! The TCP of the workers and the kernel's sockets: to the same requests the same answers.
 
+/// Requests of HTTP/2.
+mod http2;
+
 use super::backend::{Backend, PORT};
 use super::report::report;
 use super::shop::{ADDRESSES, Shop, gateway, services};
@@ -65,6 +68,7 @@ fn workers_and_the_kernel_answer_alike() {
     shop.lab.write_manifest("shop.yaml", &services("shop", &["pod1a"]));
     let workers = gateway(&shop);
     let of_workers = answers(&shop, ADDRESSES, &requests);
+    let streams_of_workers = streams(&shop, ADDRESSES);
     report(&workers, "requests to workers and to the kernel");
     workers.stop();
 
@@ -76,6 +80,7 @@ fn workers_and_the_kernel_answer_alike() {
     give_to_the_kernel(&shop);
     let kernel = Gateway::ready(&shop.lab);
     let of_kernel = answers(&shop, KERNEL, &requests);
+    let streams_of_kernel = streams(&shop, KERNEL);
     kernel.stop();
 
     for (request, (ours, theirs)) in requests.iter().zip(of_workers.iter().zip(&of_kernel)) {
@@ -86,6 +91,22 @@ fn workers_and_the_kernel_answer_alike() {
     let statuses: BTreeSet<_> = of_workers.iter().flat_map(|answer| statuses(answer)).collect();
     let expected = ["200", "308", "400", "404", "413", "501", "503", "505"].map(str::to_owned);
     assert!(statuses.is_superset(&BTreeSet::from(expected)), "{statuses:?}");
+
+    for (ours, theirs) in streams_of_workers.iter().zip(&streams_of_kernel) {
+        assert_eq!(ours, theirs);
+    }
+    for answer in ["\n200 ", "\n308 ", "\n404 ", "\n413 ", "\n503 ", "\n400 "] {
+        let is_seen = streams_of_workers.iter().any(|one| one.contains(answer));
+        assert!(is_seen, "{answer:?} in {streams_of_workers:?}");
+    }
+}
+
+/// What random requests of HTTP/2 are answered in both families.
+fn streams(shop: &Shop, addresses: [&str; 2]) -> Vec<String> {
+    shop.lab.within("client", || {
+        let of_family = addresses.iter().zip(SEED..);
+        of_family.flat_map(|(address, seed)| http2::answers(address, seed)).collect()
+    })
 }
 
 /// Has the kernel serve, at addresses of its own.

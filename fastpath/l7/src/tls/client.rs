@@ -1,4 +1,4 @@
-use super::turn::{self, Turn};
+use super::turn::{self, End, Turn};
 use super::{Handshakes, TlsRefusal, TlsStream, keys};
 use crate::Alpn;
 use crate::net::Stream;
@@ -100,7 +100,7 @@ impl Connector {
             }
         };
         let first = pool.begin(&under_way, first).await?;
-        let tls = turn::make(pool, &under_way, stream, first).await?;
+        let tls = turn::make(pool, &under_way, stream, first, End::Client).await?;
         match tls.alpn_protocol().and_then(Alpn::of) {
             None if alpn == Alpn::H2 => Err(TlsRefusal::NoAlpn),
             _ => Ok(tls),

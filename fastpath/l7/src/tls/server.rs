@@ -2,7 +2,7 @@ use super::counters::{Counts, add};
 use super::keys::{self, ServerKeys};
 use super::pool::Pool;
 use super::sources::{Admission, Admitted, Sources};
-use super::turn::{self, Turn};
+use super::turn::{self, End, Turn};
 use super::{Refused, TlsConfig, TlsCounters, TlsRefusal, TlsStream};
 use crate::Alpn;
 use crate::net::Stream;
@@ -165,9 +165,10 @@ impl Shared {
         let shed = |refusal| (refusal, alert(INTERNAL_ERROR));
         let under_way = self.pool.enter().map_err(shed)?;
         let keys = Arc::clone(&self.keys);
+        let end = End::Server { asks_client: certificates.client_auth.is_some() };
         let first = move || first_turn(&keys, &certificate, &certificates, hello, &rest);
         let first = self.pool.begin(&under_way, first).await.map_err(shed)?;
-        let made = turn::make(&self.pool, &under_way, stream, first).await;
+        let made = turn::make(&self.pool, &under_way, stream, first, end).await;
         made.map_err(|refusal| (refusal, Vec::new()))
     }
 

@@ -1,7 +1,7 @@
 use super::TlsRefusal;
 use super::pool::{Pool, UnderWay};
 use crate::net::Stream;
-use rustls::{Connection, ProtocolVersion};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use std::future::poll_fn;
 use std::io;
 use std::ops::RangeInclusive;
@@ -77,12 +77,13 @@ fn to_send(tls: &mut Connection) -> Vec<u8> {
 }
 
 /// Makes the rest of a handshake after its first turn: what comes is read here, and
-/// looked at by helpers.
+/// looked at by helpers unless that is less work than to ask one.
 pub(super) async fn make<S: Stream>(
     pool: &Pool,
     under_way: &UnderWay,
     stream: &mut S,
     mut turn: Turn,
+    end: End,
 ) -> Result<Connection, TlsRefusal> {
     let mut records = Records::default();
     for _ in 0..TURNS_MAX {
@@ -93,9 +94,36 @@ pub(super) async fn make<S: Stream>(
             return Ok(tls);
         }
         let received = records.read(stream).await?;
-        turn = pool.go_on(under_way, move || Turn::take(tls, &received)).await?;
+        turn = match end.is_light(&tls) {
+            true => Turn::take(tls, &received),
+            false => pool.go_on(under_way, move || Turn::take(tls, &received)).await?,
+        };
     }
     Err(TlsRefusal::Protocol)
+}
+
+/// Which end of a handshake is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client's.
+    Client,
+    /// The server's.
+    Server {
+        /// The client is asked for a certificate.
+        asks_client: bool,
+    },
+}
+
+impl End {
+    /// Whether all that is missing is a client's Finished in TLS 1.3 (RFC 8446 section 4.4.4):
+    /// keys are agreed on and nothing is signed any more. A client that is asked for a
+    /// certificate, or for another key share, comes with more.
+    fn is_light(self, tls: &Connection) -> bool {
+        let kind = tls.handshake_kind();
+        self == End::Server { asks_client: false }
+            && matches!(kind, Some(HandshakeKind::Full | HandshakeKind::Resumed))
+            && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
 }
 
 /// Sends all of it.
