@@ -5,6 +5,7 @@ delays and loses frames.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 SLUICE = os.path.join(ROOT, "target", "release", "sluice")
 TOOLS = os.path.join(ROOT, "target", "release")
 DIRECT = "direct"
+CLONE_NEWNET = 0x40000000
 RUN = f"race-{os.getpid()}"
 
 
@@ -30,6 +32,42 @@ def within(namespace, *command):
     return ["ip", "netns", "exec", f"{RUN}-{namespace}", *command]
 
 
+def move(namespace):
+    """Takes this thread, and what it opens from now on, to a namespace."""
+    with open(f"/run/netns/{RUN}-{namespace}") as of:
+        _move(of)
+
+
+def _move(namespace):
+    if ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET):
+        raise OSError("setns failed")
+
+
+@contextlib.contextmanager
+def enter(namespace):
+    """What is opened meanwhile is of a namespace."""
+    with open("/proc/self/ns/net") as home:
+        move(namespace)
+        try:
+            yield
+        finally:
+            _move(home)
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def gateway(site):
+    """The process of the gateway below those that have started it."""
+    for child in site.started:
+        with open(f"/proc/{child.pid}/cmdline") as line:
+            if line.read().split("\0")[0] == site.sluice:
+                return child.pid
+    sys.exit("the gateway is not there")
+
+
 class Site:
     """The namespaces, and the folder of what is written; gone when it is left."""
 
@@ -38,6 +76,8 @@ class Site:
         self.sluice = sluice
         self.tools = tools
         self.wired = wired
+        self.congestion = None
+        self.spin_us = os.environ.get("RACE_SPIN_US", "0")
         self.namespaces = ["client", "proxy", "server", *(["wire"] if wired else [])]
         self.others = [str(cpu) for cpu in os.sched_getaffinity(0) if cpu != core]
         self.folder = tempfile.mkdtemp(prefix="sluice-race-")
@@ -110,10 +150,17 @@ class Site:
             if namespace == "proxy" or not is_raw:
                 sh(*within(namespace, "ethtool", "-K", device, "gro", "off" if is_raw else "on"), check=False)
 
+    def control_congestion(self, namespace, address, device):
+        """The congestion control that is asked for, towards a device's own network: a namespace
+        may not have each as its default."""
+        if self.congestion:
+            sh(*within(namespace, "ip", "route", "replace", "10.7.0.0/24", "dev", device, "proto", "kernel", "scope",
+                       "link", "src", address, "congctl", self.congestion))
+
     def write(self, name, text=None):
         text = text or open(os.path.join(HERE, name)).read()
-        spin = os.environ.get("RACE_SPIN_US", "0")
-        text = text.replace("@FOLDER@", self.folder).replace("@CORE@", str(self.core)).replace("@SPIN@", spin)
+        text = text.replace("@FOLDER@", self.folder).replace("@CORE@", str(self.core))
+        text = text.replace("@SPIN@", self.spin_us)
         path = os.path.join(self.folder, name)
         with open(path, "w") as file:
             file.write(text)
@@ -166,6 +213,7 @@ class Site:
             for address, device in (("10.7.0.1/24", "u0"), ("fd07::1/64", "u0"), ("10.8.0.1/24", "k0")):
                 flags = ["nodad"] if ":" in address else []
                 sh(*within("proxy", "ip", "addr", "replace", address, "dev", device, *flags))
+            self.control_congestion("proxy", "10.7.0.1", "u0")
             config = self.write("haproxy.cfg" if name == "haproxy" else "nginx.conf")
             flag = "-f" if name == "haproxy" else "-c"
             child = self.start("proxy", f"{self.core}", name, flag, config)

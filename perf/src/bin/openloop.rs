@@ -3,16 +3,20 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long answers may take after the last request.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it sleeps where nothing is due.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of an answer, its head included, at most.
 const ANSWER_MAX: usize = 64 << 10;
 
@@ -31,9 +35,10 @@ struct Args {
     /// Bytes of each answer's body.
     #[arg(long, default_value_t = 1024)]
     length: usize,
-    /// Requests a second, over all connections.
+    /// Requests a second, over all connections; without it each connection asks again as
+    /// soon as it is answered.
     #[arg(long)]
-    rate: f64,
+    rate: Option<f64>,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -48,6 +53,7 @@ struct Args {
 /// What is printed; times are in microseconds.
 #[derive(Serialize)]
 struct Report {
+    /// Requests a second that were answered.
     rate: f64,
     requests: usize,
     /// From when a request was due to the end of its answer.
@@ -62,16 +68,32 @@ struct Report {
     waited: usize,
 }
 
+/// When requests are due.
+struct Schedule {
+    rate: Option<f64>,
+    end: Duration,
+    /// The number of the next one.
+    next: usize,
+}
+
+impl Schedule {
+    /// When the next one is due; those that follow an answer are at once.
+    fn due(&self, now: Duration) -> Option<Duration> {
+        let due = self.rate.map_or(now, |rate| Duration::from_secs_f64(self.next as f64 / rate));
+        (due < self.end).then_some(due)
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     /// When the request was due that is not answered.
-    due: Option<Duration>,
+    due: Duration,
     answer: Vec<u8>,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    ensure!(args.rate > 0.0 && args.connections > 0, "no requests");
+    ensure!(args.rate.is_none_or(|rate| rate > 0.0) && args.connections > 0, "no requests");
     // Else the kernel wakes sleepers late on purpose.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
     println!("{}", serde_json::to_string(&run(&args)?)?);
@@ -80,65 +102,72 @@ fn main() -> Result<()> {
 
 fn run(args: &Args) -> Result<Report> {
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", args.path, args.host);
-    let connect = |_| -> Result<Connection> {
+    let answers = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let connect = |number: usize| -> Result<Connection> {
         let stream = TcpStream::connect(args.address).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Connection { stream, due: None, answer: Vec::new() })
+        let data = epoll::EventData::new_u64(number as u64);
+        epoll::add(&answers, &stream, data, epoll::EventFlags::IN)?;
+        Ok(Connection { stream, due: Duration::ZERO, answer: Vec::new() })
     };
     let mut connections = (0..args.connections).map(connect).collect::<Result<Vec<_>>>()?;
     // All take their turns.
     let mut free: VecDeque<usize> = (0..args.connections).collect();
-    let all = ((args.warm_up + args.seconds) * args.rate) as usize;
-    let uncounted = (args.warm_up * args.rate) as usize;
-    let due_of = |number: usize| Duration::from_secs_f64(number as f64 / args.rate);
-    let mut taken = Vec::with_capacity(all);
-    let mut late = Vec::with_capacity(all);
-    let (mut sent, mut answered, mut waited, mut free_since) = (0, 0, 0, Duration::ZERO);
+    let from = Duration::from_secs_f64(args.warm_up);
+    let end = from + Duration::from_secs_f64(args.seconds);
+    let mut schedule = Schedule { rate: args.rate, end, next: 0 };
+    let (mut taken, mut late) = (Vec::new(), Vec::new());
+    let (mut waited, mut free_since) = (0, Duration::ZERO);
+    let mut events = Vec::with_capacity(args.connections);
     let began = Instant::now();
-    while answered < all {
-        let now = began.elapsed();
-        while sent < all && due_of(sent) <= now {
-            let Some(index) = free.pop_front() else { break };
-            let connection = &mut connections[index];
-            let due = due_of(sent);
-            if sent >= uncounted {
-                late.push(began.elapsed().saturating_sub(due.max(free_since)));
+    loop {
+        let mut now = began.elapsed();
+        let mut next = None;
+        while let Some(index) = free.front() {
+            next = schedule.due(now);
+            let Some(due) = next.filter(|due| *due <= now) else { break };
+            if due >= from {
+                late.push(now.saturating_sub(due.max(free_since)));
                 waited += usize::from(free_since > due);
             }
+            let connection = &mut connections[*index];
             // So little always fits.
             let written = connection.stream.write(request.as_bytes()).context("cannot send")?;
             ensure!(written == request.len(), "a request was cut");
-            connection.due = Some(due);
-            sent += 1;
+            connection.due = due;
+            free.pop_front();
+            schedule.next += 1;
+            now = began.elapsed();
         }
-        ensure!(now < due_of(all) + PATIENCE, "{} requests are not answered", all - answered);
-        let next = match sent < all && !free.is_empty() {
-            true => due_of(sent).saturating_sub(began.elapsed()),
-            false => Duration::from_millis(100),
-        };
-        let was_busy = free.is_empty();
-        for index in ready(&connections, next)? {
+        let open = args.connections - free.len();
+        if open == 0 && next.is_none() {
+            break;
+        }
+        ensure!(now < end + PATIENCE, "{open} requests are not answered");
+        let pause = next.map_or(PAUSE, |due| due.saturating_sub(now));
+        wait(&answers, &mut events, pause)?;
+        let now = began.elapsed();
+        if free.is_empty() {
+            free_since = now;
+        }
+        for event in &events {
+            let index = event.data.u64() as usize;
             let Some(connection) = connections.get_mut(index) else { continue };
-            if !is_answered(connection, args.length)? {
-                continue;
+            if is_answered(connection, args.length)? {
+                if connection.due >= from {
+                    taken.push(began.elapsed().saturating_sub(connection.due));
+                }
+                free.push_back(index);
             }
-            let Some(due) = connection.due.take() else { bail!("an answer to nothing") };
-            if answered >= uncounted {
-                taken.push(began.elapsed().saturating_sub(due));
-            }
-            answered += 1;
-            free.push_back(index);
-        }
-        if was_busy && !free.is_empty() {
-            free_since = began.elapsed();
         }
     }
+    let took = began.elapsed().saturating_sub(from);
     late.sort_unstable();
     taken.sort_unstable();
     let total: Duration = taken.iter().sum();
     Ok(Report {
-        rate: args.rate,
+        rate: (taken.len() as f64 / took.as_secs_f64()).round(),
         requests: taken.len(),
         mean: micros(total) / taken.len().max(1) as f64,
         p50: percentile(&taken, 0.5),
@@ -160,16 +189,17 @@ fn percentile(sorted: &[Duration], part: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).map_or(f64::NAN, |time| micros(*time))
 }
 
-/// Waits for answers; which connections have something.
-fn ready(connections: &[Connection], time: Duration) -> Result<Vec<usize>> {
-    let asked = connections.iter().enumerate().filter(|(_, of)| of.due.is_some());
-    let (numbers, mut awaited): (Vec<_>, Vec<_>) = asked
-        .map(|(index, of)| (index, PollFd::new(&of.stream, PollFlags::IN)))
-        .unzip();
-    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-    poll(&mut awaited, Some(&time))?;
-    let ready = numbers.into_iter().zip(&awaited).filter(|(_, fd)| !fd.revents().is_empty());
-    Ok(ready.map(|(index, _)| index).collect())
+/// Waits for answers, no longer than until the next request is due.
+fn wait(answers: &OwnedFd, events: &mut Vec<epoll::Event>, pause: Duration) -> Result<()> {
+    events.clear();
+    epoll::wait(answers, spare_capacity(events), Some(&Timespec::default()))?;
+    if events.is_empty() && !pause.is_zero() {
+        // Its own time-out is one of milliseconds.
+        let time = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() };
+        poll(&mut [PollFd::new(answers, PollFlags::IN)], Some(&time))?;
+        epoll::wait(answers, spare_capacity(events), Some(&Timespec::default()))?;
+    }
+    Ok(())
 }
 
 /// Reads what has come; whether that is all of an answer.

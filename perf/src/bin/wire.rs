@@ -10,7 +10,7 @@ use serde::Serialize;
 use sluice_io::decorate::{FaultCounts, FaultTotals};
 use sluice_io::{
     AfXdp, AfXdpOptions, AfXdpPortOptions, BURST, FaultPort, Faults, Frame, FrameCache, Port,
-    PortId, RxBurst, SharedClock,
+    PortId, PortStats, RxBurst, SharedClock,
 };
 use sluice_perf::cpu;
 use std::collections::HashSet;
@@ -67,6 +67,8 @@ struct Told {
     first_data: u64,
     /// For want of room.
     refused: u64,
+    /// Before the wire has seen them: it was not fast enough.
+    missed: u64,
 }
 
 /// One direction.
@@ -79,13 +81,14 @@ struct Way {
 }
 
 impl Way {
-    fn told(&self) -> Told {
+    fn told(&self, from: PortStats) -> Told {
         let FaultTotals { lost, overflowed, .. } = self.counts.totals();
         Told {
             forwarded: self.forwarded,
             lost,
             first_data: self.first_data.as_ref().map_or(0, |first| first.seen.len() as u64),
             refused: self.refused + overflowed,
+            missed: from.rx_dropped + from.rx_ring_full + from.rx_fill_ring_empty,
         }
     }
 }
@@ -194,8 +197,9 @@ fn run(args: &Args, ports: [Box<dyn Port>; 2], mut cache: FrameCache) -> Result<
             break;
         }
     }
+    let told = ways.map(|way| way.told(ports[way.from].stats()));
     ports.iter_mut().for_each(|port| port.close(&mut cache));
-    Ok(ways.map(|way| way.told()))
+    Ok(told)
 }
 
 /// Takes what has come by one port to the other, and sends what is due there.
