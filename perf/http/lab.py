@@ -77,6 +77,8 @@ class Site:
         self.tools = tools
         self.wired = wired
         self.congestion = None
+        # Of all threads of the gateway; its worker has the proxy's.
+        self.gateway_cores = str(core)
         self.spin_us = os.environ.get("RACE_SPIN_US", "0")
         self.namespaces = ["client", "proxy", "server", *(["wire"] if wired else [])]
         self.others = [str(cpu) for cpu in os.sched_getaffinity(0) if cpu != core]
@@ -206,7 +208,7 @@ class Site:
             for device in ("u0", "k0"):
                 sh(*within("proxy", "ip", "addr", "flush", "dev", device))
             self.offloads(True)
-            child = self.start("proxy", f"{self.core}", self.sluice, "run", "--config", self.write("sluice.yaml"))
+            child = self.start("proxy", self.gateway_cores, self.sluice, "run", "--config", self.write("sluice.yaml"))
             host = "10.7.0.80"
         else:
             self.offloads(False)

@@ -195,7 +195,8 @@ fn wait(answers: &OwnedFd, events: &mut Vec<epoll::Event>, pause: Duration) -> R
     epoll::wait(answers, spare_capacity(events), Some(&Timespec::default()))?;
     if events.is_empty() && !pause.is_zero() {
         // Its own time-out is one of milliseconds.
-        let time = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() };
+        let time =
+            Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: pause.subsec_nanos().into() };
         poll(&mut [PollFd::new(answers, PollFlags::IN)], Some(&time))?;
         epoll::wait(answers, spare_capacity(events), Some(&Timespec::default()))?;
     }

@@ -140,8 +140,8 @@ fn main() -> Result<()> {
     let ports = devices.iter().enumerate().map(port).collect();
     let options = AfXdpOptions::new(ports, 1);
     let frames = 2 * args.held_max + RING_FRAMES.max(options.frames);
-    let mut io = AfXdp::open(&AfXdpOptions { frames, ..options })
-        .context("cannot open the devices")?;
+    let mut io =
+        AfXdp::open(&AfXdpOptions { frames, ..options }).context("cannot open the devices")?;
     let cache = FrameCache::new(io.umem(), 1024);
     let Some(Ok(ports)) = io.ports.pop().map(<[Box<dyn Port>; 2]>::try_from) else {
         bail!("not two ports");
