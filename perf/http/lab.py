@@ -1,8 +1,11 @@
 """Three network namespaces, client - proxy - server, joined by veth pairs, and the proxies
 that stand in the middle. The proxy has a core to itself; client and server share the others.
+Where it is asked for there is a fourth one between client and proxy, with a wire that
+delays and loses frames.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -15,7 +18,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SLUICE = os.path.join(ROOT, "target", "release", "sluice")
+TOOLS = os.path.join(ROOT, "target", "release")
 DIRECT = "direct"
+CLONE_NEWNET = 0x40000000
 RUN = f"race-{os.getpid()}"
 
 
@@ -27,12 +32,55 @@ def within(namespace, *command):
     return ["ip", "netns", "exec", f"{RUN}-{namespace}", *command]
 
 
+def move(namespace):
+    """Takes this thread, and what it opens from now on, to a namespace."""
+    with open(f"/run/netns/{RUN}-{namespace}") as of:
+        _move(of)
+
+
+def _move(namespace):
+    if ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET):
+        raise OSError("setns failed")
+
+
+@contextlib.contextmanager
+def enter(namespace):
+    """What is opened meanwhile is of a namespace."""
+    with open("/proc/self/ns/net") as home:
+        move(namespace)
+        try:
+            yield
+        finally:
+            _move(home)
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def gateway(site):
+    """The process of the gateway below those that have started it."""
+    for child in site.started:
+        with open(f"/proc/{child.pid}/cmdline") as line:
+            if line.read().split("\0")[0] == site.sluice:
+                return child.pid
+    sys.exit("the gateway is not there")
+
+
 class Site:
     """The namespaces, and the folder of what is written; gone when it is left."""
 
-    def __init__(self, core, sluice):
+    def __init__(self, core, sluice, tools=TOOLS, wired=False):
         self.core = core
         self.sluice = sluice
+        self.tools = tools
+        self.wired = wired
+        self.congestion = None
+        # Of all threads of the gateway; its worker has the proxy's.
+        self.gateway_cores = str(core)
+        self.spin_us = os.environ.get("RACE_SPIN_US", "0")
+        self.namespaces = ["client", "proxy", "server", *(["wire"] if wired else [])]
         self.others = [str(cpu) for cpu in os.sched_getaffinity(0) if cpu != core]
         self.folder = tempfile.mkdtemp(prefix="sluice-race-")
         self.started = []
@@ -40,14 +88,19 @@ class Site:
     def __enter__(self):
         # What was made goes, whoever ends this.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        for name in ("client", "proxy", "server"):
+        for name in self.namespaces:
             sh("ip", "netns", "add", f"{RUN}-{name}")
             sh(*within(name, "ip", "link", "set", "lo", "up"))
-        for near, there, far, here in (("client", "c0", "proxy", "u0"), ("server", "b0", "proxy", "k0")):
+        pairs = [("server", "b0", "proxy", "k0")]
+        if self.wired:
+            pairs += [("client", "c0", "wire", "w0"), ("wire", "w1", "proxy", "u0")]
+        else:
+            pairs += [("client", "c0", "proxy", "u0")]
+        for near, there, far, here in pairs:
             sh("ip", "link", "add", there, "netns", f"{RUN}-{near}", "type", "veth", "peer", "name", here,
                "netns", f"{RUN}-{far}")
-        for namespace, device in (("client", "c0"), ("proxy", "u0"), ("proxy", "k0"), ("server", "b0")):
-            sh(*within(namespace, "ip", "link", "set", device, "up"))
+            for namespace, device in ((near, there), (far, here)):
+                sh(*within(namespace, "ip", "link", "set", device, "up"))
         sh(*within("client", "ip", "addr", "add", "10.7.0.2/24", "dev", "c0"))
         sh(*within("client", "ip", "addr", "add", "fd07::2/64", "dev", "c0", "nodad"))
         sh(*within("server", "ip", "addr", "add", "10.8.0.2/24", "dev", "b0"))
@@ -73,10 +126,43 @@ class Site:
             for name in ("cert.pem", "key.pem"):
                 both.write(open(f"{folder}/{name}").read())
 
+    @contextlib.contextmanager
+    def wire(self, *options):
+        """The wire, with options of its own; what it has done comes after it."""
+        told = {}
+        log = open(f"{self.folder}/wire.log", "a")
+        command = within("wire", f"{self.tools}/wire", "--near", "w0", "--far", "w1", "--cpu", self.others[0], *options)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.started.append(child)
+        try:
+            yield told
+        finally:
+            self.started.remove(child)
+            # It ends with its input.
+            out, _ = child.communicate()
+        if child.returncode:
+            sys.exit(f"the wire has failed: {open(log.name).read()}")
+        told["near"], told["far"] = json.loads(out)
+
+    def offloads(self, is_raw):
+        """Whether frames are whole where they come: who reads them from rings needs that."""
+        for namespace, device in (("client", "c0"), ("proxy", "u0"), ("server", "b0"), ("proxy", "k0")):
+            whole = is_raw or self.wired and device in ("c0", "u0")
+            sh(*within(namespace, "ethtool", "-K", device, "tx", "off" if whole else "on"), check=False)
+            if namespace == "proxy" or not is_raw:
+                sh(*within(namespace, "ethtool", "-K", device, "gro", "off" if is_raw else "on"), check=False)
+
+    def control_congestion(self, namespace, address, device):
+        """The congestion control that is asked for, towards a device's own network: a namespace
+        may not have each as its default."""
+        if self.congestion:
+            sh(*within(namespace, "ip", "route", "replace", "10.7.0.0/24", "dev", device, "proto", "kernel", "scope",
+                       "link", "src", address, "congctl", self.congestion))
+
     def write(self, name, text=None):
         text = text or open(os.path.join(HERE, name)).read()
-        spin = os.environ.get("RACE_SPIN_US", "0")
-        text = text.replace("@FOLDER@", self.folder).replace("@CORE@", str(self.core)).replace("@SPIN@", spin)
+        text = text.replace("@FOLDER@", self.folder).replace("@CORE@", str(self.core))
+        text = text.replace("@SPIN@", self.spin_us)
         path = os.path.join(self.folder, name)
         with open(path, "w") as file:
             file.write(text)
@@ -121,17 +207,15 @@ class Site:
             self.write("manifests/all.yaml", text + secret + "\n")
             for device in ("u0", "k0"):
                 sh(*within("proxy", "ip", "addr", "flush", "dev", device))
-                sh(*within("proxy", "ethtool", "-K", device, "gro", "off", "tx", "off"), check=False)
-            for end, device in (("client", "c0"), ("server", "b0")):
-                sh(*within(end, "ethtool", "-K", device, "tx", "off"), check=False)
-            child = self.start("proxy", f"{self.core}", self.sluice, "run", "--config", self.write("sluice.yaml"))
+            self.offloads(True)
+            child = self.start("proxy", self.gateway_cores, self.sluice, "run", "--config", self.write("sluice.yaml"))
             host = "10.7.0.80"
         else:
-            for end, device in (("client", "c0"), ("server", "b0"), ("proxy", "u0"), ("proxy", "k0")):
-                sh(*within(end, "ethtool", "-K", device, "tx", "on", "gro", "on"), check=False)
+            self.offloads(False)
             for address, device in (("10.7.0.1/24", "u0"), ("fd07::1/64", "u0"), ("10.8.0.1/24", "k0")):
                 flags = ["nodad"] if ":" in address else []
                 sh(*within("proxy", "ip", "addr", "replace", address, "dev", device, *flags))
+            self.control_congestion("proxy", "10.7.0.1", "u0")
             config = self.write("haproxy.cfg" if name == "haproxy" else "nginx.conf")
             flag = "-f" if name == "haproxy" else "-c"
             child = self.start("proxy", f"{self.core}", name, flag, config)
@@ -156,6 +240,6 @@ class Site:
     def __exit__(self, *_):
         for child in list(self.started):
             self.stop(child)
-        for name in ("client", "proxy", "server"):
+        for name in self.namespaces:
             sh("ip", "netns", "del", f"{RUN}-{name}", check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -9,6 +9,9 @@ pub mod objects;
 /// Namespaces, pods and network policies.
 pub mod policies;
 
+/// Ingresses.
+pub mod routes;
+
 /// A source that is fed by hand.
 pub mod feed;
 /// Control and a worker with traffic.

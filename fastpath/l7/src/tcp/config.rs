@@ -27,10 +27,12 @@ pub struct TcpConfig {
     /// FIN-WAIT-2, CLOSING, LAST-ACK. It begins anew with each KiB of what is left that
     /// the peer takes.
     pub fin_timeout: Duration,
-    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. What is
-    /// done before they do, [`Pressure`](super::Pressure) tells. At this bound a connection has room for one block to send and one to receive: windows
-    /// do not grow, what comes beyond is not taken, and applications wait. So there may
-    /// be 8 KiB more for each connection at the very most.
+    /// Bytes that the buffers of all connections may hold, in blocks of 4 KiB. A
+    /// connection may have an eighth of what is left until the half is used, or 64 KiB;
+    /// what is done from then on, [`Pressure`](super::Pressure) tells. At this bound a
+    /// connection has room for one block to send and one to receive: windows do not grow,
+    /// what comes beyond is not taken, and applications wait. So there may be 8 KiB more
+    /// for each connection at the very most.
     pub buffer_bytes_max: usize,
     /// TIME-WAIT; two times the lifetime of a segment (RFC 9293 section 3.6.1).
     pub time_wait: Duration,

@@ -44,6 +44,33 @@ fn several_losses_of_a_window_are_made_good_without_a_timeout() {
 }
 
 #[test]
+fn a_loss_leaves_the_window_what_acks_before_it_have_let_grow() {
+    for is_v4 in FAMILIES {
+        let mut net = path(100);
+        let (mut client, mut server) = net.pair(is_v4, 40_000);
+        // Of the third flight, 31 to 70: twenty come before it, and all ACKs at once.
+        let mut sent = 0;
+        net.drops = Box::new(move |from, packet, _| {
+            sent += usize::from(from == SERVER && packet.len() > 500);
+            from == SERVER && packet.len() > 500 && sent == 51
+        });
+        server.send(600_000, 1);
+        let flights = [50, 100, 100, 100, 100].map(|wait| {
+            let before = net.log.len();
+            net.run(wait * MS, |net| {
+                server.pump(net);
+                client.pump(net);
+                false
+            });
+            net.log[before..].iter().filter(|(who, _)| *who == SERVER).count()
+        });
+        // Seven tenths of 60, the one that was lost among them.
+        assert_eq!(flights[..3], [10, 20, 40]);
+        assert!(flights[3..].iter().all(|flight| (41..=43).contains(flight)), "{flights:?}");
+    }
+}
+
+#[test]
 fn a_loss_in_a_hundred_costs_no_timeouts() {
     let (mut timeouts, mut sent_again, mut lost) = (0, 0, 0);
     for seed in 0..20 {

@@ -156,6 +156,31 @@ fn memory_is_bounded_and_everything_gets_on() {
 }
 
 #[test]
+fn who_wants_much_does_not_make_memory_scarce() {
+    for is_v4 in FAMILIES {
+        let max = 32 << 20;
+        let config = TcpConfig { buffer_bytes_max: max, ..TcpConfig::default() };
+        let mut net = Net::with(1, Faults { delay_ns: 50 * MS, ..Faults::default() }, config);
+        net.options =
+            ConnOptions { receive_buffer: 8 << 20, send_buffer: 8 << 20, ..ConnOptions::default() };
+        let mut pairs: Vec<_> = (0..20).map(|n| net.pair(is_v4, 10_000 + n)).collect();
+        pairs.iter_mut().for_each(|(_, server)| server.send(4 << 20, 1));
+        let mut held = 0;
+        assert!(net.run(60 * SECOND, |net| {
+            for (client, server) in &mut pairs {
+                server.pump(net);
+                client.pump(net);
+            }
+            held = held.max(net.engines[SERVER].buffered_bytes());
+            assert_eq!(net.engines[SERVER].pressure(Share::NONE), Pressure::None);
+            pairs.iter().all(|(client, _)| client.is_at_end)
+        }));
+        assert!(pairs.iter().all(|(client, server)| client.received == server.data));
+        assert!(held > max / 4, "{held}");
+    }
+}
+
+#[test]
 fn while_memory_is_scarce_windows_are_small_and_then_nobody_is_let_in() {
     for is_v4 in FAMILIES {
         let max = 1 << 20;

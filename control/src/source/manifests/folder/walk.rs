@@ -80,7 +80,7 @@ impl Found {
             Err(error) => return drop(self.failed.insert(relative.into(), error.to_string())),
         };
         // Of two ways to a folder, always the same one is taken.
-        entries.sort_by_key(DirEntry::file_name);
+        entries.sort_by_cached_key(DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name();
             let name = name.to_string_lossy();

@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 pub(in crate::tcp) const BLOCK: usize = 4_096;
 /// Bytes of a window while memory is scarce.
 const SMALL_WINDOW: u32 = 16 << 10;
+/// What part a connection may have of the memory that is left.
+const PART: usize = 8;
+/// Bytes that it may have while memory is not scarce, at least.
+const PART_LEAST: u32 = 64 << 10;
 /// Blocks that are kept while nobody has them.
 const SPARE_MAX: usize = 256;
 
@@ -43,11 +47,17 @@ impl Pool {
         self.lent >= self.max || self.lent_of[share.index()] >= share.of(self.max)
     }
 
-    /// Bytes that the window of a connection may have: without memory, what one block is
-    /// enough for.
+    /// Bytes that the window of a connection may have: a part of what is left until
+    /// memory is scarce, so that a few who want much of it do not make it scarce for all;
+    /// without memory, what one block is enough for.
     pub fn window_max(&self, share: Share) -> u32 {
         match self.pressure(share) {
-            Pressure::None => u32::MAX,
+            Pressure::None => {
+                let left = |lent: usize, max: usize| (max / 2).saturating_sub(lent);
+                let of_share = left(self.lent_of[share.index()], share.of(self.max));
+                let bytes = left(self.lent, self.max).min(of_share) / PART * BLOCK;
+                u32::try_from(bytes).unwrap_or(u32::MAX).max(PART_LEAST)
+            }
             _ if self.is_short(share) => BLOCK as u32 / 2,
             _ => SMALL_WINDOW,
         }
@@ -200,6 +210,24 @@ mod tests {
         assert_eq!(pool.bytes(), 3 * BLOCK);
         one.clear(&mut pool);
         assert_eq!(two.write(BLOCK, &[1; 3 * BLOCK], &mut pool), BLOCK);
+    }
+
+    #[test]
+    fn a_connection_may_have_a_part_of_what_is_left() {
+        let one = Share::of_listener(1);
+        let mut pool = Pool::new(10_000 * BLOCK);
+        let parts = |pool: &Pool| [one, Share::NONE].map(|of| pool.window_max(of) as usize / BLOCK);
+        assert_eq!(parts(&pool), [3_000 / 8, 5_000 / 8]);
+        let all = vec![1; 2_600 * BLOCK];
+        let mut greedy = Blocks::new(one);
+        assert_eq!(greedy.write(0, &all, &mut pool), all.len());
+        assert_eq!(parts(&pool), [400 / 8, 2_400 / 8]);
+        // What everybody may have is not less before memory is scarce.
+        let mut other = Blocks::new(one);
+        assert_eq!(other.write(0, &all[..390 * BLOCK], &mut pool), 390 * BLOCK);
+        assert_eq!(pool.window_max(one), PART_LEAST);
+        assert_eq!(other.write(390 * BLOCK, &all[..10 * BLOCK], &mut pool), 10 * BLOCK);
+        assert_eq!(pool.window_max(one), SMALL_WINDOW);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct Loss {
     same: u32,
     segment: u32,
     /// RFC 6937: bytes that arrived and were sent since recovery has begun, and those
-    /// on their way then.
+    /// on their way then; what there was room for then counts as both.
     delivered: u32,
     sent: u32,
     flight: u32,
@@ -244,13 +244,17 @@ impl Machine {
     fn recover(&mut self, env: &mut Env<'_>) {
         env.counters.recoveries += 1;
         let mss = self.segment();
+        // What ACKs that came together with this one have made room for would have been
+        // sent by now, had they come one by one.
+        let on_its_way = self.nxt.wrapping_sub(self.una).saturating_sub(self.board.sacked());
+        let room = self.cubic.window().saturating_sub(on_its_way).min(self.waiting());
         let loss = &mut self.loss;
         loss.phase = Phase::Recovery;
         loss.recover = self.nxt;
         loss.before = Some(self.cubic.reduce(mss));
         loss.again_stamp = None;
-        (loss.delivered, loss.sent) = (0, 0);
-        loss.flight = self.nxt.wrapping_sub(self.una).max(1);
+        (loss.delivered, loss.sent) = (room, 0);
+        loss.flight = self.nxt.wrapping_sub(self.una).saturating_add(room).max(1);
         self.timers.tail_ns = NEVER;
         let pipe = self.pipe();
         self.cubic.set_window(pipe + mss);

@@ -175,11 +175,20 @@ impl Machine {
         pipe == 0 || pipe + bytes <= self.cubic.window()
     }
 
+    /// Bytes that were written and never sent.
+    fn unsent(&self) -> u32 {
+        // A FIN that was sent is behind all data.
+        if self.is_fin_sent { 0 } else { self.send.end().wrapping_sub(self.nxt) }
+    }
+
+    /// Those of them that the peer's window lets be sent.
+    pub(super) fn waiting(&self) -> u32 {
+        self.unsent().min(self.window_left().unwrap_or_default())
+    }
+
     /// What comes next of what was never sent, as far as the peer's window lets it.
     fn sendable(&self) -> Option<(u32, u32)> {
-        let waiting = self.send.end().wrapping_sub(self.nxt);
-        // A FIN that was sent is behind all data.
-        let waiting = if self.is_fin_sent { 0 } else { waiting };
+        let waiting = self.unsent();
         let left = self.window_left().unwrap_or_default();
         let len = waiting.min(left).min(self.segment());
         // Not in small pieces because the window is small (RFC 9293 section 3.8.6.2.1).

@@ -241,16 +241,15 @@ impl ReceiveBuffer {
     }
 
     /// Lets the window grow with a reader that keeps pace: to four times what it reads in
-    /// an RTT, since who begins to send sends twice as much in the next. While windows are
-    /// limited none grows.
+    /// an RTT, since who begins to send sends twice as much in the next, and to what
+    /// memory there is for.
     pub fn measure(&mut self, rtt_ns: Option<u64>, window_max: u32, now_ns: u64) {
         if now_ns.saturating_sub(self.measured_ns) < rtt_ns.unwrap_or(RTT_NS) {
             return;
         }
         let read = self.read.wrapping_sub(self.measured);
-        if window_max == u32::MAX {
-            self.size = self.size.max(read.saturating_mul(4).min(self.size_max));
-        }
+        let wanted = read.saturating_mul(4).min(self.size_max);
+        self.size = self.size.max(wanted.min(window_max));
         (self.measured, self.measured_ns) = (self.read, now_ns);
     }
 
