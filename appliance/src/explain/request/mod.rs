@@ -296,8 +296,8 @@ fn add_notes(
         notes.push("the client has a certificate that is trusted, if one is asked for".to_owned());
     }
     if requested.is_of_kernel && matches!(foreseen.outcome, Outcome::Sent { .. }) {
-        let note =
-            "connections to endpoints are the kernel's (`l7.io: kernel`): no policy is asked";
+        let note = "connections to endpoints are the kernel's (`l7.io: kernel`): what becomes of \
+                    them is not known";
         notes.push(note.to_owned());
     }
     if matches!(foreseen.outcome, Outcome::Sent { .. }) {
