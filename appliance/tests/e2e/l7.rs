@@ -25,6 +25,8 @@ mod features;
 mod ingress;
 /// Requests on sockets of the kernel.
 mod kernel_sockets;
+/// What is left when a gateway ends.
+mod leaving;
 /// Proxies in front, trusted or not.
 mod proxies;
 /// What is told of requests.
