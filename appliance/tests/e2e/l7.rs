@@ -15,6 +15,8 @@ mod wire;
 mod alike;
 /// What goes on while everything changes.
 mod churn;
+/// Certificates that clients show.
+mod client_certificates;
 /// What suites of others find: HTTP/2, gRPC, request smuggling.
 mod conformance;
 /// TLS on both sides, and HTTP/2 alone.
