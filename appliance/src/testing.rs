@@ -2,6 +2,7 @@
 
 use crate::control::{ControlHandle, REQUESTS_MAX};
 use crate::gateway::{Gateway, Parts};
+use crate::l7::L7;
 use crate::start::threads::WorkerState;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sluice_config::Config;
@@ -135,6 +136,6 @@ pub fn gateway(config: &Config, control: ControlHandle) -> Arc<Gateway> {
         attached: None,
         control,
         needs_pool: config.snat.from_node.is_some(),
-        l7: None,
+        l7: L7::start(config, Instant::now()).unwrap(),
     }))
 }

@@ -65,7 +65,11 @@ fn ask_for<T: DeserializeOwned>(
     };
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).map_err(failed)?;
+    match stream.write_all(line.as_bytes()) {
+        // Who does not take all of it has said why.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.map_err(failed)?,
+    }
     let mut answer = String::new();
     let mut stream = BufReader::new(stream);
     stream.read_line(&mut answer).map_err(failed)?;

@@ -34,7 +34,8 @@ mod stream;
 /// Answers that are not control's.
 pub mod view;
 
-/// Longest question, in bytes.
+/// Longest question, in bytes. One about a request, [`Question::ExplainRequest`], may be longer
+/// by as much as the heads that the gateway takes; it is known by how it begins.
 pub const QUESTION_BYTES_MAX: usize = 4096;
 
 /// Most flows that one answer holds.

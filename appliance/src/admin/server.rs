@@ -120,11 +120,11 @@ async fn serve_client(
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut bounded = (&mut stream).take(QUESTION_BYTES_MAX as u64);
-        let Ok(read) = timeout(CLIENT_TIMEOUT, bounded.read_until(b'\n', &mut line)).await else {
+        let Ok(read) = timeout(CLIENT_TIMEOUT, read(&mut stream, &gateway, &mut line)).await else {
             return Ok(());
         };
-        if read? == 0 {
+        let max = read?;
+        if line.is_empty() {
             return Ok(());
         }
         let is_whole = line.ends_with(b"\n");
@@ -134,7 +134,7 @@ async fn serve_client(
         let reply = if is_whole {
             reply_to(&line, &gateway, answers).await
         } else {
-            Reply::Error(format!("a question is one line of at most {QUESTION_BYTES_MAX} bytes"))
+            Reply::Error(too_long(max))
         };
         let mut text = serde_json::to_vec(&reply)?;
         text.push(b'\n');
@@ -145,6 +145,42 @@ async fn serve_client(
         if !is_whole {
             return Ok(());
         }
+    }
+}
+
+/// Reads a line, as long as its question may be: how long that is, is returned.
+async fn read(
+    stream: &mut BufReader<UnixStream>,
+    gateway: &Gateway,
+    line: &mut Vec<u8>,
+) -> std::io::Result<usize> {
+    (&mut *stream).take(QUESTION_BYTES_MAX as u64).read_until(b'\n', line).await?;
+    if line.len() < QUESTION_BYTES_MAX || line.ends_with(b"\n") || !is_about_request(line) {
+        return Ok(QUESTION_BYTES_MAX);
+    }
+    let max = request_bytes_max(gateway);
+    let more = max.saturating_sub(line.len());
+    stream.take(more as u64).read_until(b'\n', line).await?;
+    Ok(max)
+}
+
+/// Whether a question begins as one does that says a request.
+fn is_about_request(line: &[u8]) -> bool {
+    line.starts_with(br#"{"show":"explain_request","#)
+}
+
+/// Longest question about a request, in bytes: it has a head that the gateway would take,
+/// each character escaped.
+fn request_bytes_max(gateway: &Gateway) -> usize {
+    let head = gateway.l7.as_ref().map_or(0, |l7| l7.proxy_options().head.bytes);
+    QUESTION_BYTES_MAX.saturating_add(head.saturating_mul(2))
+}
+
+fn too_long(max: usize) -> String {
+    let of_all = format!("a question is one line of at most {max} bytes");
+    match max > QUESTION_BYTES_MAX {
+        true => format!("{of_all}: the request is longer than the gateway takes one"),
+        false => of_all,
     }
 }
 

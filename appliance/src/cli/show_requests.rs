@@ -71,6 +71,7 @@ fn options(of: &RouteOptionsView) -> String {
     };
     let words = [
         of.https_redirect.then(|| "to-https".to_owned()),
+        of.client_certificates.as_ref().map(|secret| format!("clients={secret}")),
         of.rewrite.as_ref().map(|target| format!("rewrite={target}")),
         (of.protocol != usual.protocol).then(|| of.protocol.clone()),
         (of.body_bytes_max != usual.body_bytes_max).then_some(body),

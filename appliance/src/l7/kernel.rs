@@ -13,13 +13,13 @@ use sluice_l7::serving::{Serving, ServingOptions};
 use sluice_l7::tls::Handshakes;
 use sluice_l7::worker::L7Told;
 use sluice_tables::Tables;
-use sluice_tables::l7::{L7, ListenerId};
+use sluice_tables::l7::ListenerId;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 /// How often what is counted is published, in nanoseconds.
 const PUBLISH_INTERVAL_NS: u64 = 250_000_000;
@@ -37,9 +37,39 @@ pub(super) struct Setup {
     pub drain: Duration,
 }
 
+/// The tables that the thread takes next. They are moved there, so that no worker frees
+/// those that are not used any more.
+#[derive(Default)]
+pub(super) struct Newest {
+    tables: Mutex<Option<Arc<Tables>>>,
+    is_there: Notify,
+}
+
+impl Newest {
+    fn put(&self, tables: Arc<Tables>) {
+        let older = self.slot().replace(tables);
+        self.is_there.notify_one();
+        drop(older);
+    }
+
+    async fn take(&self) -> Arc<Tables> {
+        loop {
+            let there = self.slot().take();
+            match there {
+                Some(tables) => return tables,
+                None => self.is_there.notified().await,
+            }
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Tables>>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The thread, and the ways to it.
 pub(super) struct Kernel {
-    pub tables: watch::Sender<L7>,
+    pub tables: Arc<Newest>,
     pub told: Arc<Mutex<L7Told>>,
     pub asks: Sender<Ask>,
     stop: oneshot::Sender<()>,
@@ -52,7 +82,8 @@ impl Kernel {
     /// # Errors
     /// An address is nobody's here, or another program's.
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
-        let (tables, received) = watch::channel(L7::default());
+        let tables: Arc<Newest> = Arc::default();
+        let received = Arc::clone(&tables);
         let (stop, stopped) = oneshot::channel();
         let (tell, listens) = crossbeam_channel::bounded(1);
         let told: Arc<Mutex<L7Told>> = Arc::default();
@@ -108,16 +139,17 @@ impl Serves {
     async fn run(
         self,
         net: &KernelNet,
-        mut tables: watch::Receiver<L7>,
+        tables: Arc<Newest>,
         stopped: oneshot::Receiver<()>,
         told: Arc<Mutex<L7Told>>,
         asked: Receiver<Ask>,
     ) {
-        let serving = self.serving.clone();
+        let (serving, policies) = (self.serving.clone(), net.clone());
         net.spawn(async move {
-            while tables.changed().await.is_ok() {
-                let tables = tables.borrow_and_update().clone();
-                serving.take_tables(&tables);
+            loop {
+                let tables = tables.take().await;
+                serving.take_tables(&tables.l7);
+                policies.take_tables(tables);
             }
         });
         let (serving, time) = (self.serving.clone(), net.clone());
@@ -140,7 +172,7 @@ impl Serves {
 }
 
 /// Passes a worker's tables on. Nothing ends at the worker.
-pub(super) struct PassOn(pub watch::Sender<L7>);
+pub(super) struct PassOn(pub Arc<Newest>);
 
 impl LocalService for PassOn {
     fn deliver(&mut self, packet: LocalPacket, _: &mut LocalContext<'_>) -> Result<(), Frame> {
@@ -152,6 +184,6 @@ impl LocalService for PassOn {
     }
 
     fn take_tables(&mut self, tables: &Arc<Tables>) {
-        self.0.send_replace(tables.l7.clone());
+        self.0.put(Arc::clone(tables));
     }
 }

@@ -115,7 +115,7 @@ impl L7 {
         if is_of_kernel(&self.config) {
             let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
             let kernel = kernel.as_ref().filter(|_| worker == 0);
-            let pass_on = kernel.map(|kernel| PassOn(kernel.tables.clone()));
+            let pass_on = kernel.map(|kernel| PassOn(Arc::clone(&kernel.tables)));
             return Ok(pass_on.map(|pass_on| Box::new(pass_on) as Box<dyn LocalService>));
         }
         let options =

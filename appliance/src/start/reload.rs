@@ -1,7 +1,9 @@
 use super::{devices, warn};
 use crate::gateway::Gateway;
-use sluice_config::{Config, L7};
+use sluice_config::{Config, L7, L7Io};
 use sluice_control::{PortFacts, Request};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Reads the configuration again and hands it to control. What cannot change
@@ -67,6 +69,11 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         // Whether there is one at all is control's to say.
         ("l7.limits", l7_same(|old, new| old.limits == new.limits)),
         ("l7.access_log", l7_same(|old, new| old.access_log == new.access_log)),
+        // Where the kernel listens is decided when the thread of requests starts.
+        (
+            "l7.ingress.addresses, .http_port and .https_port with `l7.io: kernel`",
+            l7_same(|old, new| kernel_listens(old) == kernel_listens(new)),
+        ),
         ("source", old.source == new.source),
         ("flows", old.flows == new.flows),
         ("fragments", old.fragments == new.fragments),
@@ -79,6 +86,14 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("drain", old.drain == new.drain),
     ];
     checks.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+}
+
+/// Where sockets of the kernel listen for requests; `None`: nowhere, or control says that a
+/// restart is needed.
+fn kernel_listens(l7: &L7) -> Option<(BTreeSet<IpAddr>, u16, u16)> {
+    let ingress = l7.ingress.as_ref().filter(|_| l7.io == L7Io::Kernel)?;
+    let addresses = ingress.addresses.iter().copied().collect();
+    Some((addresses, ingress.http_port, ingress.https_port))
 }
 
 #[cfg(test)]
@@ -109,6 +124,21 @@ services: {health_check_addresses: []}",
         let new = l7("limits: {headers: 50}, access_log: {path: /var/log/access.json}");
         assert_eq!(fixed_changes(&l7(""), &new), ["l7.limits", "l7.access_log"]);
         assert!(fixed_changes(&l7(""), &l7("trusted_proxies: [192.0.2.0/24]")).is_empty());
+        let ingress =
+            |io: &str, more: &str| config(&format!("l7: {{io: {io}, ingress: {{{more}}}}}"));
+        let two = "addresses: [192.0.2.8, \"2001:db8::8\"]";
+        let (other, port) = ("addresses: [192.0.2.9]", &format!("{two}, https_port: 8443"));
+        for new in [other, port] {
+            let fixed = fixed_changes(&ingress("kernel", two), &ingress("kernel", new));
+            assert_eq!(fixed.len(), 1, "{new}");
+            assert!(fixed[0].contains("l7.ingress.addresses"), "{fixed:?}");
+            assert!(fixed_changes(&ingress("worker", two), &ingress("worker", new)).is_empty());
+        }
+        let turned = "addresses: [\"2001:db8::8\", 192.0.2.8]";
+        let same = [two, turned, &format!("{two}, default_certificate: a/b")];
+        for new in same {
+            assert!(fixed_changes(&ingress("kernel", two), &ingress("kernel", new)).is_empty());
+        }
         let overlay = config("overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}");
         assert_eq!(fixed_changes(&config(""), &overlay).len(), 1);
     }

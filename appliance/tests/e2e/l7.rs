@@ -15,6 +15,8 @@ mod wire;
 mod alike;
 /// What goes on while everything changes.
 mod churn;
+/// Certificates that clients show.
+mod client_certificates;
 /// What suites of others find: HTTP/2, gRPC, request smuggling.
 mod conformance;
 /// TLS on both sides, and HTTP/2 alone.
@@ -25,6 +27,8 @@ mod features;
 mod ingress;
 /// Requests on sockets of the kernel.
 mod kernel_sockets;
+/// What is left when a gateway ends.
+mod leaving;
 /// Proxies in front, trusted or not.
 mod proxies;
 /// What is told of requests.

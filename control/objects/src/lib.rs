@@ -23,5 +23,5 @@ pub use cluster_network_policy::{
 pub use decode::{Broken, DecodeError, decode, decode_text};
 pub use object::{Key, Kind, Name, Object, Origin};
 pub use places::{Place, Places};
-pub use secret::{Secret, SecretError, TLS_SECRET};
+pub use secret::{Secret, SecretError, TLS_SECRET, is_secret_of_use};
 pub use unknown::{UnknownKey, unknown_keys};

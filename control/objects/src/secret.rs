@@ -1,5 +1,6 @@
-//! Secrets with certificates (`v1` Secret of type `kubernetes.io/tls`). What they keep is
-//! neither shown nor told in errors.
+//! Secrets with certificates: `v1` Secrets of type `kubernetes.io/tls`, and those of any type
+//! that say whose certificates are to be trusted. What they keep is neither shown nor told
+//! in errors.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -7,10 +8,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
 
-/// The type of Secrets with certificates.
+/// The type of Secrets with a certificate and its key.
 pub const TLS_SECRET: &str = "kubernetes.io/tls";
 
-/// A Secret, of which a certificate and its key are read.
+/// A Secret, of which a certificate, its key, and who is trusted are read.
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Secret {
@@ -51,6 +52,31 @@ impl Secret {
     pub fn key(&self) -> Result<Vec<u8>, SecretError> {
         read(&self.string_data.key, &self.data.key)
     }
+
+    /// `ca.crt`: those whose certificates are to be trusted, in PEM.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn authorities(&self) -> Result<Vec<u8>, SecretError> {
+        read(&self.string_data.authorities, &self.data.authorities)
+    }
+
+    /// Whether there is something in it that is asked for here.
+    pub fn is_of_use(&self) -> bool {
+        let has = |entries: &Entries| entries.authorities != Entry::Missing;
+        self.type_.as_deref() == Some(TLS_SECRET) || has(&self.string_data) || has(&self.data)
+    }
+}
+
+/// Whether there is something in a Secret that is asked for here, which has not been decoded.
+pub fn is_secret_of_use(secret: &Value) -> bool {
+    let has = |entries: &str| {
+        let entry = secret.get(entries).and_then(|entries| entries.get("ca.crt"));
+        entry.is_some_and(|entry| !entry.is_null())
+    };
+    secret.get("type").and_then(Value::as_str) == Some(TLS_SECRET)
+        || has("data")
+        || has("stringData")
 }
 
 impl fmt::Debug for Secret {
@@ -69,6 +95,7 @@ impl fmt::Debug for Secret {
 struct Entries {
     certificate: Entry,
     key: Entry,
+    authorities: Entry,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -88,7 +115,11 @@ impl<'de> Deserialize<'de> for Entries {
             Some(Value::String(text)) => Entry::Text(text),
             Some(_) => Entry::NotText,
         };
-        Ok(Entries { certificate: entry("tls.crt"), key: entry("tls.key") })
+        Ok(Entries {
+            certificate: entry("tls.crt"),
+            key: entry("tls.key"),
+            authorities: entry("ca.crt"),
+        })
     }
 }
 
@@ -124,10 +155,27 @@ mod tests {
             "data": {"tls.crt": "Y2VydA==", "tls.key": "a2V5", "ca.crt": "eA=="}}));
         assert_eq!(of_server.certificate(), Ok(b"cert".to_vec()));
         assert_eq!(of_server.key(), Ok(b"key".to_vec()));
+        assert_eq!(of_server.authorities(), Ok(b"x".to_vec()));
         let written = secret(json!({"metadata": {"name": "a"}, "data": {"tls.crt": "eA=="},
             "stringData": {"tls.crt": "cert"}}));
         assert_eq!(written.certificate(), Ok(b"cert".to_vec()));
         assert_eq!(written.key(), Err(SecretError::Missing));
+    }
+
+    #[test]
+    fn of_other_types_those_are_of_use_that_say_who_is_trusted() {
+        for (value, expected) in [
+            (json!({"type": TLS_SECRET}), true),
+            (json!({"type": "Opaque", "data": {"ca.crt": "eA=="}}), true),
+            (json!({"stringData": {"ca.crt": "x"}}), true),
+            // One that is wrong is said to be.
+            (json!({"data": {"ca.crt": 7}}), true),
+            (json!({"type": "Opaque", "data": {"password": "eA==", "ca.crt": null}}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(is_secret_of_use(&value), expected, "{value}");
+            assert_eq!(secret(value.clone()).is_of_use(), expected, "{value}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Which Ingresses are this gateway's.
 pub mod class;
+/// What clients have to show.
+pub mod client_auth;
 /// What annotations say.
 pub mod options;
 
@@ -16,6 +18,7 @@ mod path;
 mod reduce;
 
 pub use class::{CONTROLLER, Classes, IngressClass};
+pub use client_auth::ClientCertificates;
 pub use options::{HttpsRedirect, Options, Protocol};
 
 /// Most findings about one Ingress, by itself and beside others: more help nobody.

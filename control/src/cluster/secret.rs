@@ -5,13 +5,16 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 use sluice_tables::l7::{Certificate, PrivateKey};
 use std::sync::{Arc, OnceLock};
 use x509_parser::parse_x509_certificate;
 
 /// Most certificates of a chain.
 const CHAIN_MAX: usize = 32;
+
+/// Most certificates of those who are trusted.
+const AUTHORITIES_MAX: usize = 256;
 
 /// A Secret with a certificate.
 #[derive(Clone, Debug)]
@@ -22,25 +25,35 @@ pub struct Secret {
     pub not_before: i64,
     /// What is wrong with the version that it has, if something is.
     pub error: Option<&'static str>,
+    /// Those whose certificates are to be trusted, each in DER; else why there are none. No
+    /// version of before stays: it may have been replaced since somebody is not trusted any
+    /// more.
+    pub authorities: Result<Arc<[Box<[u8]>]>, &'static str>,
 }
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         // Those that are the same are kept once.
         let at = |secret: &Secret| secret.certificate.as_ref().map(Arc::as_ptr);
-        at(self) == at(other) && self.error == other.error
+        at(self) == at(other) && self.error == other.error && self.authorities == other.authorities
     }
 }
 
 impl Secret {
-    /// Reads a Secret. What cannot be used leaves the `last` version of it in force.
+    /// Reads a Secret. A certificate that cannot be used leaves that of the `last` version of
+    /// it in force.
     pub fn read(name: &Name, secret: &object::Secret, last: Option<&Secret>) -> Self {
+        let authorities = authorities(secret);
+        if secret.type_.as_deref() != Some(object::TLS_SECRET) {
+            let error = Some("is none of type kubernetes.io/tls");
+            return Secret { certificate: None, not_before: 0, error, authorities };
+        }
         let parsed = match parse(name, secret) {
             Ok(parsed) => parsed,
             Err(error) => {
                 let certificate = last.and_then(|last| last.certificate.clone());
                 let not_before = last.map_or(0, |last| last.not_before);
-                return Secret { certificate, not_before, error: Some(error) };
+                return Secret { certificate, not_before, error: Some(error), authorities };
             }
         };
         let (certificate, not_before) = parsed;
@@ -48,8 +61,29 @@ impl Secret {
             |old: &&Arc<Certificate>| old.chain == certificate.chain && old.key == certificate.key;
         let known = last.and_then(|last| last.certificate.as_ref()).filter(is_same);
         let certificate = known.cloned().unwrap_or_else(|| Arc::new(certificate));
-        Secret { certificate: Some(certificate), not_before, error: None }
+        Secret { certificate: Some(certificate), not_before, error: None, authorities }
     }
+}
+
+/// Those whose certificates are to be trusted.
+fn authorities(secret: &object::Secret) -> Result<Arc<[Box<[u8]>]>, &'static str> {
+    let pem = secret.authorities().map_err(|_| "has no `ca.crt`")?;
+    let ders: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .take(AUTHORITIES_MAX + 1)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "has no PEM in `ca.crt`")?;
+    if ders.is_empty() {
+        return Err("has no certificate in `ca.crt`");
+    }
+    if ders.len() > AUTHORITIES_MAX {
+        return Err("has too many certificates in `ca.crt`");
+    }
+    // One that cannot be read may be that of somebody whom clients are to be known by.
+    let mut roots = RootCertStore::empty();
+    for der in &ders {
+        roots.add(der.clone()).map_err(|_| "has something in `ca.crt` that is no certificate")?;
+    }
+    Ok(ders.iter().map(|der| Box::from(&**der)).collect())
 }
 
 /// The certificate, and the begin of its time.
@@ -150,6 +184,47 @@ mod tests {
             let after = read(certificate, key, Some(&good));
             assert!(Arc::ptr_eq(&after.certificate.unwrap(), good.certificate.as_ref().unwrap()));
             assert_eq!(after.error, Some(error));
+        }
+    }
+
+    #[test]
+    fn who_is_trusted_is_read_from_secrets_of_any_type_and_no_version_of_before_stays() {
+        let ((one, _), (other, key)) = (pair("one"), pair("other"));
+        let of = |type_: &str, authorities: &str, last: Option<&Secret>| {
+            let value = serde_json::json!({
+                "metadata": {"name": "a"}, "type": type_,
+                "stringData": {"tls.crt": other, "tls.key": key, "ca.crt": authorities},
+            });
+            match object::decode(object::Kind::Secret, &value) {
+                Ok(object::Object::Secret(secret)) => {
+                    Secret::read(&Name::new("x", "a"), &secret, last)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let both = of("Opaque", &format!("{one}{other}"), None);
+        assert_eq!(both.authorities.as_ref().map(|all| all.len()), Ok(2));
+        assert!(both.certificate.is_none());
+        assert_eq!(both.error, Some("is none of type kubernetes.io/tls"));
+        assert_eq!(both, of("Opaque", &format!("{one}{other}"), None));
+        let tls = of(object::TLS_SECRET, &one, None);
+        assert!(
+            tls.certificate.is_some() && tls.authorities.as_ref().is_ok_and(|all| all.len() == 1)
+        );
+        let torn = &one[..one.len() / 2];
+        let der = "-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n";
+        for (text, error) in [
+            ("", "has no `ca.crt`"),
+            (torn, "has no PEM in `ca.crt`"),
+            (&key, "has no certificate in `ca.crt`"),
+            (&format!("{one}{der}"), "has something in `ca.crt` that is no certificate"),
+            (&der.repeat(AUTHORITIES_MAX + 1), "has too many certificates in `ca.crt`"),
+        ] {
+            for type_ in ["Opaque", object::TLS_SECRET] {
+                let read = of(type_, text, Some(&tls));
+                assert_eq!(read.authorities, Err(error), "{type_}");
+                assert_eq!(read.certificate.is_some(), type_ == object::TLS_SECRET);
+            }
         }
     }
 

@@ -9,7 +9,9 @@
 //! So each host is by itself: an edit makes the hosts anew that an Ingress names or has
 //! named, and no others.
 
-use crate::cluster::ingress::{Backend, Classes, FINDINGS_MAX, Ingress, Options, PathMatch};
+use crate::cluster::ingress::{
+    Backend, Classes, ClientCertificates, FINDINGS_MAX, Ingress, Options, PathMatch,
+};
 use crate::diagnostic::Finding;
 use crate::object::Name;
 use hashbrown::HashMap;
@@ -29,6 +31,8 @@ pub struct Ingresses {
     ours: BTreeMap<Name, Arc<Ingress>>,
     hosts: HashMap<Host, OfHost>,
     matches: HttpRoutes,
+    /// Hosts whose clients have to show something.
+    asking: BTreeMap<Host, ClientCertificates>,
     /// What each number of a route stands for.
     routes: Vec<Option<Arc<Route>>>,
     /// Numbers that stand for nothing.
@@ -42,6 +46,8 @@ pub struct Touched {
     pub routes: BTreeSet<u32>,
     /// Hosts that may have another certificate.
     pub certificates: BTreeSet<Host>,
+    /// Clients of other hosts have to show something, or something else.
+    pub asking: bool,
     /// Ingresses of which something else may be wrong, those included that are of others or
     /// are gone.
     pub ingresses: BTreeSet<Name>,
@@ -62,6 +68,8 @@ pub struct Route {
     pub backend: Backend,
     /// What the annotations say.
     pub options: Arc<Options>,
+    /// What clients of the host have to show, whichever Ingress says so.
+    pub client_certificates: Option<ClientCertificates>,
 }
 
 impl Route {
@@ -152,7 +160,14 @@ impl Ingresses {
     /// Makes a host anew.
     fn make(&mut self, host: Host, touched: &mut Touched) {
         let Some(mut of) = self.hosts.remove(&host) else { return };
-        let made = of.make(&host, &self.ours, touched);
+        let (made, asked) = of.make(&host, &self.ours, touched);
+        // A name that asks for nothing has to be known where those beside it ask.
+        let has_wildcard = self.asking.keys().any(|host| !matches!(host, Host::Exact(_)));
+        let old = match asked {
+            Some(asked) => self.asking.insert(host.clone(), asked),
+            None => self.asking.remove(&host),
+        };
+        touched.asking |= old.as_ref() != self.asking.get(&host) || has_wildcard;
         let mut old = std::mem::take(&mut of.numbers).into_iter();
         for route in made {
             let number = old.next().or_else(|| self.free.pop()).unwrap_or_else(|| {
@@ -217,6 +232,11 @@ impl Ingresses {
     /// The hosts that have certificates.
     pub fn certificates(&self) -> impl Iterator<Item = (&Host, &Certificate)> {
         self.hosts.iter().filter_map(|(host, of)| Some((host, of.certificate.as_ref()?)))
+    }
+
+    /// The hosts whose clients have to show something.
+    pub fn asking(&self) -> &BTreeMap<Host, ClientCertificates> {
+        &self.asking
     }
 
     /// The Ingresses that are this gateway's.

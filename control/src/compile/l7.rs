@@ -10,12 +10,15 @@ use crate::cluster::{Changes, Cluster};
 use crate::object::Name;
 use sluice_tables::chunked::Chunked;
 use sluice_tables::http_routes::{Host, HttpRouteId};
-use sluice_tables::l7::{HttpRoute, L7, Listener, ListenerId, RouteAction, RouteTable};
+use sluice_tables::l7::{
+    Certificates, HttpRoute, L7, Listener, ListenerId, RouteAction, RouteTable,
+};
 use sluice_tables::{Family, Tables, V4, V6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+mod asking;
 mod certificates;
 mod findings;
 mod identity;
@@ -25,6 +28,7 @@ mod shown;
 mod upstreams;
 mod users;
 
+use asking::Asking;
 use certificates::Certified;
 pub(super) use identity::Identity;
 use moments::Moments;
@@ -46,6 +50,9 @@ pub(super) struct Requests {
     routes: Chunked<Option<Arc<HttpRoute>>>,
     upstreams: Upstreams,
     certified: Certified,
+    asking: Asking,
+    /// What both say of handshakes.
+    certificates: Arc<Certificates>,
     /// Which Ingresses name a Service, or a Secret.
     users: Users,
     /// The addresses that are VIPs in the tables.
@@ -66,6 +73,8 @@ impl Requests {
             routes: Chunked::default(),
             upstreams: Upstreams::new(quarantine),
             certified: Certified::default(),
+            asking: Asking::default(),
+            certificates: Arc::default(),
             users: Users::default(),
             vips: BTreeSet::new(),
             served: BTreeMap::new(),
@@ -144,6 +153,21 @@ impl Compiler {
                 are_listeners_new = true;
                 touched.routes.extend(with_routes(&requests.ingresses, &hosts));
             }
+        }
+        if of_secrets || touched.asking {
+            let requests = &mut self.requests;
+            if let Some(hosts) = requests.asking.update(&requests.ingresses, cluster) {
+                are_listeners_new = true;
+                let routes = hosts.iter().flat_map(|host| requests.ingresses.routes_of(host));
+                touched.routes.extend(routes);
+            }
+        }
+        if are_listeners_new {
+            let requests = &mut self.requests;
+            requests.certificates = Arc::new(Certificates {
+                client_auths: requests.asking.table().clone(),
+                ..Certificates::clone(requests.certified.table())
+            });
         }
         if self.put_http_routes(cluster, &touched.routes, services, next, at) {
             epochs.changed();
@@ -240,6 +264,11 @@ impl Compiler {
                     HttpsRedirect::WithCertificate => is_certified,
                     HttpsRedirect::Never => false,
                 },
+                client_auth: route
+                    .client_certificates
+                    .as_ref()
+                    .and_then(|asked| requests.asking.get(asked))
+                    .cloned(),
                 rewrite: route.rewrite(),
                 body_bytes_max: options.body_bytes_max,
                 connect_timeout: options.connect_timeout,
@@ -268,7 +297,7 @@ impl Compiler {
             let (routes, trusted) = (routes.clone(), setup.trusted.clone());
             Some(Arc::new(Listener { name: name.into(), certificates, routes, trusted }))
         };
-        let certificates = Some(requests.certified.table().clone());
+        let certificates = Some(requests.certificates.clone());
         next.l7.listeners =
             Arc::new(vec![listener("ingress-http", None), listener("ingress-https", certificates)]);
     }

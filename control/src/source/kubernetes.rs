@@ -14,6 +14,7 @@ use std::time::Duration;
 mod health;
 mod intake;
 mod raw;
+mod secrets;
 mod snapshot;
 mod watch;
 
@@ -70,7 +71,7 @@ impl Kubernetes {
     }
 
     /// Watches Ingresses, too, and what belongs to them: the Secrets of all namespaces that
-    /// have a certificate.
+    /// have a certificate, or say whose certificates are to be trusted.
     pub fn with_ingresses(mut self) -> Self {
         self.kinds.extend(Kind::ALL.into_iter().filter(|kind| kind.is_of_ingresses()));
         self.health = SourceHealth::new(&self.kinds, self.clock.clone());

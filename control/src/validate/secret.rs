@@ -1,5 +1,6 @@
-//! Secrets of type `kubernetes.io/tls` (`ValidateSecret` of `pkg/apis/core/validation`).
-//! Beyond that: what they have must be there, and readable.
+//! Secrets of type `kubernetes.io/tls` (`ValidateSecret` of `pkg/apis/core/validation`), and
+//! those that say who is trusted. Beyond that: a certificate and its key must be there, and
+//! readable.
 
 use crate::diagnostic::Finding;
 use crate::object::{Secret, SecretError, TLS_SECRET};
@@ -7,6 +8,11 @@ use crate::object::{Secret, SecretError, TLS_SECRET};
 /// Why Kubernetes would refuse a Secret, or it has nothing. What it has is not told.
 pub(super) fn refusals(secret: &Secret, findings: &mut Vec<Finding>) {
     if secret.type_.as_deref() != Some(TLS_SECRET) {
+        // What is wrong with whom it trusts is told where it is used: no version of before
+        // is to be trusted instead.
+        if secret.is_of_use() {
+            return;
+        }
         let finding = Finding::error("type", "is another one than that of certificates");
         findings.push(finding.expected(TLS_SECRET));
         return;
@@ -42,6 +48,7 @@ mod tests {
         let type_ = "type: is another one than that of certificates";
         assert_eq!(said(json!({"type": "Opaque", "data": data})), [type_]);
         assert_eq!(said(json!({})), [type_]);
+        assert!(said(json!({"type": "Opaque", "data": {"ca.crt": "?"}})).is_empty());
         let data = json!({"tls.crt": "?", "tls.key": 1});
         let expected = ["data.tls.crt: is not base64", "data.tls.key: is no text"];
         assert_eq!(said(json!({"type": TLS_SECRET, "data": data})), expected);

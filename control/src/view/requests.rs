@@ -1,7 +1,9 @@
 //! What ends at the gateway as requests: listeners, routes, who serves them.
 
 use crate::cluster::Cluster;
-use crate::cluster::ingress::{Backend, ClassName, Ingress, Options, PathMatch, Protocol};
+use crate::cluster::ingress::{
+    Backend, ClassName, ClientCertificates, Ingress, Options, PathMatch, Protocol,
+};
 use crate::compile::ingress::Route;
 use crate::compile::{Compiler, backend_text};
 use crate::object::{Kind, Name};
@@ -84,16 +86,19 @@ pub struct RouteOptionsView {
     pub send_ms: u64,
     /// `HTTP`, `HTTPS`, `GRPC` or `GRPCS`.
     pub protocol: String,
+    /// The Secret, as `namespace/name`, of those whose certificates clients show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<String>,
 }
 
 impl Default for RouteOptionsView {
     fn default() -> Self {
-        Self::of(&Options::default(), false)
+        Self::of(&Options::default(), None, false)
     }
 }
 
 impl RouteOptionsView {
-    fn of(options: &Options, https_redirect: bool) -> Self {
+    fn of(options: &Options, asked: Option<&ClientCertificates>, https_redirect: bool) -> Self {
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let protocol = match options.protocol {
             Protocol::Http => "HTTP",
@@ -109,6 +114,7 @@ impl RouteOptionsView {
             read_ms: ms(options.read_timeout),
             send_ms: ms(options.send_timeout),
             protocol: protocol.to_owned(),
+            client_certificates: asked.map(|asked| asked.secret.to_string()),
         }
     }
 }
@@ -268,7 +274,11 @@ fn route_view(compiler: &Compiler, number: u32, route: &Route) -> HttpRouteView 
         place: route.place.to_string(),
         backend: backend_text(&route.backend),
         endpoints: upstream.map_or(0, |upstream| upstream.endpoints.len()),
-        options: RouteOptionsView::of(&route.options, https_redirect),
+        options: RouteOptionsView::of(
+            &route.options,
+            route.client_certificates.as_ref(),
+            https_redirect,
+        ),
         findings: Vec::new(),
     }
 }

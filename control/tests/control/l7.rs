@@ -30,6 +30,10 @@ pub fn say(tables: &Tables, said: &mut String) {
         if let Some(bytes) = route.body_bytes_max.filter(|bytes| *bytes != 1 << 20) {
             write!(said, ", at most {bytes} bytes").unwrap();
         }
+        if let Some(auth) = &route.client_auth {
+            let (mode, roots) = (auth.mode, auth.roots.len());
+            write!(said, ", {mode:?} client certificates of {roots}").unwrap();
+        }
         if route.rewrite.is_some() {
             said.push_str(", another path");
         }
@@ -56,5 +60,17 @@ fn say_certificates(listener: &Listener, said: &mut String) {
     all.sort_by_key(|(name, _)| name.clone());
     for (name, of) in all {
         writeln!(said, "certificate of {name}: {}", of.name).unwrap();
+    }
+    let of = &of.client_auths;
+    let exact = of.exact.iter().map(|(name, of)| (name.to_string(), of.as_ref()));
+    let wildcards = of.wildcards.iter().map(|(suffix, of)| (format!("*{suffix}"), of.as_ref()));
+    let default = of.default.iter().map(|of| ("all others".to_owned(), Some(of)));
+    let mut all: Vec<_> = exact.chain(wildcards).chain(default).collect();
+    all.sort_by_key(|(name, _)| name.clone());
+    for (name, of) in all {
+        let asked = of.map_or("nothing".to_owned(), |of| {
+            format!("{:?}, {} trusted, depth {}", of.mode, of.roots.len(), of.depth_max)
+        });
+        writeln!(said, "clients of {name} show: {asked}").unwrap();
     }
 }

@@ -2,7 +2,8 @@
 //! kernel's, and where the worker's own TCP is not wanted.
 //!
 //! A thread serves with a single-threaded runtime of its own; several may listen at the
-//! same addresses, and the kernel deals connections out (`SO_REUSEPORT`).
+//! same addresses, and the kernel deals connections out (`SO_REUSEPORT`). Network policies
+//! are asked as they are at a worker: those of the tables that it was given last.
 
 mod server;
 mod stream;
@@ -11,20 +12,28 @@ pub use server::KernelServer;
 pub use stream::KernelStream;
 
 use crate::net::Net;
-use std::cell::Cell;
+use sluice_tables::Tables;
+use sluice_tables::policy::{self, Verdict};
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
-/// The kernel's TCP, and time. It is used where [`run`] has made it.
+/// The kernel's TCP, time, and what network policies say. It is used where [`run`] has made
+/// it.
 #[derive(Clone)]
-pub struct KernelNet(Rc<Time>);
+pub struct KernelNet {
+    time: Rc<Time>,
+    /// Those whose policies are asked.
+    tables: Rc<RefCell<Option<Arc<Tables>>>>,
+}
 
 /// The time, which is read when a task begins to be run.
 struct Time {
@@ -46,7 +55,7 @@ pub fn run<T, M: Future<Output = T>>(main: impl FnOnce(KernelNet) -> M) -> io::R
     let tasks = LocalSet::new();
     Ok(tasks.block_on(&runtime, async {
         let net = KernelNet::new();
-        timed(net.0.clone(), main(net)).await
+        timed(net.time.clone(), main(net)).await
     }))
 }
 
@@ -56,7 +65,14 @@ impl KernelNet {
     pub fn new() -> Self {
         let time = Time { start: Instant::now(), now_ns: Cell::new(0), wall: Cell::default() };
         time.read_wall();
-        KernelNet(Rc::new(time))
+        KernelNet { time: Rc::new(time), tables: Rc::default() }
+    }
+
+    /// Takes the tables whose policies are asked from now on. Without any there is nothing
+    /// to ask.
+    pub fn take_tables(&self, tables: Arc<Tables>) {
+        let old = self.tables.replace(Some(tables));
+        drop(old);
     }
 }
 
@@ -102,20 +118,31 @@ impl Net for KernelNet {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        spawn_local(timed(self.0.clone(), task));
+        spawn_local(timed(self.time.clone(), task));
     }
 
     fn now_ns(&self) -> u64 {
-        self.0.now_ns.get()
+        self.time.now_ns.get()
     }
 
     fn unix_ms(&self) -> u64 {
-        let (at_ns, unix_ms) = self.0.wall.get();
+        let (at_ns, unix_ms) = self.time.wall.get();
         unix_ms + self.now_ns().saturating_sub(at_ns) / 1_000_000
     }
 
+    fn judge(&self, client: IpAddr, endpoint: SocketAddr) -> Verdict {
+        let tables = self.tables.borrow();
+        tables.as_deref().map_or(Verdict::Allow, |tables| {
+            policy::judge_request(tables, client, endpoint).verdict()
+        })
+    }
+
+    fn policy_version(&self) -> u64 {
+        self.tables.borrow().as_deref().map_or(0, |tables| tables.version)
+    }
+
     fn sleep_until(&self, at_ns: u64) -> impl Future<Output = ()> + 'static {
-        let time = self.0.clone();
+        let time = self.time.clone();
         async move {
             // Longer than anybody is there for.
             let at = time.start.checked_add(Duration::from_nanos(at_ns));

@@ -82,7 +82,8 @@ l7_reasons! {
     /// A request without TLS on a listener that expects it.
     NotTls = "not_tls", 400,
     /// A host other than the one whose certificate the connection was made with, which
-    /// another certificate is for (RFC 9110 section 15.5.20).
+    /// another certificate is for, or whose clients have to show what this one was not asked
+    /// for (RFC 9110 section 15.5.20).
     MisdirectedRequest = "misdirected_request", 421,
     /// A head or a body that took longer to come than configured.
     RequestTimeout = "request_timeout", 408,
@@ -91,6 +92,8 @@ l7_reasons! {
     /// A path that leads out of its root, has a percent sign without two digits, or
     /// becomes such a one when it is rewritten.
     BadPath = "bad_path", 400,
+    /// A request without TLS for a route whose clients have to show a certificate.
+    ClientCertificate = "client_certificate", 403,
     /// The route asks for what is not supported.
     RouteUnsupported = "route_unsupported", 503,
     /// The Service has no endpoint that is ready.

@@ -148,6 +148,7 @@ fn negotiated(agreed: tls::Negotiated) -> Negotiated {
     Negotiated {
         protocol: agreed.alpn,
         server_name: agreed.server_name,
+        client_auth: agreed.client_auth,
         version: match agreed.version {
             ProtocolVersion::TLSv1_2 => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,

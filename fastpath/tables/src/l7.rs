@@ -3,10 +3,12 @@
 //! are compiled to the same.
 
 mod certificates;
+mod client_auth;
 mod route;
 mod upstream;
 
-pub use certificates::{Certificate, Certificates, ClientAuth, ClientAuthMode, PrivateKey};
+pub use certificates::{Certificate, Certificates, PrivateKey};
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientAuths};
 pub use route::{HttpRoute, RouteAction, RouteTable};
 pub use upstream::{BackendProtocol, Endpoint, Upstream, UpstreamId};
 

@@ -54,6 +54,7 @@ fn a_route_shows_what_it_does_beside_what_all_do() {
         read_ms: 3_600_000,
         send_ms: 120_000,
         protocol: "GRPCS".to_owned(),
+        client_certificates: Some("shop/ca".to_owned()),
     };
     let text = http_routes(&[
         of(usual(), Some("shop/web:80"), &[]),
@@ -65,7 +66,7 @@ fn a_route_shows_what_it_does_beside_what_all_do() {
     assert_eq!(
         words(&text, 2),
         format!(
-            "{path} - 3 to-https,rewrite=/$2,GRPCS,body=any,connect=1.0s,read=1h0min,\
+            "{path} - 3 to-https,clients=shop/ca,rewrite=/$2,GRPCS,body=any,connect=1.0s,read=1h0min,\
              send=2min0s asks for what is not supported; b"
         )
     );

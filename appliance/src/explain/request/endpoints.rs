@@ -19,7 +19,8 @@ const ENDPOINTS_MAX: usize = 16;
 const PROBES_MAX: usize = 8;
 
 /// Who serves a request, and what becomes of the gateway's connections there. If all of them
-/// come to nothing, so does the request.
+/// come to nothing, so does the request. Of connections of the kernel it is only known what
+/// policies say to the request.
 ///
 /// # Errors
 /// As with [`super::live`].
@@ -35,7 +36,11 @@ pub(super) fn hit(
     let endpoints_left_out = all.len().saturating_sub(ENDPOINTS_MAX);
     all.truncate(ENDPOINTS_MAX);
     let mut left_out = left_out(sources, upstream);
-    let is_sent = matches!(outcome, Outcome::Sent { .. }) && !requested.is_of_kernel;
+    let is_sent = matches!(outcome, Outcome::Sent { .. });
+    if is_sent && requested.is_of_kernel && deny(tables, client, &mut all) {
+        *outcome = Outcome::Refused(L7Reason::PolicyDenied);
+    }
+    let is_sent = is_sent && !requested.is_of_kernel;
     let (mut endpoints, mut probes) = (Vec::new(), 0);
     for endpoint in all {
         let is_tried = is_sent && endpoint.why_not.is_none() && probes < PROBES_MAX;
@@ -58,6 +63,19 @@ pub(super) fn hit(
         endpoints_left_out,
         problem: requested.problem.clone(),
     })
+}
+
+/// Says of endpoints that policies do not let a client's requests pass there; true if that is
+/// so of all that would get them.
+fn deny(tables: &Tables, client: IpAddr, endpoints: &mut [EndpointView]) -> bool {
+    let mut denied = false;
+    for endpoint in endpoints.iter_mut().filter(|of| of.why_not.is_none()) {
+        if judge_request(tables, client, endpoint.address).verdict() == Verdict::Deny {
+            endpoint.why_not = Some(L7Reason::PolicyDenied.help().to_owned());
+            denied = true;
+        }
+    }
+    denied && endpoints.iter().all(|of| of.why_not.is_some())
 }
 
 /// The endpoints that the tables have, then those that get no requests.

@@ -105,8 +105,7 @@ fn explain(
     let others = asked.headers.iter().filter(|header| header.name != "host");
     let headers: Vec<_> =
         others.map(|header| (header.name.clone(), header.value.clone())).collect();
-    // No client asks for an address by name (RFC 6066 section 3).
-    let server_name = asked.url.address().is_none().then_some(&*asked.url.host);
+    let server_name = server_name(asked);
     let supposed = Supposed {
         peer,
         is_encrypted: asked.url.is_encrypted,
@@ -161,6 +160,12 @@ fn explain(
         answer: answer(&outcome),
         notes,
     })
+}
+
+/// The name that the client asks for in a handshake: no client asks for an address by name
+/// (RFC 6066 section 3).
+fn server_name(asked: &RequestAsked) -> Option<&str> {
+    asked.url.address().is_none().then_some(&*asked.url.host)
 }
 
 /// Where a request comes to.
@@ -292,12 +297,14 @@ fn add_notes(
     } else if foreseen.is_trusted && trusted.is_some_and(|of| of.speak_proxy_protocol) {
         notes.push("a PROXY protocol header comes first, and is taken to name the client".into());
     }
-    if listener.and_then(|of| of.certificates.as_ref()).is_some_and(|of| of.client_auth.is_some()) {
-        notes.push("the client has a certificate that is trusted, if one is asked for".to_owned());
+    let certificates = listener.and_then(|of| of.certificates.as_ref());
+    let auth = certificates.and_then(|of| of.client_auths.find(server_name(asked)));
+    if auth.is_some() {
+        notes.push("the client is asked for a certificate, and shows one that is trusted".into());
     }
     if requested.is_of_kernel && matches!(foreseen.outcome, Outcome::Sent { .. }) {
-        let note =
-            "connections to endpoints are the kernel's (`l7.io: kernel`): no policy is asked";
+        let note = "connections to endpoints are the kernel's (`l7.io: kernel`): what becomes of \
+                    them is not known";
         notes.push(note.to_owned());
     }
     if matches!(foreseen.outcome, Outcome::Sent { .. }) {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::admin::{QUESTION_BYTES_MAX, Reply};
+use crate::admin::{QUESTION_BYTES_MAX, Question, Reply, client};
+use crate::explain::request::asked::{Header, RequestAsked, Verb};
 use crate::testing::{self, FakeClock};
 use crossbeam_channel::Receiver;
 use serde_json::Value;
@@ -28,8 +29,13 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With more in the configuration.
+    fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = testing::config("");
+        let config = testing::config(more);
         let (_, handle, asked) =
             testing::control(&config, Vec::new(), Arc::new(FakeClock::default()));
         let gateway = testing::gateway(&config, handle);
@@ -124,6 +130,45 @@ fn a_question_that_is_too_long_is_refused_and_the_client_with_it() {
     assert!(error.contains("at most 4096 bytes"), "{error}");
     assert_eq!(next(&mut client), None);
     assert!(ask(&mut served.admin(), DROPS).is_some(), "others are served");
+}
+
+/// A question about a request with a header of so many bytes.
+fn about_request(bytes: usize) -> Vec<u8> {
+    let url = "http://shop.example/".parse().unwrap();
+    let header = Header { name: "cookie".to_owned(), value: "\"".repeat(bytes) };
+    let (method, headers) = (Verb("GET".to_owned()), vec![header]);
+    let request = RequestAsked { url, method, headers, from: None, to: None };
+    let mut line = serde_json::to_vec(&Question::ExplainRequest { request }).unwrap();
+    line.push(b'\n');
+    line
+}
+
+#[test]
+fn a_question_about_a_request_may_be_as_long_as_heads_are() {
+    let l7 = "l7: {io: worker, limits: {header_bytes: 8192}, ingress: {addresses: [192.0.2.9]}}";
+    let served = Served::with(l7);
+    // It is read: control, which is not there to answer, is asked.
+    let mut client = served.admin();
+    client.get_mut().write_all(&about_request(8_192)).unwrap();
+    assert!(served.asked.recv_timeout(ANSWER_MAX).is_ok());
+    let mut client = served.admin();
+    let reply = ask(&mut client, &about_request(12_000));
+    let Some(Reply::Error(error)) = reply else { panic!("{reply:?}") };
+    let expected = "at most 20480 bytes: the request is longer than the gateway takes one";
+    assert!(error.ends_with(expected), "{error}");
+    assert_eq!(next(&mut client), None);
+    // So it is told to who asks with the program.
+    let request = about_request(300_000);
+    let question: Question = serde_json::from_slice(&request).unwrap();
+    let error = client::ask(&served.socket(), &question).unwrap_err().to_string();
+    assert!(error.ends_with(expected), "{error}");
+    // Other questions are as long as ever, and so are all where no requests end.
+    let mut other = vec![b' '; 8_192];
+    other.push(b'\n');
+    let reply = ask(&mut served.admin(), &other);
+    assert!(matches!(reply, Some(Reply::Error(error)) if error.ends_with("at most 4096 bytes")));
+    let reply = ask(&mut Served::start().admin(), &about_request(8_192));
+    assert!(matches!(reply, Some(Reply::Error(error)) if error.ends_with("at most 4096 bytes")));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 /// Requests of HTTP/2.
 mod http2;
 
-use super::backend::{Backend, PORT};
+use super::backend::{Backend, PORT, TLS_PORT};
 use super::report::report;
-use super::shop::{ADDRESSES, Shop, gateway, services};
+use super::shop::{ADDRESSES, Shop, gateway, services, services_at};
 use super::wire::exchange;
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, V4, V6};
@@ -54,8 +54,20 @@ spec:
         paths:
           - {path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}
           - {path: /gone, pathType: Exact, backend: {service: {name: gone, port: {number: 80}}}}
+          - {path: /locked, pathType: Exact, backend: {service: {name: locked, port: {number: 80}}}}
     - host: secure.example
       http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+"#;
+
+/// The pod is reached at one of its ports alone.
+const LOCK: &str = r#"apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: default, name: lock}
+spec:
+  podSelector: {matchLabels: {pod: pod1a}}
+  policyTypes: [Ingress]
+  ingress:
+  - ports: [{protocol: TCP, port: 8090}]
 "#;
 
 #[test]
@@ -63,20 +75,29 @@ fn workers_and_the_kernel_answer_alike() {
     let Some(shop) = Shop::open(&[], "") else { return };
     shop.certificate("shop", &["secure.example"]);
     shop.lab.write_manifest("ingress.yaml", INGRESS);
+    shop.lab.write_manifest("lock.yaml", LOCK);
     let requests = requests();
+    let manifests = [
+        ("shop.yaml", services("shop", &["pod1a"])),
+        ("locked.yaml", services_at("locked", &["pod1a"], TLS_PORT)),
+        ("pod-pod1a.yaml", read(&shop, "pod-pod1a.yaml")),
+    ];
 
-    shop.lab.write_manifest("shop.yaml", &services("shop", &["pod1a"]));
+    for (file, text) in &manifests {
+        shop.lab.write_manifest(file, text);
+    }
     let workers = gateway(&shop);
     let of_workers = answers(&shop, ADDRESSES, &requests);
     let streams_of_workers = streams(&shop, ADDRESSES);
     report(&workers, "requests to workers and to the kernel");
     workers.stop();
 
-    // The kernel has no way to the pods here: the client serves.
+    // The kernel has no way to the pods here: the client serves, in the place of one.
     let _backend = Backend::start_as(&shop.lab, "client", "pod1a", &[PORT]);
-    let service = services("shop", &["pod1a"]);
-    let service = service.replace(V4.pod1a, V4.client).replace(V6.pod1a, V6.client);
-    shop.lab.write_manifest("shop.yaml", &service);
+    for (file, text) in &manifests {
+        let text = text.replace(V4.pod1a, V4.client).replace(V6.pod1a, V6.client);
+        shop.lab.write_manifest(file, &text);
+    }
     give_to_the_kernel(&shop);
     let kernel = Gateway::ready(&shop.lab);
     let of_kernel = answers(&shop, KERNEL, &requests);
@@ -89,8 +110,11 @@ fn workers_and_the_kernel_answer_alike() {
         assert_eq!(ours, theirs, "to {request:?}");
     }
     let statuses: BTreeSet<_> = of_workers.iter().flat_map(|answer| statuses(answer)).collect();
-    let expected = ["200", "308", "400", "404", "413", "501", "503", "505"].map(str::to_owned);
+    let expected =
+        ["200", "308", "400", "403", "404", "413", "501", "503", "505"].map(str::to_owned);
     assert!(statuses.is_superset(&BTreeSet::from(expected)), "{statuses:?}");
+    let denied = of_kernel.iter().filter(|answer| answer.ends_with(b"403 policy_denied\n")).count();
+    assert!(denied > 0);
 
     for (ours, theirs) in streams_of_workers.iter().zip(&streams_of_kernel) {
         assert_eq!(ours, theirs);
@@ -107,6 +131,10 @@ fn streams(shop: &Shop, addresses: [&str; 2]) -> Vec<String> {
         let of_family = addresses.iter().zip(SEED..);
         of_family.flat_map(|(address, seed)| http2::answers(address, seed)).collect()
     })
+}
+
+fn read(shop: &Shop, manifest: &str) -> String {
+    std::fs::read_to_string(shop.lab.folder.join("manifests").join(manifest)).unwrap()
 }
 
 /// Has the kernel serve, at addresses of its own.
@@ -193,6 +221,7 @@ fn request(random: &mut Rng) -> Vec<u8> {
             "/trailers/x",
             "/old/path?x",
             "/gone",
+            "/locked",
             "//a//b",
             "/a/./b/../c",
             "/..",

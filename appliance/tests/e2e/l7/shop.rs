@@ -69,6 +69,12 @@ impl Shop {
         succeeded(&output, url)
     }
 
+    /// The same of one that may fail.
+    pub fn try_curl(&self, family: &Family, url: &str, more: &[&str]) -> String {
+        let output = self.lab.run("client", &self.arguments(family, url, more));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn arguments<'a>(&self, family: &Family, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let address = address(family);
         let (scheme, rest) = url.split_once("://").unwrap();
@@ -96,8 +102,7 @@ impl Shop {
     /// Waits until a URL is answered with a status.
     pub fn until(&self, family: &Family, url: &str, status: u16) {
         eventually(&format!("{status} of {url}"), || {
-            let output = self.lab.run("client", &self.arguments(family, url, &[]));
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let text = self.try_curl(family, url, &[]);
             let found = text.split(' ').nth(1)?.parse::<u16>().ok()?;
             (found == status).then_some(())
         });

@@ -1,6 +1,7 @@
 //! Annotations of ingress-nginx (kubernetes.github.io/ingress-nginx, "Annotations" and,
 //! for defaults, "ConfigMaps").
 
+use super::client_auth::{self, ClientCertificates};
 use crate::cluster::annotations::path;
 use crate::diagnostic::{Finding, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -9,10 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What all names begin with.
-const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// Whether endpoints are told of clients by the PROXY protocol.
 const SEND_PROXY_PROTOCOL: &str = "sluice.dev/send-proxy-protocol";
+
+/// What becomes of an Ingress that says who may ask, in a way that is not supported.
+pub(super) const NOBODY: &str =
+    "requests are answered with 503, rather than that it lets in whom it keeps out";
 
 /// Longest time-out: a year.
 const TIMEOUT_S_MAX: u64 = 366 * 24 * 3600;
@@ -42,6 +47,11 @@ pub struct Options {
     /// `sluice.dev/send-proxy-protocol`: connections to backends begin with a PROXY protocol
     /// header, version 2.
     pub sends_proxy_protocol: bool,
+    /// `auth-tls-secret`, `auth-tls-verify-client`, `auth-tls-verify-depth`: what clients of
+    /// its hosts have to show.
+    pub client_certificates: Option<ClientCertificates>,
+    /// It says who may ask, in a way that is not supported.
+    pub is_restricted: bool,
 }
 
 impl Default for Options {
@@ -56,6 +66,8 @@ impl Default for Options {
             send_timeout: Duration::from_secs(60),
             protocol: Protocol::Http,
             sends_proxy_protocol: false,
+            client_certificates: None,
+            is_restricted: false,
         }
     }
 }
@@ -87,8 +99,16 @@ pub enum Protocol {
 impl Options {
     /// What the annotations say. One that cannot be is ignored, and becomes a finding;
     /// so does each that is not supported.
-    pub fn reduce(metadata: &ObjectMeta, findings: &mut Vec<Finding>) -> Self {
+    pub fn reduce(
+        namespace: &Arc<str>,
+        metadata: &ObjectMeta,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
         let mut options = Options::default();
+        match client_auth::reduce(namespace, metadata, findings) {
+            Ok(certificates) => options.client_certificates = certificates,
+            Err(client_auth::Unsupported) => options.is_restricted = true,
+        }
         let (mut redirect, mut force, mut use_regex) = (None, None, None);
         for (key, text) in metadata.annotations.iter().flatten() {
             let text = text.trim();
@@ -152,11 +172,10 @@ impl Options {
                         findings.push(finding.expected("HTTP, HTTPS, GRPC or GRPCS"));
                     }
                 },
+                _ if client_auth::NAMES.contains(&name) => {}
                 _ if restricts(name) => {
-                    let message = format!(
-                        "{name} is not supported: requests are answered with 503, rather than \
-                         that it lets in whom it keeps out"
-                    );
+                    options.is_restricted = true;
+                    let message = format!("{name} is not supported: {NOBODY}");
                     let finding = Finding::error(path(key), message);
                     findings.push(finding.reason(Reason::UnsupportedAnnotation));
                 }
@@ -185,16 +204,10 @@ pub(super) fn is_canary(metadata: &ObjectMeta) -> bool {
     canary.any(|(_, text)| boolean(text.trim()) == Some(true))
 }
 
-/// Whether an Ingress says who may ask, in a way that is not supported.
-pub(super) fn is_restricted(metadata: &ObjectMeta) -> bool {
-    let mut names = metadata.annotations.iter().flatten().map(|(key, _)| key);
-    names.any(|key| key.strip_prefix(PREFIX).is_some_and(restricts))
-}
-
 /// Whether an annotation that is not supported says who may ask.
 fn restricts(name: &str) -> bool {
     matches!(name, "whitelist-source-range" | "allowlist-source-range" | "denylist-source-range")
-        || name.starts_with("auth-")
+        || name.starts_with("auth-") && !client_auth::TELLS.contains(&name)
 }
 
 /// The key path of an annotation of ingress-nginx.
@@ -208,7 +221,7 @@ fn set<T>(of: &mut Option<T>, value: Option<T>) -> bool {
 }
 
 /// As Go reads it (`strconv.ParseBool`).
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
@@ -247,7 +260,7 @@ mod tests {
         let annotations = annotations.map(|(key, text)| (key, (*text).to_owned())).collect();
         let metadata = ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() };
         let mut findings = Vec::new();
-        (Options::reduce(&metadata, &mut findings), findings)
+        (Options::reduce(&"shop".into(), &metadata, &mut findings), findings)
     }
 
     #[test]
@@ -256,7 +269,8 @@ mod tests {
         let others = [("kubernetes.io/ingress.class".to_owned(), "x".to_owned())];
         let annotations = Some(others.into_iter().collect());
         let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
-        assert_eq!(Options::reduce(&metadata, &mut Vec::new()), Options::default());
+        let reduced = Options::reduce(&"shop".into(), &metadata, &mut Vec::new());
+        assert_eq!(reduced, Options::default());
     }
 
     #[test]
@@ -280,7 +294,7 @@ mod tests {
             read_timeout: seconds(3600),
             send_timeout: seconds(120),
             protocol: Protocol::Grpcs,
-            sends_proxy_protocol: false,
+            ..Options::default()
         };
         assert_eq!((options, findings), (expected, vec![]));
     }
@@ -341,10 +355,12 @@ mod tests {
             ("canary", "false"),
             ("server-snippet", "x"),
             ("auth-url", "http://auth.example/"),
+            ("auth-tls-match-cn", "CN=x"),
             ("whitelist-source-range", "10.0.0.0/8"),
         ] {
             let (options, findings) = of(&[(name, text)]);
-            assert_eq!(options, Options::default(), "{name}");
+            let is_restricted = restricts(name);
+            assert_eq!(options, Options { is_restricted, ..Options::default() }, "{name}");
             let paths: Vec<_> = findings.iter().map(|finding| finding.path.as_str()).collect();
             assert_eq!(paths, [format!("metadata.annotations.{PREFIX}{name}")]);
         }

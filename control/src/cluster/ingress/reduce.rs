@@ -32,7 +32,7 @@ fn reduce(namespace: &Arc<str>, ingress: &v1::Ingress, findings: &mut Vec<Findin
     let none = v1::IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&none);
     let metadata = &ingress.metadata;
-    let options = Options::reduce(metadata, findings);
+    let options = Options::reduce(namespace, metadata, findings);
     let mut reduced = Ingress {
         created: metadata.creation_timestamp.as_ref().map(|time| time.0.as_second()),
         class: class(ingress, spec, findings),
@@ -74,7 +74,7 @@ fn reduce(namespace: &Arc<str>, ingress: &v1::Ingress, findings: &mut Vec<Findin
         }
         reduced.rules.push(Rule { index, host, paths });
     }
-    if options::is_restricted(metadata) {
+    if reduced.options.is_restricted {
         // Left out, its requests would be those of shorter paths, which are open.
         let paths = reduced.rules.iter_mut().flat_map(|rule| rule.paths.iter_mut().flatten());
         let backends = paths.map(|path| &mut path.backend).chain(&mut reduced.default_backend);

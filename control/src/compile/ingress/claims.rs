@@ -85,6 +85,7 @@ impl Claims {
             path: path.clone(),
             backend: backend.clone(),
             options: ingress.options.clone(),
+            client_certificates: None,
         });
         None
     }

@@ -3,7 +3,7 @@
 use super::claims::{self, Claims};
 use super::patterns;
 use super::{Certificate, Route, Touched};
-use crate::cluster::ingress::Ingress;
+use crate::cluster::ingress::{Backend, ClientCertificates, Ingress, client_auth};
 use crate::diagnostic::{Finding, Reason};
 use crate::object::Name;
 use sluice_tables::http_routes::Host;
@@ -50,13 +50,14 @@ impl OfHost {
         self.defaults.get(name)
     }
 
-    /// Makes it anew from its Ingresses; the routes are returned, the first first.
+    /// Makes it anew from its Ingresses; the routes are returned, the first first, and what
+    /// its clients have to show.
     pub(super) fn make(
         &mut self,
         host: &Host,
         ours: &BTreeMap<Name, Arc<Ingress>>,
         touched: &mut Touched,
-    ) -> Vec<Route> {
+    ) -> (Vec<Route>, Option<ClientCertificates>) {
         let mut claims = Claims::default();
         let named_by: Vec<(&Name, &Arc<Ingress>)> =
             self.named_by.iter().filter_map(|(_, _, name)| ours.get_key_value(name)).collect();
@@ -67,7 +68,16 @@ impl OfHost {
             claims.add_default(host, name, ingress);
         }
         let Claims { routes, mut findings, defaults, .. } = claims;
-        let routes = patterns::fitting(host, routes, &mut findings);
+        let mut routes = patterns::fitting(host, routes, &mut findings);
+        let asked = asked(host, &named_by, &mut findings);
+        for route in &mut routes {
+            // Left to what another Ingress asks, its requests would be those of others' clients.
+            let own = &route.options.client_certificates;
+            if own.is_some() && *own != asked {
+                route.backend = Backend::Unsupported;
+            }
+            route.client_certificates = asked.clone();
+        }
         let certificate = certificate(host, &named_by, &mut findings);
         let mut by_ingress: BTreeMap<Name, Vec<Finding>> = BTreeMap::new();
         for (name, finding) in findings {
@@ -79,7 +89,7 @@ impl OfHost {
             touched.certificates.insert(host.clone());
         }
         (self.findings, self.defaults, self.certificate) = (by_ingress, defaults, certificate);
-        routes
+        (routes, asked)
     }
 }
 
@@ -92,6 +102,36 @@ fn note_others<T: PartialEq>(
     let is_other = |name: &&Name| old.get(*name) != new.get(*name);
     let names = old.keys().chain(new.keys()).filter(is_other);
     touched.ingresses.extend(names.cloned());
+}
+
+/// What clients of a host have to show: what the first Ingress says that has rules for it and
+/// says something, whichever paths are its.
+fn asked(
+    host: &Host,
+    named_by: &[(&Name, &Arc<Ingress>)],
+    findings: &mut Vec<(Name, Finding)>,
+) -> Option<ClientCertificates> {
+    let mut known: Option<(&ClientCertificates, &Name)> = None;
+    for (name, ingress) in named_by {
+        let has_rules = ingress.rules.iter().any(|rule| rule.host == *host)
+            || *host == Host::Any && ingress.default_backend.is_some();
+        let asked = ingress.options.client_certificates.as_ref().filter(|_| has_rules);
+        let Some(asked) = asked else { continue };
+        let (first, other) = *known.get_or_insert((asked, name));
+        if first == asked {
+            continue;
+        }
+        let message = format!(
+            "what clients of {} have to show is said by {}; 503 is answered",
+            claims::text_of(host),
+            claims::other(other, name),
+        );
+        let finding = Finding::error(client_auth::place(), message)
+            .reason(Reason::Contradiction)
+            .expected("the same of all Ingresses of a host");
+        findings.push(((*name).clone(), finding));
+    }
+    known.map(|(asked, _)| asked.clone())
 }
 
 /// Where the certificate of a host is: the first Ingress that tells one has it.

@@ -2,7 +2,7 @@
 
 use super::Setup;
 use super::upstreams::{Problem, port_of};
-use crate::cluster::ingress::{Backend, BackendPort, FINDINGS_MAX, Ingress};
+use crate::cluster::ingress::{Backend, BackendPort, FINDINGS_MAX, Ingress, client_auth};
 use crate::cluster::{Cluster, Secret};
 use crate::compile::Compiler;
 use crate::compile::ingress::Place;
@@ -27,6 +27,7 @@ impl Compiler {
             let mut more = self.requests.ingresses.findings(name);
             more.extend(of_backends(cluster, ingress));
             more.extend(of_secrets(cluster, setup, ingress, self.requests.unix_s));
+            more.extend(of_clients(cluster, ingress));
             more.truncate(FINDINGS_MAX);
             findings.append(&mut more);
         }
@@ -139,6 +140,19 @@ fn of_secrets(
         findings.push(Finding::error(path, message).expected(EXPECTED));
     }
     findings
+}
+
+/// That nobody is let in, since it is not known whose certificates are to be taken.
+fn of_clients(cluster: &Cluster, ingress: &Ingress) -> Option<Finding> {
+    let name = &ingress.options.client_certificates.as_ref()?.secret;
+    let error = match cluster.secret(name).map(|secret| &secret.authorities) {
+        None => "is not there, or has no `ca.crt`",
+        Some(Ok(_)) => return None,
+        Some(Err(error)) => error,
+    };
+    let message = format!("Secret {name}: it {error}; nobody is let in");
+    let expected = "a Secret with certificates to be trusted in `ca.crt`";
+    Some(Finding::error(client_auth::place(), message).expected(expected))
 }
 
 /// What is wrong with a Secret, in words.

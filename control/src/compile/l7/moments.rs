@@ -64,7 +64,8 @@ mod tests {
             key: PrivateKey::Pkcs8(Box::default()),
             prepared: OnceLock::new(),
         };
-        Secret { certificate: Some(Arc::new(certificate)), not_before, error: None }
+        let (certificate, authorities) = (Some(Arc::new(certificate)), Err("has no `ca.crt`"));
+        Secret { certificate, not_before, error: None, authorities }
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Users {
     pub(super) fn set(&mut self, name: &Name, ingress: Option<&Ingress>) {
         let new = ingress.map(|ingress| Named {
             services: backends(ingress).filter_map(service_of).cloned().collect(),
-            secrets: ingress.tls.iter().filter_map(|tls| tls.secret.clone()).collect(),
+            secrets: secrets(ingress).cloned().collect(),
         });
         let pair = |of: &Name| (of.clone(), name.clone());
         if let Some(old) = self.of.remove(name) {
@@ -62,6 +62,11 @@ fn of(pairs: &BTreeSet<(Name, Name)>, name: &Name) -> impl Iterator<Item = Name>
 fn backends(ingress: &Ingress) -> impl Iterator<Item = &Backend> {
     let paths = ingress.rules.iter().flat_map(|rule| rule.paths.iter().flatten());
     paths.map(|path| &path.backend).chain(&ingress.default_backend)
+}
+
+fn secrets(ingress: &Ingress) -> impl Iterator<Item = &Name> {
+    let of_clients = ingress.options.client_certificates.iter().map(|asked| &asked.secret);
+    ingress.tls.iter().filter_map(|tls| tls.secret.as_ref()).chain(of_clients)
 }
 
 fn service_of(backend: &Backend) -> Option<&Name> {

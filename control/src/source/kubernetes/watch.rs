@@ -1,7 +1,8 @@
 use super::health::SourceHealth;
 use super::raw::{Raw, resource};
+use super::secrets;
 use crate::kubernetes::pauses::pauses;
-use crate::object::{Kind, TLS_SECRET};
+use crate::object::Kind;
 use backon::ExponentialBackoff;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -114,7 +115,7 @@ impl Watch {
             let config = watcher::Config {
                 timeout: Some(WATCH_S),
                 initial_list_strategy: strategy,
-                field_selector: selector(self.kind),
+                field_selector: (self.kind == Kind::Secret).then(secrets::selector),
                 ..watcher::Config::default()
             };
             let events = self.events.get_or_insert_with(|| watcher(api, config).boxed());
@@ -140,7 +141,13 @@ impl Watch {
                         self.queued = Some(event);
                         return Event::Init;
                     }
-                    return event;
+                    let of_use = match self.kind {
+                        Kind::Secret => secrets::of_use(event),
+                        _ => Some(event),
+                    };
+                    if let Some(event) = of_use {
+                        return event;
+                    }
                 }
                 Some(Err(error)) if self.kind.is_optional() && is_unknown(&error) => {
                     if self.is_absent().await {
@@ -235,11 +242,6 @@ impl Watch {
     async fn pause(&mut self) {
         tokio::time::sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
     }
-}
-
-/// Which objects of a kind are asked for; `None`: all.
-fn selector(kind: Kind) -> Option<String> {
-    (kind == Kind::Secret).then(|| format!("type={TLS_SECRET}"))
 }
 
 /// Whether a server does not have a kind by this API version.

@@ -2,7 +2,7 @@
 
 use super::yaml::{self, Document, YamlError};
 use crate::diagnostic::{Diagnostic, Finding, Severity};
-use crate::object::{self, DecodeError, Key, Kind, Object, Origin, Places, TLS_SECRET};
+use crate::object::{self, DecodeError, Key, Kind, Object, Origin, Places};
 use crate::validate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -179,7 +179,7 @@ fn decode_item(
     };
     // Secrets are for many things.
     let is_used = match kind {
-        Kind::Secret => has_ingresses && text("type") == Some(TLS_SECRET),
+        Kind::Secret => has_ingresses && object::is_secret_of_use(value),
         kind => has_ingresses || !kind.is_of_ingresses(),
     };
     if !is_used {

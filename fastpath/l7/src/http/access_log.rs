@@ -196,6 +196,7 @@ mod tests {
         let tls = Negotiated {
             protocol: None,
             server_name: Some("shop.example".into()),
+            client_auth: None,
             version: TlsVersion::Tls13,
         };
         let line =

@@ -21,7 +21,8 @@ pub struct Supposed<'a> {
     pub peer: IpAddr,
     /// The client begins with a handshake.
     pub is_encrypted: bool,
-    /// The name that the client asks for in the handshake.
+    /// The name that the client asks for in the handshake. If it is asked for a certificate
+    /// then, it has one.
     pub server_name: Option<&'a str>,
     /// Its method.
     pub method: &'a str,
@@ -93,8 +94,12 @@ pub fn foresee(
             if foreseen.certificate.is_none() {
                 return Some(foreseen);
             }
-            let server_name = of.server_name.map(Into::into);
-            Some(Negotiated { protocol: None, server_name, version: TlsVersion::Tls13 })
+            Some(Negotiated {
+                protocol: None,
+                server_name: of.server_name.map(Into::into),
+                client_auth: certificates.client_auths.find(of.server_name).cloned(),
+                version: TlsVersion::Tls13,
+            })
         }
         (Some(_), false) => {
             foreseen.outcome = Outcome::Refused(L7Reason::NotTls);

@@ -17,6 +17,14 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
+/// What ingress-nginx tells backends of client certificates.
+const CERTIFICATE: [HeaderName; 4] = [
+    HeaderName::from_static("ssl-client-cert"),
+    HeaderName::from_static("ssl-client-verify"),
+    HeaderName::from_static("ssl-client-subject-dn"),
+    HeaderName::from_static("ssl-client-issuer-dn"),
+];
+
 /// What trusted proxies say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
@@ -68,6 +76,14 @@ fn addr(text: &[u8]) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse().map(|addr: SocketAddr| addr.ip());
     bare.parse().or_else(|_| with_port()).ok()
+}
+
+/// Takes out what a client says of its certificate: backends may believe that the gateway
+/// has said it.
+pub(super) fn strip_certificate(headers: &mut HeaderMap) {
+    for name in CERTIFICATE {
+        headers.remove(name);
+    }
 }
 
 /// Tells a backend of it.

@@ -202,6 +202,9 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers)
             .filter(|_| asks_upgrade && body.is_empty() && !upstream.protocol.is_http2());
+        if route.client_auth.is_some() {
+            forwarded::strip_certificate(&mut head.headers);
+        }
         forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
         outgoing::set_request_id(&mut head.headers, told.is_trusted);
         entry.borrow_mut().request_id = head.headers.get(outgoing::REQUEST_ID).cloned();

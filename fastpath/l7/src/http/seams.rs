@@ -6,7 +6,7 @@ use crate::{Alpn, L7Reason};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use sluice_tables::l7::{Certificates, Upstream};
+use sluice_tables::l7::{Certificates, ClientAuth, Upstream};
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -136,6 +136,8 @@ pub struct Negotiated {
     pub protocol: Option<Alpn>,
     /// The name that the client asked for.
     pub server_name: Option<Box<str>>,
+    /// What the client was asked to show, and has shown if it had to.
+    pub client_auth: Option<Arc<ClientAuth>>,
     /// The version of TLS.
     pub version: TlsVersion,
 }

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, header};
 use sluice_tables::http_routes::{Path, Request};
-use sluice_tables::l7::{HttpRoute, L7, Listener, RouteAction, Upstream};
+use sluice_tables::l7::{ClientAuthMode, HttpRoute, L7, Listener, RouteAction, Upstream};
 use std::sync::Arc;
 
 /// A request whose head is right.
@@ -61,6 +61,17 @@ pub(super) fn find(
     if route.https_redirect && listener.certificates.is_none() && !told.is_encrypted {
         return Ok(Way::Redirect(outgoing::https_location(&head.uri, host)?));
     }
+    if let Some(auth) = &route.client_auth {
+        match tls {
+            Some(tls) if tls.client_auth.as_ref() != Some(auth) => {
+                return Err(L7Reason::MisdirectedRequest);
+            }
+            None if auth.mode == ClientAuthMode::Required => {
+                return Err(L7Reason::ClientCertificate);
+            }
+            _ => {}
+        }
+    }
     let RouteAction::Forward(upstream) = route.action else {
         return Err(L7Reason::RouteUnsupported);
     };
@@ -107,13 +118,18 @@ pub(super) fn with_request<T>(
 }
 
 /// Whether the client has told another name when the connection began, and there is
-/// another certificate for the host.
+/// another certificate for the host, or clients of the host have to show what this one was
+/// not asked for.
 fn is_misdirected(listener: &Listener, tls: Option<&Negotiated>, host: &str) -> bool {
     let (Some(tls), Some(certificates)) = (tls, &listener.certificates) else {
         return false;
     };
-    let Some(name) = &tls.server_name else { return false };
     let host = outgoing::without_port(host);
+    let asked = certificates.client_auths.find(Some(host));
+    if asked.is_some() && tls.client_auth.as_ref() != asked {
+        return true;
+    }
+    let Some(name) = &tls.server_name else { return false };
     if name.eq_ignore_ascii_case(host) {
         return false;
     }

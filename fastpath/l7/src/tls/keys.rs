@@ -1,4 +1,5 @@
 use super::KeyExchange;
+use super::bounded::Bounded;
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self as provider, kx_group};
@@ -100,8 +101,9 @@ impl ServerKeys {
             ClientAuthMode::Optional => builder.allow_unauthenticated(),
         };
         let verifier = builder.build().map_err(|error| Error::General(error.to_string()))?;
+        let verifier = Arc::new(Bounded { verifier, depth_max: usize::from(auth.depth_max) });
         let mut scope = Context::new(&SHA256);
-        scope.update(&[auth.mode as u8]);
+        scope.update(&[auth.mode as u8, auth.depth_max]);
         scope.update(&digest(&auth.roots));
         Ok((verifier, finished(scope)))
     }

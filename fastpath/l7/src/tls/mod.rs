@@ -15,6 +15,7 @@
 //! that does not touch these, and is worth nothing elsewhere. A client's certificate is
 //! looked at in full handshakes: one that expires is taken until its tickets do.
 
+mod bounded;
 mod client;
 mod counters;
 mod keys;

@@ -8,7 +8,7 @@ use crate::Alpn;
 use crate::net::Stream;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{CipherSuite, Connection, HandshakeKind, NamedGroup, ProtocolVersion};
-use sluice_tables::l7::{Certificate, Certificates};
+use sluice_tables::l7::{Certificate, Certificates, ClientAuth};
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -56,6 +56,8 @@ pub struct Negotiated {
     pub key_exchange: Option<NamedGroup>,
     /// A session from before goes on.
     pub was_resumed: bool,
+    /// What the client was asked to show.
+    pub client_auth: Option<Arc<ClientAuth>>,
     /// The client's certificate, if it was asked for one and has shown it.
     pub client: Option<ClientCertificate>,
 }
@@ -114,8 +116,8 @@ impl Handshakes {
         let (shared, certificates) = (Arc::clone(&self.0), Arc::clone(certificates));
         async move {
             let made = shared.accept(&mut stream, certificates, source, now_ns).await;
-            let made = made.and_then(|tls| {
-                let agreed = negotiated(&tls).ok_or(TlsRefusal::Internal)?;
+            let made = made.and_then(|(tls, client_auth)| {
+                let agreed = negotiated(&tls, client_auth).ok_or(TlsRefusal::Internal)?;
                 Ok((tls, agreed))
             });
             match made {
@@ -132,6 +134,9 @@ impl Handshakes {
     }
 }
 
+/// A connection, and what its client was asked to show.
+type Made = (Connection, Option<Arc<ClientAuth>>);
+
 impl Shared {
     async fn accept<S: Stream>(
         &self,
@@ -139,11 +144,11 @@ impl Shared {
         certificates: Arc<Certificates>,
         source: IpAddr,
         now_ns: u64,
-    ) -> Result<Connection, TlsRefusal> {
+    ) -> Result<Made, TlsRefusal> {
         let _admitted = self.admit(source, now_ns)?;
         let made = self.handshake(stream, certificates).await;
         let (refusal, alert) = match made {
-            Ok(tls) => return Ok(tls),
+            Ok(made) => return Ok(made),
             Err(refused) => refused,
         };
         // Who has gone cannot be told.
@@ -156,7 +161,7 @@ impl Shared {
         &self,
         stream: &mut S,
         certificates: Arc<Certificates>,
-    ) -> Result<Connection, (TlsRefusal, Vec<u8>)> {
+    ) -> Result<Made, (TlsRefusal, Vec<u8>)> {
         let (hello, rest) = read_hello(stream).await?;
         let name = hello.client_hello().server_name().map(str::to_owned);
         let certificate = certificates.find(name.as_deref()).cloned();
@@ -165,11 +170,17 @@ impl Shared {
         let shed = |refusal| (refusal, alert(INTERNAL_ERROR));
         let under_way = self.pool.enter().map_err(shed)?;
         let keys = Arc::clone(&self.keys);
-        let end = End::Server { asks_client: certificates.client_auth.is_some() };
-        let first = move || first_turn(&keys, &certificate, &certificates, hello, &rest);
+        let client_auth = certificates.client_auths.find(name.as_deref()).cloned();
+        let asked = client_auth.clone();
+        let end = End::Server { asks_client: asked.is_some() };
+        // The certificates are let go of there, should they be the last of an old table.
+        let first = move || {
+            let _certificates = certificates;
+            first_turn(&keys, &certificate, asked.as_deref(), hello, &rest)
+        };
         let first = self.pool.begin(&under_way, first).await.map_err(shed)?;
         let made = turn::make(&self.pool, &under_way, stream, first, end).await;
-        made.map_err(|refusal| (refusal, Vec::new()))
+        made.map(|tls| (tls, client_auth)).map_err(|refusal| (refusal, Vec::new()))
     }
 
     fn admit(&self, source: IpAddr, now_ns: u64) -> Result<Option<Admitted<'_>>, TlsRefusal> {
@@ -218,16 +229,15 @@ async fn read_hello<S: Stream>(
     Err((TlsRefusal::HelloTooLong, alert(DECODE_ERROR)))
 }
 
-/// What a helper makes of a ClientHello. The certificates are here to be let go of here,
-/// should they be the last of an old table.
+/// What a helper makes of a ClientHello.
 fn first_turn(
     keys: &ServerKeys,
     certificate: &Certificate,
-    certificates: &Certificates,
+    client_auth: Option<&ClientAuth>,
     hello: Accepted,
     rest: &[u8],
 ) -> Turn {
-    let Ok(config) = keys.config(certificate, certificates.client_auth.as_deref()) else {
+    let Ok(config) = keys.config(certificate, client_auth) else {
         return Turn::refused(TlsRefusal::Internal, alert(INTERNAL_ERROR));
     };
     match hello.into_connection(config) {
@@ -248,7 +258,7 @@ fn written(mut alert: AcceptedAlert) -> Vec<u8> {
     bytes
 }
 
-fn negotiated(tls: &Connection) -> Option<Negotiated> {
+fn negotiated(tls: &Connection, client_auth: Option<Arc<ClientAuth>>) -> Option<Negotiated> {
     let name = match tls {
         Connection::Server(tls) => tls.server_name(),
         Connection::Client(_) => None,
@@ -261,6 +271,7 @@ fn negotiated(tls: &Connection) -> Option<Negotiated> {
         cipher: tls.negotiated_cipher_suite()?.suite(),
         key_exchange: tls.negotiated_key_exchange_group().map(|group| group.name()),
         was_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        client_auth,
         client: client.map(|der| ClientCertificate {
             der: der.to_vec().into(),
             sha256: keys::fingerprint(der),

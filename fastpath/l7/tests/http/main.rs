@@ -3,6 +3,7 @@
 
 mod aid;
 mod bodies;
+mod client_auth;
 mod corpus;
 mod drain;
 mod foreseen;

@@ -1,5 +1,6 @@
 use super::world::{
-    Authority, SOURCE, block_on, default_only, drip, handshakes, hello, meet_over, met, pipe,
+    Authority, SOURCE, asking, block_on, default_only, drip, handshakes, hello, meet_over, met,
+    pipe,
 };
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::version::{TLS12, TLS13};
@@ -87,10 +88,8 @@ fn what_is_no_client_hello_is_refused() {
 #[test]
 fn a_handshake_without_end_is_given_up() {
     let authority = Authority::new("authority");
-    let certificates = Certificates {
-        client_auth: Some(authority.client_auth(ClientAuthMode::Required)),
-        ..Certificates::clone(&default_only(&authority.certificate(&["shop.example"])))
-    };
+    let certificates = default_only(&authority.certificate(&["shop.example"]));
+    let certificates = asking(&certificates, authority.client_auth(ClientAuthMode::Required));
     let client = Arc::new(authority.client_with(&TLS12));
     let handshakes = handshakes();
     let (near, far) = pipe(64 << 10);
@@ -98,7 +97,7 @@ fn a_handshake_without_end_is_given_up() {
     let (refusal, said, _) = block_on(async {
         tokio::join!(
             async {
-                let accepted = handshakes.accept(near, &Arc::new(certificates), SOURCE, 0).await;
+                let accepted = handshakes.accept(near, &certificates, SOURCE, 0).await;
                 accepted.unwrap_err().refusal
             },
             async {

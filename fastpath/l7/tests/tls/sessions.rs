@@ -1,4 +1,4 @@
-use super::world::{Authority, block_on, builder, default_only, handshakes, met, refused};
+use super::world::{Authority, asking, block_on, builder, default_only, handshakes, met, refused};
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use sluice_l7::tls::{Handshakes, Negotiated, TlsRefusal};
@@ -65,11 +65,7 @@ fn a_session_without_a_client_certificate_is_none_where_one_is_asked_for() {
     let (authority, clients) = (Authority::new("authority"), Authority::new("clients"));
     let certificate = authority.certificate(&["shop.example"]);
     let open = default_only(&certificate);
-    let closed = |mode| {
-        let client_auth = Some(clients.client_auth(mode));
-        let certificates = Certificates::clone(&default_only(&certificate));
-        Arc::new(Certificates { client_auth, ..certificates })
-    };
+    let closed = |mode| asking(&default_only(&certificate), clients.client_auth(mode));
     let (required, optional) = (closed(ClientAuthMode::Required), closed(ClientAuthMode::Optional));
     for version in [&TLS12, &TLS13] {
         let handshakes = handshakes();
@@ -91,9 +87,7 @@ fn a_session_with_a_client_certificate_goes_on_with_it_and_with_those_who_are_tr
     let others = Authority::new("others");
     let certificate = authority.certificate(&["shop.example"]);
     let asks = |who: &Authority| {
-        let client_auth = Some(who.client_auth(ClientAuthMode::Required));
-        let certificates = Certificates::clone(&default_only(&certificate));
-        Arc::new(Certificates { client_auth, ..certificates })
+        asking(&default_only(&certificate), who.client_auth(ClientAuthMode::Required))
     };
     for version in [&TLS12, &TLS13] {
         let (der, key) = clients.issue(&["client"]);

@@ -11,7 +11,9 @@ use rustls::{
 };
 use sluice_l7::net::Stream;
 use sluice_l7::tls::{Handshakes, Negotiated, Refused, TlsConfig, TlsRefusal, TlsStream};
-use sluice_tables::l7::{Certificate, Certificates, ClientAuth, ClientAuthMode, PrivateKey};
+use sluice_tables::l7::{
+    Certificate, Certificates, ClientAuth, ClientAuthMode, ClientAuths, PrivateKey,
+};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -113,6 +115,16 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), der }
     }
 
+    /// One that it vouches for.
+    pub fn below(&self, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().to_vec().into();
+        Authority { issuer: Issuer::new(params, key), der }
+    }
+
     /// A certificate of some names, and its key.
     pub fn issue(&self, names: &[&str]) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         self.issue_until(names, 2100)
@@ -153,8 +165,8 @@ impl Authority {
 
     /// What clients have to show.
     pub fn client_auth(&self, mode: ClientAuthMode) -> Arc<ClientAuth> {
-        let roots = Box::new([self.der.clone()]);
-        Arc::new(ClientAuth { mode, roots, prepared: OnceLock::new() })
+        let roots = Arc::new([self.der.clone()]);
+        Arc::new(ClientAuth { mode, depth_max: 1, roots, prepared: OnceLock::new() })
     }
 
     /// A client that trusts it, and nobody else.
@@ -273,4 +285,10 @@ pub fn hello(client: &Arc<ClientConfig>, name: &str) -> Vec<u8> {
 /// Polls once, without waiting.
 pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+/// The same certificates for clients that have to show something.
+pub fn asking(certificates: &Certificates, client_auth: Arc<ClientAuth>) -> Arc<Certificates> {
+    let client_auths = ClientAuths { default: Some(client_auth), ..ClientAuths::default() };
+    Arc::new(Certificates { client_auths: Arc::new(client_auths), ..certificates.clone() })
 }

@@ -45,6 +45,7 @@ fn tables(is_v4: bool) -> L7 {
         place: "spec.rules[0].http.paths[0]".into(),
         action: RouteAction::Forward(upstream),
         https_redirect: false,
+        client_auth: None,
         rewrite: None,
         body_bytes_max: Some(1 << 20),
         connect_timeout: Duration::from_secs(5),

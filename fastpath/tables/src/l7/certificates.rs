@@ -1,3 +1,4 @@
+use super::ClientAuths;
 use hashbrown::HashMap;
 use std::any::Any;
 use std::borrow::Cow;
@@ -15,27 +16,34 @@ pub struct Certificates {
     pub wildcards: HashMap<Box<str>, Arc<Certificate>>,
     /// For all other names, and for clients that tell none.
     pub default: Option<Arc<Certificate>>,
-    /// What clients have to show; `None`: they are not asked.
-    pub client_auth: Option<Arc<ClientAuth>>,
+    /// What clients have to show.
+    pub client_auths: Arc<ClientAuths>,
 }
 
 impl Certificates {
     /// The certificate for a client that asks for a name.
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
-        let of_name = name.and_then(|name| {
-            let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                true => Cow::Owned(name.to_ascii_lowercase()),
-                false => Cow::Borrowed(name),
-            };
-            let name = name.strip_suffix('.').unwrap_or(&name);
-            let wildcard = || {
-                let at = name.find('.').filter(|at| *at > 0)?;
-                self.wildcards.get(&name[at..])
-            };
-            self.exact.get(name).or_else(wildcard)
-        });
+        let of_name = name.and_then(|name| by_name(&self.exact, &self.wildcards, name));
         of_name.or(self.default.as_ref())
     }
+}
+
+/// What there is for a name: by itself, or by a wildcard in place of its first label.
+pub(super) fn by_name<'a, T>(
+    exact: &'a HashMap<Box<str>, T>,
+    wildcards: &'a HashMap<Box<str>, T>,
+    name: &str,
+) -> Option<&'a T> {
+    let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    };
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let wildcard = || {
+        let at = name.find('.').filter(|at| *at > 0)?;
+        wildcards.get(&name[at..])
+    };
+    exact.get(name).or_else(wildcard)
 }
 
 /// A certificate and its key. Control has seen that they belong together.
@@ -59,32 +67,6 @@ impl fmt::Debug for Certificate {
             .field("name", name)
             .field("not_after", not_after)
             .finish_non_exhaustive()
-    }
-}
-
-/// Which certificates of clients are taken.
-pub struct ClientAuth {
-    /// Whether there has to be one.
-    pub mode: ClientAuthMode,
-    /// Whose certificates are taken, each in DER: one at least that can be read, else no
-    /// handshake succeeds.
-    pub roots: Box<[Box<[u8]>]>,
-    /// What whoever uses it has made of it.
-    pub prepared: OnceLock<Arc<dyn Any + Send + Sync>>,
-}
-
-/// Whether clients have to show a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuthMode {
-    /// They may; one that is not to be trusted is refused all the same.
-    Optional,
-    /// They have to.
-    Required,
-}
-
-impl fmt::Debug for ClientAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAuth").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-use super::UpstreamId;
+use super::{ClientAuth, UpstreamId};
 use crate::chunked::Chunked;
 use crate::http_routes::{HttpRouteId, HttpRoutes, Request, Rewrite};
 use std::sync::Arc;
@@ -32,6 +32,9 @@ pub struct HttpRoute {
     pub action: RouteAction,
     /// Requests without TLS are sent to HTTPS instead.
     pub https_redirect: bool,
+    /// What clients have to show; `None`: nothing. Requests are not served that came by a
+    /// connection which was asked for less.
+    pub client_auth: Option<Arc<ClientAuth>>,
     /// The path that backends are asked for, in place of the client's.
     pub rewrite: Option<Rewrite>,
     /// Most bytes of the body of a request; `None`: any.

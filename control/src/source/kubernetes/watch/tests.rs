@@ -162,11 +162,3 @@ async fn a_kind_that_a_cluster_may_lack_is_empty_until_it_is_there() {
         assert_eq!(crd.asked.load(Ordering::SeqCst), 2 * GONE_AFTER as u32);
     }
 }
-
-#[test]
-fn of_secrets_only_those_with_certificates_are_asked_for() {
-    for kind in Kind::ALL {
-        let expected = (kind == Kind::Secret).then_some("type=kubernetes.io/tls");
-        assert_eq!(selector(kind).as_deref(), expected, "{kind:?}");
-    }
-}

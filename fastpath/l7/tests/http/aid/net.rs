@@ -3,7 +3,7 @@ use sluice_l7::http::{Accept, Negotiated, NotAccepted, TlsVersion};
 use sluice_l7::kernel::KernelNet;
 use sluice_l7::net::{Net, Stream};
 use sluice_l7::tcp::Pressure;
-use sluice_tables::l7::{Certificates, ListenerId};
+use sluice_tables::l7::{Certificates, ClientAuths, ListenerId};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -145,14 +145,17 @@ impl Accept for FakeTls {
     fn accept<S: Stream>(
         &self,
         stream: S,
-        _: &Arc<Certificates>,
+        certificates: &Arc<Certificates>,
         _: IpAddr,
     ) -> impl Future<Output = Result<(S, Negotiated), NotAccepted>> + 'static {
-        handshake(stream)
+        handshake(stream, certificates.client_auths.clone())
     }
 }
 
-async fn handshake<S: Stream>(mut stream: S) -> Result<(S, Negotiated), NotAccepted> {
+async fn handshake<S: Stream>(
+    mut stream: S,
+    client_auths: Arc<ClientAuths>,
+) -> Result<(S, Negotiated), NotAccepted> {
     let mut hello = [0; 3];
     stream.read_exact(&mut hello).await.map_err(|_| NotAccepted::Closed)?;
     let protocol = match hello[1] {
@@ -163,9 +166,11 @@ async fn handshake<S: Stream>(mut stream: S) -> Result<(S, Negotiated), NotAccep
     let mut name = vec![0; usize::from(hello[2])];
     stream.read_exact(&mut name).await.map_err(|_| NotAccepted::Closed)?;
     let name = String::from_utf8(name).map_err(|_| NotAccepted::Failed)?;
+    let name = (!name.is_empty()).then(|| name.into_boxed_str());
     let negotiated = Negotiated {
         protocol: Some(protocol),
-        server_name: (!name.is_empty()).then(|| name.into()),
+        client_auth: client_auths.find(name.as_deref()).cloned(),
+        server_name: name,
         version: TlsVersion::Tls13,
     };
     Ok((stream, negotiated))

@@ -1,7 +1,7 @@
 use sluice_tables::http_routes::{Conditions, Host, HttpRouteId, HttpRoutes, Match, Path, Rewrite};
 use sluice_tables::l7::{
-    BackendProtocol, Certificate, Certificates, HttpRoute, L7, Listener, PrivateKey, RouteAction,
-    RouteTable, TrustedSources, Upstream, UpstreamId,
+    BackendProtocol, Certificate, Certificates, ClientAuth, ClientAuths, HttpRoute, L7, Listener,
+    PrivateKey, RouteAction, RouteTable, TrustedSources, Upstream, UpstreamId,
 };
 use sluice_tables::{SourceRanges, chunked};
 use std::net::Ipv4Addr;
@@ -29,6 +29,7 @@ pub fn route(host: &'static str, path: &'static str) -> RouteSpec {
             place: "spec.rules[0]".into(),
             action: RouteAction::Unsupported,
             https_redirect: false,
+            client_auth: None,
             rewrite: None,
             body_bytes_max: None,
             connect_timeout: Duration::from_secs(5),
@@ -42,6 +43,11 @@ pub fn route(host: &'static str, path: &'static str) -> RouteSpec {
 impl RouteSpec {
     pub fn redirect(mut self) -> Self {
         self.route.https_redirect = true;
+        self
+    }
+
+    pub fn asks_clients(mut self, auth: &Arc<ClientAuth>) -> Self {
+        self.route.client_auth = Some(auth.clone());
         self
     }
 
@@ -80,6 +86,7 @@ pub struct ListenerSpec {
     routes: Vec<RouteSpec>,
     trusted: Vec<(Ipv4Addr, u8)>,
     certificates: Vec<&'static str>,
+    client_auths: ClientAuths,
     speaks_proxy: bool,
     is_gone: bool,
 }
@@ -110,14 +117,21 @@ impl ListenerSpec {
         self
     }
 
+    /// Asks clients who ask for a name.
+    pub fn asks_clients(mut self, name: &str, auth: Option<&Arc<ClientAuth>>) -> Self {
+        self.client_auths.exact.insert(name.into(), auth.cloned());
+        self
+    }
+
     pub fn gone(mut self) -> Self {
         self.is_gone = true;
         self
     }
 }
 
-fn certificates(names: &[&str]) -> Option<Arc<Certificates>> {
-    let mut all = Certificates::default();
+fn certificates(names: &[&str], client_auths: ClientAuths) -> Option<Arc<Certificates>> {
+    let client_auths = Arc::new(client_auths);
+    let mut all = Certificates { client_auths, ..Certificates::default() };
     for name in names {
         let certificate = Arc::new(Certificate {
             name: (*name).into(),
@@ -172,7 +186,7 @@ pub fn tables(specs: Vec<ListenerSpec>) -> L7 {
         let trusted = spec.trusted.iter().map(|(addr, len)| (addr.octets(), *len));
         listeners.push(Some(Arc::new(Listener {
             name: spec.name.into(),
-            certificates: certificates(&spec.certificates),
+            certificates: certificates(&spec.certificates, spec.client_auths),
             routes: Arc::new(RouteTable { matches: HttpRoutes::new(matches).unwrap(), routes }),
             trusted: Arc::new(TrustedSources {
                 v4: SourceRanges::new(trusted),

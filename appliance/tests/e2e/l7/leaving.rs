@@ -1,0 +1,98 @@
+//! A gateway that ends: what it has begun is finished, and endpoints are not left with
+//! connections of which nobody knows any more.
+
+use super::backend::PORT;
+use super::shop::{PODS, Shop, address, gateway};
+use crate::lab::{FAMILIES, eventually};
+use rustix::process::Signal;
+use std::process::{Child, Stdio};
+
+/// Two hosts of which the endpoints are kept connected to: in HTTP/1.1 and in HTTP/2.
+const INGRESSES: &str = r#"apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop}
+spec:
+  ingressClassName: sluice
+  rules:
+    - host: shop.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: grpc
+  namespace: shop
+  annotations: {nginx.ingress.kubernetes.io/backend-protocol: GRPC}
+spec:
+  ingressClassName: sluice
+  rules:
+    - host: grpc.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+"#;
+
+const HOSTS: [&str; 2] = ["shop.example", "grpc.example"];
+
+/// How long a request takes that is finished, and one that is cut, in milliseconds.
+const SHORT: u32 = 1_500;
+const LONG: u32 = 60_000;
+
+/// Connections of a pod's server that are open.
+fn open(shop: &Shop, pod: &str) -> String {
+    let filter = format!("( sport = :{PORT} )");
+    shop.lab.ok(pod, &["ss", "-Htn", "state", "established", &filter])
+}
+
+/// A request that takes so long, under way.
+fn begun(shop: &Shop, host: &str, address: &str, ms: u32) -> Child {
+    let (host, url) = (format!("Host: {host}"), format!("http://[{address}]/sleep/{ms}"));
+    let url = if address.contains(':') { url } else { url.replace(['[', ']'], "") };
+    let curl = ["curl", "-sS", "-i", "--max-time", "90", "-H", &host, &url];
+    let mut curl = shop.lab.command("client", &curl);
+    curl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn endpoints_are_left_without_open_connections() {
+    let Some(shop) = Shop::open(&[], "") else { return };
+    shop.lab.add_config("drain: {wait_s: 4}");
+    shop.lab.write_manifest("ingresses.yaml", INGRESSES);
+    let mut gateway = gateway(&shop);
+    for family in &FAMILIES {
+        for host in HOSTS {
+            for _ in 0..4 {
+                shop.until(family, &format!("http://{host}/"), 200);
+            }
+        }
+    }
+    for pod in PODS {
+        // They are kept, though nobody asks.
+        assert!(!open(&shop, pod).is_empty(), "{pod}");
+    }
+    let requests = |ms: u32| -> Vec<Child> {
+        let ends = FAMILIES.iter().flat_map(|family| HOSTS.map(|host| (host, address(family))));
+        ends.map(|(host, address)| begun(&shop, host, address, ms)).collect()
+    };
+    let (short, long) = (requests(SHORT), requests(LONG));
+    eventually("all requests under way", || {
+        let shown = gateway.show(&["connections"]);
+        let all = shown["connections"].as_array().unwrap();
+        let under_way = all.iter().filter(|of| of["in_flight"].as_u64() > Some(0)).count();
+        (under_way == short.len() + long.len()).then_some(())
+    });
+    gateway.signal(Signal::TERM);
+    for request in short {
+        let output = request.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.starts_with("HTTP/1.1 200 "), "{text}");
+    }
+    let status = gateway.wait();
+    assert!(status.success(), "{status}: {}", gateway.log());
+    for request in long {
+        let output = request.wait_with_output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("HTTP/1.1 200 "));
+    }
+    for pod in PODS {
+        // Nobody is there any more who could end one.
+        eventually("no open connection", || open(&shop, pod).trim().is_empty().then_some(()));
+    }
+}
