@@ -6,15 +6,11 @@ use sluice_l7::http::ProxyOptions;
 use sluice_l7::serving::ServingOptions;
 use sluice_l7::tcp::{ConnOptions, TcpConfig};
 use sluice_l7::tls::TlsConfig;
-use sluice_l7::worker::L7Options;
+use sluice_l7::worker::{L7Options, SLICE};
 use sluice_tables::l7::ListenerId;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-/// How long tasks of a worker run before packets are looked at again.
-const SLICE: Duration = Duration::from_micros(50);
 
 /// How handshakes are made.
 pub(super) fn tls(_config: &Config) -> TlsConfig {
