@@ -63,6 +63,8 @@ pub struct Options {
     pub nap: Duration,
     /// Rounds in which it is measured how much is forwarded at most.
     pub rounds: usize,
+    /// How long tasks of L7 run in one turn.
+    pub slice: Duration,
     /// Frames a second instead of half of that, and all of it.
     pub frames: Option<f64>,
     /// Time of a row before anything is measured, and
@@ -118,7 +120,7 @@ fn of_family(options: &Options, family: Family, rate: Rate) -> Result<Outcome> {
         rate,
     );
     let telling = Telling::default();
-    let equip = |worker: &mut _| serving::equip(worker, &handshakes, &telling);
+    let equip = |worker: &mut _| serving::equip(worker, &handshakes, &telling, options.slice);
     let mut trial = Trial { options, rate, generator, handshakes: &handshakes, telling: &telling };
     let cpu = options.cpus.map(|[worker, ..]| worker);
     subject.with_equipped(cpu, equip, move |counters| {

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use sluice_l7::worker::SLICE;
 use sluice_perf::fair::{self, Options};
 use sluice_perf::site::Family;
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ struct Args {
     /// Microseconds of a nap.
     #[arg(long, default_value_t = 50)]
     nap: u64,
+    /// Microseconds that tasks of L7 run in one turn; as shipped, if not given.
+    #[arg(long)]
+    slice: Option<u64>,
     /// Seconds of a row that are measured.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -71,6 +75,7 @@ fn main() -> Result<()> {
         handshakes: args.handshakes,
         nap: Duration::from_micros(args.nap),
         rounds: 1000,
+        slice: args.slice.map_or(SLICE, Duration::from_micros),
         frames: None,
         warm_up: Duration::from_millis(500),
         time: Duration::from_secs_f64(args.seconds),

@@ -7,7 +7,7 @@ use crate::frames::Builder;
 use crate::site::{self, Family, ROUTER_MAC, SERVICE_PORT, TARGET_PORT, UPLINK, Who, snat_number};
 use crate::traffic::{Flow, Random};
 use crate::tsc::{Rate, ticks};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use sluice_io::Frame;
 use std::ops::Sub;
 
@@ -67,6 +67,7 @@ pub struct Forwarding {
     sums: Vec<u64>,
     /// In this order, again and again.
     order: Vec<u32>,
+    random: Random,
     next: usize,
 }
 
@@ -91,7 +92,8 @@ impl Forwarding {
             frames.extend_from_slice(frame);
         }
         let mut order: Vec<u32> = (0..FLOWS as u32).collect();
-        Random::new(1).shuffle(&mut order);
+        let mut random = Random::new(1);
+        random.shuffle(&mut order);
         Forwarding {
             counts: Counts::default(),
             latencies: Latencies::default(),
@@ -102,11 +104,13 @@ impl Forwarding {
             frame_len,
             sums,
             order,
+            random,
             next: 0,
         }
     }
 
-    /// Sends what is due, a few frames at most; false when there is more.
+    /// Sends what is due, a few frames at most; false when there is more. Segments of
+    /// clients come in between, anywhere: a full ring makes no difference.
     ///
     /// # Errors
     /// When there is no frame left.
@@ -114,20 +118,24 @@ impl Forwarding {
     pub fn send(&mut self, wires: &mut Wires, schedule: &mut Schedule) -> Result<bool> {
         let now = ticks();
         schedule.catch_up(now);
-        for _ in 0..AT_ONCE {
+        for place in 0..AT_ONCE {
             let due = schedule.next();
             if due > now as f64 {
+                (0..wires.segments()).for_each(|_| wires.put_segment());
                 return Ok(true);
+            }
+            while wires.segments() > self.random.below(AT_ONCE - place) {
+                wires.put_segment();
             }
             schedule.advance();
             self.counts.offered += 1;
-            if wires.uplink.to_port.is_full() {
+            if wires.is_uplink_full() {
                 self.counts.ring_full += 1;
                 continue;
             }
             self.late.record(self.rate.nanos(now - due as u64) as u64);
             let frame = self.write(wires, now)?;
-            wires.uplink.to_port.push(frame).map_err(|_| anyhow!("the ring has filled up"))?;
+            self.counts.ring_full += wires.put_uplink(frame);
         }
         Ok(false)
     }
@@ -210,7 +218,7 @@ impl Forwarding {
         let (begun, mut last) = (ticks(), 0);
         self.counts.offered += ROUND as u64;
         for frame in ready {
-            wires.uplink.to_port.push(frame).map_err(|_| anyhow!("the ring is not empty"))?;
+            ensure!(wires.put_uplink(frame) == 0, "the ring is not empty");
         }
         let (mut came, patience) = (0, self.rate.ticks(1e9));
         while came < ROUND {

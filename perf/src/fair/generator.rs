@@ -132,6 +132,7 @@ impl Generator {
                 break;
             }
             let now_ns = self.rate.nanos(now - self.zero) as u64;
+            self.wires.at(now_ns);
             let mut is_idle = self.forwarding.send(&mut self.wires, &mut schedule)?;
             is_idle &= self.take_from_overlay(now_ns)?;
             is_idle &= self.take_from_uplink(now_ns)?;

@@ -14,7 +14,7 @@ use sluice_l7::serving::{Serving, ServingOptions};
 use sluice_l7::stats::{Counting, Stats};
 use sluice_l7::tcp::{ConnOptions, TcpConfig};
 use sluice_l7::tls::Handshakes;
-use sluice_l7::worker::{L7Options, L7Service, L7Told, SLICE};
+use sluice_l7::worker::{L7Options, L7Service, L7Told};
 use sluice_tables::http_routes::{Conditions, Host, HttpRouteId, HttpRoutes, Match, Path};
 use sluice_tables::l7::{
     BackendProtocol, Certificate, Certificates, Endpoint, HttpRoute, L7, Listener, ListenerId,
@@ -39,18 +39,24 @@ impl Telling {
     }
 }
 
-/// Gives a worker its L7, as it is shipped. To be called on its thread.
+/// Gives a worker its L7, as it is shipped but for the time that tasks run in one turn. To
+/// be called on its thread.
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub fn equip(worker: &mut Worker, handshakes: &Handshakes, telling: &Telling) -> Result<()> {
+pub fn equip(
+    worker: &mut Worker,
+    handshakes: &Handshakes,
+    telling: &Telling,
+    slice: Duration,
+) -> Result<()> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let options = L7Options {
         worker: 0,
         tcp: TcpConfig { connections_max: 2 * 65_536, ..TcpConfig::default() },
         clients: ConnOptions::default(),
         endpoints: ConnOptions::default(),
-        slice: SLICE,
+        slice,
         secret: [0x5e; 16],
         unix_ms: Arc::new(AtomicU64::new(since_1970.as_millis() as u64)),
         ends_at_ns: Arc::default(),

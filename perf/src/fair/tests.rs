@@ -11,6 +11,7 @@ fn both_are_served_at_once() {
         handshakes: 4,
         nap: Duration::from_micros(100),
         rounds: 3,
+        slice: sluice_l7::worker::SLICE,
         frames: Some(20_000.0),
         warm_up: Duration::from_millis(50),
         time: Duration::from_millis(300),
