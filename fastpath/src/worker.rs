@@ -18,6 +18,7 @@ use crate::stages::{answer, fragment, link, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
+use share::TimeShare;
 use sluice_io::{BURST, FrameCache, Port, PortId, RxBurst};
 use sluice_tables::mailbox::{FromWorker, ToWorker, Waker, WorkerEnd};
 use sluice_tables::{Tables, V4, V6};
@@ -28,6 +29,7 @@ mod announce;
 mod answers;
 mod dump;
 mod observe;
+mod share;
 
 /// Messages of control taken in one turn.
 const MAIL_BUDGET: usize = 4;
@@ -105,6 +107,7 @@ pub struct Worker {
     aged: Nanos,
     slow: Nanos,
     turns: usize,
+    share: TimeShare,
     stopping: bool,
 }
 
@@ -158,6 +161,7 @@ impl Worker {
             aged: Nanos::default(),
             slow: Nanos::default(),
             turns: 0,
+            share: TimeShare::default(),
             stopping: false,
         }
     }
@@ -185,8 +189,8 @@ impl Worker {
         self.turn(now, &mut || now)
     }
 
-    /// The same; `clock` tells how long a swap of tables takes, and nothing
-    /// else.
+    /// The same; `clock` tells how long a swap of tables takes, and what local
+    /// services do.
     fn turn(&mut self, now: Nanos, clock: &mut dyn FnMut() -> Nanos) -> bool {
         if self.turns == 0 {
             self.started = now;
@@ -207,11 +211,16 @@ impl Worker {
         let many_syns = v4.has_many_syns() || v6.has_many_syns();
         self.core.syn_gate.turn(is_full, many_syns, now);
         work += self.hear_news(&tables) + self.hear_of_visits();
-        work += self.take_handed(&tables);
+        let handed = self.take_handed(&tables);
+        is_full |= handed == self.handed_max() && handed > 0;
+        work += handed;
         if self.core.answers.has_untold() {
             self.tell_answers();
         }
-        work += self.poll_local(&tables, clock);
+        // Packets that wait for services are forwarded before those have more.
+        if self.share.is_services(is_full, now) {
+            work += self.poll_local(&tables, clock);
+        }
         work += self.run_timers(&tables, now);
         if self.core.events.sample() != 0 {
             self.tell_ends();
@@ -226,7 +235,7 @@ impl Worker {
     }
 
     /// Runs until control says stop. `clock` tells the time; it is read once a
-    /// turn, and twice more where tables are swapped.
+    /// turn, and more often where tables are swapped or TCP ends here.
     pub fn run(&mut self, mut clock: impl FnMut() -> Nanos, mut idle: Idle) {
         let mut now = clock();
         while !self.stopping {
@@ -358,9 +367,8 @@ impl Worker {
     /// hand over in a turn of theirs, so that the rings do not fill up while
     /// everybody works at the same pace.
     fn take_handed(&mut self, tables: &Tables) -> usize {
-        let bursts_max = self.core.ports.len() * (self.core.mesh.workers() - 1);
         let mut work = 0;
-        for _ in 0..bursts_max {
+        for _ in 0..self.handed_max() / BURST {
             let taken = journey::run_handed(&mut self.core, &mut self.flows, tables, self.turns);
             work += taken;
             if taken < BURST {
@@ -370,9 +378,25 @@ impl Worker {
         work
     }
 
+    /// Packets that are taken from other workers in a turn.
+    fn handed_max(&self) -> usize {
+        BURST * self.core.ports.len() * (self.core.mesh.workers() - 1)
+    }
+
+    /// Lets local services do what is due, and notes how long that takes.
+    fn poll_local(&mut self, tables: &Tables, clock: &mut dyn FnMut() -> Nanos) -> usize {
+        if !self.core.local.has_l7() {
+            return self.turn_local(tables, clock);
+        }
+        let begin = clock();
+        let work = self.turn_local(tables, clock);
+        self.share.services_took(begin, clock());
+        work
+    }
+
     /// Lets local services do what is due, and sends what they want sent: as much as can
     /// come to them in a turn.
-    fn poll_local(&mut self, tables: &Tables, clock: &mut dyn FnMut() -> Nanos) -> usize {
+    fn turn_local(&mut self, tables: &Tables, clock: &mut dyn FnMut() -> Nanos) -> usize {
         let budget = self.turn_max();
         let Core { now, ref mut cache, ref mut local, .. } = self.core;
         let mut context = LocalContext { now, cache, path_mtu: PATH_MTU_MIN };

@@ -5,16 +5,16 @@ mod counts;
 /// What clients, attackers and pods send and expect.
 mod generator;
 /// When what is sent.
-mod load;
-mod people;
+pub(crate) mod load;
+pub(crate) mod people;
 /// What was found.
 pub mod report;
 /// Ports between two cores.
-mod ring;
-mod shape;
+pub(crate) mod ring;
+pub(crate) mod shape;
 mod shapes;
 /// A worker between two such ports.
-mod subject;
+pub(crate) mod subject;
 
 use crate::cluster::{self, Cluster};
 use crate::cpu;

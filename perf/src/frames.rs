@@ -86,6 +86,27 @@ impl Builder {
         &self.bytes
     }
 
+    /// A UDP packet with a payload of any length, the same way.
+    pub fn plain_udp(
+        &mut self,
+        family: Family,
+        port: usize,
+        src_mac: [u8; 6],
+        src: (IpAddr, u16),
+        dst: (IpAddr, u16),
+        payload: &[u8],
+    ) -> &[u8] {
+        self.bytes.clear();
+        self.ethernet(PORT_MACS[port], src_mac, family.ethertype());
+        let len = 8 + payload.len();
+        self.ip(family, src.0, dst.0, 17, len);
+        let at = self.bytes.len();
+        self.udp_header(src.1, dst.1, len);
+        self.bytes.extend_from_slice(payload);
+        self.l4_checksum(at, 6, src.0, dst.0, 17);
+        &self.bytes
+    }
+
     /// A pod's packet as its node sends it: in VXLAN.
     pub fn tunneled(&mut self, family: Family, node: u32, udp: &Udp) -> &[u8] {
         self.bytes.clear();

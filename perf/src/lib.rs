@@ -24,6 +24,9 @@ pub mod traffic;
 
 /// The cases that are measured.
 pub mod cases;
+/// L4 forwarding and L7 on one worker.
+#[cfg(feature = "l7")]
+pub mod fair;
 /// A SYN flood, and what it leaves to others.
 pub mod flood;
 /// How backends share, and what moves when they change.

@@ -6,15 +6,11 @@ use sluice_l7::http::ProxyOptions;
 use sluice_l7::serving::ServingOptions;
 use sluice_l7::tcp::{ConnOptions, TcpConfig};
 use sluice_l7::tls::TlsConfig;
-use sluice_l7::worker::L7Options;
+use sluice_l7::worker::{L7Options, SLICE};
 use sluice_tables::l7::ListenerId;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-
-/// How long tasks of a worker run before packets are looked at again.
-const SLICE: Duration = Duration::from_micros(50);
 
 /// Bytes that a client's connection may have on their way, in either direction: for
 /// 300 Mbit/s over 100 ms twice, since what is lost is waited for as long again.

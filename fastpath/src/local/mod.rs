@@ -134,6 +134,12 @@ impl LocalServices {
         self.l7 = Some(SendWrapper::new(l7));
     }
 
+    /// Whether TCP ends here.
+    #[inline]
+    pub fn has_l7(&self) -> bool {
+        self.l7.is_some()
+    }
+
     /// Gives a packet to the service that it is for.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use sluice_fastpath::flow::{State, Timeouts};
 use sluice_fastpath::idle::{Idle, IdleMode};
 use sluice_fastpath::{Nanos, Worker, WorkerCounters, WorkerOptions, mesh};
 use sluice_io::{FrameCache, Port, RxBurst, Umem};
+use sluice_tables::Tables;
 use sluice_tables::mailbox::{ControlEnd, ToWorker, mailbox};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,7 @@ const CACHED: usize = 1024;
 /// The shipped worker, its tables live, its neighbors known.
 pub struct Subject {
     worker: Worker,
+    tables: Arc<Tables>,
     counters: Arc<WorkerCounters>,
     control: ControlEnd,
     umem: Umem,
@@ -46,10 +48,26 @@ impl Subject {
         flows_max: usize,
         syn_gate: bool,
     ) -> Result<(Self, [RingPeer; 2], FrameCache)> {
+        let tables = cluster.tables(1)?;
+        Self::with_ports(cluster, tables, flows_max, syn_gate, |port| Box::new(port))
+    }
+
+    /// The same with other tables of the cluster, and its ports, by
+    /// [`CLUSTER`] and [`UPLINK`], inside of others.
+    ///
+    /// # Errors
+    /// As [`Subject::start`].
+    pub fn with_ports(
+        cluster: Cluster,
+        tables: Tables,
+        flows_max: usize,
+        syn_gate: bool,
+        port: impl FnMut(RingPort) -> Box<dyn Port>,
+    ) -> Result<(Self, [RingPeer; 2], FrameCache)> {
         let (umem, mut cache) = frames()?;
         let (overlay_port, overlay) = RingPort::new(CLUSTER);
         let (uplink_port, uplink) = RingPort::new(UPLINK);
-        let ports: Vec<Box<dyn Port>> = vec![Box::new(overlay_port), Box::new(uplink_port)];
+        let ports: Vec<_> = [overlay_port, uplink_port].into_iter().map(port).collect();
         let (control, end) = mailbox().context("mailbox")?;
         let mesh = mesh(&[control.waker()], MESH_RING_LEN).pop().context("mesh")?;
         let counters = Arc::new(WorkerCounters::new(ports.len(), SERVICES_COUNTED));
@@ -62,7 +80,8 @@ impl Subject {
         let flows = worker.flows();
         memory.tables = [flows.v4.memory_bytes(), flows.v6.memory_bytes()];
         let now = Nanos(Nanos::SECOND);
-        let mut subject = Subject { worker, counters, control, umem, memory, now };
+        let tables = Arc::new(tables);
+        let mut subject = Subject { worker, tables, counters, control, umem, memory, now };
         let mut peers = [overlay, uplink];
         subject.greet(&cluster, &mut peers, &mut cache)?;
         Ok((subject, peers, cache))
@@ -74,8 +93,7 @@ impl Subject {
         peers: &mut [RingPeer; 2],
         cache: &mut FrameCache,
     ) -> Result<()> {
-        let tables = Arc::new(cluster.tables(1)?);
-        let sent = self.control.send(ToWorker::Tables(tables));
+        let sent = self.control.send(ToWorker::Tables(self.tables.clone()));
         ensure!(sent.is_ok(), "the worker's mailbox is full");
         self.worker.poll(self.now);
         let mut builder = Builder::default();
@@ -107,12 +125,31 @@ impl Subject {
         cpu: Option<usize>,
         f: impl FnOnce(&WorkerCounters) -> Result<T>,
     ) -> Result<T> {
-        let Subject { mut worker, counters, mut control, umem, now, .. } = self;
+        self.with_equipped(cpu, |_| Ok(()), f)
+    }
+
+    /// The same; `equip` gives the worker something on its thread, which takes the
+    /// tables then.
+    ///
+    /// # Errors
+    /// As [`Subject::with_worker`], and what `equip` returns.
+    pub fn with_equipped<T>(
+        self,
+        cpu: Option<usize>,
+        equip: impl FnOnce(&mut Worker) -> Result<()> + Send,
+        f: impl FnOnce(&WorkerCounters) -> Result<T>,
+    ) -> Result<T> {
+        let Subject { mut worker, tables, counters, mut control, umem, now, .. } = self;
+        while control.receive().is_some() {}
+        let again = Tables { version: tables.version + 1, ..Tables::clone(&tables) };
+        let sent = control.send(ToWorker::Tables(Arc::new(again)));
+        ensure!(sent.is_ok(), "the worker's mailbox is full");
         let outcome = std::thread::scope(|scope| {
             let running = scope.spawn(move || -> Result<()> {
                 if let Some(cpu) = cpu {
                     cpu::pin(cpu)?;
                 }
+                equip(&mut worker)?;
                 let started = Instant::now();
                 let clock = || now + started.elapsed();
                 worker.run(clock, Idle::new(IdleMode::BusyPoll));

@@ -19,5 +19,5 @@ mod stream;
 mod timers;
 
 pub use net::WorkerNet;
-pub use service::{Application, L7Options, L7Service, L7Told};
+pub use service::{Application, L7Options, L7Service, L7Told, SLICE};
 pub use stream::WorkerStream;

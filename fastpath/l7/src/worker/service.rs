@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Connections that are looked at in one turn, and sleepers that are woken.
 const BUDGET: usize = 256;
 
+/// How long tasks run in one turn, as the gateway is shipped.
+pub const SLICE: Duration = Duration::from_micros(50);
+
 /// How often what is counted is published.
 const PUBLISH_INTERVAL_NS: u64 = Nanos::SECOND / 4;
 
