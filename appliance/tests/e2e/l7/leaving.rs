@@ -33,7 +33,7 @@ spec:
 const HOSTS: [&str; 2] = ["shop.example", "grpc.example"];
 
 /// How long a request takes that is finished, and one that is cut, in milliseconds.
-const SHORT: u32 = 1_500;
+const SHORT: u32 = 4_000;
 const LONG: u32 = 60_000;
 
 /// Connections of a pod's server that are open.
@@ -54,7 +54,7 @@ fn begun(shop: &Shop, host: &str, address: &str, ms: u32) -> Child {
 #[test]
 fn endpoints_are_left_without_open_connections() {
     let Some(shop) = Shop::open(&[], "") else { return };
-    shop.lab.add_config("drain: {wait_s: 4}");
+    shop.lab.add_config("drain: {wait_s: 8}");
     shop.lab.write_manifest("ingresses.yaml", INGRESSES);
     let mut gateway = gateway(&shop);
     for family in &FAMILIES {
