@@ -223,7 +223,7 @@ impl Forwarding {
         let (mut came, patience) = (0, self.rate.ticks(1e9));
         while came < ROUND {
             ensure!(ticks() - begun < patience, "{came} of {ROUND} frames came");
-            while let Some((frame, sent)) = wires.from_overlay() {
+            while let Some((frame, sent)) = wires.next_for_pods() {
                 if self.take(&frame, sent)? {
                     (came, last) = (came + 1, sent);
                 }

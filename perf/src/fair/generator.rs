@@ -156,7 +156,7 @@ impl Generator {
     /// True when there is no more.
     fn take_from_overlay(&mut self, now_ns: u64) -> Result<bool> {
         for _ in 0..2 * AT_ONCE {
-            let Some((frame, sent)) = self.wires.from_overlay() else { return Ok(true) };
+            let Some((frame, sent)) = self.wires.next_for_pods() else { return Ok(true) };
             if !self.forwarding.take(&frame, sent)? {
                 let (node, segment) = Segment::read_tunneled(frame.data()).context("to a pod")?;
                 self.pods.take(&mut self.wires, node, &segment, now_ns)?;
@@ -169,7 +169,7 @@ impl Generator {
     /// True when there is no more.
     fn take_from_uplink(&mut self, now_ns: u64) -> Result<bool> {
         let (clients, tls) = (&mut self.clients, &mut self.tls);
-        let taken = self.wires.to_clients(AT_ONCE, |wires, segment| {
+        let taken = self.wires.take_for_clients(AT_ONCE, |wires, segment| {
             if let Some(number) = clients.number(segment.dst) {
                 clients.take(wires, number, segment, now_ns)
             } else if let Some(number) = tls.number(segment.dst) {

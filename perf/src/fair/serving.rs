@@ -144,6 +144,7 @@ fn l7(cluster: &Cluster, issued: &Issued) -> Result<L7> {
         place: "spec.rules[0].http.paths[0]".into(),
         action: RouteAction::Forward(UpstreamId(0)),
         https_redirect: false,
+        client_auth: None,
         rewrite: None,
         body_bytes_max: Some(1 << 20),
         connect_timeout: Duration::from_secs(5),

@@ -98,7 +98,7 @@ impl Wires {
 
     /// The next frame into the overlay, with the ticks at which it was sent.
     #[inline]
-    pub fn from_overlay(&mut self) -> Option<(Frame, u64)> {
+    pub fn next_for_pods(&mut self) -> Option<(Frame, u64)> {
         if self.stamp.1 == 0 {
             self.stamp = self.stamps.pop().ok()?;
         }
@@ -136,7 +136,7 @@ impl Wires {
     ///
     /// # Errors
     /// What is wrong with one, and what `each` returns.
-    pub fn to_clients(
+    pub fn take_for_clients(
         &mut self,
         frames_max: usize,
         mut each: impl FnMut(&mut Self, &Segment<'_>) -> Result<()>,
