@@ -131,6 +131,24 @@ fn an_ingress_is_served_told_of_and_taken_back() {
         (status == 200).then_some(())
     });
 
+    // Who vouches for clients is in a Secret of no particular type; here they need not show
+    // a certificate, but without a readable Secret nobody would be let in.
+    let authority = format!("--from-file=ca.crt={}", first.display());
+    stage.cluster.kubectl(&["create", "secret", "generic", "clients", &authority]);
+    let asks = "annotations: {nginx.ingress.kubernetes.io/auth-tls-secret: default/clients, \
+                nginx.ingress.kubernetes.io/auth-tls-verify-client: optional}";
+    let tls = "tls: [{hosts: [safe.example], secretName: shop}]";
+    stage.cluster.apply(&ingress("safe", "safe.example", asks, tls));
+    eventually("clients with and without certificates", || {
+        let (status, _) = get(&stage, &FAMILIES[0], "https://safe.example/hostname", &["-k"]);
+        (status == 200).then_some(())
+    });
+    stage.cluster.kubectl(&["delete", "secret", "clients"]);
+    eventually("nobody is let in", || {
+        let (status, _) = get(&stage, &FAMILIES[0], "https://safe.example/hostname", &["-k"]);
+        (status == 0).then_some(())
+    });
+
     // What is wrong is told where users look.
     let limit = "annotations: {nginx.ingress.kubernetes.io/limit-rps: '5'}";
     stage.cluster.apply(&ingress("asks", "asks.example", limit, ""));
