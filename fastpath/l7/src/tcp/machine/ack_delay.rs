@@ -1,31 +1,31 @@
 use super::MS;
 
 /// How long an ACK waits for data at first: long enough for an endpoint nearby to answer.
-const MIN_NS: u64 = 10 * MS;
+const MIN_MS: u8 = 10;
 
 /// And at most (RFC 9293 section 3.8.6.3 lets it wait for 500 ms): less than half of what
 /// peers wait for before they send again.
-const MAX_NS: u64 = 80 * MS;
+const MAX_MS: u8 = 80;
 
 /// How long an ACK waits for data that it can go with. It is what connections do: one whose
 /// answers come late waits for them, one whose peer sends nothing before it has an ACK does
 /// not let it wait.
 #[derive(Debug)]
 pub(super) struct AckDelay {
-    ns: u64,
+    ms: u8,
     /// The last one has waited in vain, and nothing has come or gone since.
     is_alone: bool,
 }
 
 impl Default for AckDelay {
     fn default() -> Self {
-        AckDelay { ns: MIN_NS, is_alone: false }
+        AckDelay { ms: MIN_MS, is_alone: false }
     }
 }
 
 impl AckDelay {
     pub fn ns(&self) -> u64 {
-        self.ns
+        u64::from(self.ms) * MS
     }
 
     /// An ACK goes without data.
@@ -36,14 +36,14 @@ impl AckDelay {
     /// Data goes: the ACK could have gone with it.
     pub fn data_goes(&mut self) {
         if std::mem::take(&mut self.is_alone) {
-            self.ns = (self.ns * 2).min(MAX_NS);
+            self.ms = (self.ms * 2).min(MAX_MS);
         }
     }
 
     /// Data comes: the peer may have waited for the ACK.
     pub fn data_comes(&mut self) {
         if std::mem::take(&mut self.is_alone) {
-            self.ns = MIN_NS;
+            self.ms = MIN_MS;
         }
     }
 }
