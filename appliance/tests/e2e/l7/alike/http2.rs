@@ -1,6 +1,6 @@
 //! Requests of HTTP/2 that are made by chance, and what they are answered.
 
-use super::{one, rarely, still};
+use super::{PATHS, one, rarely, still};
 use crate::l7::wire;
 use fastrand::Rng;
 use http_body_util::combinators::BoxBody;
@@ -95,23 +95,7 @@ fn lines(headers: &HeaderMap) -> String {
 fn request(random: &mut Rng) -> (Request<Body>, String) {
     let methods = ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get"];
     let method = rarely(random, "GET", &methods);
-    let targets = [
-        "/a/b?c=d&e",
-        "/status/404",
-        "/status/503",
-        "/bytes/0",
-        "/bytes/70000",
-        "/trailers/x",
-        "/old/path?x",
-        "/gone",
-        "//a//b",
-        "/a/./b/../c",
-        "/..",
-        "/%2e%2e/a",
-        "/%zz",
-        "/a%2Fb",
-    ];
-    let target = rarely(random, "/", &targets);
+    let target = rarely(random, "/", &PATHS);
     let host = rarely(random, "shop.example", &["other.example", "SECURE.example:80"]);
     let uri = format!("http://{host}{target}");
     let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap());
@@ -139,7 +123,11 @@ fn request(random: &mut Rng) -> (Request<Body>, String) {
         write!(shown, ", {name}: {value}").unwrap();
     }
     let bytes = Bytes::from("x".repeat(random.usize(..1500)));
+    // An endpoint that answers before a body has come, and hangs up on the rest of it, may take
+    // its answer back: how much of that comes is a matter of time.
+    let reads_body = !["/bytes/", "/status/"].iter().any(|early| target.starts_with(early));
     let (body, what) = match random.u8(..8) {
+        _ if !reads_body => (Full::default().boxed(), "nothing".to_owned()),
         0 => (Full::new(bytes.clone()).boxed(), format!("{} bytes", bytes.len())),
         1 => (pieces(bytes.clone(), None), format!("{} bytes in pieces", bytes.len())),
         2 => {
