@@ -11,6 +11,8 @@
 
 /// A frame: one chunk of the UMEM and the window of it that holds a packet.
 pub mod frame;
+/// The list of free frames that threads share.
+mod free_list;
 /// The UMEM: the memory of all frames, and the lists of free ones.
 pub mod umem;
 

@@ -1,13 +1,10 @@
 use crate::frame::{CHUNK_LEN, Frame};
-use crossbeam_queue::ArrayQueue;
+use crate::free_list::{BATCH, FreeList};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Frames that move between a [`FrameCache`] and the shared list in one step.
-const BATCH: usize = 64;
 
 /// Why a UMEM could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +43,7 @@ pub struct Umem {
 struct Shared {
     base: NonNull<u8>,
     chunks: u32,
-    free: ArrayQueue<u32>,
+    free: FreeList,
     /// Chunks that nothing in this process will ever name again.
     retired: AtomicU32,
     /// Keeps the mapping alive; taken (and leaked) if frames are missing.
@@ -131,10 +128,7 @@ impl Umem {
         chunks: u32,
         memory: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        let free = ArrayQueue::new(chunks as usize);
-        for chunk in 0..chunks {
-            let _ = free.push(chunk);
-        }
+        let free = FreeList::new(chunks);
         let retired = AtomicU32::new(0);
         Umem { shared: Arc::new(Shared { base, chunks, free, retired, memory: Some(memory) }) }
     }
@@ -238,29 +232,32 @@ impl FrameCache {
 
     #[cold]
     fn refill(&mut self) {
-        for _ in 0..BATCH {
-            let Some(chunk) = self.umem.shared.free.pop() else { break };
+        let FrameCache { umem, free, .. } = self;
+        umem.shared.free.take(|chunk| {
             // SAFETY: the chunk came off the free list, so it is ours alone.
-            self.free.push(unsafe { self.umem.frame(chunk) });
-        }
+            free.push(unsafe { umem.frame(chunk) });
+        });
     }
 
     #[cold]
     fn give_back(&mut self) {
-        for _ in 0..BATCH {
-            let Some(frame) = self.free.pop() else { break };
-            // The list has room for every chunk there is.
-            let pushed = self.umem.shared.free.push(frame.chunk());
-            debug_assert!(pushed.is_ok());
+        let FrameCache { umem, free, .. } = self;
+        if let Some(begin) = free.len().checked_sub(BATCH) {
+            let mut batch = [0; BATCH];
+            for (chunk, frame) in batch.iter_mut().zip(free.drain(begin..)) {
+                *chunk = frame.chunk();
+            }
+            umem.shared.free.give_batch(batch);
         }
     }
 }
 
 impl Drop for FrameCache {
     fn drop(&mut self) {
-        while !self.free.is_empty() {
+        while self.free.len() >= BATCH {
             self.give_back();
         }
+        self.umem.shared.free.give(self.free.drain(..).map(|frame| frame.chunk()));
     }
 }
 
