@@ -4,9 +4,10 @@ use crate::reason::DropReason;
 use sluice_tables::{Family, Local, PortLocal};
 
 /// Whether a packet is whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fragment {
     /// A whole packet.
+    #[default]
     Whole,
     /// The first fragment: it has the transport header.
     First,
@@ -15,7 +16,7 @@ pub enum Fragment {
 }
 
 /// What stages need of an IP packet's headers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct IpInfo<F: Family> {
     /// Source address.
     pub src: F::Addr,
@@ -27,7 +28,7 @@ pub struct IpInfo<F: Family> {
 
 /// What stages need of an IP header beside its addresses, and of the transport
 /// header behind it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct IpHeader {
     /// Protocol of the transport header (after IPv6 extensions).
     pub protocol: u8,
@@ -97,7 +98,19 @@ pub trait Ip: Family {
     ///
     /// # Errors
     /// The reason to drop the packet.
-    fn parse(data: &[u8]) -> Result<IpInfo<Self>, DropReason>;
+    fn parse(data: &[u8]) -> Result<IpInfo<Self>, DropReason> {
+        let mut ip = IpInfo::default();
+        Self::parse_into(data, &mut ip)?;
+        Ok(ip)
+    }
+
+    /// [`Ip::parse`] into `ip`, in which there is nothing before, and nothing that counts
+    /// after an error. For where each packet comes along: a value in a `Result` is moved
+    /// through memory in pieces.
+    ///
+    /// # Errors
+    /// The reason to drop the packet.
+    fn parse_into(data: &[u8], ip: &mut IpInfo<Self>) -> Result<(), DropReason>;
 
     /// Reads a packet that an ICMP error quotes, which may be cut anywhere.
     /// `None` when it is cut in its IP header, or a later fragment.

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791, RFC 1812 section 5.2).
 
-use super::ip::{Fragment, Ip, IpHeader, IpInfo, Piece, Quoted};
+use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
 use super::{be16, checksum, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::{Family, Local, PortLocal, V4};
@@ -24,7 +24,7 @@ impl Ip for V4 {
     const TTL_DELTA: u16 = !0x0100;
 
     #[inline(always)]
-    fn parse(data: &[u8]) -> Result<IpInfo<V4>, DropReason> {
+    fn parse_into(data: &[u8], ip: &mut IpInfo<V4>) -> Result<(), DropReason> {
         let Some(header) = data.first_chunk::<20>() else { return Err(DropReason::Truncated) };
         let header_len = usize::from(header[0] & 0x0f) * 4;
         let len = usize::from(be16(header, 2));
@@ -50,25 +50,20 @@ impl Ip for V4 {
             return Err(DropReason::BadIpHeader);
         }
         let protocol = header[9];
-        let l4 = if fragment == Fragment::Later {
-            l4::check_later(protocol, (flags & OFFSET) * 8)?
+        ip.src = [header[12], header[13], header[14], header[15]];
+        ip.dst = [header[16], header[17], header[18], header[19]];
+        ip.header.protocol = protocol;
+        ip.header.l4_offset = header_len as u16;
+        ip.header.len = len as u16;
+        ip.header.ttl = header[8];
+        ip.header.tos = header[1];
+        ip.header.fragment = fragment;
+        ip.header.dont_fragment = flags & DF != 0;
+        if fragment == Fragment::Later {
+            l4::check_later(protocol, (flags & OFFSET) * 8)
         } else {
-            l4::parse::<V4>(protocol, &packet[header_len..], fragment)?
-        };
-        Ok(IpInfo {
-            src: [header[12], header[13], header[14], header[15]],
-            dst: [header[16], header[17], header[18], header[19]],
-            header: IpHeader {
-                protocol,
-                l4_offset: header_len as u16,
-                len: len as u16,
-                ttl: header[8],
-                tos: header[1],
-                fragment,
-                dont_fragment: flags & DF != 0,
-                l4,
-            },
-        })
+            l4::parse::<V4>(protocol, &packet[header_len..], fragment, &mut ip.header.l4)
+        }
     }
 
     fn quoted(data: &[u8]) -> Option<Quoted<V4>> {

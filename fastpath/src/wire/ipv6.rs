@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200).
 
-use super::ip::{Fragment, Ip, IpHeader, IpInfo, Piece, Quoted};
+use super::ip::{Fragment, Ip, IpInfo, Piece, Quoted};
 use super::{be16, be32, l4, put16};
 use crate::reason::DropReason;
 use sluice_tables::hash::fold;
@@ -23,7 +23,7 @@ impl Ip for V6 {
     const TTL_DELTA: u16 = 0;
 
     #[inline(always)]
-    fn parse(data: &[u8]) -> Result<IpInfo<V6>, DropReason> {
+    fn parse_into(data: &[u8], ip: &mut IpInfo<V6>) -> Result<(), DropReason> {
         let Some(header) = data.first_chunk::<40>() else { return Err(DropReason::Truncated) };
         if header[0] >> 4 != 6 {
             return Err(DropReason::BadIpHeader);
@@ -31,33 +31,26 @@ impl Ip for V6 {
         let len = 40 + usize::from(be16(header, 4));
         // Beyond what a frame here can hold, the length does not fit 16 bits.
         let Some(packet) = data.get(..len) else { return Err(DropReason::Truncated) };
-        let mut src = [0; 16];
-        let mut dst = [0; 16];
-        src.copy_from_slice(&header[8..24]);
-        dst.copy_from_slice(&header[24..40]);
-        let chain = match header[6] {
-            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => walk_extensions(packet, header[6])?,
-            protocol => Chain::new(protocol),
+        let (protocol, offset, fragment, fragment_offset) = match header[6] {
+            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => {
+                let chain = walk_extensions(packet, header[6])?;
+                (chain.protocol, chain.offset, chain.fragment, chain.fragment_offset)
+            }
+            protocol => (protocol, 40, Fragment::Whole, 0),
         };
-        let l4 = if chain.fragment == Fragment::Later {
-            l4::check_later(chain.protocol, chain.fragment_offset)?
+        (ip.src, ip.dst) = addresses(header);
+        ip.header.protocol = protocol;
+        ip.header.l4_offset = offset as u16;
+        ip.header.len = len as u16;
+        ip.header.ttl = header[7];
+        ip.header.tos = header[0] << 4 | header[1] >> 4;
+        ip.header.fragment = fragment;
+        ip.header.dont_fragment = true;
+        if fragment == Fragment::Later {
+            l4::check_later(protocol, fragment_offset)
         } else {
-            l4::parse::<V6>(chain.protocol, &packet[chain.offset..], chain.fragment)?
-        };
-        Ok(IpInfo {
-            src,
-            dst,
-            header: IpHeader {
-                protocol: chain.protocol,
-                l4_offset: chain.offset as u16,
-                len: len as u16,
-                ttl: header[7],
-                tos: header[0] << 4 | header[1] >> 4,
-                fragment: chain.fragment,
-                dont_fragment: true,
-                l4,
-            },
-        })
+            l4::parse::<V6>(protocol, &packet[offset..], fragment, &mut ip.header.l4)
+        }
     }
 
     fn quoted(data: &[u8]) -> Option<Quoted<V6>> {
@@ -69,10 +62,7 @@ impl Ip for V6 {
         if chain.fragment == Fragment::Later {
             return None;
         }
-        let mut src = [0; 16];
-        let mut dst = [0; 16];
-        src.copy_from_slice(&header[8..24]);
-        dst.copy_from_slice(&header[24..40]);
+        let (src, dst) = addresses(header);
         Some(Quoted { src, dst, protocol: chain.protocol, l4_offset: chain.offset })
     }
 
@@ -219,6 +209,15 @@ fn fragment_header(packet: &[u8]) -> Option<usize> {
         (next, at) = (header[0], at + (usize::from(header[1]) + 1) * 8);
     }
     None
+}
+
+/// Source and destination of a header.
+#[inline(always)]
+fn addresses(header: &[u8; 40]) -> ([u8; 16], [u8; 16]) {
+    let (mut src, mut dst) = ([0; 16], [0; 16]);
+    src.copy_from_slice(&header[8..24]);
+    dst.copy_from_slice(&header[24..40]);
+    (src, dst)
 }
 
 struct Chain {

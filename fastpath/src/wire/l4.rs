@@ -61,13 +61,22 @@ pub struct L4 {
     pub dst_port: u16,
 }
 
-/// Parses a transport header and checks that it is possible. `data` is the rest
-/// of the packet; of a first fragment it may be less than what the header says.
+/// Parses a transport header into `l4`, and checks that it is possible. `data` is the
+/// rest of the packet; of a first fragment it may be less than what the header says.
+///
+/// What is in `l4` before is nothing, and counts after an error as little. (Not returned:
+/// a value in a `Result` is moved through memory in pieces, which costs more than to parse
+/// it.)
 ///
 /// # Errors
 /// `BadL4Header`, `BadTcpFlags`, `TinyFragment`.
 #[inline(always)]
-pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4, DropReason> {
+pub fn parse<F: Ip>(
+    protocol: u8,
+    data: &[u8],
+    fragment: Fragment,
+    l4: &mut L4,
+) -> Result<(), DropReason> {
     match protocol {
         TCP => {
             let Some(header) = data.first_chunk::<20>() else { return Err(cut_tcp(fragment)) };
@@ -78,16 +87,12 @@ pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4,
             if header_len > data.len() {
                 return Err(cut_tcp(fragment));
             }
-            let tcp_flags = header[13] & 0x3f;
-            if !flags_are_possible(tcp_flags) {
+            l4.kind = Kind::Tcp;
+            l4.tcp_flags = header[13] & 0x3f;
+            if !flags_are_possible(l4.tcp_flags) {
                 return Err(DropReason::BadTcpFlags);
             }
-            Ok(L4 {
-                kind: Kind::Tcp,
-                tcp_flags,
-                src_port: be16(header, 0),
-                dst_port: be16(header, 2),
-            })
+            (l4.src_port, l4.dst_port) = (be16(header, 0), be16(header, 2));
         }
         UDP => {
             let Some(header) = data.first_chunk::<8>() else {
@@ -97,35 +102,26 @@ pub fn parse<F: Ip>(protocol: u8, data: &[u8], fragment: Fragment) -> Result<L4,
             if len < 8 || (fragment == Fragment::Whole && len > data.len()) {
                 return Err(DropReason::BadL4Header);
             }
-            Ok(L4 {
-                kind: Kind::Udp,
-                tcp_flags: 0,
-                src_port: be16(header, 0),
-                dst_port: be16(header, 2),
-            })
+            l4.kind = Kind::Udp;
+            (l4.src_port, l4.dst_port) = (be16(header, 0), be16(header, 2));
         }
         SCTP => {
-            let chunk = sctp::parse(data, fragment)?;
-            Ok(L4 {
-                kind: Kind::Sctp(chunk),
-                tcp_flags: 0,
-                src_port: be16(data, 0),
-                dst_port: be16(data, 2),
-            })
+            l4.kind = Kind::Sctp(sctp::parse(data, fragment)?);
+            (l4.src_port, l4.dst_port) = (be16(data, 0), be16(data, 2));
         }
         _ if protocol == F::ICMP => {
             let Some(header) = data.first_chunk::<8>() else {
                 return Err(DropReason::BadL4Header);
             };
-            let kind = icmp_kind(F::IS_V4, header[0]);
-            let id = match kind {
-                Kind::EchoRequest | Kind::EchoReply => be16(header, 4),
-                _ => 0,
-            };
-            Ok(L4 { kind, tcp_flags: 0, src_port: id, dst_port: id })
+            l4.kind = icmp_kind(F::IS_V4, header[0]);
+            if matches!(l4.kind, Kind::EchoRequest | Kind::EchoReply) {
+                let id = be16(header, 4);
+                (l4.src_port, l4.dst_port) = (id, id);
+            }
         }
-        _ => Ok(L4::default()),
+        _ => {}
     }
+    Ok(())
 }
 
 /// Why TCP that does not hold its header is dropped: in a first fragment, the
@@ -144,11 +140,11 @@ fn cut_tcp(fragment: Fragment) -> DropReason {
 ///
 /// # Errors
 /// `TinyFragment`.
-pub fn check_later(protocol: u8, offset: u16) -> Result<L4, DropReason> {
-    if matches!(protocol, TCP | SCTP) && offset == 8 {
-        return Err(DropReason::TinyFragment);
+pub fn check_later(protocol: u8, offset: u16) -> Result<(), DropReason> {
+    match matches!(protocol, TCP | SCTP) && offset == 8 {
+        true => Err(DropReason::TinyFragment),
+        false => Ok(()),
     }
-    Ok(L4::default())
 }
 
 /// The combinations that Linux's `nf_conntrack_proto_tcp` accepts
