@@ -15,6 +15,7 @@ use crate::stages::error::{self, ErrorLimiter};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
+use crate::worker::SHED_ALL;
 use arrayvec::ArrayVec;
 use sluice_io::{BURST, Frame, FrameCache, Port, PortId};
 use sluice_tables::Tables;
@@ -75,6 +76,9 @@ pub struct Core {
     pub conflicts: ArrayVec<Conflict, CONFLICTS_MAX>,
     /// What is told of single packets.
     pub events: Events,
+    /// How many of [`SHED_ALL`] packets that would be forwarded are dropped, so that there is
+    /// time and room for those that end here.
+    pub shed: u32,
 }
 
 /// A port and what is to be sent by it.
@@ -92,6 +96,11 @@ impl PortSlot {
 }
 
 impl Core {
+    /// Whether a packet that would be forwarded is one of those that are shed.
+    pub fn sheds(&mut self) -> bool {
+        self.random.below(SHED_ALL) < self.shed
+    }
+
     /// The epoch of routes and policy that a direction of a flow depends on, by
     /// where its packets come from and where they go: its ends are in these groups.
     /// All of them only count up: their sum changes with any.

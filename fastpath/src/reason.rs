@@ -142,6 +142,9 @@ drop_reasons! {
     PolicyIngress = "policy_ingress",
     /// A DNS answer that waited to be learned from, and whose flow ended.
     DnsNoFlow = "dns_no_flow",
+    /// More comes than the worker has time for: a part of what it forwards makes room for
+    /// connections that end here.
+    Overload = "overload",
     /// The time to live has run out.
     TtlExceeded = "ttl_exceeded",
     /// No route to the destination.

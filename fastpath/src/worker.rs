@@ -18,6 +18,7 @@ use crate::stages::{answer, fragment, link, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
+pub(crate) use share::SHED_ALL;
 use share::TimeShare;
 use sluice_io::{BURST, FrameCache, Port, PortId, RxBurst};
 use sluice_tables::mailbox::{FromWorker, ToWorker, Waker, WorkerEnd};
@@ -150,6 +151,7 @@ impl Worker {
             local: LocalServices::new(),
             conflicts: Default::default(),
             events: Default::default(),
+            shed: 0,
         };
         Worker {
             core,
@@ -221,6 +223,7 @@ impl Worker {
         if self.share.is_services(is_full, now) {
             work += self.poll_local(&tables, clock);
         }
+        self.core.shed = self.share.shed();
         work += self.run_timers(&tables, now);
         if self.core.events.sample() != 0 {
             self.tell_ends();
@@ -390,7 +393,7 @@ impl Worker {
         }
         let begin = clock();
         let work = self.turn_local(tables, clock);
-        self.share.services_took(begin, clock());
+        self.share.services_took(begin, clock(), work);
         work
     }
 

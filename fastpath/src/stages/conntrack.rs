@@ -9,7 +9,7 @@ use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::stages::policy::Denied;
 use crate::stages::{
-    answer, balance, error, mss, policy, route, sanity, sctp, service, steer, tcp,
+    answer, balance, error, mss, policy, route, sanity, sctp, service, shed, steer, tcp,
 };
 use crate::wire::ip::Ip;
 use crate::wire::l4::{self, Kind, flags};
@@ -87,6 +87,9 @@ pub fn forward<F: Ip>(
     let way = table.entry(number).adjacency;
     if way == HERE {
         return arrive(core, table, packet, number);
+    }
+    if core.shed != 0 && shed::forwarded(core, tables, packet) {
+        return Verdict::Drop(DropReason::Overload);
     }
     if packet.ip.ttl <= 1 {
         error::time_exceeded(core, tables, packet);

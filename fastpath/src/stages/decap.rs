@@ -35,9 +35,9 @@ pub fn decap<F: Ip>(
 ) {
     match open(tables, &mut frame, outer) {
         Ok((vtep, ethernet::IPV4)) => {
-            inner::<V4>(core, flows, frame, vtep, outer.header.tos, arrivals)
+            inner::<V4>(core, flows, tables, frame, vtep, outer.header.tos, arrivals)
         }
-        Ok((vtep, _)) => inner::<V6>(core, flows, frame, vtep, outer.header.tos, arrivals),
+        Ok((vtep, _)) => inner::<V6>(core, flows, tables, frame, vtep, outer.header.tos, arrivals),
         Err(reason) => dropped(core, frame, reason),
     }
 }
@@ -81,15 +81,16 @@ fn open<F: Ip>(
 fn inner<F: ArrivedFamily>(
     core: &mut Core,
     flows: &Flows,
+    tables: &Tables,
     mut frame: Frame,
     vtep: VtepId,
     outer_tos: u8,
     arrivals: &mut Arrivals,
 ) {
-    let mut ip = match F::parse(frame.data()) {
-        Ok(ip) => ip,
-        Err(reason) => return dropped(core, frame, reason),
-    };
+    let mut ip = IpInfo::default();
+    if let Err(reason) = F::parse_into(frame.data(), &mut ip) {
+        return dropped(core, frame, reason);
+    }
     frame.truncate(usize::from(ip.header.len));
     if outer_tos & 3 != 0 {
         match combine_ecn(ip.header.tos, outer_tos) {
@@ -104,7 +105,7 @@ fn inner<F: ArrivedFamily>(
     if F::is_multicast(&ip.dst) {
         return dropped(core, frame, DropReason::Multicast);
     }
-    arrived(flows, frame, ip, Ingress::tunnel(vtep), arrivals);
+    arrived(core, flows, tables, frame, ip, Ingress::tunnel(vtep), arrivals);
 }
 
 /// The inner type of service after decapsulation (RFC 6040 section 4.2,

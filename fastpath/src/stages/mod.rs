@@ -4,6 +4,8 @@ pub mod decap;
 pub mod link;
 /// From a frame to an IP packet: Ethernet, the IP header, the tunnel.
 pub mod receive;
+/// Less of what is forwarded, where there is too much.
+pub mod shed;
 /// What routers say of tunnel packets.
 pub mod underlay;
 

@@ -3,7 +3,7 @@ use crate::flow::table::{FlowFamily, NO_ENTRY};
 use crate::flow::{Flows, Key};
 use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
-use crate::stages::{decap, link, underlay};
+use crate::stages::{decap, link, shed, underlay};
 use crate::wire::ethernet;
 use crate::wire::ip::{Fragment, IpInfo};
 use crate::wire::l4;
@@ -86,10 +86,10 @@ fn ip<F: ArrivedFamily>(
     multicast: bool,
     arrivals: &mut Arrivals,
 ) {
-    let ip = match F::parse(frame.data()) {
-        Ok(ip) => ip,
-        Err(reason) => return dropped(core, frame, reason),
-    };
+    let mut ip = IpInfo::default();
+    if let Err(reason) = F::parse_into(frame.data(), &mut ip) {
+        return dropped(core, frame, reason);
+    }
     // What follows the packet is Ethernet padding.
     frame.truncate(usize::from(ip.header.len));
     if F::vtep_address(&tables.local) == Some(ip.dst)
@@ -115,19 +115,24 @@ fn ip<F: ArrivedFamily>(
     if multicast || F::is_multicast(&ip.dst) {
         return dropped(core, frame, DropReason::Multicast);
     }
-    arrived(flows, frame, ip, Ingress::port(port.id), arrivals);
+    arrived(core, flows, tables, frame, ip, Ingress::port(port.id), arrivals);
 }
 
 /// Puts the packet of a frame whose data begins with the IP header `ip` among
 /// the arrivals.
 #[inline(always)]
 pub(super) fn arrived<F: ArrivedFamily>(
+    core: &mut Core,
     flows: &Flows,
+    tables: &Tables,
     frame: Frame,
     ip: IpInfo<F>,
     ingress: Ingress,
     arrivals: &mut Arrivals,
 ) {
+    if core.shed != 0 && shed::arriving(core, tables, &ip) {
+        return dropped(core, frame, DropReason::Overload);
+    }
     let key = Key {
         src: ip.src,
         dst: ip.dst,
