@@ -142,7 +142,9 @@ impl Trial<'_> {
     fn measure(&mut self, family: Family, counters: &WorkerCounters) -> Result<Outcome> {
         let options = self.options;
         self.generator.open()?;
-        let capacity = self.generator.capacity(options.rounds)?;
+        let waiting = self.generator.capacity(options.rounds)?;
+        let offered = options.frames.unwrap_or(waiting);
+        let capacity = self.streamed(offered)?;
         let [half, full] = match options.frames {
             Some(frames) => [frames; 2],
             None => [capacity * HALF, capacity],
@@ -178,9 +180,21 @@ impl Trial<'_> {
         let rows = rows.collect::<Result<_>>()?;
         let seconds = options.time.as_secs_f64();
         let family = family.label();
-        let mut outcome = Outcome { family, capacity, seconds, rows, aims: Vec::new() };
+        let mut outcome = Outcome { family, waiting, capacity, seconds, rows, aims: Vec::new() };
         outcome.judge();
         Ok(outcome)
+    }
+
+    /// Frames a second that are forwarded if so many are offered, one after the other.
+    fn streamed(&mut self, frames: f64) -> Result<f64> {
+        let load = Load { frames, ..Load::default() };
+        self.generator.run(&load, self.options.warm_up)?;
+        let (before, begun) = (self.generator.forwarding.counts.came, ticks());
+        self.generator.run(&load, self.options.time)?;
+        let seconds = self.rate.nanos(ticks() - begun) / 1e9;
+        let came = self.generator.forwarding.counts.came - before;
+        self.generator.run(&Load::default(), TOLD_AFTER)?;
+        Ok(came as f64 / seconds)
     }
 
     fn row(

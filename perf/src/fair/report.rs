@@ -87,7 +87,9 @@ impl Aim {
 pub struct Outcome {
     /// The family of everything.
     pub family: &'static str,
-    /// Frames a second that are forwarded at most.
+    /// Frames a second that are forwarded when all of them wait in the ring already,
+    pub waiting: f64,
+    /// and when they come one after the other, as many as the generator sends.
     pub capacity: f64,
     /// Seconds of each row.
     pub seconds: f64,
@@ -141,10 +143,11 @@ impl Outcome {
     fn text(&self, text: &mut String) {
         let _ = writeln!(
             text,
-            "\n{}: forwards {:.2} Mpps at most\n{:<10} {:>7} {:>7} {:>8} {:>23} {:>15} {:>8} {:>6} \
+            "\n{}: forwards {:.2} Mpps at most, {:.2} Mpps of frames that wait\n{:<10} {:>7} {:>7} {:>8} {:>23} {:>15} {:>8} {:>6} \
              {:>8} {:>7} {:>5} {:>5}",
             self.family,
             self.capacity / 1e6,
+            self.waiting / 1e6,
             "row",
             "offered",
             "Mpps",
