@@ -2,6 +2,8 @@
 
 /// Servers in pods.
 mod backend;
+/// Sockets of the kernel in the place of workers.
+mod kernel;
 /// How ports are attached, and what workers have had.
 mod report;
 /// The lab's cluster.
