@@ -1,23 +1,21 @@
 use crate::clock::Clock;
 use crate::cluster::{Changes, Cluster, Policy};
 use crate::compile::{Compiler, PortFacts, SetupError};
-use crate::diagnostic::{Diagnostic, Reason, Severity};
-use crate::object::{Key, Kind, Object};
+use crate::object::Kind;
 use crate::publish::{Histogram, Publisher};
+use crate::source::Source;
 use crate::source::kubernetes::SourceHealth;
-use crate::source::{Batch, Event, Source};
-use crate::status::{Board, Facts, IngressFacts, NoticeKind, StatusConfig, StatusMetrics, notices};
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crate::status::{Board, StatusConfig, StatusMetrics};
+use crossbeam_channel::{Receiver, never, select};
 use sluice_config::Config;
 use sluice_tables::mailbox::ControlEnd;
-use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod diagnostics;
 mod domain_names;
 mod election;
 mod health;
@@ -25,6 +23,7 @@ mod heartbeat;
 mod names;
 mod pace;
 mod requests;
+mod source;
 
 pub use health::HealthChecks;
 pub use heartbeat::Heartbeat;
@@ -35,6 +34,7 @@ use domain_names::Names;
 use election::Announcing;
 use pace::Pace;
 use requests::Pending;
+use source::{Running, SourceState};
 
 /// Least pause while VIPs are to be told of again.
 const TELL_PAUSE: Duration = Duration::from_millis(5);
@@ -70,30 +70,6 @@ pub struct Control {
     compile: Histogram,
     /// Where to leave what is to be written back, if there is somewhere.
     board: Option<Board>,
-}
-
-struct SourceState {
-    /// Before it runs.
-    source: Option<Box<dyn Source>>,
-    description: String,
-    health: Option<SourceHealth>,
-    is_synced: bool,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl std::fmt::Debug for SourceState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SourceState")
-            .field("description", &self.description)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The source while it runs.
-struct Running {
-    batches: Receiver<Batch>,
-    stop: Sender<Infallible>,
-    thread: JoinHandle<()>,
 }
 
 impl Control {
@@ -278,19 +254,6 @@ impl Control {
         }
     }
 
-    fn start_source(&mut self) -> std::io::Result<Running> {
-        let (sender, batches) = bounded(BATCHES);
-        let (stop, stopped) = bounded(0);
-        let source = self.source.source.take();
-        let thread =
-            std::thread::Builder::new().name("sluice-source".to_owned()).spawn(move || {
-                if let Some(source) = source {
-                    source.run(&sender, &stopped);
-                }
-            })?;
-        Ok(Running { batches, stop, thread })
-    }
-
     fn stop(&mut self, running: Running) {
         self.publisher.stop();
         self.board.iter().for_each(Board::close);
@@ -300,60 +263,6 @@ impl Control {
             tracing::error!("the source has panicked");
         }
         self.pending.finish();
-    }
-
-    fn source_ended(&mut self) {
-        tracing::error!(source = %self.source.description, "the source has ended; changes are no longer seen");
-        self.source.diagnostics.push(Diagnostic {
-            severity: Severity::Error,
-            file: None,
-            line: None,
-            column: None,
-            object: None,
-            path: String::new(),
-            message: format!(
-                "the source ({}) has ended; changes are no longer seen",
-                self.source.description
-            ),
-            expected: None,
-        });
-    }
-
-    fn take(&mut self, batch: Batch) {
-        self.event_at = Some(self.event_at.map_or(batch.at, |at| at.min(batch.at)));
-        for event in batch.events {
-            match event {
-                Event::Applied { object, origin } => {
-                    if let (Some(board), Object::Service(service)) = (&self.board, &object) {
-                        board.service(&object.key().to_name(), Facts::of(service));
-                    }
-                    if let (Some(board), Object::Ingress(ingress)) = (&self.board, &object) {
-                        board.ingress(&object.key().to_name(), Some(IngressFacts::of(ingress)));
-                    }
-                    self.cluster.apply(&object, origin);
-                }
-                Event::Moved { key, origin } => self.cluster.move_to(key, origin),
-                Event::Deleted(key) => {
-                    if let (Some(board), Kind::Service) = (&self.board, key.kind) {
-                        board.service(&key.to_name(), None);
-                    }
-                    if let (Some(board), Kind::Ingress) = (&self.board, key.kind) {
-                        board.ingress(&key.to_name(), None);
-                    }
-                    self.cluster.delete(&key);
-                }
-                Event::Refused { key, rest } => self.cluster.refuse(&key, rest.as_ref()),
-                Event::Diagnostics(diagnostics) => {
-                    self.log(&self.source.diagnostics, &diagnostics);
-                    self.source.diagnostics = diagnostics;
-                }
-                Event::Synced => {
-                    tracing::info!(source = %self.source.description, "there is a whole state, which is put in force");
-                    self.source.is_synced = true;
-                }
-                Event::Confirmed => self.board.iter().for_each(Board::synced),
-            }
-        }
     }
 
     /// Has those certificates looked at whose time has come, or is over.
@@ -416,53 +325,9 @@ impl Control {
         true
     }
 
-    /// Logs what is newly wrong with objects.
-    fn log_findings(&mut self) {
-        let mut new = self.cluster.take_new_findings();
-        new.extend(self.compiler.take_new_findings());
-        for (key, finding) in &new {
-            log_one(&finding.at(key, self.cluster.origin(key)));
-        }
-        if let Some(board) = &self.board {
-            notices::of(&new).into_iter().for_each(|notice| board.tell(notice));
-        }
-    }
-
-    /// What is wrong with objects, by themselves or together.
-    fn contextual(&self) -> Vec<Diagnostic> {
-        crate::check::located(&self.cluster, &self.compiler)
-    }
-
-    /// Everything that is wrong.
-    fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut all = self.source.diagnostics.clone();
-        all.extend(self.contextual());
-        all.extend(self.health.refusals(&self.cluster));
-        all.extend(self.claims());
-        all.sort_by(Diagnostic::order);
-        all
-    }
-
     fn objects(&self) -> BTreeMap<String, usize> {
         let count = |kind: Kind| (kind.as_str().to_owned(), self.cluster.count(kind));
         Kind::ALL.into_iter().map(count).collect()
-    }
-
-    /// Logs the diagnostics that are new.
-    fn log(&self, before: &[Diagnostic], now: &[Diagnostic]) {
-        let before: BTreeSet<String> = before.iter().map(Diagnostic::to_string).collect();
-        let new = now.iter().filter(|diagnostic| !before.contains(&diagnostic.to_string()));
-        new.for_each(|diagnostic| self.tell(diagnostic));
-    }
-
-    /// Logs a diagnostic, and shows an error at its object.
-    fn tell(&self, diagnostic: &Diagnostic) {
-        log_one(diagnostic);
-        let key = diagnostic.object.as_deref().and_then(Key::parse);
-        if let (Some(board), Severity::Error, Some(key)) = (&self.board, diagnostic.severity, key) {
-            let reason = Reason::Invalid.as_str();
-            board.event(key, NoticeKind::Warning, reason, &diagnostic.note());
-        }
     }
 }
 
@@ -470,12 +335,4 @@ impl Control {
 pub(crate) fn unix_s(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn log_one(diagnostic: &Diagnostic) {
-    match diagnostic.severity {
-        Severity::Error => tracing::error!("{diagnostic}"),
-        Severity::Warning => tracing::warn!("{diagnostic}"),
-        Severity::Info => tracing::info!("{diagnostic}"),
-    }
 }

@@ -6,7 +6,7 @@
 use crate::core::Core;
 use crate::events::Fate;
 use crate::flow::table::{NO_ENTRY, prefetch};
-use crate::flow::{FlowTable, Flows, Key};
+use crate::flow::{FlowTable, Flows};
 use crate::fragments::FragmentFamily;
 use crate::local::{self, LocalContext, LocalPacket};
 use crate::mesh::Handed;
@@ -19,10 +19,16 @@ use crate::stages::{
     snat, steer,
 };
 use crate::wire::ip::{Fragment, Ip};
-use crate::wire::l4::{Kind, L4, flags};
+use crate::wire::l4::{Kind, flags};
 use arrayvec::ArrayVec;
-use sluice_io::{BURST, Frame, RxBurst};
-use sluice_tables::{LocalAddress, PortLocal, Tables, V4, V6};
+use sluice_io::{BURST, RxBurst};
+use sluice_tables::{PortLocal, Tables, V4, V6};
+
+mod held;
+mod originate;
+
+pub use held::{run_overdue, run_released};
+pub use originate::originate;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,41 +151,6 @@ pub fn run(
     }
     forward(core, flows, tables, &mut arrivals.v4, false);
     forward(core, flows, tables, &mut arrivals.v6, false);
-}
-
-/// Sends a packet of the gateway's own. One of a connection that it has opened goes the
-/// way of the connection's flow, which begins with it: tracked, asked about, routed.
-pub fn originate(core: &mut Core, flows: &mut Flows, tables: &Tables, frame: Frame) {
-    match frame.data().first().map(|byte| byte >> 4) {
-        Some(4) => originate_of(core, &mut flows.v4, tables, frame),
-        Some(6) => originate_of(core, &mut flows.v6, tables, frame),
-        _ => core.cache.free(frame),
-    }
-}
-
-fn originate_of<F: FragmentFamily>(
-    core: &mut Core,
-    table: &mut FlowTable<F>,
-    tables: &Tables,
-    frame: Frame,
-) where
-    Packet<F>: Into<Handed> + Into<LocalPacket>,
-{
-    let Ok(ip) = F::parse(frame.data()) else { return core.cache.free(frame) };
-    let stands_in = F::of(tables).local.get(&ip.src) == Some(&LocalAddress::Snat);
-    if !stands_in || ip.header.l4.kind != Kind::Tcp {
-        return output::originate(core, tables, frame);
-    }
-    core.counters.originated.add(1);
-    let L4 { src_port, dst_port, .. } = ip.header.l4;
-    let protocol = ip.header.protocol;
-    let key = Key { src: ip.src, dst: ip.dst, src_port, dst_port, protocol };
-    let hash = table.hash(&key);
-    let ingress = Ingress::GATEWAY;
-    let candidate = table.suggest(hash);
-    let packet = Packet { key, ip: ip.header, ingress, candidate, datagram: None, hash, frame };
-    // The address that it has from the pool brings its answers here.
-    judge_one(core, table, tables, packet, true);
 }
 
 /// Takes packets that other workers handed over through the rest of the
@@ -359,49 +330,6 @@ where
     if core.events.is_capturing() {
         core.events.forget_as_it_came();
     }
-}
-
-/// Lets a packet go on that control has learned from, if it still waits: the way
-/// of its flow, which may have ended or been cut by now.
-#[cold]
-pub fn run_released(core: &mut Core, flows: &mut Flows, tables: &Tables) {
-    if let Some(packet) = core.answers.take_released() {
-        run_held(core, flows, tables, packet);
-    }
-}
-
-/// Lets packets go on that have waited for control for too long.
-pub fn run_overdue(core: &mut Core, flows: &mut Flows, tables: &Tables) {
-    while let Some(packet) = answer::expired(core) {
-        run_held(core, flows, tables, packet);
-    }
-}
-
-#[cold]
-fn run_held(core: &mut Core, flows: &mut Flows, tables: &Tables, packet: Handed) {
-    match packet {
-        Handed::V4(packet) => release(core, &mut flows.v4, tables, packet),
-        Handed::V6(packet) => release(core, &mut flows.v6, tables, packet),
-    }
-}
-
-fn release<F: FragmentFamily>(
-    core: &mut Core,
-    table: &mut FlowTable<F>,
-    tables: &Tables,
-    mut packet: Packet<F>,
-) where
-    Packet<F>: Into<Handed> + Into<LocalPacket>,
-{
-    core.count_held();
-    if core.events.is_capturing() {
-        core.keep_as_it_came(&packet);
-    }
-    packet.candidate = table.suggest(packet.hash);
-    core.answers.set_releasing(true);
-    let verdict = conntrack::replay(core, table, tables, &mut packet);
-    core.answers.set_releasing(false);
-    carry_out_seen(core, packet, verdict.unwrap_or(Verdict::Drop(DropReason::DnsNoFlow)));
 }
 
 fn hand_over<F: Ip>(core: &mut Core, owner: usize, packet: Packet<F>)

@@ -2,6 +2,11 @@
 
 /// Servers in pods.
 mod backend;
+/// Sockets of the kernel in the place of workers.
+mod kernel;
+/// The official scenarios of Ingress, as control's tests have them.
+#[path = "../../../control/tests/ingress/official.rs"]
+mod official;
 /// How ports are attached, and what workers have had.
 mod report;
 /// The lab's cluster.

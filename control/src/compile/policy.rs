@@ -19,7 +19,6 @@ use crate::cluster::{Changes, Cluster, Pod};
 use crate::diagnostic::Finding;
 use crate::object::{Key, Name};
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
 use sluice_tables::policy::{PeerId, Rows};
 use sluice_tables::{FamilyTables, RuleId, Tables};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +31,7 @@ mod attributes;
 mod blocks;
 mod classifiers;
 mod clients;
+mod compiled;
 mod names;
 mod pages;
 mod peers;
@@ -41,18 +41,22 @@ mod ranges;
 mod rule_lists;
 mod rules;
 mod shared_programs;
+mod sizes;
 mod subjects;
 
 use addresses::Addresses;
 use attributes::Attributes;
 use blocks::Blocks;
 use clients::Clients;
+use compiled::{Compiled, Ways};
 use names::Names;
 use pages::Pages;
 use peers::Peers;
 use pods::{Nodes, Pods};
 use rule_lists::RuleLists;
 use subjects::Subjects;
+
+pub use sizes::PolicySizes;
 
 type AttributeId = u32;
 type PodNumber = u32;
@@ -128,35 +132,6 @@ struct Stale {
     policies: Vec<PolicyNumber>,
 }
 
-/// One version of a policy.
-#[derive(Debug)]
-struct Compiled {
-    key: Key,
-    tier: Tier,
-    policy: Arc<NetworkPolicy>,
-    subject: AttributeId,
-    /// Its rules by direction; `None` where it says nothing.
-    ingress: Option<Ways>,
-    egress: Option<Ways>,
-}
-
-/// What a policy says in one direction.
-#[derive(Debug)]
-struct Ways {
-    rules: Vec<subjects::Rule>,
-    /// The number of its default denial, if it is a NetworkPolicy.
-    default: Option<RuleId>,
-}
-
-impl Compiled {
-    fn ways(&self, direction: Direction) -> Option<&Ways> {
-        match direction {
-            Direction::Ingress => self.ingress.as_ref(),
-            Direction::Egress => self.egress.as_ref(),
-        }
-    }
-}
-
 impl Policies {
     pub(super) fn new(quarantine: Duration) -> Self {
         Policies {
@@ -211,23 +186,6 @@ impl Policies {
         let numbers = key.map(|key| key.policies.as_slice()).unwrap_or_default();
         let compiled = numbers.iter().filter_map(|number| self.compiled(*number));
         compiled.map(|compiled| compiled.key.clone()).collect()
-    }
-
-    /// How much there is, and in the tables.
-    pub(super) fn sizes(&self, tables: &Tables) -> PolicySizes {
-        let v4 = tables.v4.blocks.memory_bytes() + tables.v4.clients.memory_bytes();
-        let v6 = tables.v6.blocks.memory_bytes() + tables.v6.clients.memory_bytes();
-        PolicySizes {
-            bytes: tables.policy.memory_bytes() + v4 + v6,
-            policies: self.numbers.len(),
-            attributes: self.attributes.len(),
-            subjects: self.subjects.len(),
-            classifiers: self.subjects.classifiers_len(),
-            programs: self.subjects.programs_len(),
-            rules: self.rule_lists.len(),
-            peers: self.peers.len(),
-            pages: self.pages.len(),
-        }
     }
 
     /// What policies ask for and do not get: the first of them that select somebody
@@ -393,27 +351,4 @@ fn forget<F: sluice_tables::Family>(family: &mut FamilyTables<F>) {
     family.lapsed = Default::default();
     family.blocks = Arc::default();
     family.clients = Arc::default();
-}
-
-/// How much has been compiled of policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicySizes {
-    /// Policies.
-    pub policies: usize,
-    /// Selectors, blocks and the like, each once.
-    pub attributes: usize,
-    /// Sets of policies that select pods.
-    pub subjects: usize,
-    /// What tells the peers of subjects apart, where rules name the same.
-    pub classifiers: usize,
-    /// What is said to the peers of subjects, where it is the same.
-    pub programs: usize,
-    /// Rules that decide something for a subject, each once for each.
-    pub rules: usize,
-    /// Sets of attributes that tell peers apart.
-    pub peers: usize,
-    /// Pages of rows.
-    pub pages: usize,
-    /// Bytes of rows, pages and ranges in the tables.
-    pub bytes: usize,
 }

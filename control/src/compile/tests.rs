@@ -1,6 +1,6 @@
 use super::*;
 use sluice_tables::{
-    BackendState, FrontendKey, LocalAddress, PortId, RouteTarget, SERVICE_EPOCHS, V4,
+    BackendId, BackendState, FrontendKey, LocalAddress, PortId, RouteTarget, SERVICE_EPOCHS, V4,
 };
 use std::time::Instant;
 

@@ -1,7 +1,8 @@
 //! Which VIPs this gateway announces, as the election says, and who else claims
 //! them.
 
-use super::{Control, log_one};
+use super::Control;
+use super::diagnostics::log_one;
 use crate::announce::{Announce, group_of};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::election::{ElectionView, Seat};

@@ -4,6 +4,7 @@ mod conformance;
 mod contradictions;
 mod documentation;
 mod ingress_nginx;
+mod official;
 mod random;
 
 use k8s_openapi::api::networking::v1;

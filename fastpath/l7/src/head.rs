@@ -1,10 +1,17 @@
 //! The head of a request, checked.
 
 use crate::L7Reason;
-use crate::chars::{is_host, is_target, is_token, is_value};
+use crate::chars::{is_token, is_value};
 use ::http::Method;
 use ::http::request::Parts;
 use ::http::uri::Scheme;
+use fields::Fields;
+use request_line::{RequestLine, is_of_method, is_target_of};
+
+/// What headers say of where a request ends and goes.
+mod fields;
+/// The first line, of HTTP/1.1.
+mod request_line;
 
 /// What a head may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,200 +224,4 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), L7Reason> {
         return Err(L7Reason::BadHeaderValue);
     }
     Ok((&line[..colon], value.trim_ascii()))
-}
-
-/// What a request line says.
-struct RequestLine<'a> {
-    version: Version,
-    /// The authority of an absolute target.
-    authority: Option<&'a [u8]>,
-}
-
-impl<'a> RequestLine<'a> {
-    fn parse(line: &'a [u8], limits: &HeadLimits) -> Result<Self, L7Reason> {
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(L7Reason::BadRequestLine);
-        };
-        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
-            return Err(L7Reason::BadRequestLine);
-        }
-        let version = match version {
-            b"HTTP/1.1" => Version::Http11,
-            b"HTTP/1.0" => Version::Http10,
-            other if is_version(other) => return Err(L7Reason::BadVersion),
-            _ => return Err(L7Reason::BadRequestLine),
-        };
-        if method == b"CONNECT" || !method.iter().all(|byte| is_of_method(*byte)) {
-            return Err(L7Reason::BadMethod);
-        }
-        if target.len() > limits.target_bytes {
-            return Err(L7Reason::TargetTooLong);
-        }
-        if !is_target_of(target) {
-            return Err(L7Reason::BadTarget);
-        }
-        let authority = match target {
-            [b'/', ..] => None,
-            b"*" if method == b"OPTIONS" => None,
-            _ => Some(absolute(target).ok_or(L7Reason::BadTarget)?),
-        };
-        Ok(RequestLine { version, authority })
-    }
-}
-
-/// Whether all characters of a target may be where they are. Browsers send a grave accent
-/// as it is in a query, and never in a path.
-fn is_target_of(target: &[u8]) -> bool {
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    target.iter().all(|byte| is_target(*byte)) && !path.contains(&b'`')
-}
-
-/// Letters of methods that are registered (RFC 9110 section 16.1), and digits.
-fn is_of_method(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
-}
-
-/// `HTTP/` and two digits.
-fn is_version(word: &[u8]) -> bool {
-    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-/// The authority of an absolute http or https URI.
-fn absolute(target: &[u8]) -> Option<&[u8]> {
-    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
-        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    })?;
-    let rest = &target[scheme.len()..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    (end > 0).then(|| &rest[..end])
-}
-
-/// What headers say that is of consequence for where a request ends and goes.
-#[derive(Default)]
-struct Fields<'a> {
-    hosts: usize,
-    host: &'a [u8],
-    length: Option<u64>,
-    is_chunked: bool,
-    expects_continue: bool,
-    has_upgrade: bool,
-    closes: bool,
-    keeps_alive: bool,
-}
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), L7Reason> {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            4 if is(b"host") => {
-                self.hosts += 1;
-                self.host = value;
-            }
-            6 if is(b"expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(L7Reason::BadExpectation);
-                }
-                self.expects_continue = true;
-            }
-            7 if is(b"upgrade") => self.has_upgrade = true,
-            10 if is(b"connection") => self.take_connection(value)?,
-            14 if is(b"content-length") => {
-                let length = content_length(value).ok_or(L7Reason::BadContentLength)?;
-                if self.length.replace(length).is_some() {
-                    return Err(L7Reason::BadContentLength);
-                }
-            }
-            17 if is(b"transfer-encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(L7Reason::BadTransferEncoding);
-                }
-                self.is_chunked = true;
-            }
-            _ if is_taken_for_framing(name) => return Err(L7Reason::BadHeaderName),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What Connection names is taken away on the way: nothing that matters may be.
-    fn take_connection(&mut self, value: &[u8]) -> Result<(), L7Reason> {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
-            if !option.iter().all(|byte| is_token(*byte))
-                || FRAMING.iter().chain(ROUTING).any(|name| is(name))
-            {
-                return Err(L7Reason::BadConnectionHeader);
-            }
-            self.closes |= is(b"close");
-            self.keeps_alive |= is(b"keep-alive");
-        }
-        Ok(())
-    }
-
-    fn framing(&self, version: Version) -> Result<Framing, L7Reason> {
-        if !self.is_chunked {
-            return Ok(Framing::Length(self.length.unwrap_or(0)));
-        }
-        if self.length.is_some() || version == Version::Http10 {
-            return Err(L7Reason::TwoLengths);
-        }
-        Ok(Framing::Chunked)
-    }
-
-    fn check_host(&self, line: &RequestLine<'_>) -> Result<(), L7Reason> {
-        let is_right = match (self.hosts, line.version) {
-            (0, Version::Http10) => line.authority.is_none_or(is_authority),
-            (1, _) => {
-                let same = |other: &[u8]| other.eq_ignore_ascii_case(self.host);
-                is_authority(self.host) && line.authority.is_none_or(same)
-            }
-            _ => false,
-        };
-        if is_right { Ok(()) } else { Err(L7Reason::BadHost) }
-    }
-}
-
-/// Names that some servers take for headers which say where a request ends: with `_`
-/// for `-`.
-fn is_taken_for_framing(name: &[u8]) -> bool {
-    let is = |other: &&[u8]| {
-        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
-        name.len() == other.len() && name.iter().zip(*other).all(same)
-    };
-    name.contains(&b'_') && FRAMING.iter().any(is)
-}
-
-/// Digits and nothing else, of a number that fits 63 bits.
-fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |length, digit| {
-        digit.is_ascii_digit().then(|| length * 10 + u64::from(digit - b'0'))
-    })
-}
-
-/// A host and, if there is a colon, a port (RFC 3986 section 3.2.2 and 3.2.3).
-fn is_authority(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let inside = std::str::from_utf8(&rest[..end]).unwrap_or_default();
-            if inside.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            (&b"v6"[..], &rest[end + 1..])
-        }
-        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
-    };
-    let port_is_right = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    !host.is_empty() && host.iter().all(|byte| is_host(*byte)) && port_is_right
 }

@@ -10,20 +10,11 @@ use crate::packet::{Ingress, Packet};
 use crate::reason::DropReason;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
-use crate::wire::{ethernet, l4};
+use seen::{Seen, arriving, leaving, service};
 use sluice_io::Frame;
-use sluice_tables::{BackendId, FrontendKey, RuleId, ServiceId, Tables, Tuple, V4, V6};
+use sluice_tables::{BackendId, RuleId, ServiceId, Tables, Tuple};
 
-/// What is known of a dropped frame.
-#[derive(Clone, Copy)]
-struct Seen {
-    ingress: Option<Ingress>,
-    came: Option<Tuple>,
-    leaves: Option<Tuple>,
-    link: Link,
-    /// Bytes of the packet.
-    len: usize,
-}
+mod seen;
 
 impl<F: Ip> From<&Key<F>> for Tuple {
     fn from(key: &Key<F>) -> Self {
@@ -334,74 +325,4 @@ impl State {
 #[inline]
 pub(crate) fn is_sampled(hash: u64, sample: u32) -> bool {
     sample != 0 && hash.is_multiple_of(u64::from(sample))
-}
-
-/// A frame that is dropped while it is received: `frame` is whole, and was taken
-/// apart up to `at`. Within a tunnel packet, the inner packet is meant once it was
-/// reached.
-fn arriving(tables: &Tables, frame: &Frame, ingress: Ingress, at: usize) -> Seen {
-    let data = frame.data();
-    let outer = read::framed(data);
-    let is_inside = outer.is_some_and(|(_, start)| at > start) && is_ip_behind(data, at);
-    let inner = data.get(at..).filter(|_| is_inside).and_then(read::tuple);
-    let (came, ingress) = match (outer, inner) {
-        (Some((outer, _)), Some(inner)) => {
-            (Some(inner), node(tables, &outer).map_or(ingress, Ingress::tunnel))
-        }
-        (outer, _) => (outer.map(|(outer, _)| outer), ingress),
-    };
-    let start = if inner.is_some() { at } else { outer.map_or(0, |(_, start)| start) };
-    let len = data.len() - start;
-    Seen { ingress: Some(ingress), came, leaves: None, link: Link::Ethernet, len }
-}
-
-/// True when an EtherType of IP is right before `at`.
-fn is_ip_behind(data: &[u8], at: usize) -> bool {
-    let word = at.checked_sub(2).and_then(|from| data.get(from..at));
-    let ethertype = word.map(|word| u16::from_be_bytes([word[0], word[1]]));
-    matches!(ethertype, Some(ethernet::IPV4 | ethernet::IPV6))
-}
-
-/// A frame that is dropped on its way out, with its new addresses; in a tunnel, the
-/// inner packet is meant.
-fn leaving(tables: &Tables, frame: &Frame, link: Link) -> Seen {
-    let data = frame.data();
-    let outer = match link {
-        Link::Ethernet => read::framed(data),
-        Link::Ip => read::tuple(data).map(|tuple| (tuple, 0)),
-    };
-    let inner = outer.and_then(|(outer, start)| {
-        let vxlan = tables.local.vxlan.as_ref()?;
-        let is_tunnel = outer.protocol == l4::UDP && outer.dst_port == vxlan.udp_port;
-        let header_len = if outer.dst.is_ipv4() { 20 } else { 40 };
-        let at = start + header_len + 8 + crate::wire::vxlan::HEADER_LEN;
-        let (inner, inside) = data.get(at..).filter(|_| is_tunnel).and_then(read::framed)?;
-        Some((inner, at + inside))
-    });
-    let found = inner.or(outer);
-    Seen {
-        ingress: None,
-        came: None,
-        leaves: found.map(|(tuple, _)| tuple),
-        link,
-        len: data.len() - found.map_or(0, |(_, start)| start),
-    }
-}
-
-/// The node that has the source of a tunnel packet.
-fn node(tables: &Tables, outer: &Tuple) -> Option<sluice_tables::VtepId> {
-    fn of<F: Ip>(tables: &Tables, outer: &Tuple) -> Option<sluice_tables::VtepId> {
-        F::of(tables).vteps_by_addr.get(&F::from_ip(outer.src)?).copied()
-    }
-    of::<V4>(tables, outer).or_else(|| of::<V6>(tables, outer))
-}
-
-/// The Service that a packet is addressed to.
-fn service(tables: &Tables, came: &Tuple) -> ServiceId {
-    fn of<F: Ip>(tables: &Tables, came: &Tuple) -> Option<ServiceId> {
-        let addr = F::from_ip(came.dst)?;
-        let key = FrontendKey { addr, l4_port: came.dst_port, protocol: came.protocol };
-        F::of(tables).frontends.get(&key).map(|frontend| frontend.service)
-    }
-    of::<V4>(tables, came).or_else(|| of::<V6>(tables, came)).unwrap_or(ServiceId::NONE)
 }

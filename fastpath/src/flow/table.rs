@@ -1,88 +1,29 @@
 use super::buckets::Buckets;
 use super::wheel::Wheel;
-use super::{Direction, Entry, FlowLimits, Handshake, Key, Loads, State, Timeouts};
-use crate::reason::DropReason;
-use crate::stages::policy::Rules;
+use super::{Direction, Entry, FlowLimits, Key, Loads, State, Timeouts};
 use crate::wire::ip::Ip;
 use admit::{SOURCES, SourceLoad};
 use ends::Ends;
-use sluice_tables::{BackendId, V4, V6};
+use sluice_tables::BackendId;
 use std::sync::Arc;
 
 mod admit;
+mod aside;
 mod ends;
+mod expire;
+mod families;
+mod life;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Admitted, Source};
+pub use aside::Aside;
 pub use ends::Ended;
-
-/// The flows of both families of one worker.
-pub struct Flows {
-    /// IPv4.
-    pub v4: FlowTable<V4>,
-    /// IPv6.
-    pub v6: FlowTable<V6>,
-}
-
-impl Flows {
-    /// Bytes of memory once every flow has been used.
-    pub fn memory_bytes(&self) -> usize {
-        self.v4.memory_bytes() + self.v6.memory_bytes() + self.v4.loads.memory_bytes()
-    }
-}
-
-/// Which table of [`Flows`] is a family's.
-pub trait FlowFamily: Ip {
-    /// The family's flows.
-    fn flows(flows: &mut Flows) -> &mut FlowTable<Self>;
-
-    /// The family's flows, to be looked at.
-    fn table(flows: &Flows) -> &FlowTable<Self>;
-}
-
-impl FlowFamily for V4 {
-    #[inline]
-    fn flows(flows: &mut Flows) -> &mut FlowTable<V4> {
-        &mut flows.v4
-    }
-
-    #[inline]
-    fn table(flows: &Flows) -> &FlowTable<V4> {
-        &flows.v4
-    }
-}
-
-impl FlowFamily for V6 {
-    #[inline]
-    fn flows(flows: &mut Flows) -> &mut FlowTable<V6> {
-        &mut flows.v6
-    }
-
-    #[inline]
-    fn table(flows: &Flows) -> &FlowTable<V6> {
-        &flows.v6
-    }
-}
+pub use expire::Expired;
+pub use families::{FlowFamily, Flows};
 
 /// "No candidate".
 pub const NO_ENTRY: u32 = u32::MAX;
-
-/// What is kept of a flow beside its entries: no packet of an established one
-/// needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct Aside {
-    /// The endpoint.
-    pub backend: BackendId,
-    /// What TCP's SYNs have said.
-    pub handshake: Handshake,
-    /// Whose flow it is.
-    pub admitted: Admitted,
-    /// The rules of policies that let it pass, or that cut it.
-    pub rules: Rules,
-    /// Why policies cut it, if they do: as its last packet found it.
-    pub cut: Option<DropReason>,
-}
 
 /// The flows of one family that one worker owns. A flow is two entries side by
 /// side: number `2 n` for the original direction, `2 n + 1` for the reply.
@@ -110,25 +51,6 @@ pub struct FlowTable<F: Ip> {
     given_up: u64,
     /// Ended flows that are to be told of.
     ends: Ends<F>,
-}
-
-/// Steps from one station of the expiry to the next.
-const LAG: usize = 4;
-
-/// A flow that the wheel has given up, and the hashes of its keys.
-#[derive(Clone, Copy)]
-struct Condemned {
-    flow: u32,
-    hashes: [u64; 2],
-}
-
-/// What a turn of the expiry did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
-    /// Flows looked at.
-    pub visited: usize,
-    /// Flows removed.
-    pub removed: usize,
 }
 
 impl<F: Ip> FlowTable<F> {
@@ -288,54 +210,9 @@ impl<F: Ip> FlowTable<F> {
         if entry.is_multiple_of(2) { Direction::Original } else { Direction::Reply }
     }
 
-    /// The backend of an entry's flow.
-    pub fn backend(&self, entry: u32) -> BackendId {
-        self.asides[entry as usize / 2].backend
-    }
-
-    /// The rules of policies that let an entry's flow pass, or that cut it.
-    pub fn rules(&self, entry: u32) -> Rules {
-        self.asides[entry as usize / 2].rules
-    }
-
-    /// Why policies cut an entry's flow, if its last packet was told so.
-    pub fn cut(&self, entry: u32) -> Option<DropReason> {
-        self.asides[entry as usize / 2].cut
-    }
-
-    /// Notes the rules that let an entry's flow pass now.
-    pub fn set_rules(&mut self, entry: u32, rules: Rules) {
-        let aside = &mut self.asides[entry as usize / 2];
-        (aside.rules, aside.cut) = (rules, None);
-    }
-
-    /// Notes the rules that cut an entry's flow, why, and in which epoch of its original
-    /// direction: that entry keeps the one before, which is as stale as any.
-    pub fn set_cut(&mut self, entry: u32, rules: Rules, reason: DropReason, epoch: u32) {
-        let aside = &mut self.asides[entry as usize / 2];
-        (aside.rules, aside.cut) = (rules, Some(reason));
-        self.entries[entry as usize / 2][0].epoch = epoch.wrapping_sub(1);
-    }
-
-    /// True when an entry's flow was cut in this epoch of its original direction, and not
-    /// before.
-    pub fn is_cut_in(&self, entry: u32, epoch: u32) -> bool {
-        self.cut(entry).is_some() && self.both(entry)[0].epoch == epoch.wrapping_sub(1)
-    }
-
     /// Lets an entry's flow live on from now, as if its client had spoken.
     pub fn keep(&mut self, entry: u32, now_ms: u32) {
         self.entries[entry as usize / 2][0].last_seen_ms = now_ms;
-    }
-
-    /// What the SYNs of an entry's flow have said.
-    pub fn handshake(&self, entry: u32) -> &Handshake {
-        &self.asides[entry as usize / 2].handshake
-    }
-
-    /// The same, to be changed.
-    pub fn handshake_mut(&mut self, entry: u32) -> &mut Handshake {
-        &mut self.asides[entry as usize / 2].handshake
     }
 
     /// Forgets what the directions of an entry's flow have acknowledged.
@@ -348,165 +225,6 @@ impl<F: Ip> FlowTable<F> {
     /// True when a key is taken.
     pub fn contains(&self, key: &Key<F>, hash: u64) -> bool {
         self.buckets.find(hash, |entry| self.is_entry_of(entry, key)).is_some()
-    }
-
-    /// Creates a flow from its two entries (state and keys set; the reply's key
-    /// is known to be free) and the hashes of their keys. Returns the number of
-    /// the original entry.
-    ///
-    /// # Errors
-    /// `FlowTableFull`.
-    pub fn create(
-        &mut self,
-        mut original: Entry<F>,
-        reply: Entry<F>,
-        hashes: [u64; 2],
-        aside: Aside,
-        now_ms: u32,
-    ) -> Result<u32, DropReason> {
-        original.bits |= Entry::<F>::HALF_OPEN;
-        if self.len >= self.flows_max {
-            self.reclaim(now_ms);
-        }
-        let flow = match self.free.pop() {
-            Some(flow) => flow,
-            None if self.entries.len() < self.flows_max => {
-                self.entries.push([Entry::free(); 2]);
-                self.asides.push(aside);
-                self.wheel.grow();
-                (self.entries.len() - 1) as u32
-            }
-            None => return Err(DropReason::FlowTableFull),
-        };
-        if !self.buckets.insert(hashes[0], flow * 2) {
-            self.free.push(flow);
-            return Err(DropReason::FlowTableFull);
-        }
-        if !self.buckets.insert(hashes[1], flow * 2 + 1) {
-            self.buckets.remove(hashes[0], flow * 2);
-            self.free.push(flow);
-            return Err(DropReason::FlowTableFull);
-        }
-        let deadline = now_ms.wrapping_add(self.timeouts.of_unanswered(original.state));
-        self.wheel.insert(flow, deadline, now_ms);
-        let snat = u32::from(original.bits & Entry::<F>::SNAT != 0);
-        self.snat_ports += u64::from(snat);
-        self.loads.begin((original.service, aside.backend), snat, F::INDEX);
-        let source = &mut self.sources[aside.admitted.class()];
-        source.flows += 1;
-        source.half_open += 1;
-        self.syns += usize::from(original.state == State::SynSent);
-        self.entries[flow as usize] = [original, reply];
-        self.asides[flow as usize] = aside;
-        self.len += 1;
-        // The place of the next flow.
-        if let Some(&next) = self.free.last() {
-            self.prefetch_flow(next);
-            self.wheel.prefetch(next);
-        }
-        Ok(flow * 2)
-    }
-
-    /// Removes the flow of an entry.
-    pub fn remove(&mut self, entry: u32) {
-        let flow = entry / 2;
-        self.wheel.remove(flow);
-        self.forget(Condemned { flow, hashes: self.hashes(flow) });
-    }
-
-    /// Gives up a flow that the wheel no longer holds.
-    fn forget(&mut self, condemned: Condemned) {
-        if self.ends.sample != 0 {
-            self.keep_end(condemned);
-        }
-        let Condemned { flow, hashes } = condemned;
-        self.buckets.remove(hashes[0], flow * 2);
-        self.buckets.remove(hashes[1], flow * 2 + 1);
-        let entries = &mut self.entries[flow as usize];
-        let aside = &self.asides[flow as usize];
-        let Entry { bits, service, .. } = entries[0];
-        let half_open = u32::from(bits & Entry::<F>::HALF_OPEN != 0);
-        let snat = u32::from(bits & Entry::<F>::SNAT != 0);
-        self.snat_ports -= u64::from(snat);
-        self.loads.end((service, aside.backend), half_open, snat);
-        let source = &mut self.sources[aside.admitted.class()];
-        source.flows -= 1;
-        source.half_open -= half_open;
-        self.syns -= usize::from(entries[0].state.is_handshake());
-        for entry in entries {
-            entry.state = State::Free;
-        }
-        self.free.push(flow);
-        self.len -= 1;
-    }
-
-    /// Changes the state of an entry's flow, and TCP's FIN bits.
-    pub fn set_state(&mut self, entry: u32, state: State, fins: u8, now_ms: u32) {
-        let flow = entry / 2;
-        let before = self.entries[flow as usize][0].state;
-        self.syns += usize::from(state.is_handshake());
-        self.syns -= usize::from(before.is_handshake());
-        for entry in &mut self.entries[flow as usize] {
-            entry.state = state;
-            entry.bits = entry.bits & !Entry::<F>::FINS | fins;
-        }
-        if self.entries[flow as usize][0].bits & Entry::<F>::HALF_OPEN != 0 {
-            self.settle(flow);
-        }
-        // A flow that lives longer now stays where it is: when its slot comes
-        // up, its time is looked at and it moves on.
-        if self.timeouts.of(state) < self.timeouts.of(before) {
-            self.wheel.remove(flow);
-            self.wheel.insert(flow, now_ms.wrapping_add(self.timeouts.of(state)), now_ms);
-        }
-    }
-
-    /// Removes flows whose time has come, looking at `budget` flows at most.
-    ///
-    /// A flow passes two stations some steps apart: by the first its entries
-    /// are on their way from memory, by the second its buckets. Otherwise each
-    /// would cost four trips to memory, one after the other.
-    pub fn expire(&mut self, now_ms: u32, budget: usize) -> Expired {
-        let mut expired = Expired::default();
-        let mut looked_at: [Option<u32>; LAG] = [None; LAG];
-        let mut condemned: [Option<Condemned>; LAG] = [None; LAG];
-        let mut on_the_way = 0;
-        for step in 0.. {
-            let due = if expired.visited < budget { self.wheel.due(now_ms) } else { None };
-            if let Some(flow) = due {
-                expired.visited += 1;
-                on_the_way += 1;
-                self.prefetch_flow(flow);
-            } else if on_the_way == 0 {
-                break;
-            }
-            let station = step % LAG;
-            let next = std::mem::replace(&mut looked_at[station], due).and_then(|flow| {
-                let hashes = self.judge(flow, now_ms);
-                on_the_way -= usize::from(hashes.is_none());
-                Some(Condemned { flow, hashes: hashes? })
-            });
-            if let Some(gone) = std::mem::replace(&mut condemned[station], next) {
-                self.forget(gone);
-                expired.removed += 1;
-                on_the_way -= 1;
-            }
-        }
-        expired
-    }
-
-    /// The hashes of a flow that has come due, its buckets asked for, if its
-    /// time is over; otherwise it goes back to the wheel.
-    fn judge(&mut self, flow: u32, now_ms: u32) -> Option<[u64; 2]> {
-        let left = self.expires_in(flow, now_ms);
-        if left > 0 {
-            self.wheel.insert(flow, now_ms.wrapping_add(left), now_ms);
-            return None;
-        }
-        let hashes = self.hashes(flow);
-        hashes.iter().for_each(|&hash| self.prefetch_bucket(hash));
-        self.prefetch_source(self.asides[flow as usize].admitted.source());
-        Some(hashes)
     }
 
     /// The hashes of both directions of a flow.
@@ -525,26 +243,6 @@ impl<F: Ip> FlowTable<F> {
             prefetch(line.wrapping_add(at));
         }
         prefetch(std::ptr::from_ref(&self.asides[flow as usize]).cast());
-    }
-
-    /// Milliseconds since the last packet of a flow.
-    fn idle(&self, flow: u32, now_ms: u32) -> u32 {
-        let since = |entry: &Entry<F>| now_ms.wrapping_sub(entry.last_seen_ms);
-        let entries = &self.entries[flow as usize];
-        let [original, reply] = entries;
-        // The reply's time means nothing before its first packet.
-        if is_answered(entries) { since(original).min(since(reply)) } else { since(original) }
-    }
-
-    fn expires_in(&self, flow: u32, now_ms: u32) -> u32 {
-        let entries = &self.entries[flow as usize];
-        let state = entries[0].state;
-        let timeout = if is_answered(entries) {
-            self.timeouts.of(state)
-        } else {
-            self.timeouts.of_unanswered(state)
-        };
-        timeout.saturating_sub(self.idle(flow, now_ms))
     }
 
     /// Flows from number `from` on that are in use: (number of the original
@@ -571,12 +269,6 @@ impl<F: Ip> FlowTable<F> {
         }
         (end < self.entries.len()).then_some(end)
     }
-}
-
-/// True when a packet of the other side has passed.
-#[inline]
-fn is_answered<F: Ip>([_, reply]: &[Entry<F>; 2]) -> bool {
-    reply.packets != 0
 }
 
 /// Asks the processor to load a cache line.

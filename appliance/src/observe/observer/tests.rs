@@ -7,10 +7,14 @@ use crate::testing::{self, FakeClock};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use sluice_config::FlowLogTarget;
+use sluice_control::Request;
 use sluice_fastpath::DropReason;
-use sluice_fastpath::events::{Audience, EventKind, EventSender, Places, events};
+use sluice_fastpath::events::{
+    Audience, EventKind, EventSender, Fate, Link, Places, SNAP_LEN_MAX, events,
+};
+use sluice_fastpath::packet::Ingress;
 use sluice_io::PortId;
-use sluice_tables::{BackendId, ServiceId, Tuple};
+use sluice_tables::{BackendId, FlowTelling, Observe, RuleId, ServiceId, Tuple};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;

@@ -4,11 +4,12 @@
 mod http2;
 
 use super::backend::{Backend, PORT, TLS_PORT};
+use super::kernel::{self, at_the_client, give_to_the_kernel};
 use super::report::report;
 use super::shop::{ADDRESSES, Shop, gateway, services, services_at};
 use super::wire::exchange;
 use crate::gateway::Gateway;
-use crate::lab::{FAMILIES, V4, V6};
+use crate::lab::FAMILIES;
 use fastrand::Rng;
 use std::collections::BTreeSet;
 
@@ -17,9 +18,6 @@ const SEED: u64 = 7_540;
 
 /// Connections of each family.
 const CONNECTIONS: usize = 250;
-
-/// Addresses of the kernel's in the gateway's namespace.
-const KERNEL: [&str; 2] = ["192.0.2.9", "2001:db8:1::9"];
 
 const INGRESS: &str = r#"apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -115,16 +113,14 @@ fn workers_and_the_kernel_answer_alike() {
     report(&workers, "requests to workers and to the kernel");
     workers.stop();
 
-    // The kernel has no way to the pods here: the client serves, in the place of one.
     let _backend = Backend::start_as(&shop.lab, "client", "pod1a", &[PORT]);
     for (file, text) in &manifests {
-        let text = text.replace(V4.pod1a, V4.client).replace(V6.pod1a, V6.client);
-        shop.lab.write_manifest(file, &text);
+        shop.lab.write_manifest(file, &at_the_client(text));
     }
     give_to_the_kernel(&shop);
     let kernel = Gateway::ready(&shop.lab);
-    let of_kernel = answers(&shop, KERNEL, &requests);
-    let streams_of_kernel = streams(&shop, KERNEL);
+    let of_kernel = answers(&shop, kernel::ADDRESSES, &requests);
+    let streams_of_kernel = streams(&shop, kernel::ADDRESSES);
     kernel.stop();
 
     for (request, (ours, theirs)) in requests.iter().zip(of_workers.iter().zip(&of_kernel)) {
@@ -158,24 +154,6 @@ fn streams(shop: &Shop, addresses: [&str; 2]) -> Vec<String> {
 
 fn read(shop: &Shop, manifest: &str) -> String {
     std::fs::read_to_string(shop.lab.folder.join("manifests").join(manifest)).unwrap()
-}
-
-/// Has the kernel serve, at addresses of its own.
-fn give_to_the_kernel(shop: &Shop) {
-    let lab = &shop.lab;
-    lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.uplink.disable_ipv6=0"]);
-    for (address, len) in KERNEL.iter().zip(["24", "64"]) {
-        let address = format!("{address}/{len}");
-        lab.ok("gw", &["ip", "address", "add", &address, "dev", "uplink", "nodad"]);
-    }
-    let [v4, v6] = KERNEL;
-    let own = "addresses: [192.0.2.1/24, \"2001:db8:1::1/64\"]";
-    lab.edit_config(own, &format!("{own}\n    kernel_addresses: [{v4}, \"{v6}\"]"));
-    let [vip4, vip6] = ADDRESSES;
-    lab.edit_config(
-        &format!("l7:\n  ingress:\n    addresses: [{vip4}, \"{vip6}\"]"),
-        &format!("l7:\n  io: kernel\n  ingress:\n    addresses: [{v4}, \"{v6}\"]"),
-    );
 }
 
 /// What each connection is answered, first all of them in one family, then in the other;

@@ -1,42 +1,24 @@
 //! Certificates that clients show, asked for by annotations of ingress-nginx.
 
-use super::shop::{Shop, WEB, gateway};
+use super::shop::{Shop, WEB, gateway, ingress};
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Family, eventually};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Two hosts that ask clients, of which one serves those, too, who show nothing.
-const INGRESSES: &str = r#"apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: vault
-  namespace: shop
-  annotations: {nginx.ingress.kubernetes.io/auth-tls-secret: shop/clients}
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [vault.shop.example], secretName: shop}]
-  rules:
-    - host: vault.shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: lobby
-  namespace: shop
-  annotations:
-    nginx.ingress.kubernetes.io/auth-tls-secret: shop/clients
-    nginx.ingress.kubernetes.io/auth-tls-verify-client: optional
-    nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream: "true"
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [lobby.shop.example], secretName: shop}]
-  rules:
-    - host: lobby.shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
-"#;
+/// Two Ingresses that ask clients, of which one serves those, too, who show nothing.
+const ASKING: [(&str, &[(&str, &str)]); 2] = [
+    ("vault", &[("auth-tls-secret", "shop/clients")]),
+    (
+        "lobby",
+        &[
+            ("auth-tls-secret", "shop/clients"),
+            ("auth-tls-verify-client", "optional"),
+            ("auth-tls-pass-certificate-to-upstream", "true"),
+        ],
+    ),
+];
 
 const VAULT: &str = "https://vault.shop.example/";
 const LOBBY: &str = "https://lobby.shop.example/";
@@ -100,7 +82,11 @@ fn clients_show_certificates_of_those_who_are_trusted() {
     let [ones, others] = ["ones", "others"].map(Authority::new);
     ones.trust(&shop);
     shop.lab.write_manifest("web.yaml", WEB);
-    shop.lab.write_manifest("ingresses.yaml", INGRESSES);
+    for (name, annotations) in ASKING {
+        let host = format!("{name}.shop.example");
+        let ingress = ingress(name, &host, "shop", Some("shop"), annotations);
+        shop.lab.write_manifest(&format!("{name}.yaml"), &ingress);
+    }
     let files = [(&ones, "one", 2100), (&others, "other", 2100), (&ones, "old", 2001)]
         .map(|(of, name, year)| of.issue(&shop, name, year));
     let [one, other, old] = files.each_ref().map(|file| ["--cert", file.to_str().unwrap()]);

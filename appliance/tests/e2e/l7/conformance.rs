@@ -1,39 +1,21 @@
 use super::report::report;
-use super::shop::{ADDRESSES, Shop, address, gateway};
+use super::shop::{ADDRESSES, Shop, WEB, address, authority, gateway, ingress, services_at};
 use super::wire::exchange;
 use crate::lab::{FAMILIES, eventually, succeeded};
 use sluice_testkit::corpus::{Example, examples};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SHOP: &str = r#"apiVersion: networking.k8s.io/v1
+/// What is for no host goes to the shop.
+const REST: &str = r#"apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: web
+  name: rest
   namespace: shop
   annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}
 spec:
   ingressClassName: sluice
-  tls: [{hosts: [shop.example], secretName: shop}]
   defaultBackend: {service: {name: shop, port: {number: 80}}}
-  rules:
-    - host: shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: grpc
-  namespace: shop
-  annotations:
-    nginx.ingress.kubernetes.io/backend-protocol: GRPC
-    nginx.ingress.kubernetes.io/ssl-redirect: "false"
-spec:
-  ingressClassName: sluice
-  tls: [{hosts: [grpc.example], secretName: shop}]
-  rules:
-    - host: grpc.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: health, port: {number: 80}}}}]}
 "#;
 
 /// A program of the scripts', built at its first use; `None`, with a word about it,
@@ -61,7 +43,8 @@ fn h2spec_finds_nothing() {
     let certificate = "    default_certificate: shop/shop\n";
     let Some(shop) = Shop::open(&[], certificate) else { return };
     shop.certificate("shop", &["shop.example"]);
-    shop.lab.write_manifest("ingress.yaml", SHOP);
+    shop.lab.write_manifest("web.yaml", WEB);
+    shop.lab.write_manifest("rest.yaml", REST);
     let gateway = gateway(&shop);
     for family in &FAMILIES {
         shop.until(family, "http://shop.example/", 200);
@@ -99,9 +82,10 @@ fn grpc_goes_from_end_to_end() {
     };
     let Some(shop) = Shop::open(&[], "") else { return };
     let chain = shop.certificate("shop", &["grpc.example"]);
-    let health = super::shop::services("health", &["pod1a"]);
-    shop.lab.write_manifest("health.yaml", &health.replace("8090", "5000"));
-    shop.lab.write_manifest("ingress.yaml", SHOP);
+    shop.lab.write_manifest("health.yaml", &services_at("health", &["pod1a"], 5000));
+    let protocol = ("backend-protocol", "GRPC");
+    let grpc = ingress("grpc", "grpc.example", "health", Some("shop"), &[protocol]);
+    shop.lab.write_manifest("grpc.yaml", &grpc);
     let mut server = shop
         .lab
         .command(
@@ -121,10 +105,7 @@ fn grpc_goes_from_end_to_end() {
         .unwrap();
     let gateway = gateway(&shop);
     for family in &FAMILIES {
-        let address = match address(family) {
-            v6 if v6.contains(':') => format!("[{v6}]:443"),
-            v4 => format!("{v4}:443"),
-        };
+        let address = format!("{}:443", authority(family));
         let chain = chain.to_str().unwrap();
         let in_tls = ["-tls", "-tls-ca-cert", chain, "-tls-server-name", "grpc.example"];
         let probe = [&[probe.to_str().unwrap(), "-addr", &address][..], &in_tls].concat();
@@ -145,7 +126,8 @@ fn grpc_goes_from_end_to_end() {
 fn requests_are_not_smuggled() {
     let Some(shop) = Shop::open(&[], "") else { return };
     shop.certificate("shop", &["shop.example"]);
-    shop.lab.write_manifest("ingress.yaml", SHOP);
+    shop.lab.write_manifest("web.yaml", WEB);
+    shop.lab.write_manifest("rest.yaml", REST);
     let gateway = gateway(&shop);
     let mut refused = 0;
     for family in &FAMILIES {

@@ -2,7 +2,7 @@
 
 use super::backend::TLS_PORT;
 use super::report::report;
-use super::shop::{PODS, Shop, address, gateway, services_at};
+use super::shop::{PODS, Shop, authority, gateway, services_at};
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Family, eventually};
 use serde_json::{Value, json};
@@ -83,10 +83,7 @@ fn endpoints(shop: &Shop, family: &Family) {
 
 /// Asks with `openssl s_client`; what it says, then what it is answered.
 fn ask(shop: &Shop, family: &Family, name: &str, more: &[&str]) -> Output {
-    let end = match address(family) {
-        v6 if v6.contains(':') => format!("[{v6}]:443"),
-        v4 => format!("{v4}:443"),
-    };
+    let end = format!("{}:443", authority(family));
     let ask = ["openssl", "s_client", "-ign_eof", "-connect", &end, "-servername", name];
     let mut client = shop.lab.command("client", &[&ask[..], more].concat());
     let client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -138,10 +135,7 @@ fn s_client(shop: &Shop, family: &Family, chain: &Path) {
 
 /// HTTP/2 with TLS and without, many requests at a time, trailers.
 fn nghttp(shop: &Shop, family: &Family) {
-    let host = match address(family) {
-        v6 if v6.contains(':') => format!("[{v6}]"),
-        v4 => v4.to_owned(),
-    };
+    let host = authority(family);
     for scheme in ["http", "https"] {
         let run = |path: &str, more: &[&str]| {
             let url = format!("{scheme}://{host}{path}");

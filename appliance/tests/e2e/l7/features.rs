@@ -1,9 +1,9 @@
-//! The scenarios of the official suite of Ingress (kubernetes-sigs/ingress-controller-conformance,
-//! `features`), from manifests to what pods have seen.
+//! The scenarios of the official suite of Ingress, from manifests to what pods have seen.
 
 use super::backend::Backend;
+use super::official::{DEFAULT_BACKEND, HOST_RULES, INGRESS_CLASS, PATH_RULES, Scenario};
 use super::report::report;
-use super::shop::{Shop, gateway, services_at};
+use super::shop::{Shop, authority, gateway, services_at};
 use crate::gateway::Gateway;
 use crate::lab::{FAMILIES, Family, eventually};
 use serde_json::{Value, json};
@@ -55,15 +55,11 @@ fn the_official_scenarios_of_ingress_hold() {
     gateway.stop();
 }
 
-/// Puts an Ingress in the place of the one before.
-fn put(shop: &Shop, name: &str, spec: &str) {
-    let text = format!(
-        "apiVersion: networking.k8s.io/v1\nkind: Ingress\n\
-         metadata:\n  name: {name}\n  namespace: shop\n  \
-         annotations: {{nginx.ingress.kubernetes.io/ssl-redirect: \"false\"}}\n\
-         spec:\n{spec}"
-    );
-    shop.lab.write_manifest("ingress.yaml", &text);
+/// Puts the Ingress of a scenario in the place of the one before.
+fn put(shop: &Shop, scenario: &Scenario) {
+    let more = "  namespace: shop\n  \
+                annotations: {nginx.ingress.kubernetes.io/ssl-redirect: \"false\"}\n";
+    shop.lab.write_manifest("ingress.yaml", &scenario.manifest(more));
 }
 
 /// The Service that has answered.
@@ -73,13 +69,14 @@ fn service(told: &Value) -> Option<&'static str> {
 }
 
 /// Each URL is answered by a Service, which sees its host and path, or with 404.
-fn assert_served(shop: &Shop, family: &Family, urls: &[(&str, Option<&str>)]) {
-    for (url, expected) in urls {
+fn assert_served(shop: &Shop, family: &Family, scenario: &Scenario) {
+    for (url, expected) in scenario.answers {
         let (status, told) = shop.get(family, &format!("http://{url}"), &[]);
         let text = format!("{} {url} {status} {told}", family.name);
         let (host, path) = url.split_at(url.find('/').unwrap());
         assert_eq!(status, if expected.is_some() { 200 } else { 404 }, "{text}");
-        assert_eq!(service(&told), *expected, "{text}");
+        let expected = expected.and_then(|backend| backend.split(':').next());
+        assert_eq!(service(&told), expected, "{text}");
         if expected.is_some() {
             assert_eq!(told["target"], path, "{text}");
             assert_eq!(told["headers"]["host"], json!([host]), "{text}");
@@ -87,20 +84,11 @@ fn assert_served(shop: &Shop, family: &Family, urls: &[(&str, Option<&str>)]) {
     }
 }
 
-const DEFAULT_BACKEND: &str = "  ingressClassName: sluice
-  defaultBackend:
-    service:
-      name: echo-service
-      port:
-        number: 8080
-";
-
 fn default_backend(shop: &Shop) {
-    put(shop, "default-backend", DEFAULT_BACKEND);
+    put(shop, &DEFAULT_BACKEND);
     for family in &FAMILIES {
         shop.until(family, "http://my-host/", 200);
-        let none = super::shop::address(family);
-        let none = if none.contains(':') { format!("[{none}]") } else { none.to_owned() };
+        let none = authority(family);
         for (method, host, path) in [
             ("GET", "my-host", "/"),
             ("GET", "my-host", "/sub-path"),
@@ -129,7 +117,7 @@ fn default_backend(shop: &Shop) {
 }
 
 fn load_balancing(shop: &Shop) {
-    put(shop, "load-balancing", DEFAULT_BACKEND);
+    put(shop, &Scenario { name: "load-balancing", ..DEFAULT_BACKEND });
     for family in &FAMILIES {
         let url = format!("http://load-balancing/?[1-{REQUESTS}]");
         let text = shop.curl(family, &url, &[]);
@@ -139,24 +127,8 @@ fn load_balancing(shop: &Shop) {
     }
 }
 
-fn path(path: &str, kind: &str, service: &str, port: &str) -> String {
-    format!(
-        "      - {{path: {path}, pathType: {kind}, backend: {{service: {{name: {service}, port: {{{port}}}}}}}}}\n"
-    )
-}
-
-fn rule(host: &str, paths: &[String]) -> String {
-    format!("  - host: \"{host}\"\n    http:\n      paths:\n{}", paths.concat())
-}
-
 fn host_rules(shop: &Shop, chain: &str) {
-    let spec = [
-        "  ingressClassName: sluice\n".to_owned(),
-        "  tls: [{hosts: [foo.bar.com], secretName: conformance-tls}]\n  rules:\n".to_owned(),
-        rule("*.foo.com", &[path("/", "Prefix", "wildcard-foo-com", "number: 8080")]),
-        rule("foo.bar.com", &[path("/", "Prefix", "foo-bar-com", "name: http")]),
-    ];
-    put(shop, "host-rules", &spec.concat());
+    put(shop, &HOST_RULES);
     for family in &FAMILIES {
         shop.until(family, "http://foo.bar.com/", 200);
         shop.until(family, "https://foo.bar.com/", 200);
@@ -164,86 +136,27 @@ fn host_rules(shop: &Shop, chain: &str) {
         let (status, told) = shop.get(family, "https://foo.bar.com/", &verify);
         assert_eq!((status, service(&told)), (200, Some("foo-bar-com")), "{told}");
         assert_eq!(told["headers"]["host"], json!(["foo.bar.com"]));
-        assert_served(
-            shop,
-            family,
-            &[
-                ("foo.bar.com/", Some("foo-bar-com")),
-                ("subdomain.bar.com/", None),
-                ("bar.foo.com/", Some("wildcard-foo-com")),
-                ("baz.bar.foo.com/", None),
-                ("foo.com/", None),
-            ],
-        );
+        assert_served(shop, family, &HOST_RULES);
     }
 }
 
 fn path_rules(shop: &Shop) {
-    let path = |at: &str, kind: &str, service: &str| path(at, kind, service, "number: 8080");
-    let spec = [
-        "  ingressClassName: sluice\n  rules:\n".to_owned(),
-        rule("exact-path-rules", &[path("/foo", "Exact", "foo-exact")]),
-        rule(
-            "prefix-path-rules",
-            &[
-                path("/foo", "Prefix", "foo-prefix"),
-                path("/aaa/bbb", "Prefix", "aaa-slash-bbb-prefix"),
-                path("/aaa", "Prefix", "aaa-prefix"),
-            ],
-        ),
-        rule(
-            "mixed-path-rules",
-            &[path("/foo", "Prefix", "foo-prefix"), path("/foo", "Exact", "foo-exact")],
-        ),
-        rule(
-            "trailing-slash-path-rules",
-            &[
-                path("/aaa/bbb/", "Prefix", "aaa-slash-bbb-slash-prefix"),
-                path("/foo/", "Exact", "foo-slash-exact"),
-            ],
-        ),
-    ];
-    put(shop, "path-rules", &spec.concat());
+    put(shop, &PATH_RULES);
     for family in &FAMILIES {
         shop.until(family, "http://exact-path-rules/foo", 200);
-        assert_served(
-            shop,
-            family,
-            &[
-                ("exact-path-rules/foo", Some("foo-exact")),
-                ("exact-path-rules/foo/", None),
-                ("exact-path-rules/FOO", None),
-                ("exact-path-rules/bar", None),
-                ("prefix-path-rules/foo", Some("foo-prefix")),
-                ("prefix-path-rules/foo/", Some("foo-prefix")),
-                ("prefix-path-rules/FOO", None),
-                ("prefix-path-rules/aaa/bbb", Some("aaa-slash-bbb-prefix")),
-                ("prefix-path-rules/aaa/bbb/ccc", Some("aaa-slash-bbb-prefix")),
-                ("prefix-path-rules/aaa/ccc", Some("aaa-prefix")),
-                ("prefix-path-rules/aaaccc", None),
-                ("mixed-path-rules/foo", Some("foo-exact")),
-                ("trailing-slash-path-rules/aaa/bbb", Some("aaa-slash-bbb-slash-prefix")),
-                ("trailing-slash-path-rules/aaa/bbb/", Some("aaa-slash-bbb-slash-prefix")),
-                ("trailing-slash-path-rules/foo", None),
-                ("trailing-slash-path-rules/foo/", Some("foo-slash-exact")),
-            ],
-        );
+        assert_served(shop, family, &PATH_RULES);
     }
 }
 
 /// Nobody serves a class that is not there, and who looks is told so.
 fn ingress_class(shop: &Shop, gateway: &Gateway<'_>) {
-    let spec = [
-        "  ingressClassName: some-invalid-class-name\n  rules:\n".to_owned(),
-        rule("ingress-class", &[path("/", "Prefix", "ingress-class-prefix", "number: 8080")]),
-    ];
-    put(shop, "test-ingress-class", &spec.concat());
+    put(shop, &INGRESS_CLASS);
     eventually("the class that is not there in the status", || {
         let text = String::from_utf8(gateway.ask(&["status"]).stdout).unwrap();
         text.contains("some-invalid-class-name").then_some(())
     });
     for family in &FAMILIES {
         shop.until(family, "http://exact-path-rules/foo", 404);
-        assert_served(shop, family, &[("ingress-class/", None)]);
+        assert_served(shop, family, &INGRESS_CLASS);
     }
 }

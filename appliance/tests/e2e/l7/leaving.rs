@@ -2,34 +2,12 @@
 //! connections of which nobody knows any more.
 
 use super::backend::PORT;
-use super::shop::{PODS, Shop, address, gateway};
-use crate::lab::{FAMILIES, eventually};
+use super::shop::{PODS, Shop, address, gateway, ingress};
+use crate::lab::{FAMILIES, Family, eventually};
 use rustix::process::Signal;
 use std::process::{Child, Stdio};
 
-/// Two hosts of which the endpoints are kept connected to: in HTTP/1.1 and in HTTP/2.
-const INGRESSES: &str = r#"apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web, namespace: shop}
-spec:
-  ingressClassName: sluice
-  rules:
-    - host: shop.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: grpc
-  namespace: shop
-  annotations: {nginx.ingress.kubernetes.io/backend-protocol: GRPC}
-spec:
-  ingressClassName: sluice
-  rules:
-    - host: grpc.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
-"#;
-
+/// Hosts of which the endpoints are kept connected to: in HTTP/1.1 and in HTTP/2.
 const HOSTS: [&str; 2] = ["shop.example", "grpc.example"];
 
 /// How long a request takes that is finished, and one that is cut, in milliseconds.
@@ -43,9 +21,9 @@ fn open(shop: &Shop, pod: &str) -> String {
 }
 
 /// A request that takes so long, under way.
-fn begun(shop: &Shop, host: &str, address: &str, ms: u32) -> Child {
-    let (host, url) = (format!("Host: {host}"), format!("http://[{address}]/sleep/{ms}"));
-    let url = if address.contains(':') { url } else { url.replace(['[', ']'], "") };
+fn begun(shop: &Shop, host: &str, family: &Family, ms: u32) -> Child {
+    let host = format!("Host: {host}");
+    let url = family.url(address(family), &format!("/sleep/{ms}"));
     let curl = ["curl", "-sS", "-i", "--max-time", "90", "-H", &host, &url];
     let mut curl = shop.lab.command("client", &curl);
     curl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -55,7 +33,10 @@ fn begun(shop: &Shop, host: &str, address: &str, ms: u32) -> Child {
 fn endpoints_are_left_without_open_connections() {
     let Some(shop) = Shop::open(&[], "") else { return };
     shop.lab.add_config("drain: {wait_s: 8}");
-    shop.lab.write_manifest("ingresses.yaml", INGRESSES);
+    for (host, protocol) in HOSTS.into_iter().zip(["HTTP", "GRPC"]) {
+        let ingress = ingress(host, host, "shop", None, &[("backend-protocol", protocol)]);
+        shop.lab.write_manifest(&format!("{host}.yaml"), &ingress);
+    }
     let mut gateway = gateway(&shop);
     for family in &FAMILIES {
         for host in HOSTS {
@@ -69,8 +50,8 @@ fn endpoints_are_left_without_open_connections() {
         assert!(!open(&shop, pod).is_empty(), "{pod}");
     }
     let requests = |ms: u32| -> Vec<Child> {
-        let ends = FAMILIES.iter().flat_map(|family| HOSTS.map(|host| (host, address(family))));
-        ends.map(|(host, address)| begun(&shop, host, address, ms)).collect()
+        let ends = FAMILIES.iter().flat_map(|family| HOSTS.map(|host| (host, family)));
+        ends.map(|(host, family)| begun(&shop, host, family, ms)).collect()
     };
     let (short, long) = (requests(SHORT), requests(LONG));
     eventually("all requests under way", || {

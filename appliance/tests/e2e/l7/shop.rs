@@ -3,7 +3,7 @@
 use crate::gateway::Gateway;
 use crate::l7::backend::{Backend, PORT};
 use crate::lab::{Family, Lab, eventually, succeeded};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -114,6 +114,14 @@ pub fn address(family: &Family) -> &'static str {
     ADDRESSES[usize::from(family.client.contains(':'))]
 }
 
+/// The same with brackets around what has colons.
+pub fn authority(family: &Family) -> String {
+    match address(family) {
+        v6 if v6.contains(':') => format!("[{v6}]"),
+        v4 => v4.to_owned(),
+    }
+}
+
 /// A Service of the shop's and its slices.
 pub fn services(name: &str, pods: &[&str]) -> String {
     services_at(name, pods, PORT)
@@ -174,6 +182,32 @@ spec:
     - host: shop.example
       http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
 "#;
+
+/// An Ingress of all of a host to a Service, with the certificate of a Secret if there is one,
+/// and annotations of ingress-nginx.
+pub fn ingress(
+    name: &str,
+    host: &str,
+    service: &str,
+    secret: Option<&str>,
+    annotations: &[(&str, &str)],
+) -> String {
+    let annotations = annotations
+        .iter()
+        .map(|(name, text)| (format!("nginx.ingress.kubernetes.io/{name}"), Value::from(*text)));
+    let annotations = Value::Object(annotations.collect::<Map<_, _>>());
+    let tls = secret.map(|secret| format!("  tls: [{{hosts: [{host}], secretName: {secret}}}]\n"));
+    let path = format!(
+        "{{path: /, pathType: Prefix, backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}"
+    );
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\n\
+         metadata:\n  name: {name}\n  namespace: shop\n  annotations: {annotations}\n\
+         spec:\n  ingressClassName: sluice\n{}  rules:\n  \
+         - host: {host}\n    http: {{paths: [{path}]}}\n",
+        tls.unwrap_or_default()
+    )
+}
 
 /// The class of the shop's Ingresses.
 pub const CLASS: &str = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n\

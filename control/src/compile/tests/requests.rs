@@ -2,11 +2,15 @@
 
 use super::*;
 use crate::object::Kind;
+use certificates::certificate;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use sluice_tables::http_routes::Request;
-use sluice_tables::l7::{ClientAuthMode, HttpRoute, ListenerId, RouteAction, Upstream};
-use sluice_tables::policy::{PortKey, Verdict, judge, judge_request};
+use sluice_tables::l7::{HttpRoute, ListenerId, RouteAction, Upstream};
+
+mod certificates;
+mod client_certificates;
+mod policies;
 
 const SECTION: &str = "l7:
   ingress:
@@ -77,12 +81,6 @@ fn endpoints(upstream: &Upstream) -> Vec<String> {
 fn said(world: &World) -> Vec<String> {
     let findings = world.compiler.findings();
     findings.map(|(key, f)| format!("{key}: {}: {}", f.path, f.message)).collect()
-}
-
-fn certificate(tables: &Tables, host: Option<&str>) -> Option<String> {
-    let listener = tables.l7.listener(ListenerId(1)).unwrap();
-    let found = listener.certificates.as_ref().unwrap().find(host);
-    found.map(|certificate| certificate.name.to_string())
 }
 
 #[test]
@@ -199,225 +197,6 @@ fn numbers_of_upstreams_rest_before_they_mean_something_else() {
 }
 
 #[test]
-fn hosts_have_the_certificates_of_their_ingresses_or_the_default() {
-    let mut world = world();
-    world.compiler.set_unix_time(1_700_000_000);
-    let mut object = ingress("a", "a.example", &[path("/", "s", json!({"number": 80}))]);
-    object["spec"]["tls"] = json!([
-        {"hosts": ["a.example"], "secretName": "tls"}, {"hosts": ["*.b.example"]},
-    ]);
-    world.apply(Kind::Ingress, object);
-    world.apply(Kind::Ingress, ingress("b", "x.b.example", &[]));
-    let tables = world.compile().unwrap();
-    let is_sent_on = |tables: &Tables| route(tables, "a.example", "/").unwrap().https_redirect;
-    assert!(certificate(&tables, Some("a.example")).is_none() && !is_sent_on(&tables));
-    let lacks: Vec<_> = said(&world).into_iter().filter(|text| text.contains("spec.tls")).collect();
-    assert_eq!(
-        lacks,
-        [
-            "Ingress default/a: spec.tls[0].secretName: Secret default/tls: it is not there, or is none \
-         of type kubernetes.io/tls; its hosts have no certificate",
-            "Ingress default/a: spec.tls[1]: names no Secret, and there is no default certificate",
-        ]
-    );
-    assert!(said(&world).iter().any(|text| text.starts_with("Secret edge/default: : `l7.")));
-    // The default.
-    world.apply(Kind::Secret, secret("edge", "default", &pair("*", 2090)));
-    let tables = world.compile().unwrap();
-    let default = Some("Secret edge/default".to_owned());
-    assert_eq!(certificate(&tables, Some("a.example")), default);
-    assert_eq!(certificate(&tables, None), default);
-    assert!(is_sent_on(&tables));
-    // Its own, which ends.
-    let own = pair("a.example", 2020);
-    world.apply(Kind::Secret, secret("default", "tls", &own));
-    let tables = world.compile().unwrap();
-    let name = Some("Secret default/tls".to_owned());
-    assert_eq!(certificate(&tables, Some("a.example")), name);
-    assert_eq!(certificate(&tables, Some("c.example")), default);
-    let expired = "Secret default/tls: its certificate has expired; it is still served";
-    assert!(said(&world).iter().any(|text| text.ends_with(expired)), "{:?}", said(&world));
-    // One that cannot be used changes nothing but what is said.
-    world.apply(Kind::Secret, secret("default", "tls", &(own.0, pair("x", 2090).1)));
-    let after = world.compile();
-    assert!(after.is_none_or(|after| certificate(&after, Some("a.example")) == name));
-    let bad = "Secret default/tls: it has a key that is not that of its certificate; its last good \
-               version stays in force";
-    assert!(said(&world).iter().any(|text| text.ends_with(bad)), "{:?}", said(&world));
-    // It goes.
-    world.cluster.delete(&Name::new("default", "tls").key(Kind::Secret));
-    let tables = world.compile().unwrap();
-    assert_eq!(certificate(&tables, Some("a.example")), default);
-    assert!(is_sent_on(&tables));
-}
-
-/// What a host asks of clients: the mode, the depth, and how many are trusted.
-fn asked(tables: &Tables, host: &str) -> Option<(ClientAuthMode, u8, usize)> {
-    let listener = tables.l7.listener(ListenerId(1)).unwrap();
-    let auths = &listener.certificates.as_ref().unwrap().client_auths;
-    let found = auths.find(Some(host)).map(|of| (of.mode, of.depth_max, of.roots.len()));
-    // A route asks for what its host asks for.
-    let of_route = route(tables, host, "/").and_then(|route| route.client_auth.as_ref());
-    assert_eq!(auths.find(Some(host)), of_route, "{host}");
-    found
-}
-
-fn trusted(name: &str, pem: &str) -> Value {
-    json!({"metadata": {"namespace": "default", "name": name}, "type": "Opaque",
-           "stringData": {"ca.crt": pem}})
-}
-
-fn asking(name: &str, host: &str, annotations: Value) -> Value {
-    let mut object = ingress(name, host, &[path("/", "s", json!({"number": 80}))]);
-    let annotations = annotations.as_object().unwrap().iter();
-    let all: serde_json::Map<_, _> = annotations
-        .map(|(name, text)| (format!("nginx.ingress.kubernetes.io/{name}"), text.clone()))
-        .collect();
-    object["metadata"]["annotations"] = Value::Object(all);
-    object
-}
-
-#[test]
-fn clients_show_what_the_secret_of_their_host_says_now() {
-    use ClientAuthMode::{Optional, Required};
-    let mut world = world();
-    let [one, two] = ["one", "two"].map(|name| pair(name, 2090).0);
-    world.service("s", &["10.96.0.1".to_owned()], &[80]);
-    world.apply(Kind::Ingress, asking("a", "a.example", json!({"auth-tls-secret": "default/ca"})));
-    world.apply(Kind::Ingress, ingress("b", "b.example", &[path("/", "s", json!({"number": 80}))]));
-    let tables = world.compile().unwrap();
-    // Without it nobody is let in, and it is said.
-    assert_eq!(asked(&tables, "a.example"), Some((Required, 1, 0)));
-    assert_eq!(asked(&tables, "b.example"), None);
-    let lacks = "Ingress default/a: metadata.annotations.nginx.ingress.kubernetes.io/\
-                 auth-tls-secret: Secret default/ca: it is not there, or has no `ca.crt`; nobody is \
-                 let in";
-    assert!(said(&world).contains(&lacks.to_owned()), "{:?}", said(&world));
-    world.apply(Kind::Secret, trusted("ca", &one));
-    let tables = world.compile().unwrap();
-    assert_eq!(asked(&tables, "a.example"), Some((Required, 1, 1)));
-    assert!(!said(&world).iter().any(|text| text.contains("auth-tls-secret")));
-    // Nothing is made anew for what is the same.
-    let auth = |tables: &Tables| route(tables, "a.example", "/").unwrap().client_auth.clone();
-    let before = auth(&tables).unwrap();
-    world.apply(Kind::Ingress, ingress("c", "c.example", &[path("/", "s", json!({"number": 80}))]));
-    assert!(Arc::ptr_eq(&before, &auth(&world.compile().unwrap()).unwrap()));
-    // It changes, and so does what is asked for.
-    world.apply(Kind::Secret, trusted("ca", &format!("{one}{two}")));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), Some((Required, 1, 2)));
-    let options = json!({"auth-tls-secret": "default/ca", "auth-tls-verify-client": "optional",
-                         "auth-tls-verify-depth": "3"});
-    world.apply(Kind::Ingress, asking("a", "a.example", options));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), Some((Optional, 3, 2)));
-    // What cannot be read leaves nobody of before.
-    world.apply(Kind::Secret, trusted("ca", "x"));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), Some((Optional, 3, 0)));
-    let bad = "Secret default/ca: it has no certificate in `ca.crt`; nobody is let in";
-    assert!(said(&world).iter().any(|text| text.ends_with(bad)), "{:?}", said(&world));
-    world.apply(Kind::Secret, trusted("ca", &one));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), Some((Optional, 3, 1)));
-    world.cluster.delete(&Name::new("default", "ca").key(Kind::Secret));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), Some((Optional, 3, 0)));
-    world.apply(Kind::Ingress, asking("a", "a.example", json!({"auth-tls-verify-client": "off"})));
-    assert_eq!(asked(&world.compile().unwrap(), "a.example"), None);
-}
-
-#[test]
-fn the_first_ingress_of_a_host_says_what_its_clients_show() {
-    let mut world = world();
-    let [one, two] = ["one", "two"].map(|name| pair(name, 2090).0);
-    world.apply(Kind::Secret, trusted("one", &one));
-    world.apply(Kind::Secret, trusted("two", &format!("{one}{two}")));
-    world.service("s", &["10.96.0.1".to_owned()], &[80]);
-    let more = |name: &str, at: &str, options: Value| {
-        let mut object = asking(name, "x.example", options);
-        object["spec"]["rules"][0]["http"]["paths"][0]["path"] = at.into();
-        object
-    };
-    world.apply(Kind::Ingress, more("a", "/", json!({})));
-    world.apply(Kind::Ingress, more("b", "/b", json!({"auth-tls-secret": "default/one"})));
-    world.apply(Kind::Ingress, more("c", "/c", json!({"auth-tls-secret": "default/two"})));
-    let tables = world.compile().unwrap();
-    assert_eq!(asked(&tables, "x.example"), Some((ClientAuthMode::Required, 1, 1)));
-    for (path, is_served) in [("/", true), ("/b", true), ("/c", false)] {
-        let route = route(&tables, "x.example", path).unwrap();
-        assert_eq!(route.client_auth.as_ref().map(|of| of.roots.len()), Some(1), "{path}");
-        assert_eq!(route.action != RouteAction::Unsupported, is_served, "{path}");
-    }
-    let told = "Ingress default/c: metadata.annotations.nginx.ingress.kubernetes.io/\
-                auth-tls-secret: what clients of x.example have to show is said by Ingress default/b, \
-                which is older or first by name; 503 is answered";
-    assert!(said(&world).contains(&told.to_owned()), "{:?}", said(&world));
-    // The next one has it then.
-    world.cluster.delete(&Name::new("default", "b").key(Kind::Ingress));
-    let tables = world.compile().unwrap();
-    assert_eq!(asked(&tables, "x.example"), Some((ClientAuthMode::Required, 1, 2)));
-    assert_ne!(route(&tables, "x.example", "/c").unwrap().action, RouteAction::Unsupported);
-}
-
-#[test]
-fn names_beside_a_wildcard_that_asks_show_what_they_are_asked_for() {
-    let mut world = world();
-    world.apply(Kind::Secret, trusted("ca", &pair("ca", 2090).0));
-    world.service("s", &["10.96.0.1".to_owned()], &[80]);
-    let options = || json!({"auth-tls-secret": "default/ca"});
-    world.apply(Kind::Ingress, asking("a", "*.example", options()));
-    let all = Some((ClientAuthMode::Required, 1, 1));
-    let tables = world.compile().unwrap();
-    assert_eq!(asked(&tables, "open.example"), all);
-    world.apply(Kind::Ingress, asking("b", "open.example", json!({})));
-    let tables = world.compile().unwrap();
-    assert_eq!((asked(&tables, "open.example"), asked(&tables, "x.example")), (None, all));
-    world.cluster.delete(&Name::new("default", "b").key(Kind::Ingress));
-    assert_eq!(asked(&world.compile().unwrap(), "open.example"), all);
-    world.cluster.delete(&Name::new("default", "a").key(Kind::Ingress));
-    assert_eq!(asked(&world.compile().unwrap(), "x.example"), None);
-}
-
-#[test]
-fn the_time_of_certificates_is_told_when_it_comes_and_when_it_is_over() {
-    // 2030 and 2040.
-    const BEGIN: i64 = 1_893_456_000;
-    const END: i64 = 2_208_988_800;
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
-    (params.not_before, params.not_after) = (date_time_ymd(2030, 1, 1), date_time_ymd(2040, 1, 1));
-    let pair = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
-    let mut world = world();
-    world.compiler.set_unix_time(BEGIN - 10);
-    let mut object = ingress("a", "a.example", &[path("/", "s", json!({"number": 80}))]);
-    object["spec"]["tls"] = json!([{"hosts": ["a.example"], "secretName": "tls"}]);
-    world.apply(Kind::Ingress, object);
-    world.apply(Kind::Secret, secret("default", "tls", &pair));
-    world.apply(Kind::Secret, secret("default", "unused", &pair));
-    world.apply(Kind::Secret, secret("edge", "default", &pair));
-    world.compile();
-    let mut told = |unix_s: i64| {
-        if world.compiler.set_unix_time(unix_s) {
-            assert!(world.compile().is_none(), "no table is different");
-        }
-        let said = said(&world).into_iter();
-        said.filter(|text| text.contains("its certificate ")).collect::<Vec<_>>()
-    };
-    let young = |text: &String| text.contains("is not valid yet");
-    let old = |text: &String| text.contains("has expired");
-    assert_eq!(told(BEGIN - 1).iter().filter(|text| young(text)).count(), 2);
-    assert!(told(BEGIN).is_empty());
-    assert!(told(END).is_empty());
-    assert_eq!(told(END + 1).iter().filter(|text| old(text)).count(), 2);
-    // A clock that is set back.
-    assert!(told(END - 5).is_empty());
-    assert_eq!(told(0).iter().filter(|text| young(text)).count(), 2);
-    let names = |max| -> Vec<_> {
-        let ends = world.compiler.certificate_ends(max).into_iter();
-        ends.map(|(name, end)| (name.to_string(), end)).collect()
-    };
-    let [tls, default] = ["default/tls", "edge/default"].map(|name| (name.to_owned(), END));
-    assert_eq!(names(9), [tls.clone(), default]);
-    assert_eq!(names(1), [tls]);
-}
-
-#[test]
 fn an_edit_among_thousands_touches_its_host_alone() {
     let mut world = world();
     let host = |number: u32| format!("h{number}.example");
@@ -449,110 +228,6 @@ fn an_edit_among_thousands_touches_its_host_alone() {
     assert_eq!(of(&before, 8), of(&after, 8));
     let upstreams = |tables: &Tables| tables.l7.upstreams.iter().flatten().count();
     assert_eq!((upstreams(&before), upstreams(&after)), (5001, 5001));
-}
-
-#[test]
-fn policies_take_the_gateway_for_the_pod_that_is_configured() {
-    const POOL: [u8; 4] = [10, 244, 255, 1];
-    const POD: [u8; 4] = [10, 244, 1, 7];
-    let mut world = world();
-    super::policy::pod(&mut world, "a", "web", Some(POD));
-    let deny = json!({"podSelector": {}, "policyTypes": ["Ingress"]});
-    super::policy::policy(&mut world, "deny", deny.clone());
-    world.compile();
-    let verdict = |world: &World| {
-        let judgment = judge::<V4>(world.compiler.tables(), &POOL, &POD, PortKey::of(6, 8080));
-        judgment.egress.verdict().max(judgment.ingress.verdict())
-    };
-    assert_eq!(verdict(&world), Verdict::Deny);
-    let from = |namespace: &str, app: &str| {
-        let of = |key: &str, value: &str| json!({"matchLabels": {key: value}});
-        let namespace = of("kubernetes.io/metadata.name", namespace);
-        let peer = json!({"namespaceSelector": namespace,
-                          "podSelector": of("app.kubernetes.io/name", app)});
-        json!({"podSelector": {}, "ingress": [{"from": [peer]}]})
-    };
-    for (namespace, app, expected) in [
-        ("sluice-system", "other", Verdict::Deny),
-        ("default", "sluice", Verdict::Deny),
-        ("sluice-system", "sluice", Verdict::Allow),
-    ] {
-        super::policy::policy(&mut world, "allow", from(namespace, app));
-        world.compile();
-        assert_eq!(verdict(&world), expected, "{namespace} {app}");
-    }
-    // Another identity, and none.
-    let identity = "l7: {identity: {namespace: edge}}";
-    world.compiler.reconfigure(&l7_config(identity), &facts()).unwrap();
-    world.compile();
-    assert_eq!(verdict(&world), Verdict::Deny);
-    super::policy::policy(&mut world, "allow", from("edge", "sluice"));
-    world.compile();
-    assert_eq!(verdict(&world), Verdict::Allow);
-    world.compiler.reconfigure(&config(), &facts()).unwrap();
-    world.compile();
-    assert_eq!(verdict(&world), Verdict::Deny);
-    // Policies that come after there were none.
-    world.compiler.reconfigure(&l7_config(identity), &facts()).unwrap();
-    for name in ["allow", "deny"] {
-        world.cluster.delete(&Name::new("shop", name).key(Kind::NetworkPolicy));
-    }
-    world.compile();
-    super::policy::policy(&mut world, "deny", deny);
-    super::policy::policy(&mut world, "allow", from("edge", "sluice"));
-    world.compile();
-    assert_eq!(verdict(&world), Verdict::Allow);
-}
-
-#[test]
-fn blocks_of_policies_match_the_client_of_a_request_and_selectors_the_gateway() {
-    const POD: [u8; 4] = [10, 244, 1, 7];
-    let mut world = world();
-    super::policy::pod(&mut world, "a", "web", Some(POD));
-    let peer = |cidr: &str, except: &[&str]| json!({"ipBlock": {"cidr": cidr, "except": except}});
-    let from = |peers: &[Value]| json!({"podSelector": {}, "ingress": [{"from": peers}]});
-    let selected = json!({"namespaceSelector": {"matchLabels": {
-        "kubernetes.io/metadata.name": "sluice-system"}}});
-    let verdicts = |world: &World| {
-        let clients = ["192.0.2.7", "192.0.2.200", "198.51.100.1", "10.244.255.1", "2001:db8::7"];
-        clients.map(|client| {
-            let dst = (POD, 8080).into();
-            judge_request(world.compiler.tables(), client.parse().unwrap(), dst).verdict()
-        })
-    };
-    let [allow, deny] = [Verdict::Allow, Verdict::Deny];
-    assert_eq!(verdicts(&world), [allow; 5], "there are no policies");
-    for (what, peers, expected) in [
-        (
-            "a block",
-            vec![peer("192.0.2.0/24", &["192.0.2.128/25"])],
-            [allow, deny, deny, deny, deny],
-        ),
-        ("of IPv6", vec![peer("2001:db8::/32", &[])], [deny, deny, deny, deny, allow]),
-        ("everybody of a family", vec![peer("0.0.0.0/0", &[])], [allow, allow, allow, allow, deny]),
-        // The gateway's own addresses are no client's.
-        ("the pool", vec![peer("10.244.255.0/24", &[])], [deny, deny, deny, allow, deny]),
-        ("the gateway", vec![selected.clone()], [allow; 5]),
-        ("both", vec![selected.clone(), peer("192.0.2.0/24", &[])], [allow; 5]),
-        ("nobody", vec![peer("203.0.113.0/24", &[])], [deny; 5]),
-    ] {
-        super::policy::policy(&mut world, "from", from(&peers));
-        world.compile();
-        assert_eq!(verdicts(&world), expected, "{what}");
-    }
-    // What the gateway is taken for changes while the blocks stay.
-    let peers = [selected, peer("192.0.2.0/24", &[])];
-    super::policy::policy(&mut world, "from", from(&peers));
-    let elsewhere = format!("{SECTION}  identity: {{namespace: edge}}\n");
-    world.compiler.reconfigure(&l7_config(&elsewhere), &facts()).unwrap();
-    world.compile();
-    assert_eq!(verdicts(&world), [allow, allow, deny, deny, deny]);
-    world.compiler.reconfigure(&l7_config(SECTION), &facts()).unwrap();
-    world.compile();
-    assert_eq!(verdicts(&world), [allow; 5]);
-    world.cluster.delete(&Name::new("shop", "from").key(Kind::NetworkPolicy));
-    world.compile();
-    assert_eq!(verdicts(&world), [allow; 5]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-use super::{Condemned, FlowTable};
+use super::FlowTable;
+use super::expire::Condemned;
 use crate::events::is_sampled;
 use crate::flow::{Entry, State};
 use crate::wire::ip::Ip;

@@ -1,8 +1,10 @@
 use super::*;
+use crate::flow::Handshake;
 use crate::packet::Ingress;
+use crate::reason::DropReason;
 use crate::stages::policy::UNASKED;
 use sluice_io::PortId;
-use sluice_tables::ServiceId;
+use sluice_tables::{ServiceId, V4, V6};
 
 fn table<F: Ip>(flows_max: usize, limits: FlowLimits) -> FlowTable<F> {
     FlowTable::new(flows_max, Timeouts::default(), limits, Arc::new(Loads::new(4, 4)), 7)

@@ -1,0 +1,31 @@
+//! Sockets of the kernel in the place of workers. The kernel of the gateway's namespace has no
+//! way to the pods: the client stands for one.
+
+use super::shop::{self, Shop};
+use crate::lab::{V4, V6};
+
+/// Addresses of the kernel's in the gateway's namespace.
+pub const ADDRESSES: [&str; 2] = ["192.0.2.9", "2001:db8:1::9"];
+
+/// Has the kernel serve, at addresses of its own.
+pub fn give_to_the_kernel(shop: &Shop) {
+    let lab = &shop.lab;
+    lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.uplink.disable_ipv6=0"]);
+    for (address, len) in ADDRESSES.iter().zip(["24", "64"]) {
+        let address = format!("{address}/{len}");
+        lab.ok("gw", &["ip", "address", "add", &address, "dev", "uplink", "nodad"]);
+    }
+    let [v4, v6] = ADDRESSES;
+    let own = "addresses: [192.0.2.1/24, \"2001:db8:1::1/64\"]";
+    lab.edit_config(own, &format!("{own}\n    kernel_addresses: [{v4}, \"{v6}\"]"));
+    let [vip4, vip6] = shop::ADDRESSES;
+    lab.edit_config(
+        &format!("l7:\n  ingress:\n    addresses: [{vip4}, \"{vip6}\"]"),
+        &format!("l7:\n  io: kernel\n  ingress:\n    addresses: [{v4}, \"{v6}\"]"),
+    );
+}
+
+/// A manifest with the client in the place of `pod1a`.
+pub fn at_the_client(manifest: &str) -> String {
+    manifest.replace(V4.pod1a, V4.client).replace(V6.pod1a, V6.client)
+}
