@@ -2,7 +2,7 @@ use crate::net::Stream;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 pub struct KernelStream {
     /// `None`: it was aborted.
     tcp: Option<TcpStream>,
+    /// Why writing failed, unless the other end had sent its FIN before (`BrokenPipe`).
+    failed: Option<io::ErrorKind>,
     local: SocketAddr,
     remote: SocketAddr,
 }
@@ -19,7 +21,7 @@ impl KernelStream {
     pub(super) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         let (local, remote) = (canonical(tcp.local_addr()?), canonical(tcp.peer_addr()?));
-        Ok(KernelStream { tcp: Some(tcp), local, remote })
+        Ok(KernelStream { tcp: Some(tcp), failed: None, local, remote })
     }
 
     fn with<T>(
@@ -30,6 +32,20 @@ impl KernelStream {
             Some(tcp) => what(Pin::new(tcp)),
             None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
+    }
+
+    /// Writes, and keeps why that failed: the kernel says so once.
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let written = self.with(write);
+        if let Poll::Ready(Err(error)) = &written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.failed.get_or_insert(error.kind());
+        }
+        written
     }
 }
 
@@ -44,7 +60,14 @@ impl AsyncRead for KernelStream {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.with(|tcp| tcp.poll_read(context, buf))
+        let room = buf.remaining();
+        ready!(self.with(|tcp| tcp.poll_read(context, buf)))?;
+        match self.failed {
+            // There was no FIN: to whoever reads after what had come, a reset that was told to
+            // whoever wrote looks like one.
+            Some(kind) if room > 0 && buf.remaining() == room => Poll::Ready(Err(kind.into())),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -54,7 +77,7 @@ impl AsyncWrite for KernelStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.with(|tcp| tcp.poll_write(context, bytes))
+        self.write(|tcp| tcp.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -62,7 +85,7 @@ impl AsyncWrite for KernelStream {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.with(|tcp| tcp.poll_write_vectored(context, parts))
+        self.write(|tcp| tcp.poll_write_vectored(context, parts))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -129,6 +129,11 @@ impl<B> Body for AnswerBody<B> {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
+            // So hyper ends it where its stream was reset without an error, which only one whose
+            // answer is whole may be (RFC 9113 section 8.1).
+            Poll::Ready(None) if open.lease.host.is_http2() && !this.incoming.is_end_stream() => {
+                Poll::Ready(Some(Err(this.fail(L7Reason::UpstreamReset))))
+            }
             Poll::Ready(None) => {
                 this.finish();
                 Poll::Ready(None)

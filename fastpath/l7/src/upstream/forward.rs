@@ -175,13 +175,17 @@ async fn exchange<B: RequestBodies>(
             return Poll::Ready(Some(answer));
         }
         let shared = &lease.host.shared;
-        let until_ns = match track.phase() {
-            Phase::Sent { at_ns } => after(at_ns, terms.read_timeout),
-            Phase::Endpoint { since_ns } => {
+        let until_ns = match (track.phase(), lease.link.broke_at_ns()) {
+            (Phase::Sent { at_ns }, _) => after(at_ns, terms.read_timeout),
+            // It takes no more of the request, but may have answered it.
+            (_, Some(at_ns)) => after(at_ns, terms.read_timeout),
+            (Phase::Endpoint { since_ns }, None) => {
                 after(since_ns.max(lease.link.wrote_at_ns()), terms.send_timeout)
             }
             // Whatever the endpoint is waited for next, it has until then at least.
-            Phase::Client => after(shared.now_ns(), terms.read_timeout.min(terms.send_timeout)),
+            (Phase::Client, None) => {
+                after(shared.now_ns(), terms.read_timeout.min(terms.send_timeout))
+            }
         };
         lease.alarm.poll(&*shared.clock, until_ns, context).map(|()| None)
     })
@@ -203,7 +207,8 @@ fn not_sent<B>(why: NoConnection, request: Unsent<B>) -> Failed<B> {
 
 fn timed_out<B>(lease: &Lease<B>, track: &Track) -> Failed<B> {
     let counting = &lease.host.shared.counting;
-    count(if track.is_sent() { &counting.read_timed_out } else { &counting.send_timed_out });
+    let is_answer_late = track.is_sent() || lease.link.broke_at_ns().is_some();
+    count(if is_answer_late { &counting.read_timed_out } else { &counting.send_timed_out });
     // If nothing came for anybody, the connection is dead.
     if lease.is_silent() {
         lease.link.retire();

@@ -115,6 +115,7 @@ impl<B> Lease<B> {
     pub(super) fn new(host: Rc<Host<B>>, link: Rc<Link<B>>, alarm: Alarm, kind: Kind<B>) -> Self {
         let requests = link.requests.get();
         link.requests.set(requests.saturating_add(1));
+        link.set_request(matches!(kind, Kind::One(_)));
         let read_before = link.read();
         Lease { host, link, alarm, kind, is_reused: requests > 0, read_before }
     }
@@ -138,6 +139,7 @@ impl<B> Lease<B> {
             Kind::One(sender) => {
                 let (link, alarm) = (self.link.clone(), std::mem::take(&mut self.alarm));
                 let since_ns = self.host.shared.now_ns();
+                link.set_request(false);
                 self.host.keep(Idle { sender, link, alarm, since_ns });
             }
             kind => self.kind = kind,
@@ -146,6 +148,7 @@ impl<B> Lease<B> {
 
     /// The connection goes on with another protocol.
     pub(super) fn leave(mut self) {
+        self.link.set_request(false);
         self.kind = Kind::Over;
     }
 }

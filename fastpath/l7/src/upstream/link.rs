@@ -29,6 +29,10 @@ pub(super) struct Link<B> {
     is_closed: Cell<bool>,
     is_doomed: Cell<bool>,
     is_retired: Cell<bool>,
+    /// It is HTTP/1.1's, and has a request that is not over.
+    has_request: Cell<bool>,
+    /// When nothing could be written any more, though a request was on it.
+    broke_at_ns: Cell<Option<u64>>,
     reader: RefCell<Option<Waker>>,
     /// The endpoint has said how many streams it lets.
     is_settled: Cell<bool>,
@@ -50,6 +54,8 @@ impl<B> Link<B> {
             is_closed: Cell::default(),
             is_doomed: Cell::default(),
             is_retired: Cell::default(),
+            has_request: Cell::default(),
+            broke_at_ns: Cell::default(),
             reader: RefCell::default(),
             is_settled: Cell::default(),
             driver: RefCell::default(),
@@ -64,6 +70,22 @@ impl<B> Link<B> {
 
     pub(super) fn wrote_at_ns(&self) -> u64 {
         self.wrote_at_ns.get()
+    }
+
+    /// Whether a request of HTTP/1.1 is on it.
+    pub(super) fn set_request(&self, has_request: bool) {
+        self.has_request.set(has_request);
+    }
+
+    /// Since when it takes nothing, though an answer may still come.
+    pub(super) fn broke_at_ns(&self) -> Option<u64> {
+        self.broke_at_ns.get()
+    }
+
+    /// Writing has failed: an answer to its request is all that may come of it.
+    fn breaks(&self) {
+        self.broke_at_ns.set(Some(self.shared.now_ns()));
+        self.retire();
     }
 
     /// It takes no request any more.
@@ -187,6 +209,30 @@ impl<W, B> Io<W, B> {
             self.link.wrote_at_ns.set(self.link.shared.now_ns());
         }
     }
+
+    /// Writes, if that goes. An endpoint that does not want the rest of a request answers and
+    /// hangs up: where writing fails, its answer may have come, or be on its way. So nothing
+    /// goes on from then on but reading, and how that ends is how the request does. It is the
+    /// same task that reads: it is woken when something comes.
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut W>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>>
+    where
+        W: Unpin,
+    {
+        if !self.link.has_request.get() {
+            return write(Pin::new(&mut self.wire));
+        }
+        if self.link.broke_at_ns.get().is_none() {
+            let written = write(Pin::new(&mut self.wire));
+            if !matches!(written, Poll::Ready(Err(_))) {
+                return written;
+            }
+            self.link.breaks();
+        }
+        Poll::Pending
+    }
 }
 
 impl<W, B> Drop for Io<W, B> {
@@ -229,9 +275,8 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.link.check_tunnel()?;
-        let inner = &mut *self;
-        let written = Pin::new(&mut inner.wire).poll_write(context, bytes);
-        inner.note_written(&written);
+        let written = self.write(|wire| wire.poll_write(context, bytes));
+        self.note_written(&written);
         written
     }
 
@@ -241,9 +286,8 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.link.check_tunnel()?;
-        let inner = &mut *self;
-        let written = Pin::new(&mut inner.wire).poll_write_vectored(context, slices);
-        inner.note_written(&written);
+        let written = self.write(|wire| wire.poll_write_vectored(context, slices));
+        self.note_written(&written);
         written
     }
 
@@ -252,7 +296,7 @@ impl<W: AsyncWrite + Unpin, B> AsyncWrite for Io<W, B> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(context)
+        self.write(|wire| wire.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -94,6 +94,33 @@ fn several_threads_may_listen_at_the_same_address() {
 }
 
 #[test]
+fn what_came_before_a_reset_is_read_and_a_reset_is_no_end() {
+    kernel::run(|net| async move {
+        for (addr, has_fin) in
+            [("127.0.0.1:0", false), ("127.0.0.1:0", true), ("[::1]:0", false), ("[::1]:0", true)]
+        {
+            let listener = TcpListener::bind(addr).await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let (stream, accepted) = tokio::join!(net.connect(addr), listener.accept());
+            let (mut stream, (mut other, _)) = (stream.unwrap(), accepted.unwrap());
+            other.write_all(&[1; 40_000]).await.unwrap();
+            if has_fin {
+                other.shutdown().await.unwrap();
+            }
+            stream.write_all(b"nobody reads it").await.unwrap();
+            other.readable().await.unwrap();
+            drop(other);
+            while stream.write_all(b"more").await.is_ok() {}
+            let mut came = Vec::new();
+            let end = stream.read_to_end(&mut came).await.map_err(|error| error.kind());
+            let expected = (!has_fin).then_some(std::io::ErrorKind::ConnectionReset);
+            assert_eq!((came.len(), end.err()), (40_000, expected));
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn an_aborted_connection_is_reset() {
     kernel::run(|net| async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -266,6 +266,32 @@ fn a_stream_that_is_refused_is_sent_once_more() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_request_may_end_its_stream() {
+    run(|world| async move {
+        let reset = |id| frame(RST_STREAM, 0, id, &[0; 4]);
+        let server = scripted(move |id| match id {
+            1 => [frame(HEADERS, 4, id, &[0x88]), frame(DATA, 1, id, b"whole"), reset(id)].concat(),
+            3 => [ok(id), reset(id)].concat(),
+            _ => [frame(HEADERS, 4, id, &[0x88]), frame(DATA, 0, id, b"half"), reset(id)].concat(),
+        })
+        .await;
+        let upstream = upstream(H2c, &[server.addr]);
+        for expected in [Ok("whole"), Ok(""), Err(L7Reason::UpstreamReset)] {
+            // More than the endpoint ever takes.
+            let (parts, body) = TestBody::parts();
+            (0..8).for_each(|_| parts.send(vec![0; 64 << 10]));
+            let mut post = get2().map(|_| body);
+            *post.method_mut() = Method::POST;
+            let sent = world.send(&upstream, post).await.unwrap();
+            assert_eq!(text(sent.response).await, expected.map(str::to_owned));
+            until("the body is let go", || parts.is_dropped()).await;
+        }
+        assert_eq!((server.accepted(), world.counters().cut_off), (1, 1));
+        assert_eq!(world.state(server.addr).outstanding, 0);
+    });
+}
+
+#[test]
 fn an_endpoint_that_refuses_every_stream_is_given_up() {
     run(|world| async move {
         let server = scripted(|id| frame(RST_STREAM, 0, id, &7_u32.to_be_bytes())).await;

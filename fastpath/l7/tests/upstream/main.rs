@@ -3,6 +3,7 @@
 mod answers;
 mod balance;
 mod bodies;
+mod early;
 mod http2;
 mod keep_alive;
 mod net;

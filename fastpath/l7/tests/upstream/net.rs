@@ -24,6 +24,8 @@ struct State {
     silent: RefCell<HashSet<SocketAddr>>,
     broken: Cell<Option<io::ErrorKind>>,
     tasks: Cell<usize>,
+    fails_writes: Cell<Option<SocketAddr>>,
+    failed_writes: Cell<u64>,
     denied: RefCell<Vec<IpAddr>>,
     audited: Cell<bool>,
     policy_version: Cell<u64>,
@@ -59,6 +61,16 @@ impl TestNet {
     /// Connections fail.
     pub fn break_with(&self, kind: Option<io::ErrorKind>) {
         self.0.broken.set(kind);
+    }
+
+    /// What is written to an address fails, and what comes from there still comes.
+    pub fn fail_writes(&self, to: Option<SocketAddr>) {
+        self.0.fails_writes.set(to);
+    }
+
+    /// Writes that have failed so.
+    pub fn failed_writes(&self) -> u64 {
+        self.0.failed_writes.get()
     }
 
     /// Tasks that run.
@@ -106,7 +118,7 @@ impl Net for TestNet {
             }
             let stream = TcpStream::connect(to).await?;
             let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-            Ok(TestStream { stream, local, remote })
+            Ok(TestStream { net, stream, local, remote })
         }
     }
 
@@ -145,6 +157,7 @@ impl Net for TestNet {
 }
 
 pub struct TestStream {
+    net: TestNet,
     stream: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
@@ -166,6 +179,10 @@ impl AsyncWrite for TestStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.net.0.fails_writes.get() == Some(self.remote) {
+            self.net.0.failed_writes.set(self.net.failed_writes() + 1);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

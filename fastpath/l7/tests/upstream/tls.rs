@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use sluice_l7::Alpn;
 use sluice_l7::L7Reason;
 use sluice_l7::net::Stream;
+use sluice_l7::tls::{Connector, Handshakes, TlsConfig, TlsStream, Verify};
 use sluice_l7::upstream::{Encrypt, Upstreams};
 use sluice_tables::l7::{BackendProtocol, Upstream};
 use std::future::Future;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::TlsAcceptor;
 
 /// Offers what the upstream speaks, and trusts one certificate.
 struct Trusting(rustls::RootCertStore);
@@ -97,8 +99,31 @@ impl Encrypt<TestStream> for Trusting {
     }
 }
 
-/// Speaks TLS with these protocols; answers `tls`.
-async fn server(alpn: &[&str]) -> (Server, rustls::RootCertStore) {
+/// The gateway's own TLS, which looks at no certificate.
+pub struct Untrusting(Connector);
+
+impl Untrusting {
+    pub fn new() -> Self {
+        let handshakes = Handshakes::start(TlsConfig::default()).unwrap();
+        Untrusting(Connector::new(&handshakes, &Verify::Nothing).unwrap())
+    }
+}
+
+impl Encrypt<TestStream> for Untrusting {
+    type Stream = TlsStream<TestStream>;
+
+    fn connect(
+        &self,
+        stream: TestStream,
+        _: &Arc<Upstream>,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<Alpn>)>> + 'static {
+        let made = self.0.connect(stream, None, Alpn::Http11);
+        async move { Ok((made.await.map_err(|_| io::ErrorKind::InvalidData)?, None)) }
+    }
+}
+
+/// Makes handshakes with these protocols, with a certificate that is trusted in.
+pub fn acceptor(alpn: &[&str]) -> (TlsAcceptor, rustls::RootCertStore) {
     let key = rcgen::generate_simple_self_signed(vec!["shop.example".to_string()]).unwrap();
     let certificate = key.cert.der().clone();
     let mut roots = rustls::RootCertStore::empty();
@@ -108,7 +133,12 @@ async fn server(alpn: &[&str]) -> (Server, rustls::RootCertStore) {
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let mut config = config.with_single_cert(vec![certificate], private.unwrap()).unwrap();
     config.alpn_protocols = alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    (TlsAcceptor::from(Arc::new(config)), roots)
+}
+
+/// Speaks TLS with these protocols; answers `tls`.
+async fn server(alpn: &[&str]) -> (Server, rustls::RootCertStore) {
+    let (acceptor, roots) = acceptor(alpn);
     let server = Server::new(move |_, stream| {
         let acceptor = acceptor.clone();
         async move {

@@ -274,6 +274,19 @@ impl Lab {
         any
     }
 
+    /// Sends what a connection of the pod's has to send and closes it, before the gateway
+    /// looks at any of that.
+    pub fn hang_up(&mut self, id: ConnId) {
+        for is_over in [false, true] {
+            if is_over {
+                self.pod.release(id, self.now_ns);
+            }
+            let mut out = Outbox::default();
+            self.pod.poll(self.now_ns, 64, &mut out);
+            self.take_from_pod(out, &mut false);
+        }
+    }
+
     fn queue(&mut self) -> usize {
         self.turns += usize::from(self.spread);
         self.turns % self.workers

@@ -133,6 +133,33 @@ fn requests_of_a_connection_go_to_a_pod_one_after_the_other() {
 }
 
 #[test]
+fn the_answer_of_a_pod_that_does_not_read_and_hangs_up_is_whole() {
+    for is_v4 in [true, false] {
+        let statuses = Rc::new(Statuses::default());
+        let mut lab = lab(is_v4, &statuses);
+        let client = (Side::Client, lab.connect(40_000));
+        let head = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000000\r\n\r\n";
+        let upload = [head.as_bytes(), &[b'x'; 1_000_000]].concat();
+        let mut sent = 0;
+        for _ in 0..100 {
+            sent += lab.write(client, &upload[sent..]);
+            lab.step(Duration::from_millis(10));
+        }
+        assert!(sent < upload.len(), "nothing waits to be sent");
+        let pod = lab.pod.accept().unwrap();
+        let answer = [&b"HTTP/1.1 413 No\r\nContent-Length: 12000\r\n\r\n"[..], &[b'y'; 12_000]];
+        let answer = answer.concat();
+        assert_eq!(lab.write((Side::Pod, pod), &answer), answer.len());
+        lab.hang_up(pod);
+        let answer = read_until(&mut lab, client, &"y".repeat(12_000));
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert_eq!(*statuses.0.borrow(), [413]);
+        assert_eq!(lab.pod.counters().aborts_sent, 1);
+        lab.gateway.close().unwrap();
+    }
+}
+
+#[test]
 fn a_pod_that_is_not_there_is_told_of() {
     let statuses = Rc::new(Statuses::default());
     let mut lab = lab(true, &statuses);
