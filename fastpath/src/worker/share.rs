@@ -1,10 +1,11 @@
 use crate::time::Nanos;
 use std::time::Duration;
 
-/// While packets wait, they have so many times the time that local services have had,
-const FORWARDING_TIMES: u64 = 2;
+/// While packets wait, they have so many times half of the time that local services have
+/// had: where there is too much of both, what is shed takes a part of it, too.
+const FORWARDING_HALVES: u64 = 5;
 
-/// twice as many for each step in which they have waited all the time, so that what came at
+/// Twice as many for each step in which they have waited all the time, so that what came at
 /// once does not stay, and so often at most.
 const DOUBLINGS_MAX: u32 = 3;
 
@@ -20,12 +21,12 @@ const STEP_NS: u64 = 1_000_000;
 /// Steps after which packets that still wait are more than there is time for.
 const OVERLOAD_STEPS: u32 = 5;
 
-/// Packets of services in a step, on average, from which on it matters to them that theirs
-/// are lost where nothing makes room.
-const DEMAND_MIN: u32 = 1;
+/// Steps over which it is averaged how many packets services have,
+const DEMAND_STEPS: u32 = 16;
 
-/// Steps that the average is over,
-const DEMAND_STEPS: u32 = 8;
+/// from how many on it matters to them that theirs are lost where nothing makes room: one
+/// in four steps; in the unit of the average, which is small,
+const DEMAND_MIN: u32 = DEMAND_STEPS * DEMAND_STEPS / 4;
 
 /// and for how many it counts: whoever has lost a packet says nothing for a while.
 const DEMAND_LASTS: u32 = 1_000;
@@ -66,7 +67,7 @@ pub(super) struct TimeShare {
     waits_always: bool,
     /// Steps before it in which they have waited all the time.
     full_steps: u32,
-    /// Packets of services in a step, the average times [`DEMAND_STEPS`].
+    /// Packets of services in a step, the average times the square of [`DEMAND_STEPS`].
     demand: u32,
     /// Steps for which that counts.
     demand_left: u32,
@@ -88,14 +89,14 @@ impl TimeShare {
     /// Services have had their turn, and so many packets.
     pub fn services_took(&mut self, begin: Nanos, end: Nanos, packets: usize) {
         let packets = u32::try_from(packets).unwrap_or(u32::MAX);
-        self.demand = self.demand.saturating_add(packets);
+        self.demand = self.demand.saturating_add(packets.saturating_mul(DEMAND_STEPS));
         let doublings = match self.shed {
             0 => self.full_steps.min(DOUBLINGS_MAX),
             1..SHED_LIGHT => DOUBLINGS_LIGHT,
             _ => 0,
         };
-        let times = FORWARDING_TIMES << doublings;
-        let wait_ns = end.since(begin).saturating_mul(times).min(WAIT_MAX_NS);
+        let halves = FORWARDING_HALVES << doublings;
+        let wait_ns = (end.since(begin).saturating_mul(halves) / 2).min(WAIT_MAX_NS);
         self.services_due = end + Duration::from_nanos(wait_ns);
     }
 
@@ -107,7 +108,7 @@ impl TimeShare {
 
     fn step(&mut self, now: Nanos) {
         self.step_ends = now + Duration::from_nanos(STEP_NS);
-        self.demand_left = match self.demand >= DEMAND_MIN * DEMAND_STEPS {
+        self.demand_left = match self.demand >= DEMAND_MIN {
             true => DEMAND_LASTS,
             false => self.demand_left.saturating_sub(1),
         };
@@ -122,7 +123,7 @@ impl TimeShare {
             (true, false) => self.shed - self.shed.div_ceil(SHED_LESS),
             (false, false) => self.shed / 2,
         };
-        self.demand -= self.demand.div_ceil(DEMAND_STEPS);
+        self.demand -= self.demand / DEMAND_STEPS;
         (self.has_waited, self.waits_always) = (false, true);
     }
 }
@@ -143,12 +144,12 @@ mod tests {
         }
     }
 
-    /// How many times as long as services took they wait now, while packets do.
+    /// How many times half as long as services took they wait now, while packets do.
     fn wait(share: &mut TimeShare, now: Nanos) -> u64 {
         const TOOK_NS: u64 = 1_000;
         let end = now + Duration::from_nanos(TOOK_NS);
         share.services_took(now, end, 0);
-        share.services_due.since(end) / TOOK_NS
+        2 * share.services_due.since(end) / TOOK_NS
     }
 
     fn begun() -> (TimeShare, Nanos) {
@@ -158,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn services_wait_for_twice_as_long_as_they_took_while_packets_wait() {
+    fn services_wait_for_longer_than_they_took_while_packets_wait() {
         let mut share = TimeShare::default();
         assert!(share.is_services(true, Nanos(7)));
         share.services_took(Nanos(100), Nanos(150), 1);
-        assert!(!share.is_services(true, Nanos(249)) && share.is_services(true, Nanos(250)));
+        assert!(!share.is_services(true, Nanos(274)) && share.is_services(true, Nanos(275)));
         assert!(share.is_services(false, Nanos(151)));
         let stood_still = Nanos(1_000 + 5 * WAIT_MAX_NS);
         share.services_took(Nanos(1_000), stood_still, 1);
@@ -174,12 +175,12 @@ mod tests {
     fn what_waits_for_longer_has_more_of_the_time_until_it_is_gone() {
         let (mut share, mut now) = begun();
         // A step is looked at when it is over.
-        for times in [2, 4, 8, 16] {
+        for halves in [5, 10, 20, 40] {
             run(&mut share, &mut now, 1, 10, 1);
-            assert_eq!(wait(&mut share, now), times);
+            assert_eq!(wait(&mut share, now), halves);
         }
         run(&mut share, &mut now, 2, 5, 1);
-        assert_eq!(wait(&mut share, now), FORWARDING_TIMES);
+        assert_eq!(wait(&mut share, now), FORWARDING_HALVES);
         assert_eq!(share.shed(), 0);
     }
 
@@ -191,12 +192,12 @@ mod tests {
         run(&mut share, &mut now, 2, 10, 1);
         let few = share.shed();
         assert!(few > 0 && few < SHED_LIGHT);
-        assert_eq!(wait(&mut share, now), 2 * FORWARDING_TIMES);
+        assert_eq!(wait(&mut share, now), 2 * FORWARDING_HALVES);
         run(&mut share, &mut now, 20, 10, 1);
         let many = share.shed();
         assert!(many > SHED_LIGHT && many < SHED_MAX);
         // Services have their part again.
-        assert_eq!(wait(&mut share, now), FORWARDING_TIMES);
+        assert_eq!(wait(&mut share, now), FORWARDING_HALVES);
         run(&mut share, &mut now, 3, 5, 1);
         let fewer = share.shed();
         assert!(fewer > few && fewer < many);
