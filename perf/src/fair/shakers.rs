@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use hashbrown::HashMap;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -26,10 +27,15 @@ pub struct Said {
     pub is_over: Option<bool>,
 }
 
+/// What clients have said that is not heard yet.
+const SAID_MAX: usize = 1 << 14;
+
 /// The thread.
 pub struct Shakers {
     tell: Option<Sender<Told>>,
-    said: Receiver<(u32, Said)>,
+    /// A ring whose ends never wait for each other. The receiver of a channel may: for a sender
+    /// that is in the midst of it, and gets no time on a core whose other threads run first.
+    said: Consumer<(u32, Said)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,10 +58,10 @@ impl Shakers {
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.resumption = Resumption::disabled();
         let (tell, told) = unbounded();
-        let (say, said) = unbounded();
+        let (mut say, said) = RingBuffer::new(SAID_MAX);
         let name = ServerName::try_from(NAME)?;
         let thread = std::thread::Builder::new().name("shakers".to_owned());
-        let thread = thread.spawn(move || shake(&Arc::new(config), &name, &told, &say))?;
+        let thread = thread.spawn(move || shake(&Arc::new(config), &name, &told, &mut say))?;
         Ok(Shakers { tell: Some(tell), said, thread: Some(thread) })
     }
 
@@ -80,8 +86,8 @@ impl Shakers {
     }
 
     /// What one of them says next.
-    pub fn said(&self) -> Option<(u32, Said)> {
-        self.said.try_recv().ok()
+    pub fn said(&mut self) -> Option<(u32, Said)> {
+        self.said.pop().ok()
     }
 }
 
@@ -89,6 +95,11 @@ impl Drop for Shakers {
     fn drop(&mut self) {
         drop(self.tell.take());
         if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() {
+                // It may wait for room.
+                let _ = self.said.pop();
+                std::thread::yield_now();
+            }
             let _ = thread.join();
         }
     }
@@ -98,7 +109,7 @@ fn shake(
     config: &Arc<ClientConfig>,
     name: &ServerName<'static>,
     told: &Receiver<Told>,
-    say: &Sender<(u32, Said)>,
+    say: &mut Producer<(u32, Said)>,
 ) {
     let mut conns: HashMap<u32, ClientConnection> = HashMap::new();
     for told in told {
@@ -123,8 +134,13 @@ fn shake(
         if said.is_over.is_some() {
             conns.remove(&number);
         }
-        if say.send((number, said)).is_err() {
-            return;
+        let mut said = (number, said);
+        while let Err(PushError::Full(unsaid)) = say.push(said) {
+            if say.is_abandoned() {
+                return;
+            }
+            said = unsaid;
+            std::thread::yield_now();
         }
     }
 }
