@@ -3,7 +3,7 @@
 
 use crate::balancers::{balancer, serve};
 use crate::gateway::Gateway;
-use crate::lab::{FAMILIES, Lab};
+use crate::lab::{FAMILIES, Lab, V4, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Stdio};
 
@@ -14,8 +14,9 @@ const CLIENT: &str = "/usr/lib/usrsctp/client";
 /// Seconds that a client may take: a talk of three, and its end.
 const TALK_S_MAX: u8 = 8;
 
-/// The Service's port, its node port, and one that nobody has.
+/// The Service's port, that of its pod, its node port, and one that nobody has.
 const PORT: u16 = 9;
+const TARGET_PORT: u16 = 7;
 const NODE_PORT: u16 = 30009;
 const UNUSED_PORT: u16 = 10;
 
@@ -26,13 +27,13 @@ fn associations_pass_by_vip_and_by_node_port() {
     // Another port behind, so that every packet gets a new checksum.
     let spec = format!(
         "  selector: {{pod: pod1a}}
-  ports: [{{port: {PORT}, protocol: SCTP, targetPort: 7, nodePort: {NODE_PORT}}}]"
+  ports: [{{port: {PORT}, protocol: SCTP, targetPort: {TARGET_PORT}, nodePort: {NODE_PORT}}}]"
     );
     serve(&lab, &gateway, "sctp", &balancer("sctp", 40, &spec));
     let _server = Server::start(&lab);
     for family in FAMILIES {
         for (address, port) in [(family.extra, PORT), (family.uplink, NODE_PORT)] {
-            let said = talk(&lab, address, port);
+            let said = talk(&lab, "client", address, port, 2);
             for word in ["SCTP_COMM_UP", "hello", "SCTP_SHUTDOWN_COMP"] {
                 assert!(said.contains(word), "{address} {port}: no {word} in\n{said}");
             }
@@ -47,19 +48,19 @@ fn associations_pass_by_vip_and_by_node_port() {
                 assert!(flow[direction].as_u64() >= Some(4), "{flow}");
             }
         }
-        let said = talk(&lab, family.extra, UNUSED_PORT);
+        let said = talk(&lab, "client", family.extra, UNUSED_PORT, 2);
         assert!(said.contains("Connection refused"), "{}: {said}", family.name);
     }
     assert_eq!(gateway.metric("sluice_drops_total", &["\"bad_sctp_checksum\""]), 0.0);
     gateway.stop();
 }
 
-/// What the client prints about an association over which it says hello. One
-/// that is refused does not end by itself.
-fn talk(lab: &Lab, address: &str, port: u16) -> String {
+/// What a client prints about an association over which it says hello after
+/// `idle_s` seconds. One that is refused does not end by itself.
+fn talk(lab: &Lab, namespace: &str, address: &str, port: u16, idle_s: u8) -> String {
     let client = format!("timeout {TALK_S_MAX} {CLIENT} {address} {port}");
-    let script = format!("(sleep 2; echo hello; sleep 1) | {client} 2>&1");
-    let output = lab.run("client", &["sh", "-c", &script]);
+    let script = format!("(sleep {idle_s}; echo hello; sleep 1) | {client} 2>&1");
+    let output = lab.run(namespace, &["sh", "-c", &script]);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -70,7 +71,13 @@ impl Server {
     fn start(lab: &Lab) -> Server {
         let mut command = lab.command("pod1a", &[SERVER]);
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Server(command.spawn().expect("ip netns exec runs"))
+        let server = Server(command.spawn().expect("ip netns exec runs"));
+        // It does not say when it listens: another pod asks it, past the gateway.
+        eventually("the SCTP server", || {
+            let said = talk(lab, "pod2a", V4.pod1a, TARGET_PORT, 0);
+            said.contains("SCTP_COMM_UP").then_some(())
+        });
+        server
     }
 }
 
