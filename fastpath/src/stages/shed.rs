@@ -2,7 +2,7 @@
 //! Connections that end here lose nothing to that.
 
 use crate::core::Core;
-use crate::packet::{Ingress, Packet};
+use crate::packet::Packet;
 use crate::wire::ip::{Ip, IpInfo};
 use crate::wire::l4;
 use sluice_tables::Tables;
@@ -20,10 +20,11 @@ pub fn arriving<F: Ip>(core: &mut Core, tables: &Tables, ip: &IpInfo<F>) -> bool
 }
 
 /// Whether a packet is shed that its flow takes on to somebody else: one to an address of
-/// the gateway's own, of which nothing else has told.
+/// the gateway's own, of which nothing else has told. What the gateway itself sends goes
+/// to others.
 #[cold]
 pub fn forwarded<F: Ip>(core: &mut Core, tables: &Tables, packet: &Packet<F>) -> bool {
-    packet.ingress != Ingress::GATEWAY && is_own::<F>(tables, &packet.key.dst) && core.sheds()
+    is_own::<F>(tables, &packet.key.dst) && core.sheds()
 }
 
 fn is_own<F: Ip>(tables: &Tables, addr: &F::Addr) -> bool {

@@ -268,6 +268,17 @@ impl Gateway {
         Err(format!("the workers are still busy after {TURNS_MAX} turns"))
     }
 
+    /// Lets time pass, then each worker has one turn: with more on its wire than it takes,
+    /// that is a busy one.
+    pub fn turn(&mut self, time: Duration) {
+        self.now = self.now + time;
+        for worker in &mut self.workers {
+            worker.poll(self.now);
+        }
+        self.hear();
+        self.read_mail();
+    }
+
     fn read_mail(&mut self) {
         for (worker, control) in self.controls.iter_mut().enumerate() {
             while let Some(message) = control.receive() {
