@@ -281,9 +281,13 @@ impl Machine {
     /// Takes in what has become of an [`Op`] that was begun at `started`.
     pub fn answered(&mut self, op: &Op, started: Duration, answer: &Answer, now: Duration) {
         match op {
-            Op::Join { identity, .. } => self.joined(identity, started, answer, now),
-            Op::Renew { identity, .. } => self.renewed(identity, started, answer, now),
-            Op::Leave { identity } => self.left(identity, answer, now),
+            Op::Join { identity, .. } | Op::Renew { identity, .. } | Op::Leave { identity } => {
+                self.membership.is_busy = false;
+                // What was asked for a membership before this one says nothing of it.
+                if *identity == self.identity {
+                    self.member_answered(op, started, answer, now);
+                }
+            }
             Op::Fence { lease, .. } => {
                 if let Some(fence) = self.fences.get_mut(lease) {
                     fence.is_busy = false;

@@ -65,17 +65,23 @@ impl Machine {
             && self.slots.iter().all(|slot| !matches!(slot.holding, Holding::Yes(_)))
     }
 
-    pub(super) fn joined(
+    /// Takes in what has become of a request for this membership.
+    pub(super) fn member_answered(
         &mut self,
-        identity: &str,
+        op: &Op,
         started: Duration,
         answer: &Answer,
         now: Duration,
     ) {
-        self.membership.is_busy = false;
-        if *identity != self.identity {
-            return;
+        match (op, answer) {
+            (Op::Join { .. }, _) => self.joined(started, answer, now),
+            (Op::Renew { .. }, _) => self.renewed(started, answer, now),
+            (Op::Leave { .. }, Answer::Done(_) | Answer::Lost) => self.lose(now),
+            _ => {}
         }
+    }
+
+    fn joined(&mut self, started: Duration, answer: &Answer, now: Duration) {
         match answer {
             Answer::Done(_) => {
                 self.member = Member::In;
@@ -92,17 +98,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn renewed(
-        &mut self,
-        identity: &str,
-        started: Duration,
-        answer: &Answer,
-        now: Duration,
-    ) {
-        self.membership.is_busy = false;
-        if *identity != self.identity {
-            return;
-        }
+    fn renewed(&mut self, started: Duration, answer: &Answer, now: Duration) {
         self.counts.renew_failures += u64::from(!matches!(answer, Answer::Done(_)));
         match answer {
             Answer::Done(_) => {
@@ -123,13 +119,6 @@ impl Machine {
                 self.is_unreachable = !was_stopped;
                 self.next_renewal = now.max(started + self.options.renew);
             }
-        }
-    }
-
-    pub(super) fn left(&mut self, identity: &str, answer: &Answer, now: Duration) {
-        self.membership.is_busy = false;
-        if *identity == self.identity && matches!(answer, Answer::Done(_) | Answer::Lost) {
-            self.lose(now);
         }
     }
 
