@@ -20,7 +20,7 @@ pub fn check(config: &Config, folder: &Path) -> Vec<Diagnostic> {
     let (mut cluster, mut all) = scan(config, folder);
     match compile(config, &mut cluster) {
         Ok(compiler) => all.extend(located(&cluster, &compiler)),
-        Err(error) => all.push(of_setup(&error)),
+        Err(error) => all.push(Diagnostic::general(Severity::Error, error.to_string())),
     }
     all.sort_by(Diagnostic::order);
     all
@@ -63,19 +63,6 @@ pub(crate) fn compile(config: &Config, cluster: &mut Cluster) -> Result<Compiler
     let changes = cluster.take_changes();
     compiler.compile(cluster, &changes, Duration::ZERO, 0);
     Ok(compiler)
-}
-
-fn of_setup(error: &SetupError) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: None,
-        line: None,
-        column: None,
-        object: None,
-        path: String::new(),
-        message: error.to_string(),
-        expected: None,
-    }
 }
 
 /// What is wrong with objects, by themselves or together, with places.

@@ -184,8 +184,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// About the source as a whole.
-    pub fn of_source(severity: Severity, message: impl Into<String>) -> Self {
+    /// About no object, and nothing in a file.
+    pub fn general(severity: Severity, message: impl Into<String>) -> Self {
         Diagnostic {
             severity,
             file: None,

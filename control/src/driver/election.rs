@@ -127,7 +127,7 @@ fn of_claim(conflict: &Conflict, port: &str) -> Diagnostic {
         "{} is announced here, and {mac} claims it, too, on port {port}: clients may reach either",
         conflict.vip
     );
-    let mut diagnostic = Diagnostic::of_source(Severity::Warning, message);
+    let mut diagnostic = Diagnostic::general(Severity::Warning, message);
     diagnostic.expected = Some("an address that nobody else has".to_owned());
     diagnostic
 }

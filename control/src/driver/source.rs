@@ -51,19 +51,11 @@ impl Control {
 
     pub(super) fn source_ended(&mut self) {
         tracing::error!(source = %self.source.description, "the source has ended; changes are no longer seen");
-        self.source.diagnostics.push(Diagnostic {
-            severity: Severity::Error,
-            file: None,
-            line: None,
-            column: None,
-            object: None,
-            path: String::new(),
-            message: format!(
-                "the source ({}) has ended; changes are no longer seen",
-                self.source.description
-            ),
-            expected: None,
-        });
+        let message = format!(
+            "the source ({}) has ended; changes are no longer seen",
+            self.source.description
+        );
+        self.source.diagnostics.push(Diagnostic::general(Severity::Error, message));
     }
 
     pub(super) fn take(&mut self, batch: Batch) {

@@ -200,19 +200,19 @@ impl Driving<'_> {
         health.update(self.intake.complete(), self.intake.refused_len());
         let mut general = Vec::new();
         if let Some(trouble) = self.connection.trouble() {
-            general.push(Diagnostic::of_source(Severity::Error, trouble));
+            general.push(Diagnostic::general(Severity::Error, trouble));
         } else if let Some((_, error)) = health.away() {
             let message = format!("the API server is away; what is in force stays: {error}");
-            general.push(Diagnostic::of_source(Severity::Error, message));
+            general.push(Diagnostic::general(Severity::Error, message));
         }
         let view = health.view();
         if view.snapshot_age_s.is_some() {
             let message = "a snapshot is in force until the API server has been heard";
-            general.push(Diagnostic::of_source(Severity::Warning, message));
+            general.push(Diagnostic::general(Severity::Warning, message));
         }
         if view.snapshot_kept == Some(false) {
             let message = "no snapshot is kept: the disk fails, or is too slow";
-            general.push(Diagnostic::of_source(Severity::Warning, message));
+            general.push(Diagnostic::general(Severity::Warning, message));
         }
         if self.intake.take_refused_new() || general != self.said {
             let mut all = general.clone();

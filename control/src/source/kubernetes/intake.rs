@@ -308,7 +308,7 @@ impl Intake {
         let mut said: Vec<_> = all.clone().take(DIAGNOSTICS_MAX).cloned().collect();
         let rest = all.count() - said.len();
         if rest > 0 {
-            said.push(Diagnostic::of_source(
+            said.push(Diagnostic::general(
                 Severity::Error,
                 format!("{rest} more findings about objects that cannot be used"),
             ));

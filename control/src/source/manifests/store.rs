@@ -313,22 +313,14 @@ impl Store {
         }
         let list: Vec<_> = counts.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
         let message = format!("objects of other kinds are not used: {}", list.join(", "));
-        Some(Diagnostic { file: None, ..of_file("", Severity::Info, message) })
+        Some(Diagnostic::general(Severity::Info, message))
     }
 }
 
 /// A diagnostic about a file or folder as a whole.
 fn of_file(path: &str, severity: Severity, message: String) -> Diagnostic {
-    Diagnostic {
-        severity,
-        file: Some(if path.is_empty() { "." } else { path }.to_owned()),
-        line: None,
-        column: None,
-        object: None,
-        path: String::new(),
-        message,
-        expected: None,
-    }
+    let file = if path.is_empty() { "." } else { path };
+    Diagnostic { file: Some(file.to_owned()), ..Diagnostic::general(severity, message) }
 }
 
 fn decode_again(text: &str, name: &Arc<str>, key: &Key, hash: u64) -> Option<Object> {

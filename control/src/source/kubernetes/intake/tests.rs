@@ -383,7 +383,7 @@ fn refused_policies_are_held_as_others_are() {
         vec![decode(kind, text.text.get()).unwrap()]
     };
     let refused = || {
-        let diagnostics = vec![Diagnostic::of_source(Severity::Error, "bad")];
+        let diagnostics = vec![Diagnostic::general(Severity::Error, "bad")];
         vec![RefusedPolicy { key: Key::parse(name).unwrap(), rest: None, diagnostics }]
     };
     // Restored, and then what the API has: what is in force before and after
