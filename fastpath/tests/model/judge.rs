@@ -7,6 +7,7 @@ use super::parse::{Kind, Packet, Part, Tuple};
 use super::wire::{self, ACK, SYN};
 use super::world::{Health, UDP, World};
 use sluice_fastpath::DropReason;
+use std::net::IpAddr;
 use translate::translate;
 
 mod begin;
@@ -77,10 +78,10 @@ impl Oracle {
         if !self.judge_again((id, side), packet) {
             return true;
         }
-        let way = match self.way(&self.flows.get(id).translation(side).dst) {
+        let dst = self.flows.get(id).translation(side).dst;
+        let way = match self.way_of(data, packet, ingress, &dst) {
             Ok(way) => way,
             Err(reason) => {
-                self.answer_unreachable(data, packet, ingress);
                 self.drop(reason);
                 return true;
             }
@@ -187,6 +188,17 @@ impl Oracle {
         }
     }
 
+    /// The way of a packet to where it is to go; if there is none, the sender is told.
+    fn way_of(
+        &mut self,
+        data: &[u8],
+        packet: &Packet,
+        ingress: Ingress,
+        dst: &IpAddr,
+    ) -> Result<Way, DropReason> {
+        self.way(dst).inspect_err(|_| self.answer_unreachable(data, packet, ingress))
+    }
+
     /// Why a packet ends before its way out, the sender told.
     pub(super) fn cannot_go(
         &mut self,
@@ -212,12 +224,9 @@ impl Oracle {
             self.answer_time_exceeded(&data, packet, ingress);
             return self.drop(DropReason::TtlExceeded);
         }
-        let way = match self.way(&packet.tuple.dst) {
+        let way = match self.way_of(&data, packet, ingress, &packet.tuple.dst) {
             Ok(way) => way,
-            Err(reason) => {
-                self.answer_unreachable(&data, packet, ingress);
-                return self.drop(reason);
-            }
+            Err(reason) => return self.drop(reason),
         };
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);

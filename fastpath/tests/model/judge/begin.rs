@@ -104,12 +104,9 @@ impl Oracle {
             (to.dst, to.dst_port) = (choice.address, choice.port);
             chosen = Some(choice);
         }
-        let way = match self.way(&to.dst) {
+        let way = match self.way_of(&data, packet, ingress, &to.dst) {
             Ok(way) => way,
-            Err(reason) => {
-                self.answer_unreachable(&data, packet, ingress);
-                return self.drop(reason);
-            }
+            Err(reason) => return self.drop(reason),
         };
         if let Some(reason) = self.cannot_go(&data, packet, ingress, way) {
             return self.drop(reason);
