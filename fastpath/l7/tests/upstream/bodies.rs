@@ -1,7 +1,7 @@
 //! Bodies, both ways.
 
 use super::servers::{Server, answer, closed, head, whole};
-use super::{TERMS, TestBody, http, request, run, text, until};
+use super::{TERMS, TestBody, http, request, run, settle, text, until};
 use http::Method;
 use http_body_util::BodyExt;
 use sluice_l7::L7Reason;
@@ -145,9 +145,7 @@ fn an_answer_that_goes_on_slowly_passes() {
         let sent = world.send(&http(&[server.addr]), super::get()).await.unwrap();
         let read = tokio::task::spawn_local(text(sent.response));
         for _ in 0..5 {
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
-            }
+            settle().await;
             world.net.pass(TERMS.read_timeout - Duration::from_millis(1));
             parts.send(()).unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,10 +1,11 @@
 //! Endpoints that answer before they have been sent everything, and hang up.
 
 use super::net::TestNet;
-use super::servers::{Server, answer, closed, head};
+use super::servers::{Gate, Server, answer, head};
 use super::tls::{Untrusting, acceptor};
 use super::{
-    Answer, Parts, TERMS, TestBody, World, get, http, request, run, text, until, upstream,
+    Answer, Parts, TERMS, TestBody, World, get, http, request, run, settle, text, until, upgrade,
+    upstream,
 };
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -15,8 +16,7 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::io::AsyncWriteExt;
 
 /// Bytes of an answer: more than is read at once.
 const LONG: usize = 40_000;
@@ -74,10 +74,7 @@ fn so_it_is_in_tls() {
                 // Nothing is to be left to be sent when it is reset.
                 stream.set_nodelay(true).unwrap();
                 let mut stream = acceptor.accept(stream).await.unwrap();
-                let mut asked = Vec::new();
-                while !asked.ends_with(b"\r\n\r\n") {
-                    asked.push(stream.read_u8().await.unwrap());
-                }
+                head(&mut stream).await.unwrap();
                 stream.get_ref().0.readable().await.unwrap();
                 stream.write_all(&long()).await.unwrap();
                 stream.flush().await.unwrap();
@@ -101,20 +98,20 @@ fn so_it_is_in_tls() {
 /// An endpoint that has read the head of a request, and does what it does then when it is let.
 struct Slow {
     server: Server,
-    gate: Rc<Semaphore>,
+    gate: Gate,
     asked: Rc<Cell<usize>>,
 }
 
 impl Slow {
     async fn new(then: &'static [u8]) -> Self {
-        let (gate, asked) = (Rc::new(Semaphore::new(0)), Rc::new(Cell::new(0)));
+        let (gate, asked) = (Gate::shut(), Rc::new(Cell::new(0)));
         let (lets, counts) = (gate.clone(), asked.clone());
         let server = Server::new(move |_, mut stream| {
             let (lets, counts) = (lets.clone(), counts.clone());
             async move {
                 while head(&mut stream).await.is_some() {
                     counts.set(counts.get() + 1);
-                    lets.acquire().await.unwrap().forget();
+                    lets.pass().await;
                     if then.is_empty() {
                         return;
                     }
@@ -141,9 +138,7 @@ impl Slow {
         parts.send("some");
         let parts = (!is_whole).then_some(parts);
         until("a write has failed", || world.net.failed_writes() > failed).await;
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         world.net.fail_writes(None);
         assert!(!sent.is_finished());
         (parts, sent)
@@ -157,7 +152,7 @@ fn an_answer_is_waited_for_where_a_write_has_failed() {
         for (number, is_whole) in [false, true].into_iter().enumerate() {
             let (_parts, sent) = slow.broken(&world, is_whole).await;
             world.net.pass(TERMS.read_timeout - Duration::from_millis(1));
-            slow.gate.add_permits(1);
+            slow.gate.open(1);
             let sent = sent.await.unwrap().unwrap();
             assert_eq!(text(sent.response).await.unwrap(), "late");
             // Nothing can be sent on it any more.
@@ -173,7 +168,7 @@ fn without_an_answer_it_is_as_if_the_connection_had_been_reset() {
     run(|world| async move {
         let slow = Slow::new(b"").await;
         let (_parts, sent) = slow.broken(&world, false).await;
-        slow.gate.add_permits(1);
+        slow.gate.open(1);
         let refusal = sent.await.unwrap().unwrap_err();
         assert_eq!((refusal.reason, refusal.attempts), (L7Reason::UpstreamReset, 1));
         let counters = world.counters();
@@ -185,12 +180,12 @@ fn without_an_answer_it_is_as_if_the_connection_had_been_reset() {
 #[test]
 fn without_an_answer_what_may_be_done_twice_is() {
     run(|world| async move {
-        let gate = Rc::new(Semaphore::new(0));
+        let gate = Gate::shut();
         let lets = gate.clone();
         let ends = Server::new(move |_, stream| {
             let lets = lets.clone();
             async move {
-                lets.acquire().await.unwrap().forget();
+                lets.pass().await;
                 drop(stream);
             }
         })
@@ -207,7 +202,7 @@ fn without_an_answer_what_may_be_done_twice_is() {
             .await;
             if !sent.is_finished() {
                 failed += 1;
-                gate.add_permits(1);
+                gate.open(1);
             }
             let sent = sent.await.unwrap().unwrap();
             assert_eq!(text(sent.response).await.unwrap(), "other");
@@ -226,9 +221,7 @@ fn nor_is_an_answer_waited_for_longer_than_any() {
             let (_parts, sent) = slow.broken(&world, is_whole).await;
             for time in [TERMS.send_timeout, TERMS.send_timeout - Duration::from_millis(1)] {
                 world.net.pass(time);
-                for _ in 0..50 {
-                    tokio::task::yield_now().await;
-                }
+                settle().await;
                 assert!(!sent.is_finished());
             }
             world.net.pass(Duration::from_millis(1));
@@ -244,14 +237,14 @@ fn nor_is_an_answer_waited_for_longer_than_any() {
 #[test]
 fn a_connection_that_is_used_again_and_breaks_is_stale() {
     run(|world| async move {
-        let gate = Rc::new(Semaphore::new(0));
+        let gate = Gate::shut();
         let lets = gate.clone();
         let server = Server::new(move |number, mut stream| {
             let lets = lets.clone();
             async move {
                 head(&mut stream).await;
                 answer(&mut stream, ["first", "second"][number]).await;
-                lets.acquire().await.unwrap().forget();
+                lets.pass().await;
             }
         })
         .await;
@@ -262,7 +255,7 @@ fn a_connection_that_is_used_again_and_breaks_is_stale() {
         until("a write has failed", || world.net.failed_writes() == 1).await;
         world.net.fail_writes(None);
         assert!(!sent.is_finished());
-        gate.add_permits(1);
+        gate.open(1);
         assert_eq!(text(sent.await.unwrap().unwrap().response).await.unwrap(), "second");
         let counters = world.counters();
         assert_eq!((counters.reset, counters.stale, counters.retries), (0, 1, 0));
@@ -273,18 +266,8 @@ fn a_connection_that_is_used_again_and_breaks_is_stale() {
 #[test]
 fn a_tunnel_is_told_that_a_write_has_failed() {
     run(|world| async move {
-        let server = Server::new(|_, mut stream| async move {
-            head(&mut stream).await;
-            let answer = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\
-                connection: upgrade\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
-            closed(&mut stream).await;
-        })
-        .await;
-        let mut asked = get();
-        asked.headers_mut().insert("upgrade", "echo".parse().unwrap());
-        asked.headers_mut().insert("connection", "upgrade".parse().unwrap());
-        let sent = world.send(&http(&[server.addr]), asked).await.unwrap();
+        let server = Server::echo("").await;
+        let sent = world.send(&http(&[server.addr]), upgrade()).await.unwrap();
         let mut tunnel = sent.upgrade.unwrap().await.unwrap();
         world.net.fail_writes(Some(server.addr));
         let failure = tunnel.write_all(b"hello").await.unwrap_err();

@@ -1,7 +1,7 @@
 //! Endpoints that speak HTTP/2.
 
-use super::servers::{Server, http2};
-use super::{TERMS, TestBody, World, get2, run, run_with, text, until, upstream};
+use super::servers::{Gate, Server, closed, http2};
+use super::{TERMS, TestBody, World, get2, run, run_with, settle, text, until, upstream};
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
@@ -12,7 +12,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 
 fn said(text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::new(Full::new(text.into()))
@@ -21,13 +20,13 @@ fn said(text: impl Into<Bytes>) -> Response<Full<Bytes>> {
 /// Answers when it is let, and tells how many it has at once.
 struct Held {
     server: Server,
-    gate: Rc<Semaphore>,
+    gate: Gate,
     now: Rc<Cell<usize>>,
 }
 
 impl Held {
     async fn new(streams_max: u32) -> Self {
-        let (gate, now) = (Rc::new(Semaphore::new(0)), Rc::new(Cell::new(0)));
+        let (gate, now) = (Gate::shut(), Rc::new(Cell::new(0)));
         let (lets, counts) = (gate.clone(), now.clone());
         let server = Server::new(move |_, stream| {
             let (lets, counts) = (lets.clone(), counts.clone());
@@ -35,7 +34,7 @@ impl Held {
                 let (lets, counts) = (lets.clone(), counts.clone());
                 async move {
                     counts.set(counts.get() + 1);
-                    lets.acquire().await.unwrap().forget();
+                    lets.pass().await;
                     said("done")
                 }
             })
@@ -61,7 +60,7 @@ fn requests_share_a_connection() {
         until("all are there", || held.now.get() == 50).await;
         assert_eq!(held.server.accepted(), 1);
         assert_eq!(world.state(held.server.addr).outstanding, 50);
-        held.gate.add_permits(50);
+        held.gate.open(50);
         finish(running).await;
         let state = world.state(held.server.addr);
         assert_eq!((state.outstanding, state.connections, state.idle), (0, 1, 1));
@@ -90,7 +89,7 @@ fn more_are_opened_when_one_is_full() {
         until("all that may be are there", || held.now.get() == 12).await;
         until("the others wait", || world.state(held.server.addr).waiting == 8).await;
         assert_eq!((held.server.accepted(), held.now.get()), (3, 12));
-        held.gate.add_permits(20);
+        held.gate.open(20);
         finish(running).await;
         assert_eq!((held.server.accepted(), held.now.get()), (3, 20));
         assert_eq!(world.counters().stale, 0);
@@ -320,7 +319,7 @@ fn what_is_no_http2_is_an_error() {
         let server = Server::named("HTTP/1.1").await;
         let talks = Server::new(|_, mut stream| async move {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-            super::servers::closed(&mut stream).await;
+            closed(&mut stream).await;
         })
         .await;
         let refusal = world.send(&upstream(H2c, &[talks.addr]), get2()).await.unwrap_err();
@@ -337,9 +336,7 @@ fn a_connection_that_has_died_is_left() {
         let upstream = upstream(H2c, &[held.server.addr]);
         let running = world.begin(&upstream, get2());
         until("it is there", || held.now.get() == 1).await;
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         // What came before does not count.
         let second = world.begin(&upstream, get2());
         until("it is there", || held.now.get() == 2).await;
@@ -353,7 +350,7 @@ fn a_connection_that_has_died_is_left() {
         }
         let fresh = world.begin(&upstream, get2());
         until("another is opened", || held.server.accepted() == 2).await;
-        held.gate.add_permits(10);
+        held.gate.open(10);
         finish(vec![fresh]).await;
         assert_eq!(world.counters().read_timed_out, 3);
     });

@@ -97,6 +97,13 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Lets everybody do what needs no time.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
 type TestUpstreams = Upstreams<TestNet, Pretended, TestBody>;
 type Answer = Result<Sent<AnswerBody<TestBody>>, Refusal>;
 
@@ -169,6 +176,14 @@ fn http(addrs: &[SocketAddr]) -> Arc<Upstream> {
 
 fn get() -> Request<TestBody> {
     request(Method::GET, TestBody::Empty)
+}
+
+/// Asks to go on with the protocol `echo`.
+fn upgrade() -> Request<TestBody> {
+    let mut request = get();
+    request.headers_mut().insert("upgrade", "echo".parse().unwrap());
+    request.headers_mut().insert("connection", "upgrade".parse().unwrap());
+    request
 }
 
 fn request(method: Method, body: TestBody) -> Request<TestBody> {

@@ -1,7 +1,9 @@
 //! Network policies: which clients' requests come to an endpoint.
 
-use super::servers::{Server, answer, head};
-use super::{Answer, TERMS, TestBody, World, get, get2, http, request, run, text, until, upstream};
+use super::servers::{Server, answer, closed, head};
+use super::{
+    Answer, TERMS, TestBody, World, get, get2, http, request, run, text, until, upgrade, upstream,
+};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use sluice_l7::L7Reason;
@@ -84,7 +86,7 @@ fn an_answer_that_runs_is_cut_when_it_is_no_longer_let() {
             head(&mut stream).await;
             let begin = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello";
             stream.write_all(begin).await.unwrap();
-            super::servers::closed(&mut stream).await;
+            closed(&mut stream).await;
         })
         .await;
         let upstream = http(&[server.addr]);
@@ -107,11 +109,7 @@ fn an_answer_that_runs_is_cut_when_it_is_no_longer_let() {
 #[test]
 fn a_body_that_runs_is_cut_when_it_is_no_longer_let() {
     run(|world| async move {
-        let server = Server::new(|_, mut stream| async move {
-            head(&mut stream).await;
-            super::servers::closed(&mut stream).await;
-        })
-        .await;
+        let server = Server::silent().await;
         let upstream = http(&[server.addr]);
         let (parts, body) = TestBody::parts();
         parts.send("some");
@@ -133,19 +131,8 @@ fn a_body_that_runs_is_cut_when_it_is_no_longer_let() {
 #[test]
 fn a_tunnel_is_cut_when_it_is_no_longer_let() {
     run(|world| async move {
-        let server = Server::new(|_, mut stream| async move {
-            head(&mut stream).await;
-            let answer = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\
-                connection: upgrade\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
-            let (mut read, mut write) = stream.split();
-            let _ = tokio::io::copy(&mut read, &mut write).await;
-        })
-        .await;
-        let mut asked = get();
-        asked.headers_mut().insert("upgrade", "echo".parse().unwrap());
-        asked.headers_mut().insert("connection", "upgrade".parse().unwrap());
-        let sent = world.send_for(FRIEND, &http(&[server.addr]), asked).await.unwrap();
+        let server = Server::echo("").await;
+        let sent = world.send_for(FRIEND, &http(&[server.addr]), upgrade()).await.unwrap();
         let mut tunnel = sent.upgrade.unwrap().await.unwrap();
         let mut echo = [0; 2];
         for clients in [&[][..], &[STRANGER]] {
@@ -171,7 +158,7 @@ fn an_answer_that_begins_when_it_is_no_longer_let_is_left_out() {
                 head(&mut stream).await;
                 net.deny(&[FRIEND]);
                 answer(&mut stream, "secret").await;
-                super::servers::closed(&mut stream).await;
+                closed(&mut stream).await;
             }
         })
         .await;

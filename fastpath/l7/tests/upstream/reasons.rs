@@ -1,7 +1,7 @@
 //! Every reason why there is no answer.
 
 use super::servers::{Server, answer, closed, head, refusing, reset};
-use super::{TERMS, TestBody, http, request, run, text, until};
+use super::{TERMS, TestBody, http, request, run, settle, text, until};
 use http::Method;
 use sluice_l7::L7Reason;
 use sluice_l7::http::{BodyError, Forward, RequestBody};
@@ -112,22 +112,14 @@ fn ended_amid_the_head() {
 #[test]
 fn no_answer_in_time() {
     run(|world| async move {
-        let server = Server::new(|_, mut stream| async move {
-            head(&mut stream).await;
-            closed(&mut stream).await;
-        })
-        .await;
+        let server = Server::silent().await;
         let upstream = http(&[server.addr]);
         let sent = world.begin(&upstream, super::get());
         until("it is sent", || server.accepted() == 1).await;
         until("it is open", || world.counters().opened == 1).await;
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         world.net.pass(TERMS.read_timeout - Duration::from_millis(1));
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         assert!(!sent.is_finished());
         world.net.pass(Duration::from_millis(1));
         let refusal = sent.await.unwrap().unwrap_err();
@@ -163,9 +155,7 @@ fn each_request_of_a_connection_has_its_own_time() {
         // When the first request of the connection would have been too late.
         for _ in 0..2 {
             world.net.pass(TERMS.read_timeout / 2 - Duration::from_millis(1));
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
-            }
+            settle().await;
             assert!(!sent.is_finished());
         }
         world.net.pass(Duration::from_millis(2));
@@ -217,9 +207,7 @@ fn a_slow_client_is_not_the_endpoints_fault() {
         let sent = world.begin(&http(&[server.addr]), post);
         until("it is open", || world.counters().opened == 1).await;
         for part in ["01", "23", "45", "67", "89"] {
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
-            }
+            settle().await;
             world.net.pass(Duration::from_secs(50));
             world.net.pass(Duration::from_secs(50));
             assert!(!sent.is_finished());
@@ -233,11 +221,7 @@ fn a_slow_client_is_not_the_endpoints_fault() {
 #[test]
 fn a_body_that_fails_says_why() {
     run(|world| async move {
-        let server = Server::new(|_, mut stream| async move {
-            head(&mut stream).await;
-            closed(&mut stream).await;
-        })
-        .await;
+        let server = Server::silent().await;
         let upstream = http(&[server.addr]);
         let (parts, body) = TestBody::parts();
         let sent = world.begin(&upstream, request(Method::POST, body));

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// An endpoint. It closes its listener and connections when it is dropped.
 pub struct Server {
@@ -59,6 +60,29 @@ impl Server {
         .await
     }
 
+    /// Reads the head of a request, and never answers.
+    pub async fn silent() -> Self {
+        Server::new(|_, mut stream| async move {
+            head(&mut stream).await;
+            closed(&mut stream).await;
+        })
+        .await
+    }
+
+    /// Goes on with the protocol `echo`, whose first bytes come with the answer.
+    pub async fn echo(first: &'static str) -> Self {
+        Server::new(move |_, mut stream| async move {
+            let asked = head(&mut stream).await.unwrap();
+            assert!(asked.contains("upgrade: echo\r\n") && asked.contains("connection: upgrade"));
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\
+                connection: upgrade\r\n\r\n";
+            stream.write_all([answer, first].concat().as_bytes()).await.unwrap();
+            let (mut read, mut write) = stream.split();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        })
+        .await
+    }
+
     /// Connections that it has had.
     pub fn accepted(&self) -> usize {
         self.accepted.get()
@@ -71,6 +95,25 @@ impl Drop for Server {
     }
 }
 
+/// Where endpoints wait until a test lets them go on.
+#[derive(Clone)]
+pub struct Gate(Rc<Semaphore>);
+
+impl Gate {
+    pub fn shut() -> Self {
+        Gate(Rc::new(Semaphore::new(0)))
+    }
+
+    /// Lets so many through.
+    pub fn open(&self, many: usize) {
+        self.0.add_permits(many);
+    }
+
+    pub async fn pass(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
+
 /// An address that refuses connections.
 pub async fn refusing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +121,7 @@ pub async fn refusing() -> SocketAddr {
 }
 
 /// The head of a request; `None`: there is none any more.
-pub async fn head(stream: &mut TcpStream) -> Option<String> {
+pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -96,9 +139,10 @@ pub async fn whole(stream: &mut TcpStream) -> Option<(String, String)> {
 }
 
 /// Answers 200 with a text.
-pub async fn answer(stream: &mut TcpStream, text: &str) {
+pub async fn answer(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
     let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.flush().await;
 }
 
 /// Ends a connection with RST.

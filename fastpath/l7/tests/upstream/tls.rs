@@ -1,7 +1,7 @@
 //! TLS as a real handshake makes it, and what was agreed on.
 
 use super::net::{TestNet, TestStream};
-use super::servers::{Server, http2};
+use super::servers::{Server, answer, head, http2};
 use super::{TERMS, TestBody, get, get2, until, upstream};
 use http::Response;
 use http_body_util::{BodyExt, Full};
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 
 /// Offers what the upstream speaks, and trusts one certificate.
@@ -147,15 +147,8 @@ async fn server(alpn: &[&str]) -> (Server, rustls::RootCertStore) {
                 return http2(stream, 10, |_| async { Response::new(Full::new("tls".into())) })
                     .await;
             }
-            let mut head = Vec::new();
-            while let Ok(byte) = stream.read_u8().await {
-                head.push(byte);
-                if head.ends_with(b"\r\n\r\n") {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntls";
-                    stream.write_all(answer).await.unwrap();
-                    stream.flush().await.unwrap();
-                    head.clear();
-                }
+            while head(&mut stream).await.is_some() {
+                answer(&mut stream, "tls").await;
             }
         }
     })
