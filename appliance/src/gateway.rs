@@ -46,16 +46,31 @@ pub struct Gateway {
 }
 
 /// What a gateway takes of its devices: dropping it gives it back.
-pub struct Attached {
-    xdp: AfXdpHandle,
-    _multicast: Vec<AllMulticast>,
+pub enum Attached {
+    /// XDP programs, and all multicast frames, of every device.
+    AfXdp {
+        /// The programs.
+        xdp: AfXdpHandle,
+        /// Where they hear all multicast frames.
+        _multicast: Vec<AllMulticast>,
+    },
+    /// The devices themselves.
+    #[cfg(feature = "dpdk")]
+    Dpdk(sluice_io::DpdkHandle),
 }
 
-impl Attached {
-    /// XDP programs, and all multicast frames, of every device.
-    pub fn new(xdp: AfXdpHandle, multicast: Vec<AllMulticast>) -> Self {
-        Attached { xdp, _multicast: multicast }
-    }
+/// Who is asked about a port's link.
+#[derive(Clone, Copy, Debug)]
+pub enum Link {
+    /// The kernel; with the device's number: a later one of the same name is not the
+    /// port's.
+    Kernel {
+        /// The number.
+        ifindex: u32,
+    },
+    /// A driver of DPDK's.
+    #[cfg(feature = "dpdk")]
+    Dpdk(sluice_io::DpdkLink),
 }
 
 /// One port, as it was opened.
@@ -65,8 +80,8 @@ pub struct PortState {
     pub name: String,
     /// Its device.
     pub device: String,
-    /// The device's number: a later one of the same name is not the port's.
-    pub ifindex: u32,
+    /// Who is asked about its link.
+    pub link: Link,
     /// Its MAC.
     pub mac: [u8; 6],
     /// MTU of IP packets, in bytes.
@@ -78,17 +93,23 @@ pub struct PortState {
 }
 
 impl PortState {
-    /// `up`, `gone`, or what else the kernel says of the link. Asks it.
+    /// `up`, `gone`, or what else is said of the link. Asks the kernel or the driver.
     pub fn link(&self) -> String {
-        match Device::inspect(&self.device) {
-            Ok(device) if device.ifindex != self.ifindex => "gone".to_owned(),
-            Ok(device) if !device.admin_up => "down".to_owned(),
-            Ok(device) => match device.oper_state {
-                // Virtual devices that work often say nothing.
-                OperState::Unknown => "up".to_owned(),
-                state => state.to_string(),
+        let state = match self.link {
+            Link::Kernel { ifindex } => match Device::inspect(&self.device) {
+                Ok(device) if device.ifindex != ifindex => OperState::NotPresent,
+                Ok(device) if !device.admin_up => OperState::Down,
+                Ok(device) => device.oper_state,
+                Err(_) => OperState::NotPresent,
             },
-            Err(_) => "gone".to_owned(),
+            #[cfg(feature = "dpdk")]
+            Link::Dpdk(link) => link.state(),
+        };
+        match state {
+            // Virtual devices that work often say nothing.
+            OperState::Unknown => "up".to_owned(),
+            OperState::NotPresent => "gone".to_owned(),
+            state => state.to_string(),
         }
     }
 }
@@ -204,12 +225,23 @@ impl Gateway {
     /// Runs with the attached XDP programs, while there are any.
     pub fn with_xdp<T>(&self, f: impl FnOnce(&AfXdpHandle) -> T) -> Option<T> {
         let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        attached.as_ref().map(|attached| f(&attached.xdp))
+        match attached.as_ref()? {
+            Attached::AfXdp { xdp, .. } => Some(f(xdp)),
+            #[cfg(feature = "dpdk")]
+            Attached::Dpdk(_) => None,
+        }
     }
 
-    /// Detaches the XDP programs and leaves the multicast groups.
-    pub fn detach(&self) {
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Gives the devices back. `are_idle`: no worker is in a port any more.
+    pub fn detach(&self, are_idle: bool) {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match attached {
+            // The end of the process gives back what a thread may still be in.
+            #[cfg(feature = "dpdk")]
+            Some(Attached::Dpdk(handle)) if !are_idle => std::mem::forget(handle),
+            _ => drop(attached),
+        }
+        let _ = are_idle;
     }
 }
 

@@ -121,7 +121,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node) -> Result<Config, Repor
     let root = Fields::open(reader, field, &SECTION)?;
 
     let node_name = root.optional(reader, "node_name", node_name);
-    let ports = root.required(reader, "ports", list(1..=PORTS_MAX, RawPort::read));
+    let backend = Io::backend(&root);
+    let read_port = |reader: &mut Reader<'_>, field| RawPort::read(reader, field, backend);
+    let ports = root.required(reader, "ports", list(1..=PORTS_MAX, read_port));
     let ports_read = ports.is_ok();
     let ports = values(ports.ok());
     let workers = Workers::read(reader, &root);

@@ -1,6 +1,6 @@
 //! `io`: how frames enter and leave.
 
-use crate::read::{Fields, Reader, Reported, choice, integer, power_of_two};
+use crate::read::{Fields, Reader, Reported, boolean, choice, integer, list, power_of_two, text};
 use crate::schema::{Default, Key, Section};
 
 /// Most UMEM frames (2 GiB of 2048-byte chunks).
@@ -15,6 +15,8 @@ pub struct Io {
     pub attach: Attach,
     /// Whether the NIC writes straight into the UMEM.
     pub copy: CopyMode,
+    /// DPDK's environment, for that backend.
+    pub dpdk: Dpdk,
     /// Number of UMEM chunks for all ports and workers; at least
     /// `workers * ports * ring_len * 2`, at most [`FRAMES_MAX`].
     pub frames: u32,
@@ -27,6 +29,19 @@ pub struct Io {
 pub enum Backend {
     /// AF_XDP sockets.
     AfXdp,
+    /// DPDK's drivers, in builds that have them.
+    Dpdk,
+}
+
+const BACKENDS: &[(&str, Backend)] = &[("af_xdp", Backend::AfXdp), ("dpdk", Backend::Dpdk)];
+
+/// DPDK's environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dpdk {
+    /// Memory in huge pages that are reserved.
+    pub huge_pages: bool,
+    /// More arguments for EAL.
+    pub arguments: Vec<String>,
 }
 
 /// Where the XDP program is attached.
@@ -59,22 +74,30 @@ pub(crate) static SECTION: Section = Section {
     keys: &[
         Key {
             name: "backend",
-            kind: "`af_xdp`",
+            kind: "`af_xdp` or `dpdk`",
             default: Default::Value("af_xdp"),
-            meaning: "what moves the frames",
+            meaning: "what moves the frames: the kernel's sockets, or DPDK's drivers in a build \
+                      that has them",
         },
         Key {
             name: "attach",
             kind: "`auto`, `native` or `generic`",
             default: Default::Value("auto"),
             meaning: "run the XDP program in the driver if it can, only there, or in the generic \
-                      path",
+                      path (`af_xdp`)",
         },
         Key {
             name: "copy",
             kind: "`auto`, `zero_copy` or `copy`",
             default: Default::Value("auto"),
-            meaning: "zero-copy if every port can, always, or never; one decision for all ports",
+            meaning: "zero-copy if every port can, always, or never; one decision for all ports \
+                      (`af_xdp`)",
+        },
+        Key {
+            name: "dpdk",
+            kind: "section",
+            default: Default::Words("its defaults"),
+            meaning: "DPDK's environment (`dpdk`)",
         },
         Key {
             name: "frames",
@@ -91,7 +114,92 @@ pub(crate) static SECTION: Section = Section {
     ],
 };
 
+pub(crate) static DPDK_SECTION: Section = Section {
+    path: "io.dpdk",
+    keys: &[
+        Key {
+            name: "huge_pages",
+            kind: "boolean",
+            default: Default::Value("true"),
+            meaning: "memory in huge pages that are reserved (`vm.nr_hugepages`), which NICs \
+                      need; `false`: in usual pages, slower",
+        },
+        Key {
+            name: "arguments",
+            kind: "list of at most 64 strings",
+            default: Default::Words("none"),
+            meaning: "more arguments for DPDK's environment (EAL), such as `--iova-mode=va`; \
+                      those for cores, memory and devices follow from the rest of this file",
+        },
+    ],
+};
+
+/// Most arguments for EAL.
+const ARGUMENTS_MAX: usize = 64;
+
+/// Arguments of EAL that follow from the rest of the file, and the keys that they follow from.
+const RESERVED: [(&[&str], &str); 4] = [
+    (&["-a", "--allow", "-b", "--block", "--no-pci", "--vdev"], "`ports[].device`"),
+    (
+        &["-c", "-l", "--lcores", "-s", "-S", "--main-lcore"],
+        "`workers`, whose threads are no lcores of EAL's",
+    ),
+    (&["-m", "--no-huge", "--huge-unlink"], "`io.frames` and `io.dpdk.huge_pages`"),
+    (
+        &[
+            "--in-memory",
+            "--file-prefix",
+            "--no-shconf",
+            "--proc-type",
+            "--telemetry",
+            "--no-telemetry",
+            "--",
+        ],
+        "nothing else: one process has it all in memory",
+    ),
+];
+
+impl Dpdk {
+    fn read(reader: &mut Reader<'_>, io: &Fields<'_>) -> Result<Self, Reported> {
+        let fields = io.section(reader, "dpdk", &DPDK_SECTION)?;
+        let huge_pages = fields.defaulted(reader, "huge_pages", boolean);
+        let argument = text("an argument of EAL as on a command line, without spaces", |text| {
+            let valid = text.starts_with('-') && text.chars().all(|c| c.is_ascii_graphic());
+            if valid { Ok(text.to_owned()) } else { Err(String::new()) }
+        });
+        let arguments = fields.optional(reader, "arguments", list(0..=ARGUMENTS_MAX, argument));
+        let arguments = arguments?.map(|list| list.value).unwrap_or_default();
+        for argument in &arguments {
+            if let Some(key) = follows_from(&argument.value) {
+                let message = format!("`{}` is not to be given", argument.value);
+                let expected = format!("none of those that follow from {key}");
+                reader.error(&argument.spot, message, &*expected);
+            }
+        }
+        let arguments = arguments.into_iter().map(|argument| argument.value).collect();
+        Ok(Dpdk { huge_pages: huge_pages?.value, arguments })
+    }
+}
+
+/// What an argument of EAL follows from, if it does.
+fn follows_from(argument: &str) -> Option<&'static str> {
+    let name = argument.split('=').next().unwrap_or_default();
+    let is = |reserved: &&str| match reserved.starts_with("--") {
+        true => name == *reserved,
+        // A short one may have its value behind it.
+        false => argument.starts_with(*reserved) && !argument.starts_with("--"),
+    };
+    RESERVED.iter().find(|(names, _)| names.iter().any(is)).map(|(_, key)| *key)
+}
+
 impl Io {
+    /// What moves the frames, before `io` is read and judged: the ports depend on it.
+    pub(crate) fn backend(root: &Fields<'_>) -> Backend {
+        let found = root.get("io").and_then(|field| field.text_of("backend"));
+        let backend = BACKENDS.iter().find(|(name, _)| found == Some(*name));
+        backend.map_or(Backend::AfXdp, |(_, backend)| *backend)
+    }
+
     /// Reads `io`. The rings of `workers` workers and `ports` ports set the least number of
     /// frames; without these numbers it is not checked.
     pub(crate) fn read(
@@ -100,7 +208,7 @@ impl Io {
         sizes: Option<(usize, usize)>,
     ) -> Result<Self, Reported> {
         let fields = root.section(reader, "io", &SECTION)?;
-        let backend = fields.defaulted(reader, "backend", choice(&[("af_xdp", Backend::AfXdp)]));
+        let backend = fields.defaulted(reader, "backend", choice(BACKENDS));
         let attach = choice(&[
             ("auto", Attach::Auto),
             ("native", Attach::Native),
@@ -113,6 +221,17 @@ impl Io {
             ("copy", CopyMode::Copy),
         ]);
         let copy = fields.defaulted(reader, "copy", copy);
+        let dpdk = Dpdk::read(reader, &fields);
+        if let Ok(backend) = &backend {
+            let (others, name): (&[&str], _) = match backend.value {
+                Backend::AfXdp => (&["dpdk"], "dpdk"),
+                Backend::Dpdk => (&["attach", "copy"], "af_xdp"),
+            };
+            for key in others.iter().filter_map(|other| fields.get(other)) {
+                let expected = format!("this key beside `backend: {name}` alone");
+                reader.error(&key.spot, "of no use with this backend", &*expected);
+            }
+        }
         let frames = fields.optional(reader, "frames", integer(64..=FRAMES_MAX));
         let ring_len = fields.defaulted(reader, "ring_len", power_of_two(64..=32768));
 
@@ -140,6 +259,7 @@ impl Io {
             backend: backend?.value,
             attach: attach?.value,
             copy: copy?.value,
+            dpdk: dpdk?,
             frames: frames.map_or(FRAMES_DEFAULT.max(needed), |frames| frames.value),
             ring_len: ring_len.value,
         })

@@ -77,7 +77,7 @@ pub use crate::flow_log::{FlowLog, FlowLogTarget, Observe};
 pub use crate::flows::{FlowLimits, FlowTimeouts, Flows};
 pub use crate::fragments::Fragments;
 pub use crate::icmp::Icmp;
-pub use crate::io::{Attach, Backend, CopyMode, FRAMES_MAX, Io};
+pub use crate::io::{Attach, Backend, CopyMode, Dpdk, FRAMES_MAX, Io};
 pub use crate::l7::{AccessLog, AccessLogFormat, Identity, Ingress, L7, L7Io, L7Limits};
 pub use crate::load_balancer::{AddressPool, AddressRange, LoadBalancer};
 pub use crate::neighbors::Neighbors;

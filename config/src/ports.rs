@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::io::Backend;
 use crate::read::{
     Field, Fields, Located, Reader, Reported, Spot, boolean, closest, integer, integer_because,
     interface_address, kernel_address, list, text,
@@ -48,7 +49,8 @@ pub struct PortIndex(pub usize);
 pub struct Port {
     /// Unique name, as metrics, logs and the other sections call it.
     pub name: PortName,
-    /// Unique name of the network device.
+    /// Unique name of the network device; with DPDK a device as EAL takes it, with arguments
+    /// behind a comma.
     pub device: String,
     /// Sluice's own addresses with the prefix of their subnet (host bits are kept). At least one;
     /// unicast, and unique over all ports.
@@ -81,7 +83,9 @@ pub(crate) static SECTION: Section = Section {
             name: "device",
             kind: "name of a network device",
             default: Default::Required,
-            meaning: "the device; unique: a device belongs to one port",
+            meaning: "the device; unique: a device belongs to one port; with `io.backend: dpdk` \
+                      an address on the PCI bus (`0000:3b:00.0`) or a virtual device \
+                      (`net_af_packet0,iface=eth1`), with arguments behind a comma",
         },
         Key {
             name: "addresses",
@@ -94,7 +98,7 @@ pub(crate) static SECTION: Section = Section {
             kind: "list of addresses",
             default: Default::Words("none"),
             meaning: "addresses that stay with the kernel; none may be Sluice's, but for a tunnel \
-                      endpoint's, which both share",
+                      endpoint's, which both share; none with `io.backend: dpdk`",
         },
         Key {
             name: "mtu",
@@ -139,14 +143,27 @@ pub(crate) struct RawPort {
 
 impl RawPort {
     /// Reads one element of `ports`.
-    pub(crate) fn read(reader: &mut Reader<'_>, field: Field<'_>) -> Result<Self, Reported> {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        field: Field<'_>,
+        backend: Backend,
+    ) -> Result<Self, Reported> {
         let fields = Fields::open(reader, field, &SECTION)?;
         let name = fields.required(reader, "name", port_name);
-        let device = fields.required(reader, "device", device);
+        let device = match backend {
+            Backend::AfXdp => fields.required(reader, "device", device),
+            Backend::Dpdk => fields.required(reader, "device", dpdk_device),
+        };
         let addresses =
             fields.required(reader, "addresses", list(1..=ADDRESSES_MAX, interface_address));
         let kernel_addresses =
             fields.optional(reader, "kernel_addresses", list(0..=ADDRESSES_MAX, kernel_address));
+        if let (Backend::Dpdk, Ok(Some(list))) = (backend, &kernel_addresses)
+            && !list.value.is_empty()
+        {
+            let expected = "none: with `io.backend: dpdk` the kernel has no part in a device";
+            reader.error(&list.spot, "the kernel would never see these addresses", expected);
+        }
         Ok(Self {
             name,
             device,
@@ -218,6 +235,24 @@ fn device(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported>
     read(reader, field)
 }
 
+/// Reads a device as DPDK takes it, up to 255 characters.
+fn dpdk_device(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
+    let expected = "an address on the PCI bus such as `0000:3b:00.0`, or a virtual device such as \
+                    `net_af_packet0,iface=eth1`";
+    let read = text(expected, |text| {
+        let name = text.split(',').next().unwrap_or_default();
+        let function = name.rsplit_once('.').filter(|(front, _)| front.contains(':'));
+        let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_hexdigit());
+        let is_pci = function
+            .is_some_and(|(front, function)| is_hex(function) && front.split(':').all(is_hex));
+        let is_virtual = name.starts_with("net_")
+            && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+        let valid = text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic());
+        if valid && (is_pci || is_virtual) { Ok(text.to_owned()) } else { Err(String::new()) }
+    });
+    read(reader, field)
+}
+
 fn mtu(reader: &mut Reader<'_>, field: Field<'_>) -> Result<u16, Reported> {
     let why = ": IPv6 needs 1280, and a 2048-byte UMEM chunk holds 1792 bytes, of which Ethernet \
                takes 14 and an 802.1Q tag 4";
@@ -257,7 +292,8 @@ pub(crate) fn check_unique(reader: &mut Reader<'_>, ports: &[RawPort]) {
     let devices: Vec<_> = ports
         .iter()
         .filter_map(|port| port.device.as_ref().ok())
-        .map(|device| (device.value.as_str(), &device.spot))
+        // Arguments make no other device.
+        .map(|device| (device.value.split(',').next().unwrap_or_default(), &device.spot))
         .collect();
     report_repeated(reader, &devices, "a device of its own for each port");
 }

@@ -59,6 +59,7 @@ pub static SECTIONS: &[&Section] = &[
     &crate::workers::SECTION,
     &crate::workers::IDLE,
     &crate::io::SECTION,
+    &crate::io::DPDK_SECTION,
     &crate::overlay::SECTION,
     &crate::overlay::VXLAN,
     &crate::routes::SECTION,

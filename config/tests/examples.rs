@@ -29,6 +29,7 @@ fn every_example_parses() {
         .collect();
     names.sort();
     let expected = [
+        "dpdk.yaml",
         "dual-stack.yaml",
         "ingress.yaml",
         "kubernetes.yaml",
@@ -113,6 +114,16 @@ fn the_minimal_example_has_the_documented_defaults() {
     assert_eq!((&services.zone, &services.proxy_name), (&None, &None));
     let everywhere: [IpAddr; 2] = ["0.0.0.0", "::"].map(|text| text.parse().expect("address"));
     assert_eq!(services.health_check_addresses, everywhere);
+}
+
+#[test]
+fn the_example_on_dpdk_has_devices_of_the_bus() {
+    let config = example("dpdk.yaml");
+    assert_eq!(config.io.backend, Backend::Dpdk);
+    assert!(config.io.dpdk.huge_pages);
+    assert_eq!(config.io.dpdk.arguments, ["--iova-mode=va"]);
+    assert_eq!(config.port(PortIndex(1)).device, "0000:3b:00.1");
+    assert_eq!(config.workers.idle.mode, IdleMode::BusyPoll);
 }
 
 #[test]

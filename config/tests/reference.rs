@@ -49,7 +49,10 @@ fn every_key_is_in_the_readme_and_no_key_is_listed_twice() {
 fn with(section: &str, line: &str) -> String {
     let mut text = String::new();
     let port = if section == "ports[]" { format!(", {line}") } else { String::new() };
-    text.push_str(&format!("ports: [{{name: a, device: b, addresses: [192.0.2.1/24]{port}}}]\n"));
+    let device = if section == "io.dpdk" { "net_null0" } else { "b" };
+    text.push_str(&format!(
+        "ports: [{{name: a, device: {device}, addresses: [192.0.2.1/24]{port}}}]\n"
+    ));
     text.push_str(&match section {
         "source.kubernetes.snapshot" => {
             format!("source: {{kubernetes: {{kubeconfig: k, snapshot: {{path: s, {line}}}}}}}\n")
@@ -75,6 +78,10 @@ fn with(section: &str, line: &str) -> String {
         let (own, pool) = if section == "load_balancer" { (line, "") } else { ("", line) };
         let pool = format!("{{name: p, addresses: [198.51.100.0/24], {pool}}}");
         text.push_str(&format!("load_balancer: {{pools: [{pool}], {own}}}\n"));
+        return text;
+    }
+    if section == "io.dpdk" {
+        text.push_str(&format!("io: {{backend: dpdk, dpdk: {{{line}}}}}\n"));
         return text;
     }
     if section == "l7.ingress" {
@@ -114,6 +121,7 @@ fn a_default_written_out_changes_nothing() {
             path if path.starts_with("source.")
                 || path.starts_with("load_balancer")
                 || path.starts_with("l7")
+                || path.starts_with("io.")
                 || path.starts_with("observe.") =>
             {
                 config(&with(path, ""))

@@ -9,16 +9,30 @@ manifest() {
   mv "$staged" "$LAB_DIR/manifests/$1"
 }
 
+# gateway_device NUMBER DEVICE: the device as gateway.yaml has it.
+gateway_device() {
+  local queues=
+  case $LAB_IO in
+    af_xdp) printf '%s' "$2" && return ;;
+    net_af_packet) queues=qpairs=$LAB_QUEUES,framecnt=1024 ;;
+    net_af_xdp) queues=start_queue=0,queue_count=$LAB_QUEUES ;;
+  esac
+  printf '%s%d,iface=%s,%s' "$LAB_IO" "$1" "$2" "$queues"
+}
+
 write_gateway_config() {
-  local vtep=$GW_UNDERLAY4
+  local vtep=$GW_UNDERLAY4 io='attach: auto
+  copy: auto'
+  [[ $LAB_IO == af_xdp ]] || io='backend: dpdk
+  dpdk: {huge_pages: false}'
   [[ $LAB_UNDERLAY == ipv6 ]] && vtep=$GW_UNDERLAY6
   cat >"$LAB_DIR/gateway.yaml" <<END
 ports:
   - name: uplink
-    device: uplink
+    device: $(gateway_device 0 uplink)
     addresses: [$UPLINK4/24, "$UPLINK6/64"]
   - name: cluster
-    device: cluster
+    device: $(gateway_device 1 cluster)
     addresses: [$GW_UNDERLAY4/24, "$GW_UNDERLAY6/64"]
 
 workers:
@@ -27,8 +41,7 @@ workers:
     mode: adaptive
 
 io:
-  attach: auto
-  copy: auto
+  $io
   frames: 32768
   ring_len: 2048
 

@@ -2,7 +2,7 @@ use super::Finding;
 use crate::admin::view::PortView;
 use crate::admin::{Question, client};
 use crate::start::devices::{self, Misfit};
-use sluice_config::{Config, CopyMode, Loaded, Port};
+use sluice_config::{Backend, Config, CopyMode, Loaded, Port};
 use sluice_io::Device;
 use sluice_io::device::OperState;
 
@@ -37,6 +37,11 @@ const NATIVE: &[&str] = &[
 pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     let config = &loaded.config;
     let port = &config.ports[index];
+    if config.io.backend == Backend::Dpdk {
+        let text = "a device of DPDK's: `sluice run` looks at it when it starts, and refuses it \
+                    before there is traffic";
+        return vec![Finding::ok("device", text)];
+    }
     let device = match Device::inspect(&port.device) {
         Ok(device) => device,
         Err(error) => return vec![Finding::bad("device", error.to_string()).mend("ip link")],
@@ -104,7 +109,7 @@ fn program(device: &Device, is_taken: impl FnOnce() -> bool) -> Option<Finding> 
 }
 
 fn mtu(device: &Device, loaded: &Loaded, index: usize) -> Finding {
-    match devices::mtu(&loaded.config, index, device) {
+    match devices::mtu(&loaded.config, index, device.mtu) {
         Ok(mtu) => Finding::ok("MTU", format!("{mtu} bytes for IP packets")),
         Err(misfit) => of_misfit("MTU", misfit, loaded),
     }

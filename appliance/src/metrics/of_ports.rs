@@ -72,7 +72,7 @@ fn traffic(gateway: &Gateway, families: &mut Families) {
 fn below(gateway: &Gateway, families: &mut Families) {
     let mut drops = families.counter(
         "sluice_port_kernel_drops_total",
-        "Packets that the kernel could not hand over or send, by reason.",
+        "Packets that the kernel, or the driver, could not hand over or send, by reason.",
     );
     each_queue(gateway, |port, worker, counters| {
         for (reason, of) in KERNEL_DROPS {

@@ -1,6 +1,6 @@
-use super::threads;
+use super::{dpdk, threads};
 use sluice_config::{
-    Config, Diagnostic, Errors, Loaded, MTU_MAX, MTU_MIN, MtuError, Places, PortIndex,
+    Backend, Config, Diagnostic, Errors, Loaded, MTU_MAX, MTU_MIN, MtuError, Places, PortIndex,
 };
 use sluice_control::PortFacts;
 use sluice_io::Device;
@@ -34,7 +34,17 @@ pub struct Found {
     /// The core of each worker; `None`: any.
     pub cores: Vec<Option<usize>>,
     /// The device of each port.
-    pub devices: Vec<(Device, PortFacts)>,
+    pub devices: Devices,
+}
+
+/// The devices of all ports, by what moves their frames.
+#[derive(Debug)]
+pub enum Devices {
+    /// The kernel's.
+    AfXdp(Vec<(Device, PortFacts)>),
+    /// DPDK's.
+    #[cfg(feature = "dpdk")]
+    Dpdk(sluice_io::DpdkDevices, Vec<PortFacts>),
 }
 
 /// Looks at the cores of the workers, and at the device of every port: that it
@@ -47,7 +57,23 @@ pub fn inspect(loaded: &Loaded) -> Result<Found, Errors> {
     let config = &loaded.config;
     let mut misfits = Vec::new();
     let cores = threads::cores(config).map_err(|misfit| misfits.push(misfit)).unwrap_or_default();
-    let mut devices = Vec::new();
+    let devices = match config.io.backend {
+        Backend::AfXdp => of_kernel(config),
+        Backend::Dpdk => dpdk::find(config),
+    };
+    match devices {
+        Ok(devices) if misfits.is_empty() => return Ok(Found { cores, devices }),
+        Ok(_) => {}
+        Err(more) => misfits.extend(more),
+    }
+    let mut diagnostics: Vec<_> =
+        misfits.into_iter().map(|misfit| misfit.at(&loaded.places)).collect();
+    diagnostics.sort_by_key(|found| found.location.as_ref().map(|at| (at.line, at.column)));
+    Err(Errors { diagnostics })
+}
+
+fn of_kernel(config: &Config) -> Result<Devices, Vec<Misfit>> {
+    let (mut devices, mut misfits) = (Vec::new(), Vec::new());
     for (index, port) in config.ports.iter().enumerate() {
         let found = match Device::inspect(&port.device) {
             Ok(device) => facts(config, index, &device).map(|facts| (device, facts)),
@@ -63,17 +89,11 @@ pub fn inspect(loaded: &Loaded) -> Result<Found, Errors> {
             Err(more) => misfits.extend(more),
         }
     }
-    if misfits.is_empty() {
-        return Ok(Found { cores, devices });
-    }
-    let mut diagnostics: Vec<_> =
-        misfits.into_iter().map(|misfit| misfit.at(&loaded.places)).collect();
-    diagnostics.sort_by_key(|found| found.location.as_ref().map(|at| (at.line, at.column)));
-    Err(Errors { diagnostics })
+    if misfits.is_empty() { Ok(Devices::AfXdp(devices)) } else { Err(misfits) }
 }
 
 /// The path of a port's key.
-fn key(index: usize, name: &str) -> String {
+pub(super) fn key(index: usize, name: &str) -> String {
     format!("ports[{index}].{name}")
 }
 
@@ -109,7 +129,7 @@ fn facts(config: &Config, index: usize, device: &Device) -> Result<PortFacts, Ve
         );
     }
     misfits.extend(queues(config, index, device));
-    let mtu = mtu(config, index, device).map_err(|misfit| misfits.push(misfit));
+    let mtu = mtu(config, index, device.mtu).map_err(|misfit| misfits.push(misfit));
     match (device.mac, mtu) {
         (Some(mac), Ok(mtu)) if misfits.is_empty() => Ok(PortFacts { mac, mtu }),
         _ => Err(misfits),
@@ -139,21 +159,21 @@ pub fn queues(config: &Config, index: usize, device: &Device) -> Option<Misfit> 
     })
 }
 
-/// The MTU of IP packets of the port at `index` on this device, in bytes.
+/// The MTU of IP packets of the port at `index`, whose device `has` so many bytes.
 ///
 /// # Errors
 /// When the device's, the configured one and the tunnel's do not go together.
-pub fn mtu(config: &Config, index: usize, device: &Device) -> Result<u16, Misfit> {
+pub fn mtu(config: &Config, index: usize, has: u32) -> Result<u16, Misfit> {
     let path = key(index, "mtu");
-    let (name, configured) = (&device.name, config.ports[index].mtu);
+    let (name, configured) = (&config.ports[index].device, config.ports[index].mtu);
     let command = |bytes: u16| Some(format!("`ip link set dev {name} mtu {bytes}`"));
     // What the device takes in must fit into a chunk, whatever is sent.
-    let has = match u16::try_from(device.mtu) {
+    let has = match u16::try_from(has) {
         Ok(has) if (MTU_MIN..=MTU_MAX).contains(&has) => has,
         _ => {
             return Err(Misfit {
                 path,
-                message: format!("device `{name}` has an MTU of {} bytes", device.mtu),
+                message: format!("device `{name}` has an MTU of {has} bytes"),
                 expected: format!("a device with {MTU_MIN} to {MTU_MAX} bytes"),
                 help: command(configured.unwrap_or(1500)),
             });
@@ -223,7 +243,7 @@ source: {manifests: {path: x}}
     #[test]
     fn an_mtu_that_cannot_hold_the_tunnel_is_refused() {
         let mut config = config();
-        let of = |config: &Config, mtu| super::mtu(config, 0, &Device { mtu, ..device() });
+        let of = |config: &Config, has| super::mtu(config, 0, has);
         assert_eq!(of(&config, 1330), Ok(1330));
         let misfit = of(&config, 1329).unwrap_err();
         assert_eq!(misfit.path, "ports[0].mtu");
@@ -243,10 +263,10 @@ source: {manifests: {path: x}}
     fn a_configured_mtu_must_fit_the_device() {
         let mut config = config();
         config.ports[0].mtu = Some(1600);
-        let misfit = mtu(&config, 0, &device()).unwrap_err();
+        let misfit = mtu(&config, 0, 1500).unwrap_err();
         assert_eq!(misfit.path, "ports[0].mtu");
         assert_eq!(misfit.help.as_deref(), Some("`ip link set dev eth1 mtu 1600`"));
-        let of = |mtu| super::mtu(&config, 0, &Device { mtu, ..device() });
+        let of = |has| super::mtu(&config, 0, has);
         assert_eq!(of(1774), Ok(1600));
         let misfit = of(1775).unwrap_err();
         assert_eq!(misfit.expected, "a device with 1280 to 1774 bytes", "frames of 1775 come in");

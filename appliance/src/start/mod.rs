@@ -2,7 +2,7 @@
 
 use crate::cli::check;
 use crate::control::{ControlHandle, REQUESTS_MAX};
-use crate::gateway::{Attached, Gateway, Parts, PortState};
+use crate::gateway::{Gateway, Parts};
 use crate::l7::L7;
 use crate::observe::view::Names;
 use crate::observe::{Observer, Setup};
@@ -17,7 +17,7 @@ use sluice_control::source::manifests::Manifests;
 use sluice_control::{Control, PortFacts, Source, SystemClock};
 use sluice_fastpath::events::{EventReceiver, EventSender, events as event_rings};
 use sluice_fastpath::{WorkerCounters, mesh};
-use sluice_io::{AfXdp, AllMulticast, Device, FrameCache, Port, PortInfo};
+use sluice_io::{FrameCache, Port};
 use sluice_tables::mailbox::{ControlEnd, WorkerEnd, mailbox};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
@@ -30,10 +30,14 @@ use std::time::Instant;
 mod control;
 /// Devices of the ports: what they must be.
 pub mod devices;
+/// Devices of DPDK's.
+mod dpdk;
 /// The election of who announces VIPs.
 mod election;
 /// From the configuration to the options of ports and workers.
 pub mod options;
+/// Ports, open.
+mod ports;
 /// Threads of the workers.
 pub mod threads;
 
@@ -144,17 +148,11 @@ impl Running {
         let Found { cores, devices } = found;
         let listener = metrics::http::bind(config.metrics.listen)?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
-        let opened = AfXdp::open(&options::af_xdp(&config)).context("cannot open the ports")?;
-        let multicast = devices.iter().map(|(device, _)| AllMulticast::join(device));
-        let multicast = multicast.collect::<Result<Vec<_>, _>>()?;
-        let umem = opened.umem().clone();
-        let ports = port_states(&config, &devices, &opened);
-        announce(&ports, &opened);
+        let opened = ports::open(&config, devices)?;
 
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;
-        let facts: Vec<PortFacts> = devices.into_iter().map(|(_, facts)| facts).collect();
-        let mut control = new_control(&config, &facts, ends)?;
+        let mut control = new_control(&config, &opened.facts, ends)?;
         let elector = election::start(&config, &own_node::name(&config))?.map(|(elector, seat)| {
             control.set_election(seat);
             elector
@@ -175,18 +173,18 @@ impl Running {
         let gateway = Arc::new(Gateway::new(Parts {
             node: own_node::name(&config),
             started,
-            ports,
+            ports: opened.states,
             workers: states,
-            umem,
+            umem: opened.umem,
             flows_max: config.flows.max,
-            attached: Some(Attached::new(opened.handle, multicast)),
+            attached: Some(opened.attached),
             control: handle,
             needs_pool: config.snat.from_node.is_some(),
             l7,
         }));
         let (ends, receivers) = with_rings(mailboxes);
         let observer = start_observer(&config, &gateway, receivers)?;
-        let workers = start_workers(&config, &gateway, opened.ports, ends, &events)?;
+        let workers = start_workers(&config, &gateway, opened.queues, ends, &events)?;
         let control = control::start(control, taken, is_up, events)?;
         let health_checks = config.services.health_check_addresses.clone();
         let servers = Servers::start(listener, socket, health_checks, Arc::clone(&gateway))?;
@@ -337,44 +335,6 @@ fn start_observer(
         flow_log: config.observe.flow_log.clone(),
     };
     Observer::start(setup).context("cannot start the observer")
-}
-
-fn port_states(config: &Config, found: &[(Device, PortFacts)], opened: &AfXdp) -> Vec<PortState> {
-    let attachments = opened.handle.attachments();
-    let state = |(index, (device, facts)): (usize, &(Device, PortFacts))| {
-        let port = &config.ports[index];
-        let info = |ports: &Vec<Box<dyn Port>>| -> PortInfo { ports[index].info().clone() };
-        PortState {
-            name: port.name.to_string(),
-            device: port.device.clone(),
-            ifindex: device.ifindex,
-            mac: facts.mac,
-            mtu: facts.mtu,
-            queues: opened.ports.iter().map(|ports| info(ports).mode).collect(),
-            native_refused: attachments
-                .get(index)
-                .and_then(|attachment| attachment.native_refused.clone()),
-        }
-    };
-    found.iter().enumerate().map(state).collect()
-}
-
-/// Says how every queue got attached.
-fn announce(ports: &[PortState], opened: &AfXdp) {
-    for port in ports {
-        for (queue, mode) in port.queues.iter().enumerate() {
-            let (name, device) = (&port.name, &port.device);
-            tracing::info!(port = name, device, queue, %mode, mtu = port.mtu, "port is open");
-        }
-        if let Some(reason) = &port.native_refused {
-            tracing::warn!(port = port.name, reason, "XDP is not in the driver");
-        }
-    }
-    tracing::info!(
-        frames = opened.umem().chunks(),
-        huge_pages = opened.handle.huge_pages(),
-        "packet memory is there"
-    );
 }
 
 /// Logs what is suspicious in a configuration.

@@ -37,6 +37,26 @@ pub fn af_xdp(config: &Config) -> AfXdpOptions {
     }
 }
 
+/// What to open with DPDK.
+#[cfg(feature = "dpdk")]
+pub fn dpdk(config: &Config) -> sluice_io::DpdkOptions {
+    let ports = config.ports.iter().enumerate().map(|(index, port)| sluice_io::DpdkPortOptions {
+        id: PortId(index as u8),
+        name: port.name.to_string(),
+        device: port.device.clone(),
+        mtu: port.mtu,
+    });
+    let io = &config.io;
+    sluice_io::DpdkOptions {
+        ports: ports.collect(),
+        workers: config.workers.count,
+        frames: io.frames,
+        ring_len: u16::try_from(io.ring_len).unwrap_or(u16::MAX),
+        huge_pages: io.dpdk.huge_pages,
+        arguments: io.dpdk.arguments.clone(),
+    }
+}
+
 /// Clients that each worker remembers for Services with session affinity: 3.5
 /// MiB.
 const AFFINITIES_MAX: usize = 65_536;

@@ -1,6 +1,6 @@
 use super::{devices, warn};
 use crate::gateway::Gateway;
-use sluice_config::{Config, L7, L7Io};
+use sluice_config::{Backend, Config, L7, L7Io};
 use sluice_control::{PortFacts, Request};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -34,8 +34,12 @@ fn try_reload(path: &Path, running: &Config, gateway: &Gateway) -> anyhow::Resul
         .map(|(state, port)| PortFacts { mac: state.mac, mtu: port.mtu.unwrap_or(state.mtu) })
         .collect();
     if let Some(overlay) = &config.overlay {
-        let device = sluice_io::Device::inspect(&config.port(overlay.vxlan.port).device)?;
-        devices::mtu(&config, overlay.vxlan.port.0, &device)
+        let index = overlay.vxlan.port.0;
+        let has = match config.io.backend {
+            Backend::AfXdp => sluice_io::Device::inspect(&config.ports[index].device)?.mtu,
+            Backend::Dpdk => u32::from(gateway.ports[index].mtu),
+        };
+        devices::mtu(&config, index, has)
             .map_err(|misfit| anyhow::anyhow!("{}", misfit.at(&loaded.places)))?;
     }
     let config = Box::new(config);

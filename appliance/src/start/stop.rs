@@ -2,6 +2,7 @@ use super::{Event, Outcome, Running, election};
 use crate::control::NoAnswer;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use signal_hook::consts::SIGHUP;
+use sluice_config::Backend;
 use sluice_control::Request;
 use sluice_io::Device;
 use std::process::ExitCode;
@@ -96,8 +97,10 @@ impl Running {
         if let Some(l7) = &gateway.l7 {
             l7.stop();
         }
-        gateway.detach();
-        wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
+        gateway.detach(late == 0);
+        if config.io.backend == Backend::AfXdp {
+            wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
+        }
         servers.stop();
         let failed = outcome == Outcome::Failed || late > 0;
         tracing::info!("stopped");

@@ -5,7 +5,7 @@ use crate::admin::server::Socket;
 use crate::testing::{self, FakeClock, Mode};
 use arrayvec::ArrayVec;
 use serde_json::Value;
-use sluice_io::{BURST, Frame, MemoryPort, PortId, PortStats, RxBurst};
+use sluice_io::{BURST, Frame, MemoryPort, PortId, PortInfo, PortStats, RxBurst};
 use std::os::fd::BorrowedFd;
 
 /// A port on whose far end nobody is.

@@ -82,6 +82,22 @@ impl Family {
     }
 }
 
+/// What moves the frames of gateways, as `scripts/lab --io` takes it: `SLUICE_LAB_IO`, or
+/// AF_XDP.
+pub fn io() -> String {
+    std::env::var("SLUICE_LAB_IO").unwrap_or_else(|_| "af_xdp".to_owned())
+}
+
+/// Whether frames come by the kernel, and what it has to do with that can be looked at; a
+/// word if not.
+pub fn is_by_kernel() -> bool {
+    let is_by_kernel = io() == "af_xdp";
+    if !is_by_kernel {
+        eprintln!("skipped: it is about the kernel's part, which {} has not", io());
+    }
+    is_by_kernel
+}
+
 /// One lab; it goes when this does, on failure too.
 pub struct Lab {
     name: String,
@@ -90,7 +106,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Brings a lab up. `None`, with a word about it, without the privilege.
+    /// Brings a lab up, whose gateway has its frames moved by [`io`]. `None`, with a word
+    /// about it, without the privilege.
     pub fn up(options: &[&str]) -> Option<Lab> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: network namespaces and AF_XDP need root");
@@ -103,7 +120,7 @@ impl Lab {
         let folder = Path::new(&runtime).join("sluice-lab").join(&name);
         // Before it is up: a lab that is half up goes as well.
         let lab = Lab { name, folder };
-        lab.script(&["up"], options);
+        lab.script(&["up", "--io", &io()], options);
         Some(lab)
     }
 

@@ -4,7 +4,7 @@
 
 /// A network of namespaces, and commands in it.
 mod lab;
-pub use lab::{FAMILIES, Family, Lab, V4, V6};
+pub use lab::{FAMILIES, Family, Lab, V4, V6, io, is_by_kernel};
 
 /// A real Kubernetes.
 mod control_plane;

@@ -1,7 +1,7 @@
 use crate::balancers::{balancer, serve};
 use crate::gateway::Gateway;
 use crate::kernel::assert_undamaged_payloads;
-use crate::lab::{FAMILIES, Family, Lab};
+use crate::lab::{FAMILIES, Family, Lab, is_by_kernel};
 use crate::services::udp_to;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -95,7 +95,12 @@ fn smaller_mtu_behind(lab: &Lab, family: Family) {
 
 #[test]
 fn fragments_of_any_size_pass_both_ways() {
-    for options in [&[][..], &["--queues", "2"]] {
+    let two_queues = &["--queues", "2"][..];
+    for options in [&[], two_queues] {
+        // What DPDK has with several queues here has the kernel put fragments together.
+        if options == two_queues && !is_by_kernel() {
+            return;
+        }
         let Some(lab) = Lab::up(options) else { return };
         let gateway = Gateway::ready(&lab);
         for family in FAMILIES {

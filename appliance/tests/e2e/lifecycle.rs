@@ -1,11 +1,14 @@
 use crate::gateway::Gateway;
-use crate::lab::{FAMILIES, Lab, eventually};
+use crate::lab::{FAMILIES, Lab, eventually, is_by_kernel};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 #[test]
 fn sigterm_detaches_and_ends_with_success() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     assert!(!takes_all_multicast(&lab));
     let mut gateway = Gateway::ready(&lab);
@@ -27,6 +30,9 @@ fn sigterm_detaches_and_ends_with_success() {
 
 #[test]
 fn a_killed_gateway_leaves_nothing_and_can_start_again() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     let mut killed = Gateway::ready(&lab);
     assert!(is_attached(&lab));
@@ -92,6 +98,9 @@ fn sighup_takes_routes_and_refuses_workers() {
 
 #[test]
 fn a_port_without_a_link_is_not_ready_until_it_is_back() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     let gateway = Gateway::ready(&lab);
     lab.ok("client", &["ip", "link", "set", "eth0", "down"]);
@@ -154,6 +163,9 @@ fn a_gateway_without_manifests_is_not_ready_and_says_why() {
 
 #[test]
 fn devices_that_do_not_do_are_refused_with_the_way_out() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     // What this start has said, all of it with file, line, column and key path.
     let refused = |expected: &[(&str, &str)]| {

@@ -21,6 +21,9 @@ mod capabilities;
 mod changes;
 /// Peers that policies name by domain names.
 mod domain_names;
+/// Another backend, where it cannot run.
+#[cfg(feature = "dpdk")]
+mod dpdk;
 /// The way out while traffic goes on.
 mod draining;
 /// ICMP errors and fragments of translated flows.

@@ -1,5 +1,5 @@
 use crate::gateway::{Gateway, SLUICE};
-use crate::lab::{FAMILIES, Lab, succeeded};
+use crate::lab::{FAMILIES, Lab, is_by_kernel, succeeded};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -76,13 +76,13 @@ fn ports(gateway: &Gateway<'_>) {
     let (text, json) = (table(gateway, &["ports"]), gateway.show(&["ports"]));
     for (index, name) in ["uplink", "cluster"].into_iter().enumerate() {
         let port = &json[index];
-        assert_eq!(
-            (&port["name"], &port["device"], &port["link"]),
-            (&name.into(), &name.into(), &"up".into())
-        );
+        assert_eq!((&port["name"], &port["link"]), (&name.into(), &"up".into()));
+        // Named alike; DPDK's have more to it.
+        let device = port["device"].as_str().unwrap();
+        assert!(device.contains(name), "{port}");
         let queue = &port["queues"][0];
         assert!(queue["rx_packets"].as_u64() > Some(0) && queue["tx_bytes"].as_u64() > Some(0));
-        let line = row(&text, &[name, name]);
+        let line = row(&text, &[name, device]);
         assert!(line.contains(queue["mode"].as_str().unwrap()), "{line}");
     }
 }
@@ -126,6 +126,9 @@ fn drops(gateway: &Gateway<'_>) {
 
 #[test]
 fn the_readme_lists_every_metric_and_no_other() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     let gateway = Gateway::ready(&lab);
     let (status, text) = gateway.get("/metrics");
@@ -148,6 +151,9 @@ fn the_readme_lists_every_metric_and_no_other() {
 
 #[test]
 fn doctor_finds_what_is_wrong_with_devices_and_says_what_mends_it() {
+    if !is_by_kernel() {
+        return;
+    }
     let Some(lab) = Lab::up(&[]) else { return };
     let config = lab.config().display().to_string();
     let doctor = || {

@@ -11,6 +11,18 @@ pub(crate) struct Field<'n> {
     pub spot: Spot,
 }
 
+impl<'n> Field<'n> {
+    /// The text below a key of this mapping, if it is one and has it. Nothing is judged.
+    pub(crate) fn text_of(&self, name: &str) -> Option<&'n str> {
+        let Value::Map(entries) = &self.node.value else { return None };
+        let entry = entries.iter().find(|entry| &*entry.key == name)?;
+        match &entry.value.value {
+            Value::Scalar(scalar) => Some(&*scalar.text),
+            _ => None,
+        }
+    }
+}
+
 /// The keys of one mapping. Asking for a key that the section does not list is a mistake in this
 /// crate, which the tests of the schema find.
 pub(crate) struct Fields<'n> {

@@ -58,10 +58,17 @@ impl Frame {
     }
 
     /// Number of the chunk inside the UMEM: its offset divided by
-    /// [`CHUNK_LEN`].
+    /// [`CHUNK_LEN`]; where a library has the memory, any number that is no other's.
     #[inline]
     pub fn chunk(&self) -> u32 {
         self.chunk
+    }
+
+    /// The first byte of the chunk.
+    #[cfg(feature = "dpdk")]
+    #[inline]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 
     /// Offset of the first data byte inside the chunk, in bytes.

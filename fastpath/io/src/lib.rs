@@ -7,7 +7,8 @@
 //! as one worker sees it.
 //!
 //! The feature `af-xdp` (on by default) adds `af_xdp`, the backend for real
-//! NICs; without it the crate builds with no C compiler and no libraries.
+//! NICs; without it the crate builds with no C compiler and no libraries. The feature
+//! `dpdk` adds `dpdk`, the backend on DPDK's drivers.
 
 /// A frame: one chunk of the UMEM and the window of it that holds a packet.
 pub mod frame;
@@ -22,6 +23,9 @@ pub mod port;
 /// Ports on AF_XDP sockets, behind an XDP program of ours.
 #[cfg(feature = "af-xdp")]
 pub mod af_xdp;
+/// Ports on drivers of DPDK.
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 /// A port made of two queues in memory, for tests and benchmarks.
 pub mod memory;
 
@@ -37,8 +41,10 @@ pub mod multicast;
 pub use af_xdp::{AfXdp, AfXdpError, AfXdpHandle, AfXdpOptions, AfXdpPortOptions};
 pub use decorate::{FaultPort, Faults, PcapPort, SharedClock};
 pub use device::Device;
+#[cfg(feature = "dpdk")]
+pub use dpdk::{Dpdk, DpdkDevices, DpdkError, DpdkHandle, DpdkLink, DpdkOptions, DpdkPortOptions};
 pub use frame::{CHUNK_LEN, Frame, HEADROOM, MTU_MAX};
 pub use memory::{MemoryPort, MemoryPortPeer};
 pub use multicast::{AllMulticast, MulticastError};
-pub use port::{BURST, Port, PortId, PortInfo, PortMode, PortStats, RxBurst};
-pub use umem::{FrameCache, Umem};
+pub use port::{BURST, DriverName, Port, PortId, PortInfo, PortMode, PortStats, RxBurst};
+pub use umem::{FrameCache, FramePool, Umem};

@@ -1,6 +1,6 @@
 use crate::frame::Frame;
 use crate::umem::FrameCache;
-use arrayvec::ArrayVec;
+use arrayvec::{ArrayString, ArrayVec};
 pub use sluice_tables::PortId;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -26,7 +26,15 @@ pub enum PortMode {
         /// on encapsulation and decapsulation (kernels before 6.4).
         in_place: bool,
     },
+    /// A driver of DPDK's.
+    Dpdk {
+        /// Its name: `net_af_packet`, `net_ice`.
+        driver: DriverName,
+    },
 }
+
+/// The name of a driver.
+pub type DriverName = ArrayString<32>;
 
 impl fmt::Display for PortMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +47,7 @@ impl fmt::Display for PortMode {
                 if *zero_copy { "zero-copy" } else { "copy" },
                 if *in_place { "" } else { "/move-payload" },
             ),
+            PortMode::Dpdk { driver } => write!(f, "dpdk {driver}"),
         }
     }
 }

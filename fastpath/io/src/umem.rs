@@ -40,10 +40,47 @@ pub struct Umem {
     shared: Arc<Shared>,
 }
 
+/// Frames whose memory a library gives out, in a way of its own.
+///
+/// # Safety
+/// A frame that [`FramePool::take`] gives is the only handle to its memory, which stays
+/// mapped until the process ends.
+pub unsafe trait FramePool: Send + Sync {
+    /// Frames of the pool, free or not.
+    fn frames(&self) -> u32;
+
+    /// Free ones; an estimate while workers run.
+    fn free(&self) -> usize;
+
+    /// Adds up to so many free frames, empty.
+    fn take(&self, count: usize, frames: &mut Vec<Frame>);
+
+    /// Takes frames of the pool back.
+    fn give(&self, frames: std::vec::Drain<'_, Frame>);
+}
+
+/// Who knows which frames are free.
+enum Free {
+    /// A list of chunks of our own.
+    List(FreeList),
+    /// A library.
+    Pool(Box<dyn FramePool>),
+}
+
+impl Free {
+    fn len(&self) -> usize {
+        match self {
+            Free::List(list) => list.len(),
+            Free::Pool(pool) => pool.free(),
+        }
+    }
+}
+
 struct Shared {
     base: NonNull<u8>,
+    /// Chunks from there on that go by number; none where a library has them.
     chunks: u32,
-    free: FreeList,
+    free: Free,
     /// Chunks that nothing in this process will ever name again.
     retired: AtomicU32,
     /// Keeps the mapping alive; taken (and leaked) if frames are missing.
@@ -60,7 +97,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // A frame that was never given back may still exist somewhere: keep
         // its memory mapped for good rather than let it dangle.
-        if self.free.len() + *self.retired.get_mut() as usize != self.chunks as usize {
+        if matches!(self.free, Free::List(_))
+            && self.free.len() + *self.retired.get_mut() as usize != self.chunks as usize
+        {
             std::mem::forget(self.memory.take());
         }
     }
@@ -128,14 +167,23 @@ impl Umem {
         chunks: u32,
         memory: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        let free = FreeList::new(chunks);
+        let free = Free::List(FreeList::new(chunks));
         let retired = AtomicU32::new(0);
         Umem { shared: Arc::new(Shared { base, chunks, free, retired, memory: Some(memory) }) }
     }
 
+    /// Makes a UMEM of frames that a library gives out.
+    pub fn from_pool(pool: Box<dyn FramePool>) -> Self {
+        let (base, free, retired) = (NonNull::dangling(), Free::Pool(pool), AtomicU32::new(0));
+        Umem { shared: Arc::new(Shared { base, chunks: 0, free, retired, memory: None }) }
+    }
+
     /// Chunks in the UMEM.
     pub fn chunks(&self) -> u32 {
-        self.shared.chunks
+        match &self.shared.free {
+            Free::List(_) => self.shared.chunks,
+            Free::Pool(pool) => pool.frames(),
+        }
     }
 
     /// Chunks on the shared free list now; an estimate while workers run.
@@ -233,21 +281,28 @@ impl FrameCache {
     #[cold]
     fn refill(&mut self) {
         let FrameCache { umem, free, .. } = self;
-        umem.shared.free.take(|chunk| {
-            // SAFETY: the chunk came off the free list, so it is ours alone.
-            free.push(unsafe { umem.frame(chunk) });
-        });
+        match &umem.shared.free {
+            Free::List(list) => list.take(|chunk| {
+                // SAFETY: the chunk came off the free list, so it is ours alone.
+                free.push(unsafe { umem.frame(chunk) });
+            }),
+            Free::Pool(pool) => pool.take(BATCH, free),
+        }
     }
 
     #[cold]
     fn give_back(&mut self) {
         let FrameCache { umem, free, .. } = self;
-        if let Some(begin) = free.len().checked_sub(BATCH) {
-            let mut batch = [0; BATCH];
-            for (chunk, frame) in batch.iter_mut().zip(free.drain(begin..)) {
-                *chunk = frame.chunk();
+        let Some(begin) = free.len().checked_sub(BATCH) else { return };
+        match &umem.shared.free {
+            Free::List(list) => {
+                let mut batch = [0; BATCH];
+                for (chunk, frame) in batch.iter_mut().zip(free.drain(begin..)) {
+                    *chunk = frame.chunk();
+                }
+                list.give_batch(batch);
             }
-            umem.shared.free.give_batch(batch);
+            Free::Pool(pool) => pool.give(free.drain(begin..)),
         }
     }
 }
@@ -257,7 +312,10 @@ impl Drop for FrameCache {
         while self.free.len() >= BATCH {
             self.give_back();
         }
-        self.umem.shared.free.give(self.free.drain(..).map(|frame| frame.chunk()));
+        match &self.umem.shared.free {
+            Free::List(list) => list.give(self.free.drain(..).map(|frame| frame.chunk())),
+            Free::Pool(pool) => pool.give(self.free.drain(..)),
+        }
     }
 }
 

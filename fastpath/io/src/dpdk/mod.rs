@@ -1,0 +1,187 @@
+//! Ports on drivers of DPDK: the drivers run in this process, and NICs write into buffers
+//! of one pool of DPDK's, which is the UMEM here. Nothing of a port reaches the kernel.
+
+use crate::device::OperState;
+use crate::port::Port;
+use crate::umem::Umem;
+
+/// EAL, DPDK's environment: its arguments, its start, its log.
+mod eal;
+/// Why it could not be opened.
+mod error;
+/// What to open.
+mod options;
+/// Buffers as frames.
+mod pool;
+/// `Port` on a queue pair.
+mod port;
+
+pub use eal::LogLine;
+pub use error::DpdkError;
+pub use options::{DpdkOptions, DpdkPortOptions};
+
+use port::DpdkPort;
+
+/// Most queues of a device: one for each worker.
+const QUEUES_MAX: usize = 64;
+
+/// The devices of all ports, found and not started.
+#[derive(Debug)]
+pub struct DpdkDevices {
+    options: DpdkOptions,
+    devices: Vec<DpdkDevice>,
+}
+
+/// What a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DpdkDevice {
+    /// DPDK's number of it.
+    number: u16,
+    /// The driver: `net_af_packet`, `net_ice`.
+    pub driver: String,
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// The MTU that it will have, in bytes of an IP packet.
+    pub mtu: u16,
+    /// It spreads flows over its queues by itself (RSS).
+    pub has_rss: bool,
+}
+
+/// The link of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DpdkLink(u16);
+
+/// Every configured device, running: a port per (worker, device), all over one UMEM.
+pub struct Dpdk {
+    umem: Umem,
+    /// The ports: `ports[worker][port]`, in the order of the options. Workers take theirs.
+    pub ports: Vec<Vec<Box<dyn Port>>>,
+    /// Keeps the devices running.
+    pub handle: DpdkHandle,
+}
+
+/// Keeps the devices running: dropping it stops them. Nobody may be in a port of theirs
+/// then.
+pub struct DpdkHandle {
+    numbers: Vec<u16>,
+}
+
+impl DpdkDevices {
+    /// Starts EAL and finds the devices. Once in a process.
+    ///
+    /// # Errors
+    /// When EAL does not start, or a device is not there or cannot do what is asked for.
+    pub fn find(options: DpdkOptions, log: fn(LogLine<'_>)) -> Result<Self, DpdkError> {
+        options.check()?;
+        eal::start(&options, log)?;
+        let devices = options.ports.iter().map(|port| find(&options, port));
+        let devices = devices.collect::<Result<_, _>>()?;
+        Ok(DpdkDevices { options, devices })
+    }
+
+    /// What was found, in the order of the options.
+    pub fn devices(&self) -> &[DpdkDevice] {
+        &self.devices
+    }
+
+    /// Makes the UMEM and starts the devices.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or a driver refuses; nothing runs then.
+    pub fn open(self) -> Result<Dpdk, DpdkError> {
+        let pool = pool::Pool::new(self.options.frames)?;
+        let mut handle = DpdkHandle { numbers: Vec::new() };
+        let workers = self.options.workers;
+        let mut ports: Vec<Vec<Box<dyn Port>>> = (0..workers).map(|_| Vec::new()).collect();
+        for (options, device) in self.options.ports.iter().zip(&self.devices) {
+            pool.start(device.number, options, workers as u16, self.options.ring_len)?;
+            handle.numbers.push(device.number);
+            for (queue, ports) in ports.iter_mut().enumerate() {
+                ports.push(Box::new(DpdkPort::new(options, device, queue as u16)));
+            }
+        }
+        Ok(Dpdk { umem: Umem::from_pool(Box::new(pool)), ports, handle })
+    }
+}
+
+impl Dpdk {
+    /// The memory of all frames.
+    pub fn umem(&self) -> &Umem {
+        &self.umem
+    }
+}
+
+impl DpdkDevice {
+    /// Its link.
+    pub fn link(&self) -> DpdkLink {
+        DpdkLink(self.number)
+    }
+}
+
+impl DpdkLink {
+    /// Its state: not present once the device has gone. Asks the driver.
+    pub fn state(self) -> OperState {
+        // SAFETY: any thread may ask for any number; one that is no device's is told.
+        match unsafe { dpdk_sys::sluice_dpdk_link(self.0) } {
+            1 => OperState::Up,
+            0 => OperState::Down,
+            _ => OperState::NotPresent,
+        }
+    }
+}
+
+impl Drop for DpdkHandle {
+    fn drop(&mut self) {
+        for number in &self.numbers {
+            // SAFETY: the device is one that was started; no worker is in its queues.
+            unsafe { dpdk_sys::sluice_dpdk_stop(*number) };
+        }
+    }
+}
+
+/// Finds the device of a port, and asks it whether it can have a queue for each worker and
+/// the MTU.
+fn find(options: &DpdkOptions, port: &DpdkPortOptions) -> Result<DpdkDevice, DpdkError> {
+    let name = port.device_name();
+    let c_name = eal::c_string(name)?;
+    let mut number = 0;
+    let mut found = dpdk_sys::sluice_dpdk_device::default();
+    // SAFETY: both get pointers to what lives until they return; the name ends with NUL.
+    let error = unsafe {
+        match dpdk_sys::sluice_dpdk_find(c_name.as_ptr(), &mut number) {
+            0 => dpdk_sys::sluice_dpdk_inspect(number, &mut found),
+            error => error,
+        }
+    };
+    if error != 0 {
+        return Err(DpdkError::Device {
+            port: port.name.clone(),
+            device: name.to_owned(),
+            source: eal::errno(error),
+            log: eal::take_errors(),
+        });
+    }
+    let driver: Vec<u8> = found.driver.iter().map(|byte| *byte as u8).collect();
+    let driver = String::from_utf8_lossy(&driver).trim_end_matches('\0').to_owned();
+    let queues = found.rx_queues_max.min(found.tx_queues_max);
+    if usize::from(queues) < options.workers {
+        return Err(DpdkError::Queues {
+            port: port.name.clone(),
+            device: name.to_owned(),
+            driver,
+            queues,
+            workers: options.workers,
+        });
+    }
+    let mtu = port.mtu.unwrap_or(found.mtu);
+    if mtu > found.mtu.max(found.mtu_max) || mtu < found.mtu_min {
+        return Err(DpdkError::Mtu {
+            port: port.name.clone(),
+            device: name.to_owned(),
+            mtu,
+            min: found.mtu_min,
+            max: found.mtu.max(found.mtu_max),
+        });
+    }
+    Ok(DpdkDevice { number, driver, mac: found.mac, mtu, has_rss: found.has_rss != 0 })
+}

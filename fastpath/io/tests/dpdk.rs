@@ -1,0 +1,125 @@
+//! Ports on a driver of DPDK's that gives back what it is sent (`net_ring`): no device and
+//! no privilege. EAL starts once in a process: one test.
+
+use arrayvec::ArrayVec;
+use sluice_io::dpdk::LogLine;
+use sluice_io::{
+    BURST, Dpdk, DpdkDevices, DpdkError, DpdkOptions, DpdkPortOptions, Frame, FrameCache, Port,
+    PortId, RxBurst,
+};
+
+const FRAMES: u32 = 4096;
+
+fn options(device: &str, workers: usize) -> DpdkOptions {
+    let port = DpdkPortOptions {
+        id: PortId(0),
+        name: "uplink".to_owned(),
+        device: device.to_owned(),
+        mtu: None,
+    };
+    DpdkOptions {
+        ports: vec![port],
+        workers,
+        frames: FRAMES,
+        ring_len: 512,
+        huge_pages: false,
+        arguments: Vec::new(),
+    }
+}
+
+fn log(line: LogLine<'_>) {
+    eprintln!("{line:?}");
+}
+
+/// A frame with a packet of so many bytes, each of them `value`.
+fn frame(cache: &mut FrameCache, len: usize, value: u8) -> Frame {
+    let mut frame = cache.alloc().expect("a free frame");
+    assert!(frame.fill(&vec![value; len]));
+    frame
+}
+
+#[test]
+fn frames_go_out_and_come_in_and_none_is_lost() {
+    let twice = DpdkOptions {
+        ports: [options("net_ring0", 1).ports, options("net_ring0,nodeaction=x", 1).ports].concat(),
+        ..options("net_ring0", 1)
+    };
+    let refused = DpdkDevices::find(twice, log).unwrap_err();
+    assert!(matches!(refused, DpdkError::DeviceTwice { .. }), "{refused}");
+
+    let found = DpdkDevices::find(options("net_ring0", 1), log).expect("EAL starts");
+    assert_eq!(found.devices()[0].driver, "net_ring");
+    assert_eq!(found.devices()[0].mtu, 1500);
+    let link = found.devices()[0].link();
+    let again = DpdkDevices::find(options("net_ring0", 1), log).unwrap_err();
+    assert!(matches!(again, DpdkError::Again), "{again}");
+
+    let opened = found.open().expect("the device starts");
+    let umem = opened.umem().clone();
+    assert_eq!((umem.chunks(), umem.free_chunks()), (FRAMES, FRAMES as usize));
+    let Dpdk { mut ports, handle, .. } = opened;
+    assert_eq!(link.state().to_string(), "up");
+    let mut port: Box<dyn Port> = ports.remove(0).remove(0);
+    assert_eq!(port.info().mode.to_string(), "dpdk net_ring");
+
+    let mut cache = FrameCache::new(&umem, 256);
+    let mut burst = RxBurst::new();
+    assert_eq!(port.rx(&mut cache, &mut burst), 0);
+    for round in 0..1_000_u32 {
+        let mut sent = ArrayVec::<Frame, BURST>::new();
+        for index in 0..BURST {
+            let mut frame = frame(&mut cache, 60 + index * 20, round as u8);
+            // What encapsulation and decapsulation do.
+            assert!(frame.push_head(50).is_some_and(|head| {
+                head.fill(index as u8);
+                true
+            }));
+            assert!(index % 2 == 0 || frame.pull_head(10));
+            sent.push(frame);
+        }
+        port.tx(&mut cache, &mut sent);
+        assert!(sent.is_empty());
+        port.flush(&mut cache);
+        assert_eq!(port.rx(&mut cache, &mut burst), BURST);
+        for (index, frame) in burst.drain(..).enumerate() {
+            let head = if index % 2 == 0 { 50 } else { 40 };
+            assert_eq!(frame.len(), head + 60 + index * 20);
+            assert!(frame.data()[..head].iter().all(|byte| *byte == index as u8));
+            assert!(frame.data()[head..].iter().all(|byte| *byte == round as u8));
+            cache.free(frame);
+        }
+    }
+
+    // A queue that is full keeps no more than it has room for; the rest stays here.
+    let mut refused = 0;
+    for _ in 0..100 {
+        let mut sent: ArrayVec<_, BURST> = (0..BURST).map(|_| frame(&mut cache, 60, 0)).collect();
+        port.tx(&mut cache, &mut sent);
+        refused += sent.len();
+        sent.drain(..).for_each(|frame| cache.free(frame));
+    }
+    assert!(refused > 0);
+    while port.rx(&mut cache, &mut burst) > 0 {
+        burst.drain(..).for_each(|frame| cache.free(frame));
+    }
+
+    // All of them can be had, and no more; then all of them are free again.
+    let mut held = Vec::new();
+    while let Some(frame) = cache.alloc() {
+        held.push(frame);
+    }
+    // Those in the cache that this thread has of DPDK's pool may be left there.
+    assert!(held.len() + umem.free_chunks() == FRAMES as usize, "{} held", held.len());
+    assert!(held.len() > FRAMES as usize - 512, "{} held", held.len());
+    let mut numbers: Vec<u32> = held.iter().map(Frame::chunk).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), held.len(), "each frame has a number of its own");
+    held.into_iter().for_each(|frame| cache.free(frame));
+    port.close(&mut cache);
+    drop(cache);
+    assert_eq!(umem.free_chunks(), FRAMES as usize);
+    drop(port);
+    drop(handle);
+    assert_eq!(link.state().to_string(), "not present");
+}
