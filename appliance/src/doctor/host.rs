@@ -1,8 +1,8 @@
-use super::Finding;
+use super::{Finding, Level};
 use crate::cli::units;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, getrlimit};
-use sluice_config::{Config, IdleMode};
+use sluice_config::{Backend, Config, IdleMode, Io};
 use sluice_io::{AllMulticast, CHUNK_LEN};
 use std::fs;
 
@@ -26,6 +26,7 @@ pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
     let capabilities = effective_capabilities();
     let mut findings =
         vec![kernel(), xdp_sockets(capabilities), multicast(), privileges(capabilities)];
+    findings.extend(backend(config));
     findings.push(locked_memory(config, capabilities));
     findings.push(huge_pages(config));
     findings.push(transparent_huge_pages());
@@ -145,16 +146,49 @@ fn huge_pages(config: Option<&Config>) -> Finding {
     let (Some(free), Some(size_kib)) = (number("HugePages_Free"), number("Hugepagesize")) else {
         return Finding::warn(TOPIC, "the kernel has none (CONFIG_HUGETLBFS)");
     };
-    let wanted = umem_bytes(config).div_ceil(size_kib.max(1) * 1024);
+    let dpdk = config.map(|config| &config.io).filter(|io| io.backend == Backend::Dpdk);
+    if dpdk.is_some_and(|io| !io.dpdk.huge_pages) {
+        return Finding::warn(
+            TOPIC,
+            "DPDK does without, as is configured: no NIC can, and it is slower",
+        )
+        .mend("`io.dpdk.huge_pages: true`");
+    }
+    let bytes = dpdk.and_then(dpdk_bytes).unwrap_or_else(|| umem_bytes(config));
+    let wanted = bytes.div_ceil(size_kib.max(1) * 1024);
     if free >= wanted {
         return Finding::ok(TOPIC, format!("{free} of {size_kib} KiB are free, {wanted} are used"));
     }
     let total = number("HugePages_Total").unwrap_or(0);
-    Finding::warn(
-        TOPIC,
-        format!("{free} of {size_kib} KiB are free; {wanted} would hold the packets' memory"),
-    )
-    .mend(format!("sysctl -w vm.nr_hugepages={}", total + wanted - free))
+    // AF_XDP goes on in usual pages.
+    let level = if dpdk.is_some() { Level::Bad } else { Level::Warn };
+    let text =
+        format!("{free} of {size_kib} KiB are free; {wanted} would hold the packets' memory");
+    Finding::new(level, TOPIC, text)
+        .mend(format!("sysctl -w vm.nr_hugepages={}", total + wanted - free))
+}
+
+#[cfg(feature = "dpdk")]
+fn dpdk_bytes(io: &Io) -> Option<u64> {
+    Some(sluice_io::dpdk::memory_mib(io.frames) << 20)
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn dpdk_bytes(_: &Io) -> Option<u64> {
+    None
+}
+
+/// Whether this build can do what is configured.
+fn backend(config: Option<&Config>) -> Option<Finding> {
+    let config = config.filter(|config| config.io.backend == Backend::Dpdk)?;
+    let names: Vec<_> = config.ports.iter().map(|port| port.device.as_str()).collect();
+    Some(match cfg!(feature = "dpdk") {
+        true => {
+            Finding::ok("DPDK", format!("is part of this build; devices: {}", names.join("; ")))
+        }
+        false => Finding::bad("DPDK", "is not part of this build")
+            .mend("cargo build --release -p sluice --features dpdk"),
+    })
 }
 
 fn transparent_huge_pages() -> Finding {

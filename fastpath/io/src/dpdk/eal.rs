@@ -35,7 +35,7 @@ static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub(super) fn start(options: &DpdkOptions, log: fn(LogLine<'_>)) -> Result<(), DpdkError> {
     static STARTED: AtomicBool = AtomicBool::new(false);
     if options.huge_pages {
-        check_huge_pages(memory_mib(options), &free_huge_pages())?;
+        check_huge_pages(memory_mib(options.frames), &free_huge_pages())?;
     }
     if STARTED.swap(true, Ordering::Relaxed) {
         return Err(DpdkError::Again);
@@ -93,7 +93,7 @@ fn arguments(options: &DpdkOptions, cores: &str) -> Vec<String> {
         true => arguments.push("--in-memory".to_owned()),
         false => {
             arguments.extend(["--no-huge", "--no-shconf"].map(str::to_owned));
-            arguments.push(format!("-m{}", memory_mib(options)));
+            arguments.push(format!("-m{}", memory_mib(options.frames)));
         }
     }
     arguments.push("--no-telemetry".to_owned());
@@ -109,9 +109,9 @@ fn arguments(options: &DpdkOptions, cores: &str) -> Vec<String> {
     arguments
 }
 
-/// MiB that DPDK needs.
-fn memory_mib(options: &DpdkOptions) -> u64 {
-    u64::from(options.frames) * FRAME_LEN / (1 << 20) + BESIDES_MIB
+/// MiB that DPDK needs for so many frames and all that goes with them.
+pub fn memory_mib(frames: u32) -> u64 {
+    u64::from(frames) * FRAME_LEN / (1 << 20) + BESIDES_MIB
 }
 
 /// Huge pages of a size: bytes of one, and how many are free and there.

@@ -16,7 +16,7 @@ mod pool;
 /// `Port` on a queue pair.
 mod port;
 
-pub use eal::LogLine;
+pub use eal::{LogLine, memory_mib};
 pub use error::DpdkError;
 pub use options::{DpdkOptions, DpdkPortOptions};
 
