@@ -56,11 +56,14 @@ pub enum Attached {
     },
     /// The devices themselves.
     #[cfg(feature = "dpdk")]
-    Dpdk(sluice_io::DpdkHandle),
+    Dpdk {
+        /// Keeps them running.
+        _handle: sluice_io::DpdkHandle,
+    },
 }
 
 /// Who is asked about a port's link.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Link {
     /// The kernel; with the device's number: a later one of the same name is not the
     /// port's.
@@ -95,9 +98,9 @@ pub struct PortState {
 impl PortState {
     /// `up`, `gone`, or what else is said of the link. Asks the kernel or the driver.
     pub fn link(&self) -> String {
-        let state = match self.link {
+        let state = match &self.link {
             Link::Kernel { ifindex } => match Device::inspect(&self.device) {
-                Ok(device) if device.ifindex != ifindex => OperState::NotPresent,
+                Ok(device) if device.ifindex != *ifindex => OperState::NotPresent,
                 Ok(device) if !device.admin_up => OperState::Down,
                 Ok(device) => device.oper_state,
                 Err(_) => OperState::NotPresent,
@@ -207,17 +210,22 @@ impl Gateway {
                 reasons.push(format!("port {}: device {} is {link}", port.name, port.device));
             }
         }
+        reasons.extend(self.stuck());
         reasons.extend(self.control.trouble());
         reasons
     }
 
-    /// Workers that are down, or whose loops do not turn; control likewise.
-    pub fn unhealthy(&self) -> Vec<String> {
+    fn stuck(&self) -> Vec<String> {
         let loops = self.workers.iter().map(|worker| worker.counters.loops.get());
         let stuck = self.loops.stuck(loops, Instant::now());
+        stuck.into_iter().map(|id| format!("worker {id} is stuck")).collect()
+    }
+
+    /// Workers that are down, or whose loops do not turn; control likewise.
+    pub fn unhealthy(&self) -> Vec<String> {
         let down = self.workers.iter().enumerate().filter(|(_, worker)| !worker.is_up());
         down.map(|(id, _)| format!("worker {id} is down"))
-            .chain(stuck.into_iter().map(|id| format!("worker {id} is stuck")))
+            .chain(self.stuck())
             .chain(self.control.trouble())
             .collect()
     }
@@ -228,20 +236,13 @@ impl Gateway {
         match attached.as_ref()? {
             Attached::AfXdp { xdp, .. } => Some(f(xdp)),
             #[cfg(feature = "dpdk")]
-            Attached::Dpdk(_) => None,
+            Attached::Dpdk { .. } => None,
         }
     }
 
-    /// Gives the devices back. `are_idle`: no worker is in a port any more.
-    pub fn detach(&self, are_idle: bool) {
-        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match attached {
-            // The end of the process gives back what a thread may still be in.
-            #[cfg(feature = "dpdk")]
-            Some(Attached::Dpdk(handle)) if !are_idle => std::mem::forget(handle),
-            _ => drop(attached),
-        }
-        let _ = are_idle;
+    /// Gives the devices back.
+    pub fn detach(&self) {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

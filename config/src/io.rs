@@ -66,6 +66,9 @@ pub enum CopyMode {
     Copy,
 }
 
+/// Frames that a worker and the cache of its thread in DPDK's pool keep.
+const KEPT_FRAMES: u32 = 1536;
+
 /// UMEM chunks where the file names no number and the rings need no more.
 const FRAMES_DEFAULT: u32 = 32768;
 
@@ -153,9 +156,12 @@ const RESERVED: [(&[&str], &str); 4] = [
             "--proc-type",
             "--telemetry",
             "--no-telemetry",
+            "--help",
+            "-h",
+            "-v",
             "--",
         ],
-        "nothing else: one process has it all in memory",
+        "nothing else: the gateway runs, and has all of it in memory",
     ),
 ];
 
@@ -185,7 +191,8 @@ impl Dpdk {
 fn follows_from(argument: &str) -> Option<&'static str> {
     let name = argument.split('=').next().unwrap_or_default();
     let is = |reserved: &&str| match reserved.starts_with("--") {
-        true => name == *reserved,
+        // EAL takes the beginning of a name for all of it.
+        true => name == *reserved || name.len() > 2 && reserved.starts_with(name),
         // A short one may have its value behind it.
         false => argument.starts_with(*reserved) && !argument.starts_with("--"),
     };
@@ -238,9 +245,15 @@ impl Io {
         let (frames, ring_len) = (frames?, ring_len?);
         let (workers, ports) = sizes.unwrap_or((0, 0));
         // At most 64 workers, 16 ports and 32768 slots: far below u32::MAX.
-        let needed = (workers * ports * 2) as u32 * ring_len.value;
+        // What threads keep of DPDK's pool, beside the rings.
+        let kept = match &backend {
+            Ok(backend) if backend.value == Backend::Dpdk => workers as u32 * KEPT_FRAMES,
+            _ => 0,
+        };
+        let needed = (workers * ports * 2) as u32 * ring_len.value + kept;
+        let more = if kept > 0 { format!(" + {kept} in caches") } else { String::new() };
         let formula = format!(
-            "{workers} workers x {ports} ports x {} ring slots x 2 = {needed}",
+            "{workers} workers x {ports} ports x {} ring slots x 2{more} = {needed}",
             ring_len.value
         );
         match &frames {

@@ -1,10 +1,11 @@
-use super::Finding;
+use super::{Finding, cores};
 use crate::admin::view::PortView;
 use crate::admin::{Question, client};
 use crate::start::devices::{self, Misfit};
 use sluice_config::{Backend, Config, CopyMode, Loaded, Port};
 use sluice_io::Device;
 use sluice_io::device::OperState;
+use std::path::Path;
 
 /// Drivers whose XDP sockets the NIC reads and writes itself (Linux 6.12).
 const ZERO_COPY: &[&str] =
@@ -40,7 +41,9 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     if config.io.backend == Backend::Dpdk {
         let text = "a device of DPDK's: `sluice run` looks at it when it starts, and refuses it \
                     before there is traffic";
-        return vec![Finding::ok("device", text)];
+        let name = port.device.split(',').next().unwrap_or_default();
+        let numa = cores::numa(config, &Path::new("/sys/bus/pci/devices").join(name));
+        return [Finding::ok("device", text)].into_iter().chain(numa).collect();
     }
     let device = match Device::inspect(&port.device) {
         Ok(device) => device,
@@ -51,6 +54,8 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     findings.push(mtu(&device, loaded, index));
     findings.push(queues(&device, loaded, index));
     findings.extend(hashing(&device, config));
+    let folder = Path::new("/sys/class/net").join(&device.name).join("device");
+    findings.extend(cores::numa(config, &folder));
     findings.push(default_route(&device, port));
     findings.extend(offloads(&device, port));
     findings

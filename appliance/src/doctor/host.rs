@@ -1,8 +1,8 @@
-use super::{Finding, Level};
+use super::{Finding, Level, cores};
 use crate::cli::units;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, getrlimit};
-use sluice_config::{Backend, Config, IdleMode, Io};
+use sluice_config::{Backend, Config, Io};
 use sluice_io::{AllMulticast, CHUNK_LEN};
 use std::fs;
 
@@ -24,13 +24,20 @@ const FRAMES_DEFAULT: u32 = 32_768;
 /// Everything that concerns the machine and the process, not a device.
 pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
     let capabilities = effective_capabilities();
-    let mut findings =
-        vec![kernel(), xdp_sockets(capabilities), multicast(), privileges(capabilities)];
-    findings.extend(backend(config));
-    findings.push(locked_memory(config, capabilities));
+    let mut findings = match backend(config) {
+        // The kernel has no part in it.
+        Some(dpdk) => vec![dpdk],
+        None => vec![
+            kernel(),
+            xdp_sockets(capabilities),
+            multicast(),
+            privileges(capabilities),
+            locked_memory(config, capabilities),
+        ],
+    };
     findings.push(huge_pages(config));
     findings.push(transparent_huge_pages());
-    findings.extend(cores(config));
+    findings.extend(cores::findings(config));
     findings
 }
 
@@ -154,8 +161,10 @@ fn huge_pages(config: Option<&Config>) -> Finding {
         )
         .mend("`io.dpdk.huge_pages: true`");
     }
-    let bytes = dpdk.and_then(dpdk_bytes).unwrap_or_else(|| umem_bytes(config));
-    let wanted = bytes.div_ceil(size_kib.max(1) * 1024);
+    if let Some(io) = dpdk {
+        return of_dpdk(TOPIC, io);
+    }
+    let wanted = umem_bytes(config).div_ceil(size_kib.max(1) * 1024);
     if free >= wanted {
         return Finding::ok(TOPIC, format!("{free} of {size_kib} KiB are free, {wanted} are used"));
     }
@@ -169,13 +178,16 @@ fn huge_pages(config: Option<&Config>) -> Finding {
 }
 
 #[cfg(feature = "dpdk")]
-fn dpdk_bytes(io: &Io) -> Option<u64> {
-    Some(sluice_io::dpdk::memory_mib(io.frames) << 20)
+fn of_dpdk(topic: &str, io: &Io) -> Finding {
+    match sluice_io::dpdk::check_memory(io.frames) {
+        Ok(()) => Finding::ok(topic, "enough of them are free for DPDK"),
+        Err(error) => Finding::bad(topic, error.to_string()),
+    }
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn dpdk_bytes(_: &Io) -> Option<u64> {
-    None
+fn of_dpdk(topic: &str, _: &Io) -> Finding {
+    Finding::warn(topic, "a build with DPDK knows how many it needs")
 }
 
 /// Whether this build can do what is configured.
@@ -204,64 +216,6 @@ fn transparent_huge_pages() -> Finding {
     }
 }
 
-fn cores(config: Option<&Config>) -> Vec<Finding> {
-    let available = core_affinity::get_core_ids().unwrap_or_default();
-    let Some(config) = config else {
-        return vec![Finding::ok("cores", format!("{} may be used", available.len()))];
-    };
-    let workers = &config.workers;
-    let mut findings = Vec::new();
-    let known = |core: &usize| available.iter().any(|id| id.id == *core);
-    let unknown = workers.cores.iter().flatten().find(|core| !known(core));
-    findings.push(match unknown {
-        Some(core) => {
-            let all: Vec<String> = available.iter().map(|id| id.id.to_string()).collect();
-            let text = format!("core {core} of workers.cores is not among {}", all.join(", "));
-            Finding::bad("cores", text).mend("edit workers.cores")
-        }
-        None if workers.count > available.len() => {
-            let text = format!("{} workers share {} cores", workers.count, available.len());
-            Finding::warn("cores", text).mend("lower workers.count")
-        }
-        None => Finding::ok("cores", format!("{} for {} workers", available.len(), workers.count)),
-    });
-    if workers.idle.mode == IdleMode::BusyPoll {
-        findings.push(isolation(workers.cores.as_deref()));
-    }
-    findings
-}
-
-/// Whether the cores of busy-polling workers are kept free of other work.
-fn isolation(cores: Option<&[usize]>) -> Finding {
-    const TOPIC: &str = "isolation";
-    let Some(cores) = cores else {
-        return Finding::warn(
-            TOPIC,
-            "busy_poll without workers.cores: other work shares the cores",
-        )
-        .mend("name the cores in workers.cores");
-    };
-    let isolated = fs::read_to_string("/sys/devices/system/cpu/isolated").unwrap_or_default();
-    let isolated = core_list(isolated.trim());
-    let shared: Vec<String> =
-        cores.iter().filter(|core| !isolated.contains(core)).map(usize::to_string).collect();
-    if shared.is_empty() {
-        return Finding::ok(TOPIC, "the workers' cores run nothing else");
-    }
-    let list = shared.join(",");
-    Finding::warn(TOPIC, format!("the kernel schedules other work and interrupts on core {list}"))
-        .mend(format!("boot with isolcpus=domain,managed_irq,{list} nohz_full={list}"))
-}
-
-/// The numbers of a list such as `0-2,5`.
-fn core_list(text: &str) -> Vec<usize> {
-    let parse = |range: &str| -> Option<std::ops::RangeInclusive<usize>> {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    };
-    text.split(',').filter_map(parse).flatten().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,11 +225,5 @@ mod tests {
         assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
         assert_eq!(version("5.11-rc1"), Some((5, 11)));
         assert_eq!(version("odd"), None);
-    }
-
-    #[test]
-    fn core_lists_are_read() {
-        assert_eq!(core_list("0-2,5"), [0, 1, 2, 5]);
-        assert!(core_list("").is_empty());
     }
 }

@@ -7,9 +7,11 @@ use sluice_config::Config;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+/// Cores of the workers.
+mod cores;
 /// Devices of the ports.
 mod device;
-/// Kernel, privileges, memory, cores.
+/// Kernel, privileges, memory.
 mod host;
 
 /// How good a finding is.

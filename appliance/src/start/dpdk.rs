@@ -22,7 +22,10 @@ pub fn find(config: &Config) -> Result<Devices, Vec<Misfit>> {
         }]
     })?;
     let facts = found.devices().iter().enumerate().map(|(index, device)| {
-        let mtu = mtu(config, index, u32::from(device.mtu)).map_err(|misfit| vec![misfit])?;
+        let mtu = mtu(config, index, u32::from(device.mtu)).map_err(|misfit| {
+            // No command of the kernel's would do.
+            vec![Misfit { help: Some("another `mtu` of this port".to_owned()), ..misfit }]
+        })?;
         Ok(PortFacts { mac: device.mac, mtu })
     });
     let facts = facts.collect::<Result<_, Vec<Misfit>>>()?;

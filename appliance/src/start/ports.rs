@@ -68,9 +68,16 @@ fn dpdk(
     devices: sluice_io::DpdkDevices,
     facts: Vec<PortFacts>,
 ) -> anyhow::Result<Opened> {
-    let links: Vec<_> = devices.devices().iter().map(|device| Link::Dpdk(device.link())).collect();
+    for (port, device) in config.ports.iter().zip(devices.devices()) {
+        // Those two leave it to the kernel.
+        let spreads = device.has_rss || ["net_af_packet", "net_af_xdp"].contains(&&*device.driver);
+        if config.workers.count > 1 && !spreads {
+            let (port, driver) = (port.name.as_str(), &device.driver);
+            tracing::warn!(port, driver, "no RSS: one worker may get all packets of this port");
+        }
+    }
     let opened = devices.open().context("cannot open the ports")?;
-    let states = links.into_iter().zip(&facts).enumerate();
+    let states = opened.handle.links().into_iter().map(Link::Dpdk).zip(&facts).enumerate();
     let states =
         states.map(|(index, (link, facts))| state(config, index, link, facts, &opened.ports));
     let states = states.collect();
@@ -80,7 +87,7 @@ fn dpdk(
         states,
         queues: opened.ports,
         umem,
-        attached: Attached::Dpdk(opened.handle),
+        attached: Attached::Dpdk { _handle: opened.handle },
     })
 }
 

@@ -63,7 +63,7 @@ impl Running {
     /// ports; XDP programs go; sockets close. A thread that does not finish in
     /// time is left behind.
     pub(super) fn stop(self, outcome: Outcome, events: &Receiver<Event>) -> ExitCode {
-        let Running { config, gateway, workers, control, servers, elector, observer } = self;
+        let Running { config, gateway, workers, control, servers, elector, observer, .. } = self;
         gateway.drain();
         // Done long ago, unless something has failed.
         election::leave(elector.as_ref(), FAILED_LEAVE_TIMEOUT);
@@ -97,7 +97,7 @@ impl Running {
         if let Some(l7) = &gateway.l7 {
             l7.stop();
         }
-        gateway.detach(late == 0);
+        gateway.detach();
         if config.io.backend == Backend::AfXdp {
             wait_until_detached(config.ports.iter().map(|port| port.device.as_str()));
         }

@@ -1,7 +1,7 @@
 //! What DPDK cannot do is said before there is traffic.
 
 use crate::gateway::Gateway;
-use crate::lab::Lab;
+use crate::lab::{FAMILIES, Lab};
 
 /// A gateway with its devices as one or two ports of DPDK's `net_af_packet`, its frames and
 /// more of `io.dpdk`; it must not run. Returns what it has said.
@@ -49,4 +49,21 @@ fn what_dpdk_cannot_do_is_said_before_there_is_traffic() {
         let error = format!("error: {place}: ");
         assert!(log.contains(&error) && log.contains(said), "{place}: {said}: {log}");
     }
+}
+
+/// A driver may put frames behind more headroom than others, and they fill a chunk then.
+#[test]
+fn frames_of_the_largest_mtu_pass() {
+    let Some(lab) = Lab::up(&["--io", "net_af_xdp", "--uplink-mtu", "1774"]) else { return };
+    let uplink = "    addresses: [192.0.2.1/24";
+    lab.edit_config(uplink, &format!("    mtu: 1774\n{uplink}"));
+    let gateway = Gateway::ready(&lab);
+    for (family, payload) in FAMILIES.into_iter().zip(["1746", "1726"]) {
+        let ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "5", "-M", "do", "-s"];
+        let said = lab.ok("client", &[&ping[..], &[payload, family.uplink]].concat());
+        assert!(said.contains(" 3 received"), "{said}");
+    }
+    let dropped = gateway.metric("sluice_port_kernel_drops_total", &["rx_dropped"]);
+    assert_eq!(dropped, 0.0);
+    gateway.stop();
 }

@@ -16,8 +16,10 @@
 
 /* Frames of a burst, at most. */
 #define BURST 64
-/* Buffers that a thread's cache of the pool holds. */
+/* Buffers that a thread's cache of the pool holds, at most. */
 #define CACHE 256
+/* What flows are spread over queues by. */
+#define RSS (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
 
 _Static_assert(SLUICE_DPDK_HEADROOM == RTE_PKTMBUF_HEADROOM, "another headroom");
 
@@ -85,14 +87,16 @@ int sluice_dpdk_inspect(uint16_t port, struct sluice_dpdk_device *device)
 	device->rx_queues_max = info.max_rx_queues;
 	device->tx_queues_max = info.max_tx_queues;
 	device->socket = rte_eth_dev_socket_id(port);
-	device->has_rss = (info.flow_type_rss_offloads & (RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)) != 0;
+	device->has_rss = (info.flow_type_rss_offloads & RSS) != 0;
 	return 0;
 }
 
 void *sluice_dpdk_pool(const char *name, uint32_t frames, uint16_t room, int socket, int *error)
 {
+	/* A cache and half of another must fit the pool. */
+	uint32_t cache = RTE_MIN(CACHE, frames / 2);
 	struct rte_mempool *pool = rte_pktmbuf_pool_create(
-		name, frames, CACHE, 0, (uint16_t)(RTE_PKTMBUF_HEADROOM + room), socket);
+		name, frames, cache, 0, (uint16_t)(RTE_PKTMBUF_HEADROOM + room), socket);
 	*error = pool == NULL ? -rte_errno : 0;
 	return pool;
 }
@@ -139,19 +143,18 @@ int sluice_dpdk_start(uint16_t port, struct sluice_dpdk_setup *setup)
 
 	memset(&conf, 0, sizeof(conf));
 	conf.rx_adv_conf.rss_conf.rss_hf =
-		(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP) &
-		info.flow_type_rss_offloads;
+		RSS & info.flow_type_rss_offloads;
 	if (setup->queues > 1 && conf.rx_adv_conf.rss_conf.rss_hf != 0)
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	conf.rxmode.mtu = setup->mtu;
 	/* Every frame is of one pool and one segment, and has one reference. */
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	error = rte_eth_dev_configure(port, setup->queues, setup->queues, &conf);
 	if (error != 0)
 		return fail(setup, "configure the queues", error);
-	if (setup->mtu != 0) {
+	if (setup->sets_mtu) {
 		error = rte_eth_dev_set_mtu(port, setup->mtu);
-		/* Where it cannot be set, it is what the kernel's device has. */
-		if (error != 0 && error != -ENOTSUP)
+		if (error != 0)
 			return fail(setup, "set the MTU", error);
 	}
 	setup->rx_len = setup->tx_len = setup->ring_len;
@@ -186,6 +189,25 @@ void sluice_dpdk_stop(uint16_t port)
 	(void)rte_eth_dev_close(port);
 }
 
+/* Makes a received frame one that lies in the chunk of a buffer of the pool, with the one
+ * reference that it is sent and given back with; false: it cannot be. Drivers that fill
+ * buffers of their own (mlx5 with mprq_en) have nothing of an mbuf in front of them. */
+static inline int take_in(struct rte_mbuf *mbuf)
+{
+	if (unlikely(mbuf->nb_segs != 1 || mbuf->buf_addr != (void *)(mbuf + 1) ||
+		     rte_mbuf_refcnt_read(mbuf) != 1))
+		return 0;
+	if (likely(mbuf->data_off + mbuf->data_len <= SLUICE_DPDK_CHUNK))
+		return 1;
+	if (mbuf->data_len > SLUICE_DPDK_CHUNK - SLUICE_DPDK_HEADROOM)
+		return 0;
+	/* Behind more headroom than usual (net_af_xdp has the kernel's, too). */
+	memmove((char *)mbuf->buf_addr + SLUICE_DPDK_HEADROOM, rte_pktmbuf_mtod(mbuf, void *),
+		mbuf->data_len);
+	mbuf->data_off = SLUICE_DPDK_HEADROOM;
+	return 1;
+}
+
 uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet *packets,
 			uint16_t count, uint64_t *dropped)
 {
@@ -196,7 +218,7 @@ uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet
 
 	for (uint16_t i = 0; i < received; i++) {
 		struct rte_mbuf *mbuf = mbufs[i];
-		if (unlikely(mbuf->nb_segs != 1)) {
+		if (unlikely(!take_in(mbuf))) {
 			rte_pktmbuf_free(mbuf);
 			++*dropped;
 			continue;

@@ -63,8 +63,9 @@ struct sluice_dpdk_setup {
 	/* Descriptors of a queue, at most: the device may have bounds of its own, which are
 	 * told in `rx_len` and `tx_len`. */
 	uint16_t ring_len;
-	/* MTU of IP packets, in bytes; 0: as it is. */
+	/* MTU of IP packets, in bytes, and whether the device is to be told: it has another. */
 	uint16_t mtu;
+	uint8_t sets_mtu;
 	/* Out. */
 	uint16_t rx_len;
 	uint16_t tx_len;
@@ -85,8 +86,12 @@ struct sluice_dpdk_packet {
 	uint16_t len;
 };
 
-/* Receives up to `count` frames of one queue. Frames of several buffers are dropped, and
- * counted in `dropped`. */
+/* Bytes of a buffer that a frame may lie in: the chunk of one. */
+#define SLUICE_DPDK_CHUNK 2048
+
+/* Receives up to `count` frames of one queue, each within the chunk of its buffer. Frames
+ * of several buffers, of foreign ones or longer than a chunk are dropped, and counted in
+ * `dropped`. */
 uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet *packets,
 			uint16_t count, uint64_t *dropped);
 
@@ -108,7 +113,8 @@ struct sluice_dpdk_stats {
 
 int sluice_dpdk_read_stats(uint16_t port, struct sluice_dpdk_stats *stats);
 
-/* Whether the link is up: 1 or 0; -ENODEV once the device has gone. */
+/* Whether the link is up: 1 or 0; -ENODEV once the device has gone, another error where
+ * the driver does not say. */
 int sluice_dpdk_link(uint16_t port);
 
 #endif

@@ -1,25 +1,28 @@
-//! Ports on a driver of DPDK's that gives back what it is sent (`net_ring`): no device and
-//! no privilege. EAL starts once in a process: one test.
+//! Ports on a driver of DPDK's whose devices give back what they are sent (`net_ring`): no
+//! NIC and no privilege. EAL starts once in a process: one test.
 
 use arrayvec::ArrayVec;
 use sluice_io::dpdk::LogLine;
 use sluice_io::{
     BURST, Dpdk, DpdkDevices, DpdkError, DpdkOptions, DpdkPortOptions, Frame, FrameCache, Port,
-    PortId, RxBurst,
+    PortId, RxBurst, Umem,
 };
 
 const FRAMES: u32 = 4096;
 
-fn options(device: &str, workers: usize) -> DpdkOptions {
-    let port = DpdkPortOptions {
-        id: PortId(0),
-        name: "uplink".to_owned(),
+/// Bytes of packets: from the least to what a chunk holds behind its headroom.
+const LENGTHS: [usize; 3] = [60, 1514, 1792];
+
+fn options(devices: [&str; 2]) -> DpdkOptions {
+    let port = |(index, device): (usize, &str)| DpdkPortOptions {
+        id: PortId(index as u8),
+        name: format!("port{index}"),
         device: device.to_owned(),
         mtu: None,
     };
     DpdkOptions {
-        ports: vec![port],
-        workers,
+        ports: devices.into_iter().enumerate().map(port).collect(),
+        workers: 1,
         frames: FRAMES,
         ring_len: 512,
         huge_pages: false,
@@ -40,35 +43,42 @@ fn frame(cache: &mut FrameCache, len: usize, value: u8) -> Frame {
 
 #[test]
 fn frames_go_out_and_come_in_and_none_is_lost() {
-    let twice = DpdkOptions {
-        ports: [options("net_ring0", 1).ports, options("net_ring0,nodeaction=x", 1).ports].concat(),
-        ..options("net_ring0", 1)
-    };
+    let twice = options(["net_ring0", "net_ring0,nodeaction=x"]);
     let refused = DpdkDevices::find(twice, log).unwrap_err();
     assert!(matches!(refused, DpdkError::DeviceTwice { .. }), "{refused}");
-
-    let found = DpdkDevices::find(options("net_ring0", 1), log).expect("EAL starts");
-    assert_eq!(found.devices()[0].driver, "net_ring");
-    assert_eq!(found.devices()[0].mtu, 1500);
-    let link = found.devices()[0].link();
-    let again = DpdkDevices::find(options("net_ring0", 1), log).unwrap_err();
+    let devices = ["net_ring0", "net_ring1"];
+    let found = DpdkDevices::find(options(devices), log).expect("EAL starts");
+    assert_eq!((&*found.devices()[0].driver, found.devices()[1].mtu), ("net_ring", 1500));
+    let again = DpdkDevices::find(options(devices), log).unwrap_err();
     assert!(matches!(again, DpdkError::Again), "{again}");
 
-    let opened = found.open().expect("the device starts");
+    let opened = found.open().expect("the devices start");
     let umem = opened.umem().clone();
     assert_eq!((umem.chunks(), umem.free_chunks()), (FRAMES, FRAMES as usize));
     let Dpdk { mut ports, handle, .. } = opened;
-    assert_eq!(link.state().to_string(), "up");
-    let mut port: Box<dyn Port> = ports.remove(0).remove(0);
-    assert_eq!(port.info().mode.to_string(), "dpdk net_ring");
+    let links = handle.links();
+    assert!(links.iter().all(|link| link.state().to_string() == "up"));
+    // Ports keep their devices.
+    drop(handle);
+    let ports = ports.remove(0);
+    let worker = umem.clone();
+    std::thread::spawn(move || run(ports, &worker)).join().expect("the worker ends");
+    assert_eq!(umem.free_chunks(), FRAMES as usize);
+    assert!(links.iter().all(|link| link.state().to_string() == "not present"));
+}
 
-    let mut cache = FrameCache::new(&umem, 256);
+/// What a worker does, on a thread of its own.
+fn run(mut ports: Vec<Box<dyn Port>>, umem: &Umem) {
+    let mut cache = FrameCache::new(umem, 256);
     let mut burst = RxBurst::new();
-    assert_eq!(port.rx(&mut cache, &mut burst), 0);
+    for port in &mut ports {
+        assert_eq!(port.info().mode.to_string(), "dpdk net_ring");
+        assert_eq!(port.rx(&mut cache, &mut burst), 0);
+    }
     for round in 0..1_000_u32 {
         let mut sent = ArrayVec::<Frame, BURST>::new();
         for index in 0..BURST {
-            let mut frame = frame(&mut cache, 60 + index * 20, round as u8);
+            let mut frame = frame(&mut cache, LENGTHS[index % LENGTHS.len()], round as u8);
             // What encapsulation and decapsulation do.
             assert!(frame.push_head(50).is_some_and(|head| {
                 head.fill(index as u8);
@@ -77,18 +87,23 @@ fn frames_go_out_and_come_in_and_none_is_lost() {
             assert!(index % 2 == 0 || frame.pull_head(10));
             sent.push(frame);
         }
-        port.tx(&mut cache, &mut sent);
-        assert!(sent.is_empty());
-        port.flush(&mut cache);
-        assert_eq!(port.rx(&mut cache, &mut burst), BURST);
-        for (index, frame) in burst.drain(..).enumerate() {
+        // In by one device and out by the other.
+        for port in &mut ports {
+            port.tx(&mut cache, &mut sent);
+            assert!(sent.is_empty());
+            port.flush(&mut cache);
+            assert_eq!(port.rx(&mut cache, &mut burst), BURST);
+            sent.extend(burst.drain(..));
+        }
+        for (index, frame) in sent.drain(..).enumerate() {
             let head = if index % 2 == 0 { 50 } else { 40 };
-            assert_eq!(frame.len(), head + 60 + index * 20);
+            assert_eq!(frame.len(), head + LENGTHS[index % LENGTHS.len()]);
             assert!(frame.data()[..head].iter().all(|byte| *byte == index as u8));
             assert!(frame.data()[head..].iter().all(|byte| *byte == round as u8));
             cache.free(frame);
         }
     }
+    let port = &mut ports[0];
 
     // A queue that is full keeps no more than it has room for; the rest stays here.
     let mut refused = 0;
@@ -117,9 +132,4 @@ fn frames_go_out_and_come_in_and_none_is_lost() {
     assert_eq!(numbers.len(), held.len(), "each frame has a number of its own");
     held.into_iter().for_each(|frame| cache.free(frame));
     port.close(&mut cache);
-    drop(cache);
-    assert_eq!(umem.free_chunks(), FRAMES as usize);
-    drop(port);
-    drop(handle);
-    assert_eq!(link.state().to_string(), "not present");
 }

@@ -35,7 +35,7 @@ static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub(super) fn start(options: &DpdkOptions, log: fn(LogLine<'_>)) -> Result<(), DpdkError> {
     static STARTED: AtomicBool = AtomicBool::new(false);
     if options.huge_pages {
-        check_huge_pages(memory_mib(options.frames), &free_huge_pages())?;
+        check_memory(options.frames)?;
     }
     if STARTED.swap(true, Ordering::Relaxed) {
         return Err(DpdkError::Again);
@@ -55,10 +55,23 @@ pub(super) fn start(options: &DpdkOptions, log: fn(LogLine<'_>)) -> Result<(), D
         error => {
             let log = take_errors();
             let is_named =
-                |port: &&DpdkPortOptions| log.iter().any(|line| line.contains(port.device_name()));
+                |port: &&DpdkPortOptions| log.iter().any(|line| names(line, port.device_name()));
             let port = options.ports.iter().find(is_named).map(|port| port.name.clone());
             Err(DpdkError::Eal { port, source: errno(error), log })
         }
+    }
+}
+
+/// Whether a line names a device, and not one whose name is longer.
+fn names(line: &str, device: &str) -> bool {
+    line.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.')))
+        .any(|word| word.trim_end_matches([':', '.']) == device)
+}
+
+/// Writes a warning of ours to where DPDK's log goes.
+pub(super) fn warn(text: &str) {
+    if let Some(log) = LOG.get() {
+        log(LogLine { level: LEVEL_ERROR + 1, text });
     }
 }
 
@@ -109,8 +122,16 @@ fn arguments(options: &DpdkOptions, cores: &str) -> Vec<String> {
     arguments
 }
 
-/// MiB that DPDK needs for so many frames and all that goes with them.
-pub fn memory_mib(frames: u32) -> u64 {
+/// Whether there are huge pages for so many frames and all that goes with them.
+///
+/// # Errors
+/// How many are missing.
+pub fn check_memory(frames: u32) -> Result<(), DpdkError> {
+    check_huge_pages(memory_mib(frames), &free_huge_pages())
+}
+
+/// MiB that DPDK needs.
+fn memory_mib(frames: u32) -> u64 {
     u64::from(frames) * FRAME_LEN / (1 << 20) + BESIDES_MIB
 }
 
@@ -202,6 +223,14 @@ mod tests {
                 && told.contains("--no-pci --vdev=net_tap0"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_device_is_named_by_its_whole_name() {
+        assert!(names("EAL: Unable to parse device 'net_ring1'", "net_ring1"));
+        assert!(names("net_ring1: ioctl failed", "net_ring1"));
+        assert!(names("EAL: 0000:3b:00.0 cannot be used", "0000:3b:00.0"));
+        assert!(!names("failed to initialize net_ring10 device", "net_ring1"));
     }
 
     #[test]

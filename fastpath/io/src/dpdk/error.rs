@@ -106,6 +106,9 @@ pub enum DpdkError {
         /// DPDK's errno.
         source: io::Error,
     },
+    /// No thread for what devices count.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// A driver refuses.
     #[error("port `{port}`: cannot {step} of device `{device}`: {source}{}", said(log))]
     Start {

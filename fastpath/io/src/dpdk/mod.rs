@@ -15,12 +15,16 @@ mod options;
 mod pool;
 /// `Port` on a queue pair.
 mod port;
+/// Devices that run.
+mod started;
 
-pub use eal::{LogLine, memory_mib};
+pub use eal::{LogLine, check_memory};
 pub use error::DpdkError;
 pub use options::{DpdkOptions, DpdkPortOptions};
 
 use port::DpdkPort;
+use started::Started;
+use std::sync::{Arc, Weak};
 
 /// Most queues of a device: one for each worker.
 const QUEUES_MAX: usize = 64;
@@ -43,13 +47,15 @@ pub struct DpdkDevice {
     pub mac: [u8; 6],
     /// The MTU that it will have, in bytes of an IP packet.
     pub mtu: u16,
+    /// It has another one now.
+    sets_mtu: bool,
     /// It spreads flows over its queues by itself (RSS).
     pub has_rss: bool,
 }
 
-/// The link of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DpdkLink(u16);
+/// The link of a device that runs.
+#[derive(Clone, Debug)]
+pub struct DpdkLink(Weak<Started>);
 
 /// Every configured device, running: a port per (worker, device), all over one UMEM.
 pub struct Dpdk {
@@ -60,10 +66,10 @@ pub struct Dpdk {
     pub handle: DpdkHandle,
 }
 
-/// Keeps the devices running: dropping it stops them. Nobody may be in a port of theirs
-/// then.
+/// Keeps the devices running, as each of their ports does: a device stops when the last of
+/// those has gone.
 pub struct DpdkHandle {
-    numbers: Vec<u16>,
+    devices: Vec<Arc<Started>>,
 }
 
 impl DpdkDevices {
@@ -90,16 +96,19 @@ impl DpdkDevices {
     /// When there is not enough memory, or a driver refuses; nothing runs then.
     pub fn open(self) -> Result<Dpdk, DpdkError> {
         let pool = pool::Pool::new(self.options.frames)?;
-        let mut handle = DpdkHandle { numbers: Vec::new() };
+        let mut devices = Vec::new();
         let workers = self.options.workers;
         let mut ports: Vec<Vec<Box<dyn Port>>> = (0..workers).map(|_| Vec::new()).collect();
         for (options, device) in self.options.ports.iter().zip(&self.devices) {
-            pool.start(device.number, options, workers as u16, self.options.ring_len)?;
-            handle.numbers.push(device.number);
+            let ring_len = self.options.ring_len;
+            let started = Arc::new(pool.start(device, options, workers as u16, ring_len)?);
             for (queue, ports) in ports.iter_mut().enumerate() {
-                ports.push(Box::new(DpdkPort::new(options, device, queue as u16)));
+                ports.push(Box::new(DpdkPort::new(options, device, &started, queue as u16)));
             }
+            devices.push(started);
         }
+        started::keep_reading(&devices).map_err(DpdkError::Thread)?;
+        let handle = DpdkHandle { devices };
         Ok(Dpdk { umem: Umem::from_pool(Box::new(pool)), ports, handle })
     }
 }
@@ -111,31 +120,18 @@ impl Dpdk {
     }
 }
 
-impl DpdkDevice {
-    /// Its link.
-    pub fn link(&self) -> DpdkLink {
-        DpdkLink(self.number)
+impl DpdkHandle {
+    /// The link of each device, in the order of the options.
+    pub fn links(&self) -> Vec<DpdkLink> {
+        self.devices.iter().map(|device| DpdkLink(Arc::downgrade(device))).collect()
     }
 }
 
 impl DpdkLink {
-    /// Its state: not present once the device has gone. Asks the driver.
-    pub fn state(self) -> OperState {
-        // SAFETY: any thread may ask for any number; one that is no device's is told.
-        match unsafe { dpdk_sys::sluice_dpdk_link(self.0) } {
-            1 => OperState::Up,
-            0 => OperState::Down,
-            _ => OperState::NotPresent,
-        }
-    }
-}
-
-impl Drop for DpdkHandle {
-    fn drop(&mut self) {
-        for number in &self.numbers {
-            // SAFETY: the device is one that was started; no worker is in its queues.
-            unsafe { dpdk_sys::sluice_dpdk_stop(*number) };
-        }
+    /// Its state: not present once the device has gone, or does not run any more. Asks the
+    /// driver.
+    pub fn state(&self) -> OperState {
+        self.0.upgrade().map_or(OperState::NotPresent, |device| device.link())
     }
 }
 
@@ -183,5 +179,6 @@ fn find(options: &DpdkOptions, port: &DpdkPortOptions) -> Result<DpdkDevice, Dpd
             max: found.mtu.max(found.mtu_max),
         });
     }
-    Ok(DpdkDevice { number, driver, mac: found.mac, mtu, has_rss: found.has_rss != 0 })
+    let (sets_mtu, has_rss) = (mtu != found.mtu, found.has_rss != 0);
+    Ok(DpdkDevice { number, driver, mac: found.mac, mtu, sets_mtu, has_rss })
 }

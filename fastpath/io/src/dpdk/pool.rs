@@ -1,6 +1,7 @@
-use super::eal;
 use super::error::DpdkError;
 use super::options::DpdkPortOptions;
+use super::started::Started;
+use super::{DpdkDevice, eal};
 use crate::frame::{CHUNK_LEN, Frame};
 use crate::umem::FramePool;
 use std::ptr::{NonNull, null_mut};
@@ -36,36 +37,43 @@ impl Pool {
     /// Starts a device that receives into the pool's buffers.
     pub fn start(
         &self,
-        number: u16,
+        device: &DpdkDevice,
         port: &DpdkPortOptions,
         queues: u16,
         ring_len: u16,
-    ) -> Result<(), DpdkError> {
+    ) -> Result<Started, DpdkError> {
         let mut setup = dpdk_sys::sluice_dpdk_setup {
             pool: self.raw.as_ptr(),
             queues,
             ring_len,
-            mtu: port.mtu.unwrap_or(0),
+            mtu: device.mtu,
+            sets_mtu: device.sets_mtu.into(),
             ..Default::default()
         };
         // SAFETY: the device was found by this number, the pool is one of DPDK's, and
         // `setup` outlives the call.
-        match unsafe { dpdk_sys::sluice_dpdk_start(number, &mut setup) } {
-            0 => Ok(()),
-            error => {
-                // SAFETY: what was begun with the device ends; nobody has its queues.
-                unsafe { dpdk_sys::sluice_dpdk_stop(number) };
-                // SAFETY: where a step fails the shim names it by a literal.
-                let step = unsafe { std::ffi::CStr::from_ptr(setup.step) };
-                Err(DpdkError::Start {
-                    port: port.name.clone(),
-                    device: port.device_name().to_owned(),
-                    step: step.to_string_lossy().into_owned(),
-                    source: eal::errno(error),
-                    log: eal::take_errors(),
-                })
-            }
+        let error = unsafe { dpdk_sys::sluice_dpdk_start(device.number, &mut setup) };
+        // Whatever was begun with it ends with this.
+        let started = Started::new(device);
+        if error != 0 {
+            // SAFETY: where a step fails the shim names it by a literal.
+            let step = unsafe { std::ffi::CStr::from_ptr(setup.step) };
+            return Err(DpdkError::Start {
+                port: port.name.clone(),
+                device: port.device_name().to_owned(),
+                step: step.to_string_lossy().into_owned(),
+                source: eal::errno(error),
+                log: eal::take_errors(),
+            });
         }
+        if setup.rx_len.min(setup.tx_len) < ring_len {
+            eal::warn(&format!(
+                "port {}: {} descriptors to receive and {} to send of a queue, instead of \
+                 {ring_len}: the driver has no more",
+                port.name, setup.rx_len, setup.tx_len
+            ));
+        }
+        Ok(started)
     }
 }
 

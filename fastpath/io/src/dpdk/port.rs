@@ -1,16 +1,19 @@
 use super::options::DpdkPortOptions;
+use super::started::Started;
 use super::{DpdkDevice, pool};
 use crate::frame::{CHUNK_LEN, Frame};
 use crate::port::{BURST, DriverName, Port, PortInfo, PortMode, PortStats, RxBurst};
 use crate::umem::FrameCache;
 use arrayvec::ArrayVec;
-use dpdk_sys::{sluice_dpdk_packet, sluice_dpdk_stats};
+use dpdk_sys::sluice_dpdk_packet;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// A queue pair of a device.
 pub(super) struct DpdkPort {
     info: PortInfo,
+    device: Arc<Started>,
     number: u16,
     queue: u16,
     /// The thread has a cache of DPDK's pool.
@@ -19,7 +22,12 @@ pub(super) struct DpdkPort {
 }
 
 impl DpdkPort {
-    pub fn new(options: &DpdkPortOptions, device: &DpdkDevice, queue: u16) -> Self {
+    pub fn new(
+        options: &DpdkPortOptions,
+        device: &DpdkDevice,
+        started: &Arc<Started>,
+        queue: u16,
+    ) -> Self {
         let driver = DriverName::from(&device.driver).unwrap_or_default();
         DpdkPort {
             info: PortInfo {
@@ -29,7 +37,8 @@ impl DpdkPort {
                 mode: PortMode::Dpdk { driver },
                 frame_len_max: CHUNK_LEN - dpdk_sys::SLUICE_DPDK_HEADROOM as usize,
             },
-            number: device.number,
+            device: Arc::clone(started),
+            number: started.number(),
             queue,
             is_known: false,
             rx_dropped: 0,
@@ -107,18 +116,9 @@ impl Port for DpdkPort {
     }
 
     fn stats(&self) -> PortStats {
-        let mut stats = PortStats { rx_dropped: self.rx_dropped, ..PortStats::default() };
         // The device counts for all of its queues.
-        if self.queue == 0 {
-            let mut device = sluice_dpdk_stats::default();
-            // SAFETY: `device` outlives the call; any thread may ask.
-            if unsafe { dpdk_sys::sluice_dpdk_read_stats(self.number, &mut device) } == 0 {
-                stats.rx_dropped += device.rx_errors;
-                stats.rx_ring_full = device.rx_missed;
-                stats.rx_fill_ring_empty = device.rx_no_buffer;
-                stats.tx_invalid_descs = device.tx_errors;
-            }
-        }
+        let mut stats = if self.queue == 0 { self.device.stats() } else { PortStats::default() };
+        stats.rx_dropped += self.rx_dropped;
         stats
     }
 
