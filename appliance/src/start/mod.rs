@@ -8,7 +8,7 @@ use crate::observe::view::Names;
 use crate::observe::{Observer, Setup};
 use crate::{log, metrics};
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use sluice_config::{Config, Loaded};
 use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The thread of control.
 mod control;
@@ -51,10 +51,13 @@ mod serve;
 mod status;
 /// The way out.
 mod stop;
+/// Workers that are stuck.
+mod watchdog;
 
 use devices::Found;
 use serve::Servers;
 use threads::{Seat, WorkerState};
+use watchdog::{LOOK_INTERVAL, Watchdog};
 
 /// Free frames that a worker keeps at hand.
 const CACHE_FRAMES: usize = 1024;
@@ -129,6 +132,8 @@ struct Running {
     /// The part in the election of who announces VIPs, if there is one.
     elector: Option<Elector>,
     observer: Observer,
+    /// Between two looks at the workers' loops.
+    look_interval: Duration,
 }
 
 /// Why the gateway stops.
@@ -197,14 +202,17 @@ impl Running {
             admin = %config.admin.socket.display(),
             "the gateway runs"
         );
-        Ok(Running { config, gateway, workers, control, servers, elector, observer })
+        let look_interval = LOOK_INTERVAL;
+        Ok(Running { config, gateway, workers, control, servers, elector, observer, look_interval })
     }
 
     /// Waits until it is to stop.
     fn wait(&self, path: &Path, events: &Receiver<Event>) -> Outcome {
         use signal_hook::consts::SIGHUP;
+        let mut watchdog = Watchdog::new(self.gateway.workers.len());
+        let mut look_at = Instant::now() + self.look_interval;
         loop {
-            match events.recv() {
+            match events.recv_deadline(look_at) {
                 Ok(Event::Signal(SIGHUP)) => {
                     self.gateway.hub.reopen();
                     if let Some(l7) = &self.gateway.l7 {
@@ -222,7 +230,15 @@ impl Running {
                         return outcome;
                     }
                 }
-                Err(_) => return Outcome::Failed,
+                Err(RecvTimeoutError::Timeout) => {
+                    look_at = Instant::now() + self.look_interval;
+                    let loops = self.gateway.workers.iter().map(|one| one.counters.loops.get());
+                    if let Some(id) = watchdog.look(loops) {
+                        tracing::error!(worker = id, "a worker's loop does not turn; stopping");
+                        return Outcome::Failed;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Outcome::Failed,
             }
         }
     }

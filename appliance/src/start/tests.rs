@@ -13,8 +13,16 @@ fn port(worker: usize) -> Box<dyn Port> {
     Box::new(MemoryPort::new(PortId(0), "a", worker as u32, 64).0)
 }
 
-/// A port that takes its worker down.
-struct Broken(Box<dyn Port>);
+/// What a port does to its worker.
+enum Fault {
+    /// Takes it down.
+    Panics,
+    /// Keeps it until the other end has gone.
+    Hangs(Receiver<()>),
+}
+
+/// A port with a fault.
+struct Broken(Box<dyn Port>, Fault);
 
 impl Port for Broken {
     fn info(&self) -> &PortInfo {
@@ -22,7 +30,10 @@ impl Port for Broken {
     }
 
     fn rx(&mut self, _: &mut FrameCache, _: &mut RxBurst) -> usize {
-        panic!("the port is broken")
+        match &self.1 {
+            Fault::Panics => panic!("the port is broken"),
+            Fault::Hangs(end) => end.recv().map_or(0, |()| 0),
+        }
     }
 
     fn tx(&mut self, cache: &mut FrameCache, frames: &mut ArrayVec<Frame, BURST>) {
@@ -55,7 +66,7 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
-fn world(ports: [Box<dyn Port>; 2]) -> World {
+fn world(ports: [Box<dyn Port>; 2], look_interval: Duration) -> World {
     let config = testing::config("workers: {count: 2}\nflows: {max: 2048}\ndrain: {wait_s: 0}");
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(FakeClock::default());
@@ -72,7 +83,9 @@ fn world(ports: [Box<dyn Port>; 2]) -> World {
     let (ends, receivers) = with_rings(mailboxes);
     let observer = start_observer(&config, &gateway, receivers).unwrap();
     let workers = start_workers(&config, &gateway, ports, ends, &sender).unwrap();
-    let running = Running { config, gateway, workers, control, servers, elector: None, observer };
+    let elector = None;
+    let running =
+        Running { config, gateway, workers, control, servers, elector, observer, look_interval };
     World { running, clock, sender, events, _folder: folder }
 }
 
@@ -82,7 +95,8 @@ fn assert_code(code: ExitCode, expected: ExitCode) {
 
 #[test]
 fn a_worker_that_panics_ends_the_others_in_order_and_the_process_with_failure() {
-    let World { running, events, .. } = world([port(0), Box::new(Broken(port(1)))]);
+    let World { running, events, .. } =
+        world([port(0), Box::new(Broken(port(1), Fault::Panics))], LOOK_INTERVAL);
     let gateway = Arc::clone(&running.gateway);
     let outcome = running.wait(Path::new("test.yaml"), &events);
     assert_eq!(outcome, Outcome::Failed);
@@ -94,8 +108,23 @@ fn a_worker_that_panics_ends_the_others_in_order_and_the_process_with_failure() 
 }
 
 #[test]
+fn a_worker_that_hangs_ends_the_process_with_failure_and_does_not_keep_it() {
+    let (keeps, kept) = bounded(0);
+    let ports: [Box<dyn Port>; 2] = [port(0), Box::new(Broken(port(1), Fault::Hangs(kept)))];
+    let World { running, events, .. } = world(ports, Duration::from_millis(20));
+    let gateway = Arc::clone(&running.gateway);
+    let outcome = running.wait(Path::new("test.yaml"), &events);
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(gateway.workers.iter().all(|worker| worker.is_up()));
+    assert_code(running.stop(outcome, &events), ExitCode::FAILURE);
+    assert!(!gateway.workers[0].is_up(), "it was told to finish");
+    assert!(gateway.workers[1].is_up(), "it was left behind");
+    drop(keeps);
+}
+
+#[test]
 fn a_gateway_whose_control_has_panicked_goes_on_and_ends_in_order() {
-    let World { running, clock, sender, events, .. } = world([port(0), port(1)]);
+    let World { running, clock, sender, events, .. } = world([port(0), port(1)], LOOK_INTERVAL);
     let gateway = Arc::clone(&running.gateway);
     assert!(gateway.unhealthy().is_empty());
     clock.set(Mode::Panics);
