@@ -2,6 +2,7 @@ use super::report::report;
 use super::shop::{ADDRESSES, Shop, WEB, address, authority, gateway, ingress, services_at};
 use super::wire::exchange;
 use crate::lab::{FAMILIES, eventually, succeeded};
+use rustix::process::{Pid, Signal, kill_process};
 use sluice_testkit::corpus::{Example, examples};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -116,7 +117,8 @@ fn grpc_goes_from_end_to_end() {
             text.contains("SERVING").then_some(())
         });
     }
-    let _ = server.kill();
+    // `timeout` passes it on.
+    let _ = kill_process(Pid::from_child(&server), Signal::TERM);
     let _ = server.wait();
     gateway.stop();
 }
