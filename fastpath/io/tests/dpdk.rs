@@ -4,31 +4,13 @@
 use arrayvec::ArrayVec;
 use sluice_io::dpdk::LogLine;
 use sluice_io::{
-    BURST, Dpdk, DpdkDevices, DpdkError, DpdkOptions, DpdkPortOptions, Frame, FrameCache, Port,
-    PortId, RxBurst, Umem,
+    BURST, Dpdk, DpdkDevices, DpdkError, DpdkOptions, Frame, FrameCache, Port, RxBurst, Umem,
 };
 
 const FRAMES: u32 = 4096;
 
 /// Bytes of packets: from the least to what a chunk holds behind its headroom.
 const LENGTHS: [usize; 3] = [60, 1514, 1792];
-
-fn options(devices: [&str; 2]) -> DpdkOptions {
-    let port = |(index, device): (usize, &str)| DpdkPortOptions {
-        id: PortId(index as u8),
-        name: format!("port{index}"),
-        device: device.to_owned(),
-        mtu: None,
-    };
-    DpdkOptions {
-        ports: devices.into_iter().enumerate().map(port).collect(),
-        workers: 1,
-        frames: FRAMES,
-        ring_len: 512,
-        huge_pages: false,
-        arguments: Vec::new(),
-    }
-}
 
 fn log(line: LogLine<'_>) {
     eprintln!("{line:?}");
@@ -43,13 +25,13 @@ fn frame(cache: &mut FrameCache, len: usize, value: u8) -> Frame {
 
 #[test]
 fn frames_go_out_and_come_in_and_none_is_lost() {
-    let twice = options(["net_ring0", "net_ring0,nodeaction=x"]);
+    let twice = DpdkOptions::new(&["net_ring0", "net_ring0,nodeaction=x"], FRAMES);
     let refused = DpdkDevices::find(twice, log).unwrap_err();
     assert!(matches!(refused, DpdkError::DeviceTwice { .. }), "{refused}");
-    let devices = ["net_ring0", "net_ring1"];
-    let found = DpdkDevices::find(options(devices), log).expect("EAL starts");
+    let options = DpdkOptions::new(&["net_ring0", "net_ring1"], FRAMES);
+    let found = DpdkDevices::find(options.clone(), log).expect("EAL starts");
     assert_eq!((&*found.devices()[0].driver, found.devices()[1].mtu), ("net_ring", 1500));
-    let again = DpdkDevices::find(options(devices), log).unwrap_err();
+    let again = DpdkDevices::find(options, log).unwrap_err();
     assert!(matches!(again, DpdkError::Again), "{again}");
 
     let opened = found.open().expect("the devices start");

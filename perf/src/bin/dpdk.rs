@@ -5,10 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use arrayvec::ArrayVec;
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
-use sluice_io::{
-    BURST, DpdkDevices, DpdkOptions, DpdkPortOptions, Frame, FrameCache, Port, PortId, RxBurst,
-    Umem,
-};
+use sluice_io::{BURST, DpdkDevices, DpdkOptions, Frame, FrameCache, Port, RxBurst, Umem};
 use sluice_perf::cpu;
 use sluice_perf::port::{PreparedPeer, PreparedPort};
 use sluice_perf::report::{Report, Row};
@@ -51,7 +48,9 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let opened = DpdkDevices::find(options(args.huge_pages), |_| {})?.open()?;
+    let options = DpdkOptions::new(&DEVICES, FRAMES);
+    let options = DpdkOptions { huge_pages: args.huge_pages, ..options };
+    let opened = DpdkDevices::find(options, |_| {})?.open()?;
     cpu::pin(args.cpu)?;
     let rate = Rate::calibrate();
     let pool = opened.umem().clone();
@@ -78,23 +77,6 @@ fn main() -> Result<()> {
     report.aim("more than by ports in memory, ns", 15.0, false, &["dpdk", "memory"], more);
     print!("{}", report.text());
     args.json.as_deref().map_or(Ok(()), |path| report.write(path))
-}
-
-fn options(huge_pages: bool) -> DpdkOptions {
-    let port = |(index, device): (usize, &str)| DpdkPortOptions {
-        id: PortId(index as u8),
-        name: format!("port{index}"),
-        device: device.to_owned(),
-        mtu: None,
-    };
-    DpdkOptions {
-        ports: DEVICES.into_iter().enumerate().map(port).collect(),
-        workers: 1,
-        frames: FRAMES,
-        ring_len: 512,
-        huge_pages,
-        arguments: Vec::new(),
-    }
 }
 
 /// Two ports, and a loop that sends by the other what comes by each, untouched.

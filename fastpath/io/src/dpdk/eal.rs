@@ -187,22 +187,12 @@ pub(super) fn errno(error: i32) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::PortId;
 
     fn options(devices: &[&str]) -> DpdkOptions {
-        let port = |(index, device): (usize, &&str)| DpdkPortOptions {
-            id: PortId(index as u8),
-            name: format!("port{index}"),
-            device: (*device).to_owned(),
-            mtu: None,
-        };
         DpdkOptions {
-            ports: devices.iter().enumerate().map(port).collect(),
-            workers: 1,
-            frames: 1 << 15,
-            ring_len: 1024,
             huge_pages: true,
             arguments: vec!["--log-level=8".to_owned()],
+            ..DpdkOptions::new(devices, 1 << 15)
         }
     }
 

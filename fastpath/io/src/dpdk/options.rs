@@ -52,6 +52,24 @@ impl DpdkPortOptions {
 }
 
 impl DpdkOptions {
+    /// A port for each of these devices, one worker, and memory in pages of the usual size.
+    pub fn new(devices: &[&str], frames: u32) -> Self {
+        let port = |(index, device): (usize, &&str)| DpdkPortOptions {
+            id: PortId(index as u8),
+            name: format!("port{index}"),
+            device: (*device).to_owned(),
+            mtu: None,
+        };
+        DpdkOptions {
+            ports: devices.iter().enumerate().map(port).collect(),
+            workers: 1,
+            frames,
+            ring_len: 512,
+            huge_pages: false,
+            arguments: Vec::new(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), DpdkError> {
         if self.ports.is_empty() || self.workers == 0 || self.workers > QUEUES_MAX {
             return Err(DpdkError::Nothing { max: QUEUES_MAX });
