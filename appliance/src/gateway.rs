@@ -58,7 +58,7 @@ pub enum Attached {
     #[cfg(feature = "dpdk")]
     Dpdk {
         /// Keeps them running.
-        _handle: sluice_io::DpdkHandle,
+        handle: sluice_io::DpdkHandle,
     },
 }
 
@@ -237,6 +237,16 @@ impl Gateway {
             Attached::AfXdp { xdp, .. } => Some(f(xdp)),
             #[cfg(feature = "dpdk")]
             Attached::Dpdk { .. } => None,
+        }
+    }
+
+    /// Runs with the devices of DPDK's, while there are any.
+    #[cfg(feature = "dpdk")]
+    pub fn with_dpdk<T>(&self, f: impl FnOnce(&sluice_io::DpdkHandle) -> T) -> Option<T> {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        match attached.as_ref()? {
+            Attached::AfXdp { .. } => None,
+            Attached::Dpdk { handle } => Some(f(handle)),
         }
     }
 

@@ -98,7 +98,8 @@ pub(crate) static SECTION: Section = Section {
             kind: "list of addresses",
             default: Default::Words("none"),
             meaning: "addresses that stay with the kernel; none may be Sluice's, but for a tunnel \
-                      endpoint's, which both share; none with `io.backend: dpdk`",
+                      endpoint's, which both share; with `io.backend: dpdk` on a TAP device that is \
+                      named as the port",
         },
         Key {
             name: "mtu",
@@ -158,12 +159,6 @@ impl RawPort {
             fields.required(reader, "addresses", list(1..=ADDRESSES_MAX, interface_address));
         let kernel_addresses =
             fields.optional(reader, "kernel_addresses", list(0..=ADDRESSES_MAX, kernel_address));
-        if let (Backend::Dpdk, Ok(Some(list))) = (backend, &kernel_addresses)
-            && !list.value.is_empty()
-        {
-            let expected = "none: with `io.backend: dpdk` the kernel has no part in a device";
-            reader.error(&list.spot, "the kernel would never see these addresses", expected);
-        }
         Ok(Self {
             name,
             device,

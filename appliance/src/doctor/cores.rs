@@ -27,9 +27,8 @@ pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
         }
         None => Finding::ok("cores", format!("{} for {} workers", available.len(), workers.count)),
     });
-    if workers.idle.mode == IdleMode::BusyPoll {
-        findings.push(isolation(workers.cores.as_deref()));
-    }
+    findings.push(idle(config, available.len()));
+    findings.extend(handed(workers.count));
     let named = workers.cores.clone().unwrap_or_default();
     findings.extend(siblings(&named, |core| {
         let path = format!("{CPUS}/cpu{core}/topology/thread_siblings_list");
@@ -40,6 +39,39 @@ pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
         fs::read_to_string(format!("{CPUS}/cpu{core}/cpufreq/scaling_governor")).ok()
     }));
     findings
+}
+
+/// What workers do while nothing comes, and whether their cores bear it.
+fn idle(config: &Config, available: usize) -> Finding {
+    const TOPIC: &str = "idle";
+    let workers = &config.workers;
+    match workers.idle.mode {
+        IdleMode::BusyPoll => isolation(workers.cores.as_deref()),
+        // What answers a request runs on the same core.
+        IdleMode::Adaptive
+            if config.l7.is_some()
+                && workers.count >= available
+                && !workers.idle.spin.is_zero() =>
+        {
+            let text = "workers spin before they sleep, on cores that are not theirs alone, and \
+                        requests are served";
+            Finding::warn(TOPIC, text).mend("set workers.idle.spin_us to 0, or free a core")
+        }
+        IdleMode::Adaptive => Finding::ok(TOPIC, "adaptive: workers spin, then sleep"),
+        IdleMode::Sleep => Finding::ok(TOPIC, "workers sleep, and a frame has to wake them"),
+    }
+}
+
+/// What several workers cost: a translated flow has another tuple in each direction.
+fn handed(workers: usize) -> Option<Finding> {
+    (workers > 1).then(|| {
+        let share = 100 * (workers - 1) / workers;
+        let text = format!(
+            "{workers}: some {share}% of the replies are handed to the worker of their flow; no \
+             more than are needed"
+        );
+        Finding::ok("workers", text)
+    })
 }
 
 /// Two workers on the two threads of one core have about half of it each.
@@ -117,7 +149,7 @@ fn isolation(cores: Option<&[usize]>) -> Finding {
 }
 
 /// The numbers of a list such as `0-2,5`.
-fn core_list(text: &str) -> Vec<usize> {
+pub(super) fn core_list(text: &str) -> Vec<usize> {
     let parse = |range: &str| -> Option<std::ops::RangeInclusive<usize>> {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         Some(first.parse().ok()?..=last.parse().ok()?)
@@ -129,11 +161,27 @@ fn core_list(text: &str) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::doctor::Level;
+    use crate::testing;
 
     #[test]
     fn core_lists_are_read() {
         assert_eq!(core_list("0-2,5"), [0, 1, 2, 5]);
         assert!(core_list("").is_empty());
+    }
+
+    #[test]
+    fn workers_that_spin_beside_requests_are_told_of() {
+        let of = |text: &str, available| idle(&testing::config(text), available).level;
+        let l7 = "l7: {listeners: [{name: web, port: 80, protocol: http}]}\n";
+        assert_eq!(of("", 1), Level::Ok);
+        assert_eq!(of(l7, 1), Level::Warn);
+        assert_eq!(of(l7, 2), Level::Ok);
+    }
+
+    #[test]
+    fn several_workers_hand_replies_over() {
+        assert!(handed(1).is_none());
+        assert!(handed(4).unwrap().text.starts_with("4: some 75% "));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-use super::{Finding, cores};
+use super::{Finding, cores, interrupts};
 use crate::admin::view::PortView;
 use crate::admin::{Question, client};
 use crate::start::devices::{self, Misfit};
 use sluice_config::{Backend, Config, CopyMode, Loaded, Port};
 use sluice_io::Device;
-use sluice_io::device::OperState;
+use sluice_io::device::{OperState, Rings};
 use std::path::Path;
 
 /// Drivers whose XDP sockets the NIC reads and writes itself (Linux 6.12).
@@ -55,7 +55,9 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     findings.push(queues(&device, loaded, index));
     findings.extend(hashing(&device, config));
     let folder = Path::new("/sys/class/net").join(&device.name).join("device");
+    findings.extend(rings(&device, config));
     findings.extend(cores::numa(config, &folder));
+    findings.extend(interrupts::findings(config, &folder));
     findings.push(default_route(&device, port));
     findings.extend(offloads(&device, port));
     findings
@@ -136,15 +138,48 @@ fn of_misfit(topic: &str, misfit: Misfit, loaded: &Loaded) -> Finding {
 /// Tunnels between two nodes are one pair of addresses: without the UDP source
 /// port in the NIC's hash they all land on one queue.
 fn hashing(device: &Device, config: &Config) -> Option<Finding> {
+    const TOPIC: &str = "RSS";
     let carries_tunnels = config
         .overlay
         .as_ref()
         .is_some_and(|overlay| config.port(overlay.vxlan.port).device == device.name);
     let is_nic = device.driver.as_deref() != Some("veth");
-    (carries_tunnels && config.workers.count > 1 && is_nic).then(|| {
-        Finding::warn("RSS", "the UDP source port must be part of the hash, to spread tunnels")
-            .mend(format!("ethtool -N {} rx-flow-hash udp4 sdfn (and udp6)", device.name))
+    let without: Vec<&str> =
+        [("udp4", device.hashes_udp4_ports), ("udp6", device.hashes_udp6_ports)]
+            .into_iter()
+            .filter_map(|(name, hashes)| (hashes != Some(true)).then_some(name))
+            .collect();
+    let commands = |flows: &[&str]| {
+        let each = |flow: &&str| format!("ethtool -N {} rx-flow-hash {flow} sdfn", device.name);
+        flows.iter().map(each).collect::<Vec<_>>().join("; ")
+    };
+    (carries_tunnels && config.workers.count > 1 && is_nic).then(|| match without.as_slice() {
+        [] => Finding::ok(TOPIC, "UDP's ports are part of the hash, so tunnels are spread"),
+        flows => Finding::warn(
+            TOPIC,
+            format!(
+                "UDP's ports are not known to be part of the hash of {}: tunnels \
+                     may come to one queue",
+                flows.join(" and ")
+            ),
+        )
+        .mend(commands(flows)),
     })
+}
+
+/// The NIC's rings should hold what a worker's do.
+fn rings(device: &Device, config: &Config) -> Option<Finding> {
+    const TOPIC: &str = "rings";
+    let Rings { rx, tx, rx_max, tx_max } = device.rings?;
+    let text = format!("{rx} frames to receive, {tx} to send");
+    let wanted = |max: u32| config.io.ring_len.min(max);
+    if rx >= wanted(rx_max) && tx >= wanted(tx_max) {
+        return Some(Finding::ok(TOPIC, text));
+    }
+    let (rx, tx) = (rx.max(wanted(rx_max)), tx.max(wanted(tx_max)));
+    let text = format!("{text}: less than io.ring_len ({}), and than it can", config.io.ring_len);
+    let command = format!("ethtool -G {} rx {rx} tx {tx}", device.name);
+    Some(Finding::warn(TOPIC, text).mend(command))
 }
 
 fn default_route(device: &Device, port: &Port) -> Finding {
@@ -222,6 +257,45 @@ mod tests {
         let other = program(&device, || false).unwrap();
         assert!(other.mend.unwrap().ends_with("ip link set dev eth1 xdp off"));
         assert!(program(&testing::device(), || true).is_none());
+    }
+
+    #[test]
+    fn short_rings_are_told_of() {
+        let config = testing::config("");
+        let of = |rx, rx_max| {
+            let rings = Some(Rings { rx, tx: 4096, rx_max, tx_max: 4096 });
+            rings.and_then(|_| super::rings(&Device { rings, ..testing::device() }, &config))
+        };
+        let short = of(512, 8192).unwrap();
+        let ring_len = config.io.ring_len;
+        let command = format!("ethtool -G eth1 rx {ring_len} tx {}", ring_len.max(4096));
+        assert_eq!(short.mend, Some(command));
+        assert_eq!(of(512, 512).unwrap().level, Level::Ok, "it has no more");
+        assert_eq!(of(ring_len, 8192).unwrap().level, Level::Ok);
+        assert!(super::rings(&testing::device(), &config).is_none());
+    }
+
+    #[test]
+    fn a_hash_without_ports_is_told_of() {
+        let mut config = testing::config("");
+        config.workers.count = 4;
+        let vxlan = config.overlay.as_ref().map(|overlay| overlay.vxlan.port).unwrap();
+        let name = config.port(vxlan).device.clone();
+        let of = |v4, v6| {
+            let hashes = (v4, v6);
+            let device = Device {
+                name: name.clone(),
+                hashes_udp4_ports: hashes.0,
+                hashes_udp6_ports: hashes.1,
+                ..testing::device()
+            };
+            hashing(&device, &config).unwrap()
+        };
+        assert_eq!(of(Some(true), Some(true)).level, Level::Ok);
+        let command = of(Some(true), Some(false)).mend.unwrap();
+        assert_eq!(command, format!("ethtool -N {name} rx-flow-hash udp6 sdfn"));
+        let both = of(None, Some(false)).mend.unwrap();
+        assert!(both.contains("udp4 sdfn; ethtool"), "{both}");
     }
 
     #[test]

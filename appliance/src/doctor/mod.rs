@@ -13,6 +13,8 @@ mod cores;
 mod device;
 /// Kernel, privileges, memory.
 mod host;
+/// Where the interrupts of the devices come to.
+mod interrupts;
 
 /// How good a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,6 +20,8 @@ pub(super) fn add(gateway: &Gateway, families: &mut Families) {
     traffic(gateway, families);
     below(gateway, families);
     xdp(gateway, families);
+    #[cfg(feature = "dpdk")]
+    taps(gateway, families);
     families
         .gauge("sluice_frames", "Frames of the UMEM.")
         .count(&[], u64::from(gateway.umem.chunks()));
@@ -125,4 +127,26 @@ fn xdp(gateway: &Gateway, families: &mut Families) {
             packets.count(&[("port", &port), ("action", action)], count);
         }
     }
+}
+
+#[cfg(feature = "dpdk")]
+fn taps(gateway: &Gateway, families: &mut Families) {
+    gateway.with_dpdk(|dpdk| {
+        let mut packets = families.counter(
+            "sluice_tap_packets_total",
+            "Packets between a device of DPDK's and the kernel's TAP device there.",
+        );
+        for (port, counts) in dpdk.kernel_counts() {
+            for (action, count) in [
+                ("passed_kernel_address", counts.passed_kernel_address),
+                ("passed_arp", counts.passed_arp),
+                ("passed_nd", counts.passed_nd),
+                ("passed_control", counts.passed_control),
+                ("sent", counts.sent),
+                ("dropped", counts.dropped),
+            ] {
+                packets.count(&[("port", port), ("action", action)], count);
+            }
+        }
+    });
 }

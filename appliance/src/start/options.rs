@@ -40,11 +40,24 @@ pub fn af_xdp(config: &Config) -> AfXdpOptions {
 /// What to open with DPDK.
 #[cfg(feature = "dpdk")]
 pub fn dpdk(config: &Config) -> sluice_io::DpdkOptions {
-    let ports = config.ports.iter().enumerate().map(|(index, port)| sluice_io::DpdkPortOptions {
-        id: PortId(index as u8),
-        name: port.name.to_string(),
-        device: port.device.clone(),
-        mtu: port.mtu,
+    use ipnet::IpNet;
+    use std::net::IpAddr;
+    let ports = config.ports.iter().enumerate().map(|(index, port)| {
+        let overlay = config.overlay.as_ref().filter(|overlay| overlay.vxlan.port.0 == index);
+        let with_len = |address: &IpAddr| {
+            let network = port.addresses.iter().find(|network| network.contains(address));
+            let alone = if address.is_ipv4() { 32 } else { 128 };
+            (*address, network.map_or(alone, IpNet::prefix_len))
+        };
+        sluice_io::DpdkPortOptions {
+            id: PortId(index as u8),
+            name: port.name.to_string(),
+            device: port.device.clone(),
+            mtu: port.mtu,
+            kernel_addresses: port.kernel_addresses.iter().map(with_len).collect(),
+            vteps: overlay.iter().flat_map(|overlay| overlay.vxlan.addresses.iter()).collect(),
+            vxlan_udp_port: overlay.map_or(4789, |overlay| overlay.vxlan.udp_port),
+        }
     });
     let io = &config.io;
     sluice_io::DpdkOptions {

@@ -87,7 +87,7 @@ fn dpdk(
         states,
         queues: opened.ports,
         umem,
-        attached: Attached::Dpdk { _handle: opened.handle },
+        attached: Attached::Dpdk { handle: opened.handle },
     })
 }
 

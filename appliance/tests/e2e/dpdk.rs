@@ -1,7 +1,12 @@
-//! What DPDK cannot do is said before there is traffic.
+//! DPDK's own: what it cannot do is said before there is traffic, and its virtual devices.
 
 use crate::gateway::Gateway;
-use crate::lab::{FAMILIES, Lab};
+use crate::kernel::assert_undamaged;
+use crate::lab::{FAMILIES, Lab, eventually};
+use crate::services;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 /// A gateway with its devices as one or two ports of DPDK's `net_af_packet`, its frames and
 /// more of `io.dpdk`; it must not run. Returns what it has said.
@@ -65,5 +70,96 @@ fn frames_of_the_largest_mtu_pass() {
     }
     let dropped = gateway.metric("sluice_port_kernel_drops_total", &["rx_dropped"]);
     assert_eq!(dropped, 0.0);
+    gateway.stop();
+}
+
+/// A gateway whose two devices are others of DPDK's than the lab's.
+fn on_devices(lab: &Lab, [uplink, cluster]: [&str; 2]) {
+    lab.edit_config("net_af_packet0,iface=uplink,qpairs=1,framecnt=1024", uplink);
+    lab.edit_config("net_af_packet1,iface=cluster,qpairs=1,framecnt=1024", cluster);
+}
+
+/// What passes between clients and pods, whichever the devices.
+fn services_are_reached(lab: &Lab) {
+    for family in FAMILIES {
+        services::load_balancer_spreads(lab, family);
+    }
+    assert_undamaged(lab);
+}
+
+#[test]
+fn taps_carry_frames() {
+    let Some(lab) = Lab::up(&["--io", "net_af_packet"]) else { return };
+    on_devices(&lab, ["net_tap0,iface=tap-uplink", "net_tap1,iface=tap-cluster"]);
+    let gateway = Gateway::ready(&lab);
+    for port in ["uplink", "cluster"] {
+        let (tap, bridge) = (format!("tap-{port}"), format!("br-{port}"));
+        // The driver gives the kernel's end the address of its own.
+        let other = if port == "uplink" { "02:00:00:00:7a:01" } else { "02:00:00:00:7a:02" };
+        for command in [
+            format!("ip link add {bridge} type bridge mcast_snooping 0"),
+            format!("sysctl -qw net.ipv6.conf.{bridge}.disable_ipv6=1"),
+            format!("ip link set {tap} address {other}"),
+            format!("ip link set {tap} master {bridge}"),
+            format!("ip link set {port} master {bridge}"),
+            format!("ip link set {bridge} up"),
+        ] {
+            lab.ok("gw", &command.split(' ').collect::<Vec<_>>());
+        }
+    }
+    services_are_reached(&lab);
+    gateway.stop();
+}
+
+/// `dpdk-testpmd` between memory that the gateway shares and the lab's devices.
+struct Bridge(Child);
+
+impl Bridge {
+    fn start(lab: &Lab, sockets: [&str; 2]) -> Self {
+        let prefix = format!("--file-prefix={}", lab.name());
+        let mut command = vec!["dpdk-testpmd", "--no-pci", "--no-huge", "-m256", &prefix];
+        let devices = [
+            format!("--vdev=net_memif0,role=client,socket={},socket-abstract=no", sockets[0]),
+            "--vdev=net_af_packet0,iface=uplink".to_owned(),
+            format!("--vdev=net_memif1,role=client,socket={},socket-abstract=no", sockets[1]),
+            "--vdev=net_af_packet1,iface=cluster".to_owned(),
+        ];
+        command.extend(["--no-telemetry", "--no-shconf"]);
+        command.extend(devices.iter().map(String::as_str));
+        // It ends when its standard input does.
+        command.extend(["--", "--forward-mode=io", "--total-num-mbufs=16384"]);
+        let mut command = lab.command("gw", &command);
+        let log = File::create(lab.folder.join("log/testpmd")).unwrap();
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        Bridge(command.spawn().expect("dpdk-testpmd runs"))
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn shared_memory_carries_frames() {
+    let Some(lab) = Lab::up(&["--io", "net_af_packet"]) else { return };
+    let socket = |name: &str| lab.folder.join(name).display().to_string();
+    let sockets = [socket("memif-uplink"), socket("memif-cluster")];
+    let device = |number: usize| {
+        let socket = &sockets[number];
+        format!("net_memif{number},role=server,socket={socket},socket-abstract=no")
+    };
+    on_devices(&lab, [&device(0), &device(1)]);
+    let gateway = Gateway::start(&lab);
+    eventually("shared memory", || {
+        sockets.iter().all(|path| Path::new(path).exists()).then_some(())
+    });
+    let bridge = Bridge::start(&lab, [&sockets[0], &sockets[1]]);
+    // Before that its links are down.
+    let gateway = gateway.until_ready();
+    services_are_reached(&lab);
+    drop(bridge);
     gateway.stop();
 }

@@ -18,10 +18,20 @@
 #define BURST 64
 /* Buffers that a thread's cache of the pool holds, at most. */
 #define CACHE 256
+/* refcnt and nb_segs of an mbuf, as they lie there. */
+#define ONE_SEGMENT_ONE_REFERENCE 0x00010001
 /* What flows are spread over queues by. */
 #define RSS (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
 
 _Static_assert(SLUICE_DPDK_HEADROOM == RTE_PKTMBUF_HEADROOM, "another headroom");
+
+_Static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, rearm_data) + 2 &&
+		       offsetof(struct rte_mbuf, nb_segs) ==
+			       offsetof(struct rte_mbuf, rearm_data) + 4,
+	       "an mbuf of another layout");
+_Static_assert(offsetof(struct rte_mbuf, data_len) == offsetof(struct rte_mbuf, pkt_len) + 4 &&
+		       offsetof(struct rte_mbuf, vlan_tci) == offsetof(struct rte_mbuf, pkt_len) + 6,
+	       "an mbuf of another layout");
 
 static sluice_dpdk_log log_to;
 
@@ -192,12 +202,12 @@ void sluice_dpdk_stop(uint16_t port)
 /* Makes a received frame one that lies in the chunk of a buffer of the pool, with the one
  * reference that it is sent and given back with; false: it cannot be. Drivers that fill
  * buffers of their own (mlx5 with mprq_en) have nothing of an mbuf in front of them. */
-static inline int take_in(struct rte_mbuf *mbuf)
+static __attribute__((noinline)) int take_in(struct rte_mbuf *mbuf)
 {
-	if (unlikely(mbuf->nb_segs != 1 || mbuf->buf_addr != (void *)(mbuf + 1) ||
-		     rte_mbuf_refcnt_read(mbuf) != 1))
+	if (mbuf->nb_segs != 1 || mbuf->buf_addr != (void *)(mbuf + 1) ||
+	    rte_mbuf_refcnt_read(mbuf) != 1)
 		return 0;
-	if (likely(mbuf->data_off + mbuf->data_len <= SLUICE_DPDK_CHUNK))
+	if (mbuf->data_off + mbuf->data_len <= SLUICE_DPDK_CHUNK)
 		return 1;
 	if (mbuf->data_len > SLUICE_DPDK_CHUNK - SLUICE_DPDK_HEADROOM)
 		return 0;
@@ -218,14 +228,20 @@ uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet
 
 	for (uint16_t i = 0; i < received; i++) {
 		struct rte_mbuf *mbuf = mbufs[i];
-		if (unlikely(!take_in(mbuf))) {
+		uint64_t rearm;
+
+		/* One load of data_off, refcnt, nb_segs, port. */
+		memcpy(&rearm, &mbuf->rearm_data, sizeof(rearm));
+		if (unlikely((uint32_t)(rearm >> 16) != ONE_SEGMENT_ONE_REFERENCE ||
+			     mbuf->buf_addr != (void *)(mbuf + 1) ||
+			     (uint16_t)rearm + mbuf->data_len > SLUICE_DPDK_CHUNK) &&
+		    !take_in(mbuf)) {
 			rte_pktmbuf_free(mbuf);
 			++*dropped;
 			continue;
 		}
-		/* Its data is read next. */
-		rte_prefetch0(rte_pktmbuf_mtod(mbuf, void *));
-		packets[kept].buffer = mbuf->buf_addr;
+		packets[kept].buffer = mbuf + 1;
+		packets[kept].number = (uint32_t)((uintptr_t)(mbuf + 1) / RTE_CACHE_LINE_SIZE);
 		packets[kept].head = mbuf->data_off;
 		packets[kept].len = mbuf->data_len;
 		kept++;
@@ -241,10 +257,13 @@ uint16_t sluice_dpdk_tx(uint16_t port, uint16_t queue, const struct sluice_dpdk_
 	count = (uint16_t)RTE_MIN(count, BURST);
 	for (uint16_t i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = mbuf_of(packets[i].buffer);
+		uint64_t len = packets[i].len;
+
+		/* No flag that reception sets is one that transmission looks at. */
 		mbuf->data_off = packets[i].head;
-		mbuf->data_len = packets[i].len;
-		mbuf->pkt_len = packets[i].len;
-		mbuf->ol_flags = 0;
+		/* One store of pkt_len, data_len, and vlan_tci, which is none. */
+		len |= len << 32;
+		memcpy(&mbuf->pkt_len, &len, sizeof(len));
 		mbufs[i] = mbuf;
 	}
 	return rte_eth_tx_burst(port, queue, mbufs, count);

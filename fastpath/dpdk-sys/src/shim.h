@@ -79,9 +79,11 @@ int sluice_dpdk_start(uint16_t port, struct sluice_dpdk_setup *setup);
 /* Stops a device and closes it. */
 void sluice_dpdk_stop(uint16_t port);
 
-/* A buffer and the window of it that holds a frame. */
+/* A buffer, its number, and the window of it that holds a frame. The number is that of
+ * the cache line that it begins at, and so no other's. */
 struct sluice_dpdk_packet {
 	void *buffer;
+	uint32_t number;
 	uint16_t head;
 	uint16_t len;
 };

@@ -84,6 +84,19 @@ pub struct Channels {
     pub combined_max: u32,
 }
 
+/// Descriptors of a device's rings now and at most, as `ethtool -g` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// Of one to receive.
+    pub rx: u32,
+    /// Of one to send.
+    pub tx: u32,
+    /// Largest value of `rx`.
+    pub rx_max: u32,
+    /// Largest value of `tx`.
+    pub tx_max: u32,
+}
+
 /// The XDP program that a device runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpAttachment {
@@ -115,6 +128,13 @@ pub struct Device {
     pub tx_queues: u32,
     /// Channels, for drivers that have the notion.
     pub channels: Option<Channels>,
+    /// Its rings, for drivers that have the notion.
+    pub rings: Option<Rings>,
+    /// Which queue a UDP packet over IPv4 comes to depends on both of its ports, too (RSS);
+    /// `None`: the driver does not say.
+    pub hashes_udp4_ports: Option<bool>,
+    /// The same over IPv6.
+    pub hashes_udp6_ports: Option<bool>,
     /// Name of the driver, where it says.
     pub driver: Option<String>,
     /// Offload features that are on, by the kernel's names (`ethtool -k` shows
@@ -161,6 +181,9 @@ impl Device {
             rx_queues,
             tx_queues,
             channels,
+            rings: ethtool.rings().map_err(failed)?,
+            hashes_udp4_ports: ethtool.hashes_ports(ethtool::UDP_V4_FLOW).map_err(failed)?,
+            hashes_udp6_ports: ethtool.hashes_ports(ethtool::UDP_V6_FLOW).map_err(failed)?,
             driver: ethtool.driver().map_err(failed)?.or(link.kind),
             features: ethtool.features().map_err(failed)?,
             numa_node: numa_node(name),
@@ -211,7 +234,8 @@ mod tests {
         assert_eq!(lo.mac, Some([0; 6]));
         assert!(lo.mtu > 0);
         assert!(lo.rx_queues >= 1 && lo.tx_queues >= 1);
-        assert_eq!(lo.channels, None);
+        assert_eq!((lo.channels, lo.rings), (None, None));
+        assert_eq!((lo.hashes_udp4_ports, lo.hashes_udp6_ports), (None, None));
         assert_eq!(lo.numa_node, None);
         assert!(!lo.has_default_route);
         assert!(lo.features.contains("loopback"), "{:?}", lo.features);

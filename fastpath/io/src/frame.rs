@@ -34,6 +34,8 @@ const LINE: usize = 64;
 /// frame can outlive its memory).
 #[must_use = "a dropped frame is lost to its UMEM: free it or transmit it"]
 #[derive(Debug)]
+// In memory as libraries below fill it in, a burst at a time.
+#[repr(C)]
 pub struct Frame {
     base: NonNull<u8>,
     chunk: u32,
@@ -63,6 +65,18 @@ impl Frame {
     pub fn chunk(&self) -> u32 {
         self.chunk
     }
+
+    /// Where base, number, head and length lie in a frame.
+    #[cfg(feature = "dpdk")]
+    pub(crate) const OFFSETS: [usize; 4] = {
+        use std::mem::offset_of;
+        [
+            offset_of!(Frame, base),
+            offset_of!(Frame, chunk),
+            offset_of!(Frame, head),
+            offset_of!(Frame, len),
+        ]
+    };
 
     /// The first byte of the chunk.
     #[cfg(feature = "dpdk")]

@@ -1,8 +1,17 @@
 //! Ports on a driver of DPDK's whose devices give back what they are sent (`net_ring`): no
-//! NIC and no privilege. EAL starts once in a process: one test.
+//! NIC and no privilege. EAL starts once in a process: one test of them.
+
+/// Frames of the cases.
+#[allow(dead_code, reason = "others send more of them")]
+#[path = "common/frames.rs"]
+mod frames;
+/// Whose each frame is.
+#[allow(dead_code, reason = "others have more addresses")]
+#[path = "common/steering.rs"]
+mod steering;
 
 use arrayvec::ArrayVec;
-use sluice_io::dpdk::LogLine;
+use sluice_io::dpdk::{LogLine, Passed, Steering};
 use sluice_io::{
     BURST, Dpdk, DpdkDevices, DpdkError, DpdkOptions, Frame, FrameCache, Port, RxBurst, Umem,
 };
@@ -21,6 +30,32 @@ fn frame(cache: &mut FrameCache, len: usize, value: u8) -> Frame {
     let mut frame = cache.alloc().expect("a free frame");
     assert!(frame.fill(&vec![value; len]));
     frame
+}
+
+/// As the XDP program of the other backend has it.
+#[test]
+fn each_frame_is_whose_it_is() {
+    use steering::{KERNEL_V4, KERNEL_V6, VTEP_V4, VXLAN_PORT, Whose};
+    let kernel = [KERNEL_V4.into(), KERNEL_V6.into()];
+    let vteps = [&kernel[..], &[VTEP_V4.into()]].concat();
+    let steering = Steering::new(&kernel, &vteps, VXLAN_PORT);
+    for (name, frame, whose) in steering::cases() {
+        let judged = match steering.judge(&frame) {
+            None => Whose::Sluice,
+            Some(Passed::KernelAddress) => Whose::Address,
+            Some(Passed::Arp) => Whose::Arp,
+            Some(Passed::Nd) => Whose::Nd,
+            Some(Passed::Control) => Whose::Control,
+        };
+        assert_eq!(judged, whose, "{name}");
+        for len in 0..frame.len() {
+            steering.judge(&frame[..len]);
+        }
+    }
+    let none = Steering::new(&[], &vteps, VXLAN_PORT);
+    let all = steering::cases().into_iter();
+    let kept = all.filter(|(_, _, whose)| *whose != Whose::Control);
+    assert!(kept.map(|(_, frame, _)| none.judge(&frame)).all(|judged| judged.is_none()));
 }
 
 #[test]

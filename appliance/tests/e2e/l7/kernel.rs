@@ -2,7 +2,7 @@
 //! way to the pods: the client stands for one.
 
 use super::shop::{self, Shop};
-use crate::lab::{V4, V6};
+use crate::lab::{V4, V6, io};
 
 /// Addresses of the kernel's in the gateway's namespace.
 pub const ADDRESSES: [&str; 2] = ["192.0.2.9", "2001:db8:1::9"];
@@ -10,10 +10,16 @@ pub const ADDRESSES: [&str; 2] = ["192.0.2.9", "2001:db8:1::9"];
 /// Has the kernel serve, at addresses of its own.
 pub fn give_to_the_kernel(shop: &Shop) {
     let lab = &shop.lab;
-    lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.uplink.disable_ipv6=0"]);
-    for (address, len) in ADDRESSES.iter().zip(["24", "64"]) {
-        let address = format!("{address}/{len}");
-        lab.ok("gw", &["ip", "address", "add", &address, "dev", "uplink", "nodad"]);
+    if io() == "af_xdp" {
+        lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.uplink.disable_ipv6=0"]);
+        for (address, len) in ADDRESSES.iter().zip(["24", "64"]) {
+            let address = format!("{address}/{len}");
+            lab.ok("gw", &["ip", "address", "add", &address, "dev", "uplink", "nodad"]);
+        }
+    } else {
+        // The port's name is that of the kernel's device, and the lab's has it.
+        lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=0"]);
+        lab.edit_config("name: uplink", "name: outer");
     }
     let [v4, v6] = ADDRESSES;
     let own = "addresses: [192.0.2.1/24, \"2001:db8:1::1/64\"]";

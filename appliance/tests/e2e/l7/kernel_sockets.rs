@@ -2,14 +2,11 @@ use super::backend::Backend;
 use super::kernel::{ADDRESSES, at_the_client, give_to_the_kernel};
 use super::shop::{Shop, gateway, ingress, services};
 use super::wire::get;
-use crate::lab::{FAMILIES, eventually, is_by_kernel};
+use crate::lab::{FAMILIES, eventually};
 
 /// `l7.io: kernel`: the same HTTP on sockets of the kernel.
 #[test]
 fn the_kernels_sockets_serve_the_same_requests() {
-    if !is_by_kernel() {
-        return;
-    }
     let Some(shop) = Shop::open(&[], "") else { return };
     give_to_the_kernel(&shop);
     let _backend = Backend::start(&shop.lab, "client");

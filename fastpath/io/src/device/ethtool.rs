@@ -1,6 +1,6 @@
 //! The read-only questions of the ethtool ioctl (<linux/ethtool.h>).
 
-use super::Channels;
+use super::{Channels, Rings};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::collections::BTreeSet;
 use std::io;
@@ -10,10 +10,20 @@ use std::os::fd::{AsRawFd, OwnedFd};
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 
 const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GRINGPARAM: u32 = 0x10;
+const ETHTOOL_GRXFH: u32 = 0x29;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+/// UDP over IPv4, and over IPv6, as flows that are hashed.
+pub(super) const UDP_V4_FLOW: u32 = 2;
+pub(super) const UDP_V6_FLOW: u32 = 6;
+/// The source port and the destination port among what is hashed.
+const RXH_L4_PORTS: u32 = 1 << 6 | 1 << 7;
+/// Words of `struct ethtool_rxnfc`, and more.
+const RXNFC_WORDS: usize = 64;
 
 /// The set of strings that names the features.
 const ETH_SS_FEATURES: u32 = 4;
@@ -72,6 +82,34 @@ impl Ethtool {
         }
         let [_, rx_max, tx_max, _, combined_max, rx, tx, _, combined] = words;
         Ok(Some(Channels { rx, tx, combined, rx_max, tx_max, combined_max }))
+    }
+
+    /// Rings; `None` when the driver has no notion of them.
+    pub(super) fn rings(&self) -> io::Result<Option<Rings>> {
+        let mut words = [0; 9];
+        words[0] = ETHTOOL_GRINGPARAM;
+        if !self.ask(&mut words)? {
+            return Ok(None);
+        }
+        let [_, rx_max, _, _, tx_max, rx, _, _, tx] = words;
+        Ok(Some(Rings { rx, tx, rx_max, tx_max }))
+    }
+
+    /// Whether both ports are part of the hash of such flows; `None` when the driver does
+    /// not say.
+    pub(super) fn hashes_ports(&self, flow: u32) -> io::Result<Option<bool>> {
+        let mut words = [0; RXNFC_WORDS];
+        words[..2].copy_from_slice(&[ETHTOOL_GRXFH, flow]);
+        // Drivers refuse what they do not know in several ways, loopback all of it.
+        match self.ask(&mut words) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        // `data` has 64 bits, of which these are in the lower word.
+        let data = words[if cfg!(target_endian = "big") { 3 } else { 2 }];
+        Ok(Some(data & RXH_L4_PORTS == RXH_L4_PORTS))
     }
 
     /// Names of the features that are on.

@@ -106,6 +106,17 @@ pub enum DpdkError {
         /// DPDK's errno.
         source: io::Error,
     },
+    /// No TAP device for the kernel's addresses.
+    #[error(
+        "port `{port}`: cannot make the TAP device `{port}` for the kernel's addresses: {source} \
+         (it needs CAP_NET_ADMIN, /dev/net/tun and a name that no other device has)"
+    )]
+    Tap {
+        /// The port's name.
+        port: String,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// No thread for what devices count.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -136,6 +147,7 @@ impl DpdkError {
             DpdkError::Device { port, .. }
             | DpdkError::Queues { port, .. }
             | DpdkError::Mtu { port, .. }
+            | DpdkError::Tap { port, .. }
             | DpdkError::Start { port, .. } => Some(port),
             DpdkError::DeviceTwice { second, .. } => Some(second),
             DpdkError::Eal { port, .. } => port.as_deref(),

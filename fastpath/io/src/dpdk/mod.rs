@@ -1,5 +1,6 @@
 //! Ports on drivers of DPDK: the drivers run in this process, and NICs write into buffers
-//! of one pool of DPDK's, which is the UMEM here. Nothing of a port reaches the kernel.
+//! of one pool of DPDK's, which is the UMEM here. Of a port's frames the kernel gets those for
+//! its own addresses there.
 
 use crate::device::OperState;
 use crate::port::Port;
@@ -9,6 +10,8 @@ use crate::umem::Umem;
 mod eal;
 /// Why it could not be opened.
 mod error;
+/// The kernel's addresses at a device.
+mod kernel;
 /// What to open.
 mod options;
 /// Buffers as frames.
@@ -20,8 +23,10 @@ mod started;
 
 pub use eal::{LogLine, check_memory};
 pub use error::DpdkError;
+pub use kernel::{KernelCounts, Passed, Steering};
 pub use options::{DpdkOptions, DpdkPortOptions};
 
+use kernel::{KernelSide, TapOptions};
 use port::DpdkPort;
 use started::Started;
 use std::sync::{Arc, Weak};
@@ -70,6 +75,8 @@ pub struct Dpdk {
 /// those has gone.
 pub struct DpdkHandle {
     devices: Vec<Arc<Started>>,
+    /// Of each port that the kernel has addresses at, by its name.
+    kernel: Vec<(String, kernel::Shared)>,
 }
 
 impl DpdkDevices {
@@ -96,20 +103,28 @@ impl DpdkDevices {
     /// When there is not enough memory, or a driver refuses; nothing runs then.
     pub fn open(self) -> Result<Dpdk, DpdkError> {
         let pool = pool::Pool::new(self.options.frames)?;
+        let mut kernel = KernelSide::new().map_err(DpdkError::Thread)?;
         let mut devices = Vec::new();
         let workers = self.options.workers;
         let mut ports: Vec<Vec<Box<dyn Port>>> = (0..workers).map(|_| Vec::new()).collect();
         for (options, device) in self.options.ports.iter().zip(&self.devices) {
             let ring_len = self.options.ring_len;
             let started = Arc::new(pool.start(device, options, workers as u16, ring_len)?);
-            for (queue, ports) in ports.iter_mut().enumerate() {
-                ports.push(Box::new(DpdkPort::new(options, device, &started, queue as u16)));
-            }
+            let queues = (0..workers as u16).map(|queue| -> Box<dyn Port> {
+                Box::new(DpdkPort::new(options, device, &started, queue))
+            });
+            let queues: Vec<_> = if options.kernel_addresses.is_empty() {
+                queues.collect()
+            } else {
+                kernel.behind(&TapOptions { mac: device.mac, mtu: device.mtu, options }, queues)?
+            };
+            ports.iter_mut().zip(queues).for_each(|(ports, queue)| ports.push(queue));
             devices.push(started);
         }
         started::keep_reading(&devices).map_err(DpdkError::Thread)?;
-        let handle = DpdkHandle { devices };
-        Ok(Dpdk { umem: Umem::from_pool(Box::new(pool)), ports, handle })
+        let umem = Umem::from_pool(Box::new(pool));
+        let kernel = kernel.serve(&umem).map_err(DpdkError::Thread)?;
+        Ok(Dpdk { umem, ports, handle: DpdkHandle { devices, kernel } })
     }
 }
 
@@ -124,6 +139,12 @@ impl DpdkHandle {
     /// The link of each device, in the order of the options.
     pub fn links(&self) -> Vec<DpdkLink> {
         self.devices.iter().map(|device| DpdkLink(Arc::downgrade(device))).collect()
+    }
+
+    /// What passed between devices and the kernel, of each port that the kernel has addresses
+    /// at, by its name.
+    pub fn kernel_counts(&self) -> impl Iterator<Item = (&str, KernelCounts)> {
+        self.kernel.iter().map(|(name, counters)| (name.as_str(), counters.read()))
     }
 }
 

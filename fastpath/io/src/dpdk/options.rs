@@ -1,6 +1,7 @@
 use super::QUEUES_MAX;
 use super::error::DpdkError;
 use crate::port::PortId;
+use std::net::IpAddr;
 
 /// What to open.
 #[derive(Clone, Debug)]
@@ -33,6 +34,13 @@ pub struct DpdkPortOptions {
     pub device: String,
     /// The MTU of IP packets in bytes; `None`: as the device has it.
     pub mtu: Option<u16>,
+    /// Addresses of the kernel's, with the lengths of their networks, if it is to have any:
+    /// on a TAP device that is named as the port.
+    pub kernel_addresses: Vec<(IpAddr, u8)>,
+    /// Tunnel endpoints of Sluice's, which may share an address with the kernel.
+    pub vteps: Vec<IpAddr>,
+    /// The UDP port of VXLAN.
+    pub vxlan_udp_port: u16,
 }
 
 impl DpdkPortOptions {
@@ -59,6 +67,9 @@ impl DpdkOptions {
             name: format!("port{index}"),
             device: (*device).to_owned(),
             mtu: None,
+            kernel_addresses: Vec::new(),
+            vteps: Vec::new(),
+            vxlan_udp_port: 4789,
         };
         DpdkOptions {
             ports: devices.iter().enumerate().map(port).collect(),

@@ -1,13 +1,12 @@
+use super::DpdkDevice;
 use super::options::DpdkPortOptions;
 use super::started::Started;
-use super::{DpdkDevice, pool};
 use crate::frame::{CHUNK_LEN, Frame};
 use crate::port::{BURST, DriverName, Port, PortInfo, PortMode, PortStats, RxBurst};
 use crate::umem::FrameCache;
 use arrayvec::ArrayVec;
 use dpdk_sys::sluice_dpdk_packet;
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// A queue pair of a device.
@@ -59,51 +58,41 @@ impl Port for DpdkPort {
         &self.info
     }
 
-    fn rx(&mut self, cache: &mut FrameCache, burst: &mut RxBurst) -> usize {
+    fn rx(&mut self, _: &mut FrameCache, burst: &mut RxBurst) -> usize {
         if !self.is_known {
             self.make_thread_known();
         }
-        let mut packets = [const { packet() }; BURST];
+        let before = burst.len();
         let wanted = burst.remaining_capacity().min(BURST) as u16;
-        // SAFETY: there is room for `wanted` packets; the device runs while the port is
-        // there, and this queue is this port's alone.
+        // SAFETY: there is room for `wanted` frames behind those of the burst, and a packet
+        // is a frame in memory (asserted below); the device runs while the port is there,
+        // and this queue is this port's alone.
         let received = unsafe {
             dpdk_sys::sluice_dpdk_rx(
                 self.number,
                 self.queue,
-                packets.as_mut_ptr(),
+                burst.as_mut_ptr().add(before).cast::<sluice_dpdk_packet>(),
                 wanted,
                 &mut self.rx_dropped,
             )
         };
-        let before = burst.len();
-        for packet in &packets[..usize::from(received)] {
-            let Some(buffer) = NonNull::new(packet.buffer.cast()) else { continue };
-            // SAFETY: the driver has filled the buffer and given it away.
-            let mut frame = unsafe { pool::frame_of(buffer) };
-            if frame.set_window(usize::from(packet.head), usize::from(packet.len)) {
-                burst.push(frame);
-            } else {
-                self.rx_dropped += 1;
-                cache.free(frame);
-            }
-        }
-        burst.len() - before
+        let received = usize::from(received);
+        // SAFETY: so many were written; each is of a buffer of DPDK's pool that the driver
+        // has given away, and lies within its chunk.
+        unsafe { burst.set_len(before + received) };
+        received
     }
 
     fn tx(&mut self, _: &mut FrameCache, frames: &mut ArrayVec<Frame, BURST>) {
-        let mut packets = [const { packet() }; BURST];
-        for (packet, frame) in packets.iter_mut().zip(frames.iter()) {
-            *packet = sluice_dpdk_packet {
-                buffer: frame.base().as_ptr().cast(),
-                head: frame.head() as u16,
-                len: frame.len() as u16,
-            };
-        }
-        // SAFETY: the packets are of frames in hand, all of DPDK's pool; the queue is this
-        // port's alone.
+        // SAFETY: the frames are in hand, all of DPDK's pool, and packets in memory
+        // (asserted below); the queue is this port's alone.
         let sent = unsafe {
-            dpdk_sys::sluice_dpdk_tx(self.number, self.queue, packets.as_ptr(), frames.len() as u16)
+            dpdk_sys::sluice_dpdk_tx(
+                self.number,
+                self.queue,
+                frames.as_ptr().cast::<sluice_dpdk_packet>(),
+                frames.len() as u16,
+            )
         };
         // They are the driver's now: a frame has no destructor.
         frames.drain(..usize::from(sent));
@@ -125,6 +114,14 @@ impl Port for DpdkPort {
     fn close(&mut self, _: &mut FrameCache) {}
 }
 
-const fn packet() -> sluice_dpdk_packet {
-    sluice_dpdk_packet { buffer: std::ptr::null_mut(), head: 0, len: 0 }
-}
+// A frame and a packet of the shim are the same in memory, so that bursts pass without
+// being copied.
+const _: () = {
+    use std::mem::{align_of, offset_of, size_of};
+    type Packet = sluice_dpdk_packet;
+    assert!(size_of::<Frame>() == size_of::<Packet>());
+    assert!(align_of::<Frame>() == align_of::<Packet>());
+    let [base, chunk, head, len] = Frame::OFFSETS;
+    assert!(base == offset_of!(Packet, buffer) && chunk == offset_of!(Packet, number));
+    assert!(head == offset_of!(Packet, head) && len == offset_of!(Packet, len));
+};

@@ -4,9 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "the kernel goes by its own time")]
 
 /// Frames to send.
+#[path = "../common/frames.rs"]
 mod frames;
 /// Namespaces, veth pairs, packet sockets at the far ends.
 mod lab;
+/// Whose each frame is.
+#[path = "../common/steering.rs"]
+mod steering_cases;
 /// Opening ports, and a worker's hands.
 mod worker;
 

@@ -1,24 +1,13 @@
-use crate::frames::{
-    EXPERIMENTAL, arp, ethernet, nd, numbered, tagged, too_big4, too_big6, udp4, udp6,
-};
+use crate::frames::{ethernet, nd, numbered, udp4};
 use crate::lab::{Lab, eventually};
+use crate::steering_cases::{
+    ALL_NODES, KERNEL_V4, KERNEL_V6, LINK_LOCAL, OTHER_V4, OTHER_V6, VTEP_V4, VXLAN_PORT, Whose,
+    cases,
+};
 use crate::worker::{Opened, options};
 use sluice_io::AfXdpOptions;
 use sluice_io::af_xdp::{Attach, XdpCounters};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-const KERNEL_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const KERNEL_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
-const OTHER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
-const OTHER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
-/// A VTEP that the kernel does not have.
-const VTEP_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xab, 0, 0, 1);
-const VXLAN_PORT: u16 = 8472;
-
-const VLAN: u16 = 0x8100;
-const QINQ: u16 = 0x88a8;
+use std::net::IpAddr;
 
 /// The kernel has an address of each family, both of which are VTEPs too.
 fn steering_options(attach: Attach) -> AfXdpOptions {
@@ -30,26 +19,15 @@ fn steering_options(attach: Attach) -> AfXdpOptions {
     options
 }
 
-/// Picks a counter.
-type Counter = fn(&mut XdpCounters) -> &mut u64;
-
-/// The IPv4 frame as a first fragment.
-fn fragment(mut frame: Vec<u8>) -> Vec<u8> {
-    frame[14 + 6] |= 0x20;
-    frame
-}
-
-/// The IPv4 frame with four bytes of options, all "no operation".
-fn with_ip_options(frame: &[u8]) -> Vec<u8> {
-    let mut frame = [&frame[..34], &[1; 4], &frame[34..]].concat();
-    frame[14] = 0x46;
-    frame
-}
-
-/// The frame to a group's MAC.
-fn to_group(mut frame: Vec<u8>) -> Vec<u8> {
-    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
-    frame
+/// The counter of a reason.
+fn counter(counters: &mut XdpCounters, whose: Whose) -> &mut u64 {
+    match whose {
+        Whose::Sluice => &mut counters.redirected,
+        Whose::Address => &mut counters.passed_kernel_address,
+        Whose::Arp => &mut counters.passed_arp,
+        Whose::Nd => &mut counters.passed_nd,
+        Whose::Control => &mut counters.passed_control,
+    }
 }
 
 /// Each frame goes where it belongs, and exactly one counter says so.
@@ -57,65 +35,10 @@ fn each_frame_goes_where_it_belongs(attach: Attach) {
     let Some(lab) = Lab::new(1, 1) else { return };
     let mut opened = Opened::new(&lab, &steering_options(attach));
     let (far, kernel) = (lab.packet_socket("e0"), lab.kernel_socket("p0"));
-    let to_kernel = udp4(KERNEL_V4, 1, 53);
-
-    let counters: [Counter; 5] = [
-        |counters| &mut counters.redirected,
-        |counters| &mut counters.passed_kernel_address,
-        |counters| &mut counters.passed_arp,
-        |counters| &mut counters.passed_nd,
-        |counters| &mut counters.passed_control,
-    ];
-    let [redirected, kernel_address, by_arp, by_nd, control] = counters;
-    let cases: Vec<(&str, Vec<u8>, Counter)> = vec![
-        ("UDP to a kernel address", to_kernel.clone(), kernel_address),
-        ("the same with a tag", tagged(&to_kernel, VLAN, 7), kernel_address),
-        ("the same with two", tagged(&tagged(&to_kernel, VLAN, 7), QINQ, 8), kernel_address),
-        ("UDP over IPv6 to a kernel address", udp6(KERNEL_V6, 53), kernel_address),
-        ("UDP to another address", udp4(OTHER_V4, 1, 53), redirected),
-        ("UDP over IPv6 to another address", udp6(OTHER_V6, 53), redirected),
-        ("VXLAN to a VTEP that is the kernel's too", udp4(KERNEL_V4, 1, VXLAN_PORT), redirected),
-        ("the same with IP options", with_ip_options(&udp4(KERNEL_V4, 1, VXLAN_PORT)), redirected),
-        ("the same with a tag", tagged(&udp4(KERNEL_V4, 1, VXLAN_PORT), VLAN, 7), redirected),
-        ("VXLAN over IPv6 to such a VTEP", udp6(KERNEL_V6, VXLAN_PORT), redirected),
-        ("a fragment of VXLAN", fragment(udp4(KERNEL_V4, 1, VXLAN_PORT)), kernel_address),
-        ("the usual VXLAN port where it is not ours", udp4(KERNEL_V4, 1, 4789), kernel_address),
-        ("an error about VXLAN of ours", too_big4(KERNEL_V4, VXLAN_PORT), redirected),
-        ("the same with a tag", tagged(&too_big4(KERNEL_V4, VXLAN_PORT), VLAN, 7), redirected),
-        ("an error about VXLAN of the kernel's", too_big4(KERNEL_V4, 4789), kernel_address),
-        ("the same cut short", too_big4(KERNEL_V4, VXLAN_PORT)[..69].to_vec(), kernel_address),
-        ("over IPv6 one about ours", too_big6(KERNEL_V6, VXLAN_PORT), redirected),
-        ("over IPv6 one about the kernel's", too_big6(KERNEL_V6, 4789), kernel_address),
-        ("UDP to a VTEP of ours alone", udp4(VTEP_V4, 1, 53), redirected),
-        ("ARP request for a kernel address", arp(1, KERNEL_V4), by_arp),
-        ("ARP reply to a kernel address", arp(2, KERNEL_V4), by_arp),
-        ("ARP request for another", arp(1, OTHER_V4), redirected),
-        ("ARP cut short", arp(1, KERNEL_V4)[..14 + 27].to_vec(), redirected),
-        ("solicitation of a kernel address", nd(135, ALL_NODES, KERNEL_V6), by_nd),
-        ("solicitation of another", nd(135, ALL_NODES, OTHER_V6), redirected),
-        ("advertisement to a kernel address", nd(136, KERNEL_V6, OTHER_V6), by_nd),
-        ("solicitation of a link-local address", nd(135, ALL_NODES, LINK_LOCAL), by_nd),
-        ("advertisement to a link-local address", nd(136, LINK_LOCAL, OTHER_V6), by_nd),
-        ("the same to a group", to_group(nd(136, LINK_LOCAL, OTHER_V6)), redirected),
-        ("UDP to a link-local address", udp6(LINK_LOCAL, 53), kernel_address),
-        ("advertisement to all", nd(136, ALL_NODES, OTHER_V6), redirected),
-        ("router solicitation", nd(133, ALL_NODES, OTHER_V6), control),
-        ("router advertisement", nd(134, ALL_NODES, OTHER_V6), control),
-        ("redirect", nd(137, OTHER_V6, OTHER_V6), control),
-        ("echo request to a kernel address", nd(128, KERNEL_V6, OTHER_V6), kernel_address),
-        ("LLDP", ethernet(0x88cc, &[0; 46]), control),
-        ("LACP", ethernet(0x8809, &[1; 46]), control),
-        ("EAPOL", ethernet(0x888e, &[1; 46]), control),
-        ("LLDP with a tag", tagged(&ethernet(0x88cc, &[0; 46]), VLAN, 7), control),
-        ("something unknown", ethernet(EXPERIMENTAL, &[0; 46]), redirected),
-        ("IPv4 cut short", to_kernel[..14 + 19].to_vec(), redirected),
-        ("IPv6 cut short", udp6(KERNEL_V6, 53)[..14 + 39].to_vec(), redirected),
-        ("an Ethernet header alone", to_kernel[..14].to_vec(), redirected),
-    ];
-    for (name, frame, counter) in cases {
+    for (name, frame, whose) in cases() {
         let before = opened.counters(0);
         let mut expected = before;
-        *counter(&mut expected) += 1;
+        *counter(&mut expected, whose) += 1;
         far.send(&frame);
         let counters = eventually(name, || {
             let counters = opened.counters(0);
