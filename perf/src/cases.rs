@@ -4,10 +4,12 @@ pub mod churn;
 pub mod fixed;
 /// The port alone, and frames touched but not judged.
 pub mod null;
-/// Two workers on two cores.
+/// Two workers on two cores, of which one hands all packets to the other.
 pub mod pair;
 /// Established flows, in both directions.
 pub mod steady;
+/// Two workers on two cores, both fed at once.
+pub mod two;
 
 use crate::gateway::Seat;
 use anyhow::Result;

@@ -93,6 +93,15 @@ impl Flow {
         Ok(())
     }
 
+    /// The number of the flow that a reply to the router is of.
+    ///
+    /// # Errors
+    /// What is wrong with the frame, or that it is too short to carry one.
+    pub fn id_of_reply(cluster: &Cluster, frame: &[u8]) -> Result<u32> {
+        let parsed = check::open_uplink(cluster.family, frame)?;
+        check::id(&parsed).context("a reply without a number")
+    }
+
     /// Checks a reply that the gateway has sent to the router.
     ///
     /// # Errors
@@ -105,6 +114,20 @@ impl Flow {
         ensure!(parsed.dst == self.client(cluster.family), "destination {:?}", parsed.dst);
         Ok(())
     }
+}
+
+/// Numbers of flows that a worker owns, the first so many.
+pub fn owned(gateway: &Gateway, worker: usize, count: usize) -> Vec<u32> {
+    let (owners, family) = (&gateway.tables.owners, gateway.cluster.family);
+    let is_owned = |number: &u32| {
+        let (addr, port) = Flow { number: *number, ..Flow::default() }.client(family);
+        let owner = match addr {
+            IpAddr::V4(addr) => owners.of_endpoint(&addr.octets(), port),
+            IpAddr::V6(addr) => owners.of_endpoint(&addr.octets(), port),
+        };
+        owner == worker
+    };
+    (0..).filter(is_owned).take(count).collect()
 }
 
 /// Makes flows through worker `worker`: the first packet of both directions,

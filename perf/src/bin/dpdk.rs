@@ -2,10 +2,9 @@
 //! `dpdk-testpmd` on the same devices and beside ports in memory.
 
 use anyhow::{Context, Result, bail, ensure};
-use arrayvec::ArrayVec;
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
-use sluice_io::{BURST, DpdkDevices, DpdkOptions, Frame, FrameCache, Port, RxBurst, Umem};
+use sluice_io::{BURST, DpdkDevices, DpdkOptions, FrameCache, Port, RxBurst, Umem};
 use sluice_perf::cpu;
 use sluice_perf::port::{PreparedPeer, PreparedPort};
 use sluice_perf::report::{Report, Row};
@@ -20,7 +19,7 @@ const DEVICES: [&str; 2] = ["net_null0,size=64", "net_null1,size=64"];
 /// Frames of the pool.
 const FRAMES: u32 = 8192;
 /// Frames of a round.
-const ROUND: u64 = 4 << 20;
+const ROUND: u64 = 32 << 20;
 /// Frames that lie in memory at once.
 const PREPARED: usize = 1024;
 /// Periods of a second that testpmd runs; the last one counts.
@@ -98,11 +97,10 @@ impl Forwarding {
         for from in 0..2 {
             self.ports[from].rx(&mut self.cache, &mut self.burst);
             let to = &mut self.ports[1 - from];
-            let mut sent: ArrayVec<Frame, BURST> = std::mem::take(&mut self.burst);
-            went += sent.len();
-            to.tx(&mut self.cache, &mut sent);
-            went -= sent.len();
-            sent.drain(..).for_each(|frame| self.cache.free(frame));
+            went += self.burst.len();
+            to.tx(&mut self.cache, &mut self.burst);
+            went -= self.burst.len();
+            self.burst.drain(..).for_each(|frame| self.cache.free(frame));
             to.flush(&mut self.cache);
         }
         went

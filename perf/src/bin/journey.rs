@@ -8,6 +8,7 @@ use sluice_perf::cases::churn::Churn;
 use sluice_perf::cases::null::{Null, Touch};
 use sluice_perf::cases::pair::Pair;
 use sluice_perf::cases::steady::{Feed, Mix, Steady};
+use sluice_perf::cases::two::Two;
 use sluice_perf::cases::{Case, Check, PACKETS};
 use sluice_perf::cluster::Cluster;
 use sluice_perf::gateway::GatewayOptions;
@@ -141,6 +142,24 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
             changing.plan(&format!("changes-{size}"), "the same, 100 table changes a second"),
         );
     }
+    for (size, flows) in [("64k", 1 << 16), ("1m", 1 << 20)] {
+        let cluster = Cluster { nodes: 500, ..Cluster::new(Family::V4, 100_000) };
+        let options = Variant::plain(Family::V4, flows).options();
+        let options = GatewayOptions { cluster, ..options };
+        let make: Make =
+            Box::new(move || Ok(Box::new(Steady::new(&options, flows, Mix::Both, Feed::Alone)?)));
+        let what = "100,000 Services x 10 endpoints".to_owned();
+        let name = format!("services-100k-{size}");
+        plans.push(Plan { name, what, unit: "ns/packet", make, gateways: 1 });
+    }
+    for family in [Family::V4, Family::V6] {
+        for (size, flows) in [("1k", 1 << 10), ("1m", 1 << 20)] {
+            let variant =
+                Variant { services: 1000, policies: 10_000, ..Variant::plain(family, flows) };
+            let name = format!("all-{}-{size}", family.label());
+            plans.push(variant.plan(&name, "1,000 Services x 10 endpoints, 10,000 policies"));
+        }
+    }
     for family in [Family::V4, Family::V6] {
         for (size, policies) in [("none", 0), ("1", 1), ("10k", 10_000)] {
             let what = format!("{policies} policies, 10,000 pods in 1,000 namespaces");
@@ -159,6 +178,16 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
     plans.push(direct.plan("handoff-direct", "two workers, the owner gets every packet"));
     let handed = Variant { feed: Feed::Handed, ..base };
     plans.push(handed.plan("handoff", "two workers, the other one gets every packet"));
+    for (name, handed_every, what) in [
+        ("two-direct", None, "two workers on two cores, each gets its own flows' packets"),
+        ("two-handed", Some(2), "the same, but every other reply comes to the other worker"),
+    ] {
+        let options = direct.options();
+        let make: Make =
+            Box::new(move || Ok(Box::new(Two::new(&options, direct.flows, handed_every, cpus)?)));
+        let (name, what) = (name.to_owned(), what.to_owned());
+        plans.push(Plan { name, what, unit: "ns/packet", make, gateways: 1 });
+    }
     let make: Make =
         Box::new(move || Ok(Box::new(Pair::new(&handed.options(), handed.flows, cpus)?)));
     let what = "the same on two cores, elapsed time".to_owned();
@@ -179,12 +208,26 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
 }
 
 fn aims(report: &mut Report) {
-    report.aim("1K flows, ns/packet", 80.0, false, &["v4-1k"], |v| v[0]);
-    report.aim("1M flows, ns/packet", 160.0, false, &["v4-1m"], |v| v[0]);
+    for (size, flows, aim) in [("1k", "1K", 60.0), ("1m", "1M", 120.0)] {
+        report.aim(
+            &format!("{flows} flows, ns/packet"),
+            aim,
+            false,
+            &[&format!("v4-{size}")],
+            |v| v[0],
+        );
+        for family in ["v4", "v6"] {
+            let what = format!("{flows} flows with Services and policies, {family}, ns/packet");
+            report.aim(&what, aim, false, &[&format!("all-{family}-{size}")], |v| v[0]);
+        }
+    }
     for size in ["64k", "1m"] {
         let (one, many) = (format!("v4-{size}"), format!("services-{size}"));
         let what = format!("10,000 Services against one, {size} flows, ratio");
         report.aim(&what, 1.05, false, &[&many, &one], |v| v[0] / v[1]);
+        let more = format!("services-100k-{size}");
+        let what = format!("100,000 Services against one, {size} flows, ratio");
+        report.aim(&what, 1.05, false, &[&more, &one], |v| v[0] / v[1]);
         let changing = format!("changes-{size}");
         let what = format!("100 changes a second against none, {size} flows, ratio");
         report.aim(&what, 1.05, false, &[&changing, &many], |v| v[0] / v[1]);
@@ -196,7 +239,7 @@ fn aims(report: &mut Report) {
     }
     for family in ["v4", "v6"] {
         let what = format!("new flows a second, {family}, millions");
-        report.aim(&what, 1.5, true, &[&format!("new-{family}")], |v| 1e3 / v[0]);
+        report.aim(&what, 2.0, true, &[&format!("new-{family}")], |v| 1e3 / v[0]);
     }
     for family in ["v4", "v6"] {
         for (of, what, aim) in [("64k", "established packets", 1.02), ("new", "new flows", 1.1)] {
@@ -204,6 +247,12 @@ fn aims(report: &mut Report) {
             let what = format!("10,000 policies against one, {what}, {family}, ratio");
             report.aim(&what, aim, false, &[&rows[0], &rows[1]], |v| v[0] / v[1]);
         }
+    }
+    for (two, what, aim) in [
+        ("two-direct", "two workers against one, nothing handed over, ratio", 1.95),
+        ("two-handed", "two workers against one, half of the replies handed over, ratio", 1.6),
+    ] {
+        report.aim(what, aim, true, &["v4-1k", two], |v| v[0] / v[1]);
     }
     let handoff = ["handoff", "handoff-direct"];
     report.aim("a handoff, ns/packet", 80.0, false, &handoff, |v| v[0] - v[1]);

@@ -2,7 +2,7 @@ use super::{Case, Check, PACKETS, drive};
 use crate::frames::Builder;
 use crate::gateway::{Gateway, GatewayOptions};
 use crate::site::{CLUSTER, UPLINK};
-use crate::traffic::{Flow, Random, begin};
+use crate::traffic::{Flow, Random, begin, owned};
 use crate::tsc::ticks;
 use anyhow::{Context, Result, ensure};
 use sluice_io::BURST;
@@ -95,17 +95,7 @@ impl Steady {
     /// When memory is short, or a packet is not treated right.
     pub fn new(options: &GatewayOptions, flows: usize, mix: Mix, feed: Feed) -> Result<Self> {
         let mut gateway = Gateway::start(options)?;
-        let owners = gateway.tables.owners.clone();
-        let family = gateway.cluster.family;
-        let owned = |number: &u32| {
-            let (addr, port) = Flow { number: *number, ..Flow::default() }.client(family);
-            let owner = match addr {
-                std::net::IpAddr::V4(addr) => owners.of_endpoint(&addr.octets(), port),
-                std::net::IpAddr::V6(addr) => owners.of_endpoint(&addr.octets(), port),
-            };
-            owner == feed.owner()
-        };
-        let numbers: Vec<u32> = (0..).filter(owned).take(flows).collect();
+        let numbers = owned(&gateway, feed.owner(), flows);
         let mut flows = begin(&mut gateway, feed.owner(), &numbers)?;
         gateway.police()?;
         Random::new(flows.len() as u64).shuffle(&mut flows);
