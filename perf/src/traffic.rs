@@ -54,6 +54,19 @@ impl Flow {
         builder.plain(family, UPLINK, site::ROUTER_MAC, &udp)
     }
 
+    /// The endpoint that the client asks by itself, of [`Flow::direct`].
+    pub fn endpoint(&self, cluster: &Cluster) -> u32 {
+        self.service(cluster) * cluster.backends + self.number % cluster.backends
+    }
+
+    /// A packet of the client's to an endpoint instead of the Service.
+    pub fn direct<'a>(&self, cluster: &Cluster, builder: &'a mut Builder) -> &'a [u8] {
+        let (family, backend) = (cluster.family, self.endpoint(cluster));
+        let dst = (cluster.backend(backend).1, TARGET_PORT);
+        let udp = Udp { src: self.client(family), dst, id: self.number };
+        builder.plain(family, UPLINK, site::ROUTER_MAC, &udp)
+    }
+
     /// The pod's packet, as its node sends it through the overlay.
     pub fn reply<'a>(&self, cluster: &Cluster, builder: &'a mut Builder) -> &'a [u8] {
         let family = cluster.family;
