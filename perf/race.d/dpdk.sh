@@ -41,7 +41,7 @@ part_dpdk() {
   for ((round = 0; round < ROUNDS; round++)); do
     for flows in "${DPDK_FLOWS[@]}"; do
       flows=${flows%:*}
-      record dpdk "null-$flows" "$(dpdk_null "$flows")"
+      dpdk_null "$flows"
       for job in nat vxlan nat-v6; do
         dpdk_row "$job" "$flows" sluice
         dpdk_row "$job" "$flows" ovs
@@ -102,9 +102,9 @@ dpdk_row() {
   OVS_EMC=100
   (($(flows_of "$2") <= 8192)) || OVS_EMC=0
   dpdk_up "$3" "$1" "net_pcap0,rx_pcap=$(capture_of "$1" "$2"),infinite_rx=1"
-  sleep 1.5
+  run sleep 1.5
   before=$(dpdk_count "$3") began=${EPOCHREALTIME/./}
-  sleep "$SECONDS_EACH"
+  run sleep "$SECONDS_EACH"
   after=$(dpdk_count "$3") ended=${EPOCHREALTIME/./}
   dpdk_down "$3"
   ((after > before)) || die "row $1-$2-$3 has sent nothing"
@@ -169,13 +169,19 @@ END
   sluice_common "$overlay" "$DIR/manifests" trunk "$family"
 }
 
-# dpdk_null FLOWS: nanoseconds of a packet that is received and sent untouched.
+# dpdk_null FLOWS: packets that are received and sent untouched.
 dpdk_null() {
+  local device="net_pcap0,rx_pcap=$DIR/$1.pcap,infinite_rx=1" ns
+  run timeout $((SECONDS_EACH + 3)) dpdk-testpmd --lcores="0@$MAIN_CPU,1@$CPU" --in-memory --no-pci \
+    --no-telemetry --file-prefix="$NAME-null" --vdev="$device" -- --forward-mode=io \
+    --port-topology=loop --nb-cores=1 --stats-period=1 --total-num-mbufs="$DPDK_FRAMES" \
+    </dev/null >"$DIR/null" 2>&1 || true
   # The last whole second counts.
-  timeout $((SECONDS_EACH + 3)) dpdk-testpmd --lcores="0@$MAIN_CPU,1@$CPU" --in-memory --no-pci \
-    --no-telemetry --file-prefix="$NAME-null" --vdev="net_pcap0,rx_pcap=$DIR/$1.pcap,infinite_rx=1" \
-    -- --forward-mode=io --port-topology=loop --nb-cores=1 --stats-period=1 \
-    --total-num-mbufs="$DPDK_FRAMES" </dev/null 2>/dev/null | awk '
-      $1 == "Tx-pps:" { rates[++n] = $2 }
-      END { printf "%.1f", 1e9 / rates[n - 1] }' || true
+  ns=$(awk '$1 == "Tx-pps:" { rates[++n] = $2 }
+    END { if (n > 1 && rates[n - 1] > 0) printf "%.1f", 1e9 / rates[n - 1] }' "$DIR/null")
+  [[ -n $ns ]] || {
+    tail -n 20 "$DIR/null" >&2
+    die 'dpdk-testpmd has sent nothing'
+  }
+  record dpdk "null-$1" "$ns"
 }
