@@ -83,14 +83,22 @@ in_ns() {
 
 # huge_pages N: has N free huge pages of 2 MiB, and notes how many there were.
 huge_pages() {
-  local all free path=/sys/kernel/mm/hugepages/hugepages-2048kB
+  local all free try path=/sys/kernel/mm/hugepages/hugepages-2048kB
   [[ -d $path ]] || die 'this kernel has no huge pages of 2 MiB'
   all=$(<"$path/nr_hugepages") free=$(<"$path/free_hugepages")
   ((free < $1)) || return 0
   HUGE_PAGES_BEFORE=${HUGE_PAGES_BEFORE:-$all}
-  printf '%s' $((all + $1 - free)) >"$path/nr_hugepages"
-  free=$(<"$path/free_hugepages")
-  ((free >= $1)) || die "of $1 huge pages of 2 MiB $free could be had: memory is short or in pieces"
+  all=$((all + $1 - free))
+  # What lies in pieces is put together between tries, and files that are kept in memory
+  # make room.
+  for ((try = 0; try < 5; try++)); do
+    printf '%s' "$all" >"$path/nr_hugepages"
+    free=$(<"$path/free_hugepages")
+    ((free < $1)) || return 0
+    printf 1 >/proc/sys/vm/drop_caches
+    printf 1 >/proc/sys/vm/compact_memory
+  done
+  die "of $1 huge pages of 2 MiB only $free could be had: memory is short or in pieces"
 }
 
 huge_pages_back() {

@@ -21,15 +21,12 @@ needs_dpdk() {
 }
 
 # Whether it is built with DPDK: it then is linked with it.
-sluice_has_dpdk() { [[ ! -x $BIN/sluice ]] || ldd "$BIN/sluice" | grep -q librte_eal; }
+sluice_has_dpdk() { [[ ! -x $BIN/sluice || $(ldd "$BIN/sluice") == *librte_eal* ]]; }
 
 part_dpdk() {
   part dpdk "NAT on DPDK's virtual devices, ns a packet"
   local round job flows
   huge_pages "$DPDK_HUGE_PAGES"
-  ip netns add "$(ns gw)"
-  in_ns gw sysctl -qw net.ipv6.conf.default.disable_ipv6=1
-  in_ns gw ip link set lo up
   for flows in "${DPDK_FLOWS[@]}"; do
     "$BIN/race" capture --flows "${flows#*:}" --to "$DIR/${flows%:*}.pcap"
     "$BIN/race" capture --flows "${flows#*:}" --to "$DIR/${flows%:*}-v6.pcap" --v6
@@ -48,7 +45,6 @@ part_dpdk() {
       done
     done
   done
-  ip netns del "$(ns gw)"
   huge_pages_back
   report dpdk
 }
@@ -69,8 +65,11 @@ capture_of() {
   esac
 }
 
-# dpdk_up WHO JOB DEVICE
+# dpdk_up WHO JOB DEVICE: in a namespace of its own.
 dpdk_up() {
+  ip netns add "$(ns gw)"
+  in_ns gw sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+  in_ns gw ip link set lo up
   case $1 in
     sluice)
       dpdk_config "$2" "$3" >"$DIR/gateway.yaml"
@@ -85,6 +84,7 @@ dpdk_down() {
     sluice) stop "$SLUICE" ;;
     ovs) ovs_down ;;
   esac
+  ip netns del "$(ns gw)"
 }
 
 # dpdk_count WHO: packets that it has sent.

@@ -12,6 +12,8 @@ pub const DEVICE_MAC: [u8; 6] = [0x02, b'p', b'c', b'a', b'p', 0];
 
 /// Magic number of a classic capture with microseconds (draft-ietf-opsawg-pcap).
 const MAGIC: u32 = 0xa1b2_c3d4;
+/// The same with nanoseconds, as DPDK writes it.
+const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const VERSION: [u16; 2] = [2, 4];
 const ETHERNET: u32 = 1;
 /// Longest frame.
@@ -74,7 +76,7 @@ pub fn check(
     let mut header = [0; FILE_HEADER_LEN];
     from.read_exact(&mut header).context("no capture")?;
     let magic = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-    ensure!(magic == MAGIC, "no capture with microseconds");
+    ensure!([MAGIC, MAGIC_NANOSECONDS].contains(&magic), "no capture");
     let (mut frames, mut flows) = (0, HashSet::new());
     let mut frame = vec![0; SNAP_LEN as usize];
     while frames < wanted {
