@@ -101,7 +101,7 @@ ovs_rules() {
 ovs_count() {
   ovs_appctl dpctl/show -s netdev@ovs-netdev | awk -v port="$OVS_PORT" '
     $1 == "port" { mine = $3 == port }
-    mine && $1 == "TX" { sub("packets:", "", $2); print $2; exit }'
+    mine && $1 == "TX" && sub("packets:", "", $2) { print $2 }'
 }
 
 ovs_down() {
