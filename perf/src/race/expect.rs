@@ -24,55 +24,61 @@ pub enum Expected {
 
 impl Expected {
     /// Checks one frame: every byte that is known, and that what is translated belongs to
-    /// the flow that it names. Returns the flow's number.
+    /// the flow that it names. Returns the flow's number, if there is a trace of it: a
+    /// client that is kept, or a number in the payload.
     ///
     /// # Errors
     /// What is wrong with the frame.
-    pub fn check(self, cluster: &Cluster, frame: &[u8]) -> Result<u32> {
+    pub fn check(self, cluster: &Cluster, frame: &[u8]) -> Result<Option<u32>> {
         let family = cluster.family;
-        if self == Expected::Request {
-            let parsed = check::parse(frame, false)?;
-            let flow = named(&parsed)?;
-            ensure!(parsed.src == flow.client(family), "source {:?}", parsed.src);
-            ensure!(parsed.dst.1 == SERVICE_PORT && parsed.ttl == TTL, "{parsed:?}");
-            ensure!(parsed.dst_mac == site::node_mac(0), "destination MAC");
-            return Ok(flow.number);
-        }
         let (node, packet) = match self {
             Expected::Service | Expected::KeptVxlan | Expected::Routed => {
                 check::open_tunnel(family, frame, cluster.nodes)?
             }
-            _ => check::open_underlay(family, frame, cluster.nodes)?,
+            Expected::Plain | Expected::Kept => check::open_underlay(family, frame, cluster.nodes)?,
+            Expected::Request => (0, check::parse(frame, false)?),
         };
-        let flow = named(&packet)?;
-        let service = flow.service(cluster);
+        let id = check::id(&packet);
+        let number = match self {
+            Expected::Service | Expected::Plain => {
+                self.check_source(cluster, &packet)?;
+                id
+            }
+            _ => {
+                let flow = Flow::of_client(family, packet.src);
+                let flow = flow.with_context(|| format!("source {:?}", packet.src))?;
+                ensure!(id.is_none_or(|id| id == flow.number), "{id:?} of {}", flow.number);
+                Some(flow.number)
+            }
+        };
+        if self == Expected::Request {
+            ensure!(packet.dst.1 == SERVICE_PORT && packet.ttl == TTL, "{packet:?}");
+            ensure!(packet.dst_mac == site::node_mac(0), "destination MAC");
+            return Ok(number);
+        }
+        ensure!(number.is_some() || cluster.services == 1, "nothing tells whose it is");
+        let flow = Flow { number: number.unwrap_or(0), ..Flow::default() };
         let backend = match self {
             Expected::Routed => Some(flow.endpoint(cluster)),
-            _ => cluster.backend_of(service, packet.dst.0),
+            _ => cluster.backend_of(flow.service(cluster), packet.dst.0),
         };
         let backend = backend.with_context(|| format!("{} is no endpoint", packet.dst.0))?;
         let pod = cluster.backend(backend);
         ensure!(packet.dst == (pod.1, TARGET_PORT), "destination {:?}", packet.dst);
         ensure!(pod.0 == node, "another node's");
-        match self {
-            Expected::Service | Expected::Plain => {
-                // Without an overlay the kernel's masquerade is by the link's own address.
-                let is_ours = snat_number(family, packet.src.0).is_some()
-                    || self == Expected::Plain && packet.src.0 == Who::GatewayCluster.addr(family);
-                ensure!(is_ours, "source {}", packet.src.0);
-                let (min, max) = site::SNAT_PORTS;
-                ensure!((min..=max).contains(&packet.src.1), "source port {}", packet.src.1);
-            }
-            _ => ensure!(packet.src == flow.client(family), "source {:?}", packet.src),
-        }
-        Ok(flow.number)
+        Ok(number)
     }
-}
 
-/// The flow whose number a packet carries.
-fn named(packet: &Parsed<'_>) -> Result<Flow> {
-    let number = check::id(packet).context("no number in the payload")?;
-    Ok(Flow { number, ..Flow::default() })
+    /// Checks a translated source. Without an overlay the kernel's masquerade is by the
+    /// link's own address.
+    fn check_source(self, cluster: &Cluster, packet: &Parsed<'_>) -> Result<()> {
+        let (family, (addr, port)) = (cluster.family, packet.src);
+        let is_link = self == Expected::Plain && addr == Who::GatewayCluster.addr(family);
+        ensure!(is_link || snat_number(family, addr).is_some(), "source {addr}");
+        let (min, max) = site::SNAT_PORTS;
+        ensure!((min..=max).contains(&port), "source port {port}");
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -111,9 +117,9 @@ mod tests {
         let ours = (Who::Snat(3).addr(Family::V4), 2000);
         let link = (Who::GatewayCluster.addr(Family::V4), 2000);
         let check = |expected: Expected, frame: &[u8]| expected.check(&CLUSTER, frame);
-        assert_eq!(check(Expected::Kept, &sent(client, 4, TTL - 1)).unwrap(), 7);
-        assert_eq!(check(Expected::Plain, &sent(ours, 4, TTL - 1)).unwrap(), 7);
-        assert_eq!(check(Expected::Plain, &sent(link, 4, TTL - 1)).unwrap(), 7);
+        assert_eq!(check(Expected::Kept, &sent(client, 4, TTL - 1)).unwrap(), Some(7));
+        assert_eq!(check(Expected::Plain, &sent(ours, 4, TTL - 1)).unwrap(), Some(7));
+        assert_eq!(check(Expected::Plain, &sent(link, 4, TTL - 1)).unwrap(), Some(7));
         assert!(check(Expected::Plain, &sent(client, 4, TTL - 1)).is_err());
         assert!(check(Expected::Kept, &sent(ours, 4, TTL - 1)).is_err());
         assert!(check(Expected::Service, &sent(ours, 4, TTL - 1)).is_err());
