@@ -135,8 +135,13 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Addresses => print(&addresses::shell_variables()),
         Command::Manifests { size } => print(&manifests(&size.cluster())),
-        Command::Rules { mode: Mode::Nftables, size } => print(&rules::nftables(&size.cluster())),
-        Command::Rules { mode: Mode::Iptables, size } => print(&rules::iptables(&size.cluster())),
+        Command::Rules { mode, size } => {
+            ensure!(!size.v6, "rules are for IPv4");
+            match mode {
+                Mode::Nftables => print(&rules::nftables(&size.cluster())),
+                Mode::Iptables => print(&rules::iptables(&size.cluster())),
+            }
+        }
         Command::Capture { flows, to, size } => {
             let file = File::create(&to).with_context(|| to.display().to_string())?;
             capture::write(&mut BufWriter::new(file), &size.cluster(), flows)

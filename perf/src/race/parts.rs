@@ -222,6 +222,8 @@ mod tests {
         assert!(report.rows[1].median.is_nan() && report.rows[1].what.ends_with("> 60 s"));
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["rows"][1]["median"].is_null());
+        let text = report.text();
+        assert!(text.contains("12.5") && !text.contains("NaN"), "{text}");
     }
 
     #[test]
