@@ -109,6 +109,21 @@ pub fn open_tunnel_over(
     Ok((node, inner))
 }
 
+/// Checks a frame that was sent to a node as it is, without an overlay, and returns the
+/// node and the packet.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn open_underlay(family: Family, frame: &[u8], nodes: u32) -> Result<(u32, Parsed<'_>)> {
+    let parsed = parse(frame, false)?;
+    let node = (0..nodes)
+        .find(|&node| site::node_mac(node) == parsed.dst_mac)
+        .context("destination MAC is no node's")?;
+    ensure!(parsed.src_mac == site::PORT_MACS[site::CLUSTER], "source MAC");
+    check_forwarded(family, &parsed)?;
+    Ok((node, parsed))
+}
+
 /// Checks a frame that was sent to the router on the uplink.
 ///
 /// # Errors

@@ -32,6 +32,9 @@ pub mod flood;
 /// How backends share, and what moves when they change.
 pub mod shares;
 
+/// Sluice beside other programs that do its job.
+pub mod race;
+
 /// A large cluster that changes, as control sees it.
 #[cfg(feature = "scale")]
 pub mod scale;

@@ -2,7 +2,7 @@ use anyhow::{Context, Result, bail};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// A raw packet socket on a device: sees each frame that arrives there, before
-/// the kernel looks at it.
+/// the kernel looks at it, and sends.
 pub struct PacketSocket {
     fd: OwnedFd,
 }
@@ -58,5 +58,14 @@ impl PacketSocket {
             bail!("no frame for {timeout_ms} ms");
         }
         Ok(rustix::io::read(&self.fd, buffer)?)
+    }
+
+    /// Sends a frame by the device.
+    ///
+    /// # Errors
+    /// When the device does not take it.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        rustix::io::write(&self.fd, frame).context("cannot send")?;
+        Ok(())
     }
 }

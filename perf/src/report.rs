@@ -86,8 +86,13 @@ impl Report {
         let mut text = format!("{}, TSC {:.3} GHz\n\n", self.cpu, self.tsc_ghz);
         let _ = writeln!(text, "{:<18} {:>8} {:>8}  {:<10} what", "row", "min", "median", "unit");
         for row in &self.rows {
-            let Row { name, what, unit, min, median, .. } = row;
-            let _ = writeln!(text, "{name:<18} {min:>8.1} {median:>8.1}  {unit:<10} {what}");
+            let Row { name, what, unit, .. } = row;
+            // A row without a round has neither.
+            let [min, median] = [row.min, row.median].map(|value| match value.is_nan() {
+                true => "-".to_owned(),
+                false => format!("{value:.1}"),
+            });
+            let _ = writeln!(text, "{name:<18} {min:>8} {median:>8}  {unit:<10} {what}");
         }
         if !self.aims.is_empty() {
             let _ = writeln!(text, "\n{:<58} {:>8} {:>8} {:>8}", "aim", "aim", "min", "median");

@@ -30,6 +30,20 @@ impl Flow {
         (Who::Client(self.number % CLIENTS).addr(family), port as u16)
     }
 
+    /// The flow that a client's end is of.
+    pub fn of_client(family: Family, client: (IpAddr, u16)) -> Option<Self> {
+        let first = Who::Client(0).addr(family);
+        let index = match (client.0, first) {
+            (IpAddr::V4(addr), IpAddr::V4(first)) => addr.to_bits().checked_sub(first.to_bits())?,
+            (IpAddr::V6(addr), _) => u32::from(addr.segments()[3]),
+            _ => return None,
+        };
+        let round = u32::from(client.1).checked_sub(CLIENT_PORT_MIN)?;
+        let number = round.checked_mul(CLIENTS)?.checked_add(index)?;
+        let flow = Flow { number, ..Flow::default() };
+        (flow.client(family) == client).then_some(flow)
+    }
+
     /// The Service.
     pub fn service(&self, cluster: &Cluster) -> u32 {
         self.number % cluster.services
@@ -51,6 +65,19 @@ impl Flow {
     pub fn request<'a>(&self, cluster: &Cluster, builder: &'a mut Builder) -> &'a [u8] {
         let family = cluster.family;
         let udp = Udp { src: self.client(family), dst: self.vip(cluster), id: self.number };
+        builder.plain(family, UPLINK, site::ROUTER_MAC, &udp)
+    }
+
+    /// The endpoint that the client asks by itself, of [`Flow::direct`].
+    pub fn endpoint(&self, cluster: &Cluster) -> u32 {
+        self.service(cluster) * cluster.backends + self.number % cluster.backends
+    }
+
+    /// A packet of the client's to an endpoint instead of the Service.
+    pub fn direct<'a>(&self, cluster: &Cluster, builder: &'a mut Builder) -> &'a [u8] {
+        let (family, backend) = (cluster.family, self.endpoint(cluster));
+        let dst = (cluster.backend(backend).1, TARGET_PORT);
+        let udp = Udp { src: self.client(family), dst, id: self.number };
         builder.plain(family, UPLINK, site::ROUTER_MAC, &udp)
     }
 
@@ -191,6 +218,25 @@ impl Random {
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for i in (1..list.len()).rev() {
             list.swap(i, self.below(i + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_tells_its_flow() {
+        for family in [Family::V4, Family::V6] {
+            for number in [0, 1, 4095, CLIENTS - 1, CLIENTS, 3 * CLIENTS + 7] {
+                let flow = Flow { number, ..Flow::default() };
+                let found = Flow::of_client(family, flow.client(family));
+                assert_eq!(found.map(|flow| flow.number), Some(number));
+            }
+            let (addr, port) = Flow::default().client(family);
+            assert!(Flow::of_client(family, (addr, 1023)).is_none());
+            assert!(Flow::of_client(family, (Who::Vip(0).addr(family), port)).is_none());
         }
     }
 }

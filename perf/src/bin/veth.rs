@@ -1,19 +1,20 @@
 //! The two ends of a comparison on veth pairs, and the simplest thing that can
 //! stand between them: a generator, a sink that counts and checks, and layer 2
-//! forwarding over the same ports as Sluice's. `perf/veth` puts them together.
+//! forwarding over the same ports as Sluice's. `perf/race` puts them together.
 
 use anyhow::{Context, Result, bail, ensure};
 use arrayvec::ArrayVec;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use sluice_io::{
     AfXdp, AfXdpOptions, AfXdpPortOptions, BURST, Frame, FrameCache, Port, PortId, RxBurst,
 };
 use sluice_perf::cluster::Cluster;
+use sluice_perf::cpu;
 use sluice_perf::frames::Builder;
 use sluice_perf::packet_socket::PacketSocket;
-use sluice_perf::site::{self, Family, SERVICE_PORT, TTL, VXLAN_PORT, Who};
+use sluice_perf::race::expect::Expected;
+use sluice_perf::site::{self, Family, VXLAN_PORT, Who};
 use sluice_perf::traffic::Flow;
-use sluice_perf::{check, cpu};
 use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -46,6 +47,9 @@ enum Command {
         /// Services, among which flows are spread.
         #[arg(long, default_value_t = 1)]
         services: u32,
+        /// Asks endpoints instead of Services.
+        #[arg(long)]
+        direct: bool,
         /// Seconds to run.
         #[arg(long)]
         seconds: u64,
@@ -80,20 +84,37 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
-    /// Prints the addresses of the comparison as shell variables.
-    Addresses {
-        /// Endpoints of the Service.
-        #[arg(long, default_value_t = 10)]
-        backends: u32,
+    /// Sends a request for the last Service again and again, a millisecond apart.
+    Probe {
+        /// The device.
+        #[arg(long)]
+        device: String,
+        /// Services.
+        #[arg(long)]
+        services: u32,
+        /// Seconds to run.
+        #[arg(long)]
+        seconds: u64,
     },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Expected {
-    /// Requests translated and in VXLAN.
-    Service,
-    /// Requests as they were sent.
-    Request,
+    /// Waits until such a request arrives in VXLAN as it should, and prints the time in
+    /// microseconds since 1970.
+    Arrival {
+        /// The device, which has the addresses of all nodes.
+        #[arg(long)]
+        device: String,
+        /// Services.
+        #[arg(long)]
+        services: u32,
+        /// Endpoints of each.
+        #[arg(long)]
+        backends: u32,
+        /// Nodes.
+        #[arg(long)]
+        nodes: u32,
+        /// Seconds to wait, at most.
+        #[arg(long)]
+        seconds: u64,
+    },
 }
 
 fn cluster(services: u32) -> Cluster {
@@ -102,9 +123,10 @@ fn cluster(services: u32) -> Cluster {
 
 fn main() -> Result<()> {
     match Args::parse().command {
-        Command::Generate { device, cpu, flows, services, seconds } => {
+        Command::Generate { device, cpu, flows, services, direct, seconds } => {
             cpu::pin(cpu)?;
-            generate(&device, &cluster(services), flows, Duration::from_secs(seconds))
+            let cluster = cluster(services);
+            generate(&device, &cluster, flows, direct, Duration::from_secs(seconds))
         }
         Command::Sink { device, expect, services, seconds } => {
             sink(&device, &cluster(services), expect, seconds)
@@ -113,36 +135,12 @@ fn main() -> Result<()> {
             cpu::pin(cpu)?;
             forward(&from, &to, Duration::from_secs(seconds))
         }
-        Command::Addresses { backends } => {
-            addresses(backends);
-            Ok(())
+        Command::Probe { device, services, seconds } => probe(&device, &cluster(services), seconds),
+        Command::Arrival { device, services, backends, nodes, seconds } => {
+            let cluster = Cluster { backends, nodes, ..cluster(services) };
+            arrival(&device, &cluster, Duration::from_secs(seconds))
         }
     }
-}
-
-fn addresses(backends: u32) {
-    let v4 = Family::V4;
-    let cluster = cluster(1);
-    let mac = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
-    println!(
-        "CLUSTER_IP={} CLUSTER_MAC={}",
-        Who::GatewayCluster.addr(v4),
-        mac(site::PORT_MACS[site::CLUSTER])
-    );
-    println!(
-        "UPLINK_IP={} UPLINK_MAC={}",
-        Who::GatewayUplink.addr(v4),
-        mac(site::PORT_MACS[site::UPLINK])
-    );
-    println!("ROUTER_IP={} ROUTER_MAC={}", Who::Router.addr(v4), mac(site::ROUTER_MAC));
-    println!("NODE_IP={} NODE_MAC={}", Who::Node(0).addr(v4), mac(site::node_mac(0)));
-    println!("OVERLAY_MAC={} VTEP_MAC={}", mac(site::OVERLAY_MAC), mac(site::vtep_mac(0)));
-    println!("LINK_LEN={} POD_LEN={}", Who::Router.prefix_len(v4), Who::Pod(0, 0).prefix_len(v4));
-    println!("POD_NET={} SNAT_IP={}", Who::Pod(0, 0).addr(v4), Who::Snat(1).addr(v4));
-    println!("VIP={} SERVICE_PORT={SERVICE_PORT}", Who::Vip(0).addr(v4));
-    println!("TARGET_PORT={} VNI={} VXLAN_PORT={VXLAN_PORT}", site::TARGET_PORT, site::VNI);
-    let pods: Vec<_> = (0..backends).map(|b| cluster.backend(b).1.to_string()).collect();
-    println!("PODS=({})", pods.join(" "));
 }
 
 /// Opens devices for one thread; the kernel keeps its own addresses.
@@ -164,7 +162,13 @@ fn take_ports(io: &mut AfXdp) -> Vec<Box<dyn Port>> {
     io.ports.pop().unwrap_or_default()
 }
 
-fn generate(device: &str, cluster: &Cluster, flows: u32, time: Duration) -> Result<()> {
+fn generate(
+    device: &str,
+    cluster: &Cluster,
+    flows: u32,
+    direct: bool,
+    time: Duration,
+) -> Result<()> {
     ensure!(flows > 0, "no flows");
     let mut io = open(&[(device, vec![Who::Router.addr(cluster.family)])])?;
     let mut ports = take_ports(&mut io);
@@ -174,7 +178,13 @@ fn generate(device: &str, cluster: &Cluster, flows: u32, time: Duration) -> Resu
     sluice_perf::traffic::Random::new(1).shuffle(&mut numbers);
     let packets: Vec<Vec<u8>> = numbers
         .into_iter()
-        .map(|number| Flow { number, ..Flow::default() }.request(cluster, &mut builder).to_vec())
+        .map(|number| {
+            let flow = Flow { number, ..Flow::default() };
+            match direct {
+                true => flow.direct(cluster, &mut builder).to_vec(),
+                false => flow.request(cluster, &mut builder).to_vec(),
+            }
+        })
         .collect();
     let mut next = packets.iter().cycle();
     let mut out: ArrayVec<Frame, BURST> = ArrayVec::new();
@@ -219,7 +229,7 @@ fn sink(device: &str, cluster: &Cluster, expect: Expected, seconds: u64) -> Resu
         // Hosts on a link speak ARP and ND, too.
         if buffer[12..14] == cluster.family.ethertype().to_be_bytes() {
             let frame = &buffer[..len];
-            look(cluster, expect, frame).with_context(|| format!("sampled frame {checked}"))?;
+            expect.check(cluster, frame).with_context(|| format!("sampled frame {checked}"))?;
             checked += 1;
         }
     }
@@ -228,26 +238,44 @@ fn sink(device: &str, cluster: &Cluster, expect: Expected, seconds: u64) -> Resu
     Ok(())
 }
 
-/// Checks one frame: what it is, and that it belongs to the flow that it names.
-fn look(cluster: &Cluster, expect: Expected, frame: &[u8]) -> Result<()> {
-    let named = |payload: &check::Parsed<'_>| -> Result<Flow> {
-        let number = check::id(payload).context("no number in the payload")?;
-        Ok(Flow { number, ..Flow::default() })
-    };
-    match expect {
-        Expected::Service => {
-            let (_, inner) = check::open_tunnel(cluster.family, frame, cluster.nodes)?;
-            named(&inner)?.chosen(cluster, frame)?;
-        }
-        Expected::Request => {
-            let parsed = check::parse(frame, false)?;
-            let flow = named(&parsed)?;
-            ensure!(parsed.src == flow.client(cluster.family), "source {:?}", parsed.src);
-            ensure!(parsed.dst.1 == SERVICE_PORT && parsed.ttl == TTL, "{parsed:?}");
-            ensure!(parsed.dst_mac == site::node_mac(0), "destination MAC");
-        }
+/// A request for the last Service.
+fn last(cluster: &Cluster) -> Flow {
+    Flow { number: cluster.services - 1, ..Flow::default() }
+}
+
+fn probe(device: &str, cluster: &Cluster, seconds: u64) -> Result<()> {
+    let socket = PacketSocket::open(device)?;
+    let mut builder = Builder::default();
+    let frame = last(cluster).request(cluster, &mut builder);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        socket.send(frame)?;
+        sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+fn arrival(device: &str, cluster: &Cluster, time: Duration) -> Result<()> {
+    let socket = PacketSocket::open(device)?;
+    let IpAddr::V4(first) = Who::Node(0).addr(cluster.family) else { bail!("IPv4 alone") };
+    let mut buffer = [0; 2048];
+    let began = Instant::now();
+    while began.elapsed() < time {
+        let Ok(len) = socket.receive(&mut buffer, 100) else { continue };
+        let frame = &mut buffer[..len];
+        let addr = frame.get(30..34).and_then(|bytes| bytes.first_chunk::<4>());
+        let Some(addr) = addr.filter(|_| frame[12..14] == [8, 0]) else { continue };
+        // One device stands for all nodes.
+        let node = u32::from_be_bytes(*addr).wrapping_sub(first.to_bits());
+        ensure!(frame[..6] == site::node_mac(0), "destination MAC");
+        frame[..6].copy_from_slice(&site::node_mac(node));
+        let number = Expected::Service.check(cluster, frame)?;
+        ensure!(number == Some(last(cluster).number), "flow {number:?}");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        println!("{}", now.as_micros());
+        return Ok(());
+    }
+    bail!("nothing arrives")
 }
 
 fn forward(from: &str, to: &str, time: Duration) -> Result<()> {

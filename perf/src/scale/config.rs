@@ -29,7 +29,7 @@ snat:
   ports: {{min: {}, max: {}}}
 cluster:
   pod_cidrs: [10.0.0.0/9, \"2001:db8:8000::/33\"]
-  service_cidrs: [172.20.0.0/16, \"2001:db8:3::/108\"]
+  service_cidrs: [172.20.0.0/15, \"2001:db8:3::/108\"]
 source: {source}
 ",
         link(Who::GatewayCluster).join(", "),
