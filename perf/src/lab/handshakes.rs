@@ -1,3 +1,8 @@
+/// Connections by their sequence numbers.
+mod numbers;
+/// What segments look like.
+mod shapes;
+
 use super::generator::show;
 use super::lines::Lines;
 use super::outcome::{Outcome, Passed, Times};
@@ -5,77 +10,20 @@ use super::packet;
 use super::people::People;
 use super::profile::{Close, Profile};
 use crate::flood::load::Schedule;
-use crate::flood::people::mix;
-use crate::flood::shape::{Segment, Shape};
-use crate::flood::shapes::{ACK, Mold, RST, SYN, WINDOW, Way};
-use crate::site::{CLUSTER, Family, UPLINK};
+use crate::flood::shape::Segment;
+use crate::flood::shapes::Way;
+use crate::site::{CLUSTER, UPLINK};
 use crate::tsc::{Rate, ticks};
 use anyhow::{Context, Result, bail, ensure};
+use numbers::{isn, number, pod_isn};
+use shapes::{Shapes, Step};
 use sluice_io::{BURST, Frame, RxBurst};
 use std::time::Duration;
 
-const FIN: u8 = 0x01;
 /// Connections that may be under way.
 const UNDER_WAY: usize = 1 << 20;
 /// How long what is on its way is waited for.
 const DRAIN_NS: f64 = 500e6;
-
-/// What a segment is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Syn,
-    SynAck,
-    Ack,
-    Fin,
-    Rst,
-}
-
-/// Segments that go one way, without options: there is nothing for a gateway to change.
-struct Shapes {
-    /// SYN of clients, SYN-ACK of pods.
-    open: Shape,
-    ack: Shape,
-    fin: Shape,
-    rst: Shape,
-    is_pods: bool,
-}
-
-impl Shapes {
-    fn new(family: Family, way: Way) -> Self {
-        let is_pods = matches!(way, Way::FromPod(_) | Way::ToClient);
-        let mut mold = Mold::new(family, way);
-        let ttl = mold.ttl();
-        let mut shape = |flags, window| mold.shape(flags, None, &[], window, ttl);
-        Shapes {
-            open: shape(if is_pods { SYN | ACK } else { SYN }, WINDOW),
-            ack: shape(ACK, WINDOW),
-            fin: shape(FIN | ACK, WINDOW),
-            rst: shape(RST, 0),
-            is_pods,
-        }
-    }
-
-    fn of(&self, step: Step) -> &Shape {
-        match step {
-            Step::Syn | Step::SynAck => &self.open,
-            Step::Ack => &self.ack,
-            Step::Fin => &self.fin,
-            Step::Rst => &self.rst,
-        }
-    }
-
-    fn read(&self, data: &[u8]) -> Result<(Step, Segment)> {
-        let open = if self.is_pods { Step::SynAck } else { Step::Syn };
-        let steps = [open, Step::Ack, Step::Fin, Step::Rst].into_iter();
-        let mut of = steps.map(|step| (step, self.of(step)));
-        let found = of.find(|(_, shape)| shape.resembles(data));
-        let (step, shape) = found.context("no segment of the lab")?;
-        match shape.read(data) {
-            Ok(segment) => Ok((step, segment)),
-            Err(wrong) => bail!("{wrong}"),
-        }
-    }
-}
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -435,48 +383,5 @@ impl Handshakes {
     /// Frees every frame that it can get at.
     pub fn close(&mut self) {
         self.lines.close();
-    }
-}
-
-/// A connection's first sequence number.
-fn isn(number: u32) -> u32 {
-    number.wrapping_mul(STEP)
-}
-
-/// The distance of two connections' numbers: odd, so that it has an inverse.
-const STEP: u32 = 0x9e37_79b1;
-const STEP_INVERSE: u32 = inverse(STEP);
-
-/// The inverse of an odd number modulo 2^32 (Newton).
-const fn inverse(odd: u32) -> u32 {
-    let mut inverse = odd;
-    let mut rounds = 0;
-    while rounds < 5 {
-        inverse = inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse)));
-        rounds += 1;
-    }
-    inverse
-}
-
-/// The connection whose first sequence number that is.
-fn number(isn: u32) -> u32 {
-    isn.wrapping_mul(STEP_INVERSE)
-}
-
-/// The pod's first sequence number: as from a SYN cookie, nothing is remembered for it.
-fn pod_isn(number: u32) -> u32 {
-    mix(u64::from(number)) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_are_found_by_their_numbers() {
-        for number_ in [0, 1, 2, 77_777, u32::MAX] {
-            assert_eq!(number(isn(number_)), number_);
-        }
-        assert_eq!(STEP.wrapping_mul(STEP_INVERSE), 1);
     }
 }

@@ -34,8 +34,13 @@ impl Lines {
     /// A frame to be queued on a port; none where that is behind, or there are no more.
     #[inline]
     pub fn frame(&mut self, port: usize) -> Option<Frame> {
-        let is_behind = self.out[port].is_full() || !self.waiting[port].is_empty();
-        if is_behind { None } else { self.cache.alloc() }
+        if self.out[port].is_full() || !self.waiting[port].is_empty() {
+            return None;
+        }
+        let frame = self.cache.alloc();
+        // All of them are on their way: somebody does not send them on.
+        self.blocked += u64::from(frame.is_none());
+        frame
     }
 
     /// A frame that is needed for an answer.
@@ -54,15 +59,15 @@ impl Lines {
     /// Sends what is queued.
     #[inline]
     pub fn send(&mut self) {
-        for number in 0..self.ports.len() {
-            let (port, out) = (&mut self.ports[number], &mut self.out[number]);
+        let queued = self.out.iter_mut().zip(&mut self.waiting);
+        for (port, (out, waiting)) in self.ports.iter_mut().zip(queued) {
             if !out.is_empty() {
                 port.tx(&mut self.cache, out);
                 self.blocked += u64::from(!out.is_empty());
             }
             port.flush(&mut self.cache);
-            let more = self.waiting[number].len().min(out.remaining_capacity());
-            out.extend(self.waiting[number].drain(..more));
+            let more = waiting.len().min(out.remaining_capacity());
+            out.extend(waiting.drain(..more));
         }
     }
 

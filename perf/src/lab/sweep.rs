@@ -196,9 +196,9 @@ impl<B: Bench> Sweeper<'_, B> {
     ///
     /// # Errors
     /// What is wrong with a frame.
-    pub fn sizes(&mut self, name_: &str, base: &Profile, sizes: &[u16]) -> Result<RateChart> {
+    pub fn sizes(&mut self, file: &str, base: &Profile, sizes: &[u16]) -> Result<RateChart> {
         let title = format!("Highest rate against length of frames, {} flows", grouped(base.flows));
-        let mut chart = self.chart(name_, &title, Some("bytes of a frame"), false);
+        let mut chart = self.chart(file, &title, Some("bytes of a frame"), false);
         for direction in [Direction::Requests, Direction::Replies] {
             let of = |size| Profile { direction, size, ..base.clone() };
             let cases: Vec<_> = sizes
