@@ -19,7 +19,7 @@ const GAP_LEN: usize = 20;
 const RATE_MAX: f64 = 1e8;
 /// What is taken for as many as go, where it must be known how many that are.
 const RATE_UNKNOWN: f64 = 1e7;
-/// Flows of which the generator remembers what has come, at most: 28 bytes each.
+/// Flows of which the generator remembers what has come, at most: some 50 bytes each.
 const FLOWS_MAX: u32 = 1 << 24;
 
 /// What is offered.

@@ -1,8 +1,8 @@
-use super::super::packet::{self, Ends, Found, Kind, Stamp, Templates, tunnel_len};
-use super::super::profile::{Direction, FCS_LEN, Verify};
-use super::super::track::Arrival;
 use super::{AT_CLIENTS, AT_PODS, Generator};
 use crate::check;
+use crate::lab::packet::{self, Ends, Found, Kind, Stamp, Templates, tunnel_len};
+use crate::lab::profile::{Direction, FCS_LEN, Verify};
+use crate::lab::track::Arrival;
 use crate::site::{CLUSTER, UPLINK};
 use anyhow::{Context, Result, bail, ensure};
 use sluice_io::Frame;

@@ -1,4 +1,4 @@
-use super::super::packet::{STAMP_LEN, headers_len};
+use crate::lab::packet::{STAMP_LEN, headers_len};
 use crate::site::Family;
 use clap::ValueEnum;
 use serde::Deserialize;
