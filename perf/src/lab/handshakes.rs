@@ -279,6 +279,11 @@ impl Handshakes {
                 self.end(number);
                 None
             }
+            // The last one of all.
+            Step::Ack if before == 2 => {
+                self.end(number);
+                None
+            }
             Step::Ack | Step::SynAck => None,
         })
     }
@@ -323,7 +328,6 @@ impl Handshakes {
                 };
                 self.from_client.ack.write(&mut frame, &segment);
                 self.lines.queue(UPLINK, frame);
-                self.end(number);
                 Ok(())
             }
             Ok(None) => {

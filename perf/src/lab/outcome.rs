@@ -29,7 +29,8 @@ impl Times {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0.clear();
+        // What `clear` does leaves minimum and maximum.
+        self.0.reset();
     }
 
     /// What they came to; `None` if there were none.
@@ -190,5 +191,25 @@ pub fn millions(number: f64) -> String {
         n if n >= 1e6 => format!("{:.3} M", n / 1e6),
         n if n >= 1e3 => format!("{:.1} k", n / 1e3),
         n => format!("{n:.0} "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_times_that_are_forgotten() {
+        let mut times = Times::new().unwrap();
+        assert!(times.spread().is_none());
+        (1..=1000).for_each(|us| times.record(f64::from(us) * 1e3));
+        let spread = times.spread().unwrap();
+        assert_eq!(spread.count, 1000);
+        let near = |told: f64, is: f64| (told / is - 1.0).abs() < 0.002;
+        assert!(near(spread.p50_us, 500.0) && near(spread.p90_us, 900.0), "{spread:?}");
+        assert!(near(spread.p99_us, 990.0) && near(spread.max_us, 1000.0), "{spread:?}");
+        times.clear();
+        times.record(5e3);
+        assert!(near(times.spread().unwrap().max_us, 5.0));
     }
 }

@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 const SIZE: (u32, u32) = (860, 480);
+/// What the names of lines take of the width.
+const ROOM: f64 = 0.28;
 const FONT: &str = "sans-serif";
 /// A card of its own: readable whatever is around it.
 const CARD: RGBColor = RGBColor(255, 255, 255);
@@ -89,6 +91,12 @@ impl Marked {
         let margin = (last - first).max(1e-3) * margin;
         Marked { range: first - margin..last + margin, is_log, marks }
     }
+
+    /// Leaves room for the names of lines at the right.
+    fn with_room(mut self) -> Self {
+        self.range.end += (self.range.end - self.range.start) * ROOM;
+        self
+    }
 }
 
 impl Ranged for Marked {
@@ -149,7 +157,7 @@ pub fn rates(chart: &RateChart, height: Height, path: &Path) -> Result<()> {
         points: series.points.iter().map(|point| (point.x, height.of(point))).collect(),
         dashed: series.name.starts_with("v6"),
     });
-    let x = Marked::new(chart.x_log, marks, 0.04);
+    let x = Marked::new(chart.x_log, marks, 0.04).with_room();
     let labels = (chart.x.as_deref().unwrap_or_default(), height.label());
     let y = linear(most);
     draw(path, &chart.title, &chart.method.ports, labels, x, y, lines.collect())
@@ -177,7 +185,7 @@ pub fn waits(chart: &WaitChart, path: &Path) -> Result<()> {
     let all = || lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
     let least = all().fold(f64::INFINITY, f64::min);
     let y = decades(least, all().fold(0.0, f64::max));
-    let x = Marked::new(false, marks.collect(), 0.04);
+    let x = Marked::new(false, marks.collect(), 0.04).with_room();
     let labels = ("load, percent of the highest rate", "microseconds");
     draw(path, &chart.title, &chart.method.ports, labels, x, y, lines)
 }
@@ -262,7 +270,7 @@ fn draw_on(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(CARD.mix(0.85))
         .border_style(GRID)
         .label_font((FONT, 13, &INK))

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The search ends when it is known to a hundredth.
 const CLOSE_ENOUGH: f64 = 0.01;
-const TRIES_MAX: usize = 14;
+const TRIES_MAX: usize = 24;
 /// What was not offered of what was asked for, at most: else nothing is said of it.
 const SHORT_MAX: f64 = 0.01;
 /// Trials of a rate: one that passes is enough.
@@ -103,8 +103,9 @@ pub fn maximum<T>(
             }
             None => high = rate,
         }
-        // Near the first guess, small steps find more than halves.
-        rate = if low == 0.0 { high * 0.85 } else { (low + high) / 2.0 };
+        // Bursts of as many as go are cheaper than frames one by one: the first guess may be
+        // far off.
+        rate = if low == 0.0 { high * 0.75 } else { (low + high) / 2.0 };
     }
     Ok(found.map(|trial| Maximum { trial, limit, tries }))
 }

@@ -304,7 +304,7 @@ impl<B: Bench> Sweeper<'_, B> {
         Ok(WaitChart {
             name: name.to_owned(),
             title: format!(
-                "Round trips against load, {} flows, {} bytes; 100% is {}a second",
+                "Round trips against load, {} flows, {} bytes; 100% is {} a second",
                 grouped(base.flows),
                 base.size,
                 super::outcome::millions(per_second)
