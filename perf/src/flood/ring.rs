@@ -43,6 +43,7 @@ fn info(id: usize) -> PortInfo {
 
 impl RingPeer {
     /// A port at this end, too, for whoever takes any port.
+    #[cfg(feature = "lab")]
     pub fn into_port(self, id: usize) -> RingPort {
         RingPort { info: info(id), rx: self.from_port, tx: self.to_port }
     }
