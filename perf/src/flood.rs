@@ -12,7 +12,7 @@ pub mod report;
 /// Ports between two cores.
 pub(crate) mod ring;
 pub(crate) mod shape;
-mod shapes;
+pub(crate) mod shapes;
 /// A worker between two such ports.
 pub(crate) mod subject;
 

@@ -98,12 +98,24 @@ impl Builder {
     ) -> &[u8] {
         self.bytes.clear();
         self.ethernet(PORT_MACS[port], src_mac, family.ethertype());
-        let len = 8 + payload.len();
-        self.ip(family, src.0, dst.0, 17, len);
-        let at = self.bytes.len();
-        self.udp_header(src.1, dst.1, len);
-        self.bytes.extend_from_slice(payload);
-        self.l4_checksum(at, 6, src.0, dst.0, 17);
+        self.ip_udp_payload(family, src, dst, payload);
+        &self.bytes
+    }
+
+    /// The same in VXLAN.
+    pub fn tunneled_udp(
+        &mut self,
+        family: Family,
+        tunnel: &Tunnel,
+        src: (IpAddr, u16),
+        dst: (IpAddr, u16),
+        payload: &[u8],
+    ) -> &[u8] {
+        self.bytes.clear();
+        let ip_len = family.header_len() + 8 + payload.len();
+        let udp_at = self.tunnel(family, tunnel, 49_152 | src.1 ^ dst.1, ip_len);
+        self.ip_udp_payload(family, src, dst, payload);
+        self.tunnel_checksum(family, tunnel, udp_at);
         &self.bytes
     }
 
@@ -252,14 +264,24 @@ impl Builder {
     }
 
     fn ip_udp(&mut self, family: Family, udp: &Udp) {
-        let len = 8 + family.payload_len();
-        self.ip(family, udp.src.0, udp.dst.0, 17, len);
-        let at = self.bytes.len();
-        self.udp_header(udp.src.1, udp.dst.1, len);
         let mut payload = [0x5a; 32];
         payload[..4].copy_from_slice(&udp.id.to_be_bytes());
-        self.bytes.extend_from_slice(&payload[..family.payload_len()]);
-        self.l4_checksum(at, 6, udp.src.0, udp.dst.0, 17);
+        self.ip_udp_payload(family, udp.src, udp.dst, &payload[..family.payload_len()]);
+    }
+
+    fn ip_udp_payload(
+        &mut self,
+        family: Family,
+        src: (IpAddr, u16),
+        dst: (IpAddr, u16),
+        payload: &[u8],
+    ) {
+        let len = 8 + payload.len();
+        self.ip(family, src.0, dst.0, 17, len);
+        let at = self.bytes.len();
+        self.udp_header(src.1, dst.1, len);
+        self.bytes.extend_from_slice(payload);
+        self.l4_checksum(at, 6, src.0, dst.0, 17);
     }
 
     fn ip_tcp(&mut self, family: Family, tcp: &Tcp<'_>) {

@@ -29,6 +29,9 @@ pub mod cases;
 pub mod fair;
 /// A SYN flood, and what it leaves to others.
 pub mod flood;
+/// Any load by a profile, between any two ports.
+#[cfg(feature = "lab")]
+pub mod lab;
 /// How backends share, and what moves when they change.
 pub mod shares;
 

@@ -27,18 +27,27 @@ impl RingPort {
     pub fn new(id: usize) -> (Self, RingPeer) {
         let (to_port, rx) = RingBuffer::new(RING_LEN);
         let (tx, from_port) = RingBuffer::new(RING_LEN);
-        let info = PortInfo {
-            id: PortId(id as u8),
-            name: format!("port{id}"),
-            queue: 0,
-            mode: PortMode::Memory,
-            frame_len_max: sluice_io::CHUNK_LEN - sluice_io::HEADROOM,
-        };
-        (RingPort { info, rx, tx }, RingPeer { to_port, from_port })
+        (RingPort { info: info(id), rx, tx }, RingPeer { to_port, from_port })
+    }
+}
+
+fn info(id: usize) -> PortInfo {
+    PortInfo {
+        id: PortId(id as u8),
+        name: format!("port{id}"),
+        queue: 0,
+        mode: PortMode::Memory,
+        frame_len_max: sluice_io::CHUNK_LEN - sluice_io::HEADROOM,
     }
 }
 
 impl RingPeer {
+    /// A port at this end, too, for whoever takes any port.
+    #[cfg(feature = "lab")]
+    pub fn into_port(self, id: usize) -> RingPort {
+        RingPort { info: info(id), rx: self.from_port, tx: self.to_port }
+    }
+
     /// Frees what is in the ring from the port.
     pub fn close(&mut self, cache: &mut FrameCache) {
         while let Ok(frame) = self.from_port.pop() {

@@ -247,25 +247,25 @@ impl Shape {
     }
 }
 
-fn put(data: &mut [u8], at: usize, value: u16) {
+pub(crate) fn put(data: &mut [u8], at: usize, value: u16) {
     data[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-fn be16(data: &[u8], at: usize) -> u16 {
+pub(crate) fn be16(data: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([data[at], data[at + 1]])
 }
 
-fn be32(data: &[u8], at: usize) -> u32 {
+pub(crate) fn be32(data: &[u8], at: usize) -> u32 {
     data[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
-fn be128(data: &[u8], at: usize) -> u128 {
+pub(crate) fn be128(data: &[u8], at: usize) -> u128 {
     data[at..].first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes))
 }
 
 /// The sum of words of 32 bits, which folds to that of 16 (RFC 1071 section
 /// 2(B) and 2(C)).
-fn sum(bytes: &[u8]) -> u64 {
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks_exact(4);
     let mut tail = [0; 4];
     tail[..words.remainder().len()].copy_from_slice(words.remainder());
@@ -273,7 +273,7 @@ fn sum(bytes: &[u8]) -> u64 {
     words.map(|four| u64::from(word(four))).sum::<u64>() + u64::from(u32::from_be_bytes(tail))
 }
 
-fn fold(mut sum: u64) -> u16 {
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }

@@ -4,15 +4,15 @@ use crate::frames::{Builder, Tcp, Tunnel};
 use crate::site::{self, Family, PORT_MACS, ROUTER_MAC, TTL};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const RST: u8 = 0x04;
-const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const SYN: u8 = 0x02;
 const PSH: u8 = 0x08;
-const ACK: u8 = 0x10;
+pub(crate) const ACK: u8 = 0x10;
 /// Bytes of data in a segment of an established flow.
 pub const DATA_LEN: usize = 512;
 /// What fits the overlay: its MTU less the TCP header.
 const OVERLAY_TCP_MTU: u16 = 1430 - 20;
-const WINDOW: u16 = 64_240;
+pub(crate) const WINDOW: u16 = 64_240;
 const LINK_TCP_MTU: u16 = 1500 - 20;
 
 /// What a segment is.
@@ -55,13 +55,19 @@ pub enum Way {
     ToPod(u32),
 }
 
-impl Shapes {
-    /// Makes them.
+/// What all that goes one way has in common.
+pub(crate) struct Mold {
+    family: Family,
+    /// A tunnel, or the MACs of sender and receiver.
+    ends: Result<Tunnel, [[u8; 6]; 2]>,
+    /// Comes to the gateway.
+    arrives: bool,
+    builder: Builder,
+}
+
+impl Mold {
+    /// Of a way.
     pub fn new(family: Family, way: Way) -> Self {
-        let any = match family {
-            Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
         let link = [ROUTER_MAC, PORT_MACS[site::UPLINK]];
         let (ends, arrives) = match way {
             Way::FromClient => (Err(link), true),
@@ -69,25 +75,51 @@ impl Shapes {
             Way::FromPod(node) => (Ok(Tunnel::from_node(family, node)), true),
             Way::ToPod(node) => (Ok(Tunnel::to_node(family, node)), false),
         };
-        let from_pod = matches!(way, Way::FromPod(_) | Way::ToClient);
-        // The gateway takes a hop, and tells both sides what fits the overlay.
-        let (ttl, mtu) = if arrives { (TTL, LINK_TCP_MTU) } else { (TTL - 1, OVERLAY_TCP_MTU) };
-        let mss = mtu - family.header_len() as u16;
-        let mut builder = Builder::default();
-        let mut shape = |flags, mss, payload: &[u8], window, ttl| {
-            let (src, dst) = ((any, 0), (any, 0));
-            let tcp = Tcp { src, dst, seq: 0, ack: 0, flags, window, mss, payload };
-            let frame = match &ends {
-                Ok(tunnel) => builder.tunneled_tcp(family, tunnel, &tcp),
-                Err(macs) => builder.plain_tcp(family, *macs, &tcp),
-            };
-            Shape::new(family, frame, ends.is_ok(), ttl)
+        Mold { family, ends, arrives, builder: Builder::default() }
+    }
+
+    /// Time to live: the gateway takes a hop.
+    pub fn ttl(&self) -> u8 {
+        if self.arrives { TTL } else { TTL - 1 }
+    }
+
+    /// The shape of segments.
+    pub fn shape(
+        &mut self,
+        flags: u8,
+        mss: Option<u16>,
+        payload: &[u8],
+        window: u16,
+        ttl: u8,
+    ) -> Shape {
+        let any = match self.family {
+            Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         };
+        let (src, dst) = ((any, 0), (any, 0));
+        let tcp = Tcp { src, dst, seq: 0, ack: 0, flags, window, mss, payload };
+        let frame = match &self.ends {
+            Ok(tunnel) => self.builder.tunneled_tcp(self.family, tunnel, &tcp),
+            Err(macs) => self.builder.plain_tcp(self.family, *macs, &tcp),
+        };
+        Shape::new(self.family, frame, self.ends.is_ok(), ttl)
+    }
+}
+
+impl Shapes {
+    /// Makes them.
+    pub fn new(family: Family, way: Way) -> Self {
+        let mut mold = Mold::new(family, way);
+        let from_pod = matches!(way, Way::FromPod(_) | Way::ToClient);
+        // The gateway tells both sides what fits the overlay.
+        let mtu = if mold.arrives { LINK_TCP_MTU } else { OVERLAY_TCP_MTU };
+        let mss = mtu - family.header_len() as u16;
+        let (open, ttl) = (if from_pod { SYN | ACK } else { SYN }, mold.ttl());
         Shapes {
-            open: shape(if from_pod { SYN | ACK } else { SYN }, Some(mss), &[], WINDOW, ttl),
-            ack: shape(ACK, None, &[], WINDOW, ttl),
-            data: shape(PSH | ACK, None, &[0x5a; DATA_LEN], WINDOW, ttl),
-            reset: shape(RST, None, &[], 0, TTL),
+            open: mold.shape(open, Some(mss), &[], WINDOW, ttl),
+            ack: mold.shape(ACK, None, &[], WINDOW, ttl),
+            data: mold.shape(PSH | ACK, None, &[0x5a; DATA_LEN], WINDOW, ttl),
+            reset: mold.shape(RST, None, &[], 0, TTL),
         }
     }
 
