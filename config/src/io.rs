@@ -66,8 +66,9 @@ pub enum CopyMode {
     Copy,
 }
 
-/// Frames that a worker and the cache of its thread in DPDK's pool keep.
-const KEPT_FRAMES: u32 = 1536;
+/// Frames that a worker and the cache of its thread in DPDK's pool keep, and those of its on
+/// their way to the kernel.
+const KEPT_FRAMES: u32 = 2048;
 
 /// UMEM chunks where the file names no number and the rings need no more.
 const FRAMES_DEFAULT: u32 = 32768;

@@ -1,5 +1,5 @@
 use super::Finding;
-use sluice_config::{Config, IdleMode};
+use sluice_config::{Backend, Config, IdleMode};
 use std::fs;
 use std::path::Path;
 
@@ -46,6 +46,9 @@ fn idle(config: &Config, available: usize) -> Finding {
     const TOPIC: &str = "idle";
     let workers = &config.workers;
     match workers.idle.mode {
+        IdleMode::Adaptive | IdleMode::Sleep if config.io.backend == Backend::Dpdk => {
+            Finding::ok(TOPIC, "nothing wakes workers of DPDK's: they spin, and yield their cores")
+        }
         IdleMode::BusyPoll => isolation(workers.cores.as_deref()),
         // What answers a request runs on the same core.
         IdleMode::Adaptive

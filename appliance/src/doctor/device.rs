@@ -43,7 +43,8 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
                     before there is traffic";
         let name = port.device.split(',').next().unwrap_or_default();
         let numa = cores::numa(config, &Path::new("/sys/bus/pci/devices").join(name));
-        return [Finding::ok("device", text)].into_iter().chain(numa).collect();
+        let own = [Finding::ok("device", text)].into_iter().chain(numa);
+        return own.chain(tap(port)).collect();
     }
     let device = match Device::inspect(&port.device) {
         Ok(device) => device,
@@ -61,6 +62,27 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     findings.push(default_route(&device, port));
     findings.extend(offloads(&device, port));
     findings
+}
+
+/// The device that the kernel has its addresses on, where it does not see the port's.
+fn tap(port: &Port) -> Option<Finding> {
+    const TOPIC: &str = "TAP";
+    const TUN: &str = "/dev/net/tun";
+    if port.kernel_addresses.is_empty() {
+        return None;
+    }
+    if let Err(error) = std::fs::File::options().read(true).write(true).open(TUN) {
+        let text = format!("kernel_addresses need {TUN}: {error}");
+        return Some(Finding::bad(TOPIC, text).mend("modprobe tun; in a container, mount it"));
+    }
+    let name = port.name.as_str();
+    Some(match Device::inspect(name) {
+        Ok(device) if device.driver.as_deref() != Some("tun") => {
+            let text = format!("a device has the name {name}, which the kernel's is to have");
+            Finding::bad(TOPIC, text).mend("give the port another name")
+        }
+        _ => Finding::ok(TOPIC, format!("kernel_addresses are on {name} while the gateway runs")),
+    })
 }
 
 fn link(device: &Device) -> Finding {

@@ -25,7 +25,7 @@ const FRAMES_DEFAULT: u32 = 32_768;
 pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
     let capabilities = effective_capabilities();
     let mut findings = match backend(config) {
-        // The kernel has no part in it.
+        // The kernel has no part in it, but for addresses of its own.
         Some(dpdk) => vec![dpdk],
         None => vec![
             kernel(),

@@ -1,5 +1,5 @@
-//! What the XDP program of a port passes to the kernel (`xdp/sluice_xdp.c`): a worker
-//! never sees it, and neither does a probe's.
+//! What a port passes to the kernel, by its XDP program (`xdp/sluice_xdp.c`) or with DPDK by
+//! itself: a worker never sees it, and neither does a probe's.
 
 use super::frame::{Arrival, Entrance};
 use super::tuple::{FlowTuple, Protocol};

@@ -9,7 +9,7 @@ use crate::observe::{Observer, Setup};
 use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use sluice_config::{Config, Loaded};
+use sluice_config::{Backend, Config, Loaded};
 use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
@@ -151,9 +151,14 @@ impl Running {
     fn start(config: Config, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
         let config = own_node::named(config);
         let Found { cores, devices } = found;
-        let listener = metrics::http::bind(config.metrics.listen)?;
+        // An address of the kernel's on a device of DPDK's is there when that is open.
+        let listen = config.metrics.listen;
+        let is_early = config.io.backend != Backend::Dpdk
+            || !config.ports.iter().any(|port| port.kernel_addresses.contains(&listen.ip()));
+        let listener = is_early.then(|| metrics::http::bind(listen)).transpose()?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
         let opened = ports::open(&config, devices)?;
+        let listener = listener.map_or_else(|| metrics::http::bind(listen), Ok)?;
 
         let started = Instant::now();
         let (ends, mailboxes) = mailboxes(config.workers.count)?;

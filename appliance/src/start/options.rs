@@ -57,6 +57,7 @@ pub fn dpdk(config: &Config) -> sluice_io::DpdkOptions {
             kernel_addresses: port.kernel_addresses.iter().map(with_len).collect(),
             vteps: overlay.iter().flat_map(|overlay| overlay.vxlan.addresses.iter()).collect(),
             vxlan_udp_port: overlay.map_or(4789, |overlay| overlay.vxlan.udp_port),
+            vlan: port.vlan,
         }
     });
     let io = &config.io;

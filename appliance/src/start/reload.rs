@@ -66,7 +66,7 @@ fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
         ("ports", old.ports == new.ports),
         ("workers", old.workers == new.workers),
         ("io", old.io == new.io),
-        // The XDP program knows these.
+        // The port's XDP program, or the port, knows these.
         ("overlay.vxlan.port, .addresses and .udp_port", endpoint(old) == endpoint(new)),
         ("services.health_check_addresses", health_checks(old) == health_checks(new)),
         ("announce", old.announce == new.announce),

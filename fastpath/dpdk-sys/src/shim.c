@@ -24,6 +24,7 @@
 #define RSS (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
 
 _Static_assert(SLUICE_DPDK_HEADROOM == RTE_PKTMBUF_HEADROOM, "another headroom");
+_Static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "fields are loaded together");
 
 _Static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, rearm_data) + 2 &&
 		       offsetof(struct rte_mbuf, nb_segs) ==
@@ -241,7 +242,7 @@ uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet
 			continue;
 		}
 		packets[kept].buffer = mbuf + 1;
-		packets[kept].number = (uint32_t)((uintptr_t)(mbuf + 1) / RTE_CACHE_LINE_SIZE);
+		packets[kept].number = (uint32_t)((uintptr_t)(mbuf + 1) / SLUICE_DPDK_LINE);
 		packets[kept].head = mbuf->data_off;
 		packets[kept].len = mbuf->data_len;
 		kept++;

@@ -79,8 +79,10 @@ int sluice_dpdk_start(uint16_t port, struct sluice_dpdk_setup *setup);
 /* Stops a device and closes it. */
 void sluice_dpdk_stop(uint16_t port);
 
-/* A buffer, its number, and the window of it that holds a frame. The number is that of
- * the cache line that it begins at, and so no other's. */
+/* Bytes of a line: each buffer begins at another one, whose number is the buffer's. */
+#define SLUICE_DPDK_LINE 64
+
+/* A buffer, its number, and the window of it that holds a frame. */
 struct sluice_dpdk_packet {
 	void *buffer;
 	uint32_t number;

@@ -181,9 +181,10 @@ impl Device {
             rx_queues,
             tx_queues,
             channels,
-            rings: ethtool.rings().map_err(failed)?,
-            hashes_udp4_ports: ethtool.hashes_ports(ethtool::UDP_V4_FLOW).map_err(failed)?,
-            hashes_udp6_ports: ethtool.hashes_ports(ethtool::UDP_V6_FLOW).map_err(failed)?,
+            // Advice alone needs these: a driver that does not answer now is not in the way.
+            rings: ethtool.rings().ok().flatten(),
+            hashes_udp4_ports: ethtool.hashes_ports(ethtool::UDP_V4_FLOW).ok().flatten(),
+            hashes_udp6_ports: ethtool.hashes_ports(ethtool::UDP_V6_FLOW).ok().flatten(),
             driver: ethtool.driver().map_err(failed)?.or(link.kind),
             features: ethtool.features().map_err(failed)?,
             numa_node: numa_node(name),

@@ -18,12 +18,16 @@ pub fn give_to_the_kernel(shop: &Shop) {
         }
     } else {
         // The port's name is that of the kernel's device, and the lab's has it.
-        lab.ok("gw", &["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=0"]);
+        let default =
+            ["disable_ipv6=0", "accept_dad=1"].map(|to| format!("net.ipv6.conf.default.{to}"));
+        lab.ok("gw", &["sysctl", "-qw", &default[0], &default[1]]);
         lab.edit_config("name: uplink", "name: outer");
     }
     let [v4, v6] = ADDRESSES;
     let own = "addresses: [192.0.2.1/24, \"2001:db8:1::1/64\"]";
-    lab.edit_config(own, &format!("{own}\n    kernel_addresses: [{v4}, \"{v6}\"]"));
+    // More of them than are used.
+    let all = format!("[{v4}, 192.0.2.8, \"{v6}\", \"2001:db8:1::8\"]");
+    lab.edit_config(own, &format!("{own}\n    kernel_addresses: {all}"));
     let [vip4, vip6] = shop::ADDRESSES;
     lab.edit_config(
         &format!("l7:\n  ingress:\n    addresses: [{vip4}, \"{vip6}\"]"),

@@ -97,7 +97,7 @@ pub(super) fn half<F: Family>(
         let ours = port.addresses.iter().filter_map(|net| F::from_ip(net.addr()));
         own.extend(ours.map(|addr| (addr, LocalAddress::Port(id))));
         // Last: of an address that both use, the kernel answers for all but the
-        // tunnel, which the XDP program keeps apart.
+        // tunnel, which the port keeps apart.
         let kernel = port.kernel_addresses.iter().copied().filter_map(F::from_ip);
         own.extend(kernel.map(|addr| (addr, LocalAddress::Kernel(id))));
     }

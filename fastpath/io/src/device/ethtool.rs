@@ -100,12 +100,8 @@ impl Ethtool {
     pub(super) fn hashes_ports(&self, flow: u32) -> io::Result<Option<bool>> {
         let mut words = [0; RXNFC_WORDS];
         words[..2].copy_from_slice(&[ETHTOOL_GRXFH, flow]);
-        // Drivers refuse what they do not know in several ways, loopback all of it.
-        match self.ask(&mut words) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
-            Err(error) => return Err(error),
+        if !self.ask(&mut words)? {
+            return Ok(None);
         }
         // `data` has 64 bits, of which these are in the lower word.
         let data = words[if cfg!(target_endian = "big") { 3 } else { 2 }];

@@ -109,7 +109,8 @@ pub enum DpdkError {
     /// No TAP device for the kernel's addresses.
     #[error(
         "port `{port}`: cannot make the TAP device `{port}` for the kernel's addresses: {source} \
-         (it needs CAP_NET_ADMIN, /dev/net/tun and a name that no other device has)"
+         (it needs CAP_NET_ADMIN, /dev/net/tun, a name that no \
+         other device has, and IPv6 for IPv6 addresses)"
     )]
     Tap {
         /// The port's name.

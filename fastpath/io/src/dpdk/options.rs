@@ -41,6 +41,8 @@ pub struct DpdkPortOptions {
     pub vteps: Vec<IpAddr>,
     /// The UDP port of VXLAN.
     pub vxlan_udp_port: u16,
+    /// The 802.1Q tag of the port, which the kernel does not see.
+    pub vlan: Option<u16>,
 }
 
 impl DpdkPortOptions {
@@ -70,6 +72,7 @@ impl DpdkOptions {
             kernel_addresses: Vec::new(),
             vteps: Vec::new(),
             vxlan_udp_port: 4789,
+            vlan: None,
         };
         DpdkOptions {
             ports: devices.iter().enumerate().map(port).collect(),

@@ -77,7 +77,7 @@ impl Pool {
     }
 }
 
-/// The frame of a buffer, empty. Its number is that of the cache line that it begins at.
+/// The frame of a buffer, empty, with the number that the shim gives it, too.
 ///
 /// # Safety
 /// The buffer is one of the pool's, with [`CHUNK_LEN`] bytes and more, and nobody else has
@@ -85,7 +85,12 @@ impl Pool {
 #[inline]
 pub(super) unsafe fn frame_of(buffer: NonNull<u8>) -> Frame {
     // SAFETY: as the caller promises; pools stay mapped until the process ends.
-    unsafe { Frame::from_raw(buffer, (buffer.as_ptr() as usize >> 6) as u32) }
+    unsafe {
+        Frame::from_raw(
+            buffer,
+            (buffer.as_ptr() as usize / dpdk_sys::SLUICE_DPDK_LINE as usize) as u32,
+        )
+    }
 }
 
 // SAFETY: a buffer that is taken from a pool of DPDK's is nobody else's until it is given

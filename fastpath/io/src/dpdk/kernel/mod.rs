@@ -6,6 +6,8 @@
 mod port;
 /// Whose a frame is.
 mod steering;
+/// A port's tag, which the kernel does not see.
+mod tag;
 /// The TAP devices, and the thread that serves them.
 mod tap;
 

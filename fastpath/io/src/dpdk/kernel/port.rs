@@ -1,11 +1,15 @@
 use super::tap::Waker;
-use super::{Counters, Passed, Shared, Steering};
+use super::{Counters, Passed, RING_LEN, Shared, Steering};
 use crate::frame::Frame;
 use crate::port::{BURST, Port, PortInfo, PortStats, RxBurst};
 use crate::umem::FrameCache;
 use arrayvec::ArrayVec;
+use rtrb::PushError;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+
+/// Places of a ring that only control protocols get.
+const RESERVED: usize = RING_LEN / 8;
 
 /// A queue of a device that has addresses of the kernel's.
 pub struct KernelPort {
@@ -34,9 +38,16 @@ impl KernelPort {
     }
 
     fn pass(&mut self, cache: &mut FrameCache, frame: Frame, passed: Passed) {
-        match self.to_kernel.push(frame) {
-            Ok(()) => Counters::add(&self.counters.passed[passed as usize], 1),
-            Err(rtrb::PushError::Full(frame)) => {
+        // Whoever floods an address does not take the room of ARP, ND and LACP.
+        let is_full = passed == Passed::KernelAddress && self.to_kernel.slots() <= RESERVED;
+        let refused = if is_full {
+            Some(frame)
+        } else {
+            self.to_kernel.push(frame).err().map(|PushError::Full(frame)| frame)
+        };
+        match refused {
+            None => Counters::add(&self.counters.passed[passed as usize], 1),
+            Some(frame) => {
                 Counters::add(&self.counters.dropped, 1);
                 cache.free(frame);
             }

@@ -1,10 +1,11 @@
 use super::port::KernelPort;
-use super::{Counters, RING_LEN, Shared, Steering};
+use super::{Counters, RING_LEN, Shared, Steering, tag};
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::options::DpdkPortOptions;
 use crate::frame::{CHUNK_LEN, Frame, HEADROOM};
 use crate::port::{BURST, Port};
 use crate::umem::{FrameCache, Umem};
+use rtrb::PushError;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 /// Between two looks at whether the ports are there still.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// Bytes of an Ethernet header.
+const ETHERNET_LEN: usize = 14;
 /// Frames that the thread keeps for what the kernel sends.
 const SPARE_FRAMES: usize = 128;
 
@@ -100,22 +103,32 @@ struct Tap {
     counters: Shared,
     to_kernel: Vec<rtrb::Consumer<Frame>>,
     from_kernel: Option<rtrb::Producer<Frame>>,
+    /// The tag of the port.
+    vlan: Option<u16>,
+    /// Bytes of the longest frame, without a tag.
+    frame_len_max: usize,
     /// There was no frame for what the kernel sends.
     is_starved: bool,
+    /// Somebody has taken the TAP device away.
+    is_gone: bool,
 }
 
 impl Tap {
     fn new(tap: &TapOptions<'_>) -> io::Result<Tap> {
         let TapOptions { mac, mtu, options } = tap;
-        let builder = DeviceBuilder::new().name(&options.name).layer(Layer::L2);
-        let mut builder = builder.mac_addr(*mac).mtu(*mtu);
+        let name = &options.name;
+        let builder = DeviceBuilder::new().name(name).layer(Layer::L2).enable(false);
+        let device = builder.mac_addr(*mac).mtu(*mtu).build_sync()?;
+        // Addresses are of use at once: the port answers for them from now on, and nothing
+        // is sent before workers run, so nobody could say that one is taken.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0");
+        device.enabled(true)?;
         for (address, len) in &options.kernel_addresses {
-            builder = match address {
-                IpAddr::V4(address) => builder.ipv4(*address, *len, None),
-                IpAddr::V6(address) => builder.ipv6(*address, *len),
-            };
+            match address {
+                IpAddr::V4(address) => device.add_address_v4(*address, *len)?,
+                IpAddr::V6(address) => device.add_address_v6(*address, *len)?,
+            }
         }
-        let device = builder.build_sync()?;
         device.set_nonblocking(true)?;
         let kernel: Vec<IpAddr> =
             options.kernel_addresses.iter().map(|(address, _)| *address).collect();
@@ -126,7 +139,10 @@ impl Tap {
             counters: Shared::default(),
             to_kernel: Vec::new(),
             from_kernel: None,
+            vlan: options.vlan,
+            frame_len_max: usize::from(*mtu) + ETHERNET_LEN,
             is_starved: false,
+            is_gone: false,
         })
     }
 
@@ -150,8 +166,9 @@ impl Tap {
         let mut is_busy = false;
         for ring in &mut self.to_kernel {
             for _ in 0..BURST {
-                let Ok(frame) = ring.pop() else { break };
+                let Ok(mut frame) = ring.pop() else { break };
                 is_busy = true;
+                tag::take_off(&mut frame, self.vlan);
                 if self.device.send(frame.data()).is_err() {
                     Counters::add(&self.counters.dropped, 1);
                 }
@@ -164,6 +181,10 @@ impl Tap {
     /// Takes what the kernel sends. Whether there was anything.
     fn take(&mut self, cache: &mut FrameCache) -> bool {
         let Some(ring) = &mut self.from_kernel else { return false };
+        // Where the worker that sends is no more, the kernel's queue fills up.
+        if self.is_gone || ring.is_abandoned() {
+            return false;
+        }
         for count in 0..BURST {
             // Without a frame the kernel's packets wait in its own queue.
             let frame = cache.alloc();
@@ -171,19 +192,33 @@ impl Tap {
             let Some(mut frame) = frame else { return count > 0 };
             let has_room = frame.set_window(HEADROOM, CHUNK_LEN - HEADROOM);
             debug_assert!(has_room);
-            match self.device.recv(frame.data_mut()) {
-                Ok(len) => frame.truncate(len),
-                Err(_) => {
+            let is_whole = match self.device.recv(frame.data_mut()) {
+                // Somebody has given the TAP device another MTU.
+                Ok(len) if len > self.frame_len_max => false,
+                Ok(len) => {
+                    frame.truncate(len);
+                    tag::put_on(&mut frame, self.vlan)
+                }
+                Err(error) => {
                     cache.free(frame);
+                    self.is_gone = !is_passing(&error);
                     return count > 0;
                 }
-            }
-            if let Err(rtrb::PushError::Full(frame)) = ring.push(frame) {
+            };
+            let frame =
+                if is_whole { ring.push(frame).err() } else { Some(PushError::Full(frame)) };
+            if let Some(PushError::Full(frame)) = frame {
                 Counters::add(&self.counters.dropped, 1);
                 cache.free(frame);
             }
         }
         true
+    }
+
+    /// Whether what the kernel sends is to be waited for.
+    fn is_awaited(&self) -> bool {
+        let is_sent = self.from_kernel.as_ref().is_some_and(|ring| !ring.is_abandoned());
+        is_sent && !self.is_starved && !self.is_gone
     }
 
     fn is_used(&self) -> bool {
@@ -196,6 +231,9 @@ impl Tap {
 }
 
 fn run(mut taps: Vec<Tap>, mut cache: FrameCache, waker: &Waker) {
+    // With a cache of DPDK's it is seldom in the workers' way at the pool.
+    // SAFETY: any thread may ask for that.
+    let _ = unsafe { dpdk_sys::sluice_dpdk_register_thread() };
     while taps.iter().any(Tap::is_used) {
         let mut is_busy = false;
         for tap in &mut taps {
@@ -210,14 +248,19 @@ fn run(mut taps: Vec<Tap>, mut cache: FrameCache, waker: &Waker) {
     }
 }
 
+/// Whether a TAP device is there still, though there is nothing to be read.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 /// Sleeps until a ring or a TAP device has something, or it is time to look round.
 fn sleep(taps: &[Tap], waker: &Waker) {
     waker.sleeps.store(true, Ordering::SeqCst);
     fence(Ordering::SeqCst);
     if !taps.iter().any(Tap::is_waiting) {
         let mut fds = vec![PollFd::new(&waker.event, PollFlags::IN)];
-        let able = taps.iter().filter(|tap| !tap.is_starved);
-        fds.extend(able.map(|tap| PollFd::from_borrowed_fd(tap.device.as_fd(), PollFlags::IN)));
+        let awaited = taps.iter().filter(|tap| tap.is_awaited());
+        fds.extend(awaited.map(|tap| PollFd::from_borrowed_fd(tap.device.as_fd(), PollFlags::IN)));
         let _ = poll(&mut fds, Some(&LOOK));
     }
     waker.sleeps.store(false, Ordering::SeqCst);
