@@ -159,14 +159,23 @@ impl Gateway {
         self.check_counters()
     }
 
+    /// A frame with a copy of `bytes`.
+    ///
+    /// # Errors
+    /// When there is none left, or they do not fit.
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Frame> {
+        let frame = self.frames.pop().or_else(|| self.cache.alloc());
+        let mut frame = frame.context("no frame left")?;
+        ensure!(frame.fill(bytes), "a frame of {} bytes does not fit", bytes.len());
+        Ok(frame)
+    }
+
     /// Puts a copy of `bytes` on a wire.
     ///
     /// # Errors
     /// When there is no frame left, or it does not fit.
     pub fn load(&mut self, worker: usize, port: usize, bytes: &[u8]) -> Result<()> {
-        let frame = self.frames.pop().or_else(|| self.cache.alloc());
-        let mut frame = frame.context("no frame left")?;
-        ensure!(frame.fill(bytes), "a frame of {} bytes does not fit", bytes.len());
+        let frame = self.frame(bytes)?;
         self.seats[worker].peers[port].load(frame);
         Ok(())
     }

@@ -66,14 +66,12 @@ impl Two {
         let mut loaded = [Vec::new(), Vec::new()];
         for (port, frames) in loaded.iter_mut().enumerate() {
             for number in 0..PACKETS / 2 {
-                let mut frame = self.gateway.frames.pop().context("no frame left")?;
                 let flow = self.flow(worker, port, number);
                 let bytes = match port {
                     CLUSTER => flow.reply(&cluster, &mut builder),
                     _ => flow.request(&cluster, &mut builder),
                 };
-                ensure!(frame.fill(bytes), "a frame of {} bytes does not fit", bytes.len());
-                frames.push(frame);
+                frames.push(self.gateway.frame(bytes)?);
             }
         }
         Ok(loaded)
