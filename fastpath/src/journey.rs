@@ -161,10 +161,13 @@ pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usi
     while received < BURST {
         match core.mesh.receive(turn) {
             Some(Handed::V4(packet)) => {
+                // Its headers are near the core that has received it.
+                packet.frame.prefetch();
                 flows.v4.prefetch_bucket(packet.hash);
                 arrivals.v4.push(packet);
             }
             Some(Handed::V6(packet)) => {
+                packet.frame.prefetch();
                 flows.v6.prefetch_bucket(packet.hash);
                 arrivals.v6.push(packet);
             }

@@ -100,7 +100,7 @@ impl Steady {
         gateway.police()?;
         Random::new(flows.len() as u64).shuffle(&mut flows);
         let next = [0, flows.len() / 2];
-        Ok(Steady {
+        let mut steady = Steady {
             gateway,
             flows,
             mix,
@@ -109,7 +109,14 @@ impl Steady {
             loaded: Default::default(),
             changes: None,
             builder: Builder::default(),
-        })
+        };
+        if options.cluster.policies > 0 {
+            // Every flow is judged again by what has come into force.
+            for _ in 0..steady.flows.len().div_ceil(PACKETS / 2) {
+                steady.round(Check::Sample)?;
+            }
+        }
+        Ok(steady)
     }
 
     /// Changes the tables every so many ticks of working time.
