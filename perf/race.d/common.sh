@@ -119,6 +119,7 @@ clean_up() {
     ip netns del "$space"
   done < <(ip netns list | awk -v name="$NAME-" 'index($1, name) == 1 { print $1 }')
   huge_pages_back
-  rm -rf "$DIR"
+  # What DPDK leaves of each process.
+  rm -rf "$DIR" /run/dpdk/"$NAME"*
   exit "$status"
 }

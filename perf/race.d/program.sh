@@ -32,7 +32,7 @@ part_program() {
 # program_row WHO SIZE
 program_row() {
   local ms='' options=(--services "$2" --backends "$PROGRAM_BACKENDS" --nodes "$PROGRAM_NODES")
-  if [[ -n ${PROGRAM_GIVEN_UP[$1]-} ]]; then
+  if [[ -n ${PROGRAM_GIVEN_UP[$1]-} ]] && (($2 >= PROGRAM_GIVEN_UP[$1])); then
     record program "$1-$2" "- > ${PROGRAM_SECONDS} s (${PROGRAM_GIVEN_UP[$1]} took as long)"
     return
   fi

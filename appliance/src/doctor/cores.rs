@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn workers_that_spin_beside_requests_are_told_of() {
         let of = |text: &str, available| idle(&testing::config(text), available).level;
-        let l7 = "l7: {listeners: [{name: web, port: 80, protocol: http}]}\n";
+        let l7 = "l7: {ingress: {addresses: [203.0.113.80]}}\n";
         assert_eq!(of("", 1), Level::Ok);
         assert_eq!(of(l7, 1), Level::Warn);
         assert_eq!(of(l7, 2), Level::Ok);

@@ -299,8 +299,8 @@ mod tests {
 
     #[test]
     fn a_hash_without_ports_is_told_of() {
-        let mut config = testing::config("");
-        config.workers.count = 4;
+        let overlay = "overlay: {vxlan: {vni: 1, port: a, addresses: [192.0.2.1]}}";
+        let config = testing::config(&format!("workers: {{count: 4}}\n{overlay}"));
         let vxlan = config.overlay.as_ref().map(|overlay| overlay.vxlan.port).unwrap();
         let name = config.port(vxlan).device.clone();
         let of = |v4, v6| {

@@ -112,7 +112,11 @@ fn taps_carry_frames() {
 }
 
 /// `dpdk-testpmd` between memory that the gateway shares and the lab's devices.
-struct Bridge(Child);
+struct Bridge {
+    child: Child,
+    /// What DPDK leaves of it.
+    runtime: String,
+}
 
 impl Bridge {
     fn start(lab: &Lab, sockets: [&str; 2]) -> Self {
@@ -131,14 +135,16 @@ impl Bridge {
         let mut command = lab.command("gw", &command);
         let log = File::create(lab.folder.join("log/testpmd")).unwrap();
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
-        Bridge(command.spawn().expect("dpdk-testpmd runs"))
+        let child = command.spawn().expect("dpdk-testpmd runs");
+        Bridge { child, runtime: format!("/run/dpdk/{}", lab.name()) }
     }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.runtime);
     }
 }
 

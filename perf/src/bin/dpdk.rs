@@ -170,7 +170,8 @@ fn testpmd(args: &Args) -> Result<f64> {
         false => command.args(["--no-huge", "--no-shconf", "-m256"]),
     };
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    command.arg(format!("--file-prefix=perf{}-{number}", std::process::id()));
+    let prefix = format!("perf{}-{number}", std::process::id());
+    command.arg(format!("--file-prefix={prefix}"));
     command.args(["--no-pci", "--no-telemetry"]);
     command.args(DEVICES.map(|device| format!("--vdev={device}")));
     command.args(["--", "--forward-mode=io", "--nb-cores=1", "--stats-period=1"]);
@@ -186,6 +187,8 @@ fn testpmd(args: &Args) -> Result<f64> {
     let rates: Vec<f64> = rates.take(2 * PERIODS).collect();
     kill_process(Pid::from_child(&child), Signal::TERM).context("cannot end dpdk-testpmd")?;
     child.wait().context("dpdk-testpmd does not end")?;
+    // What it leaves behind; that it leaves anything is not certain.
+    let _ = std::fs::remove_dir_all(format!("/run/dpdk/{prefix}"));
     match rates.rchunks(2).next() {
         Some([one, other]) if rates.len() == 2 * PERIODS => Ok(1e9 / (one + other)),
         _ => bail!("dpdk-testpmd says nothing of its packets"),

@@ -85,6 +85,9 @@ enum Command {
         /// Frames to check.
         #[arg(long, default_value_t = 4096)]
         frames: usize,
+        /// Flows that must be among them.
+        #[arg(long)]
+        flows_seen: Option<usize>,
         /// A file to make once they are.
         #[arg(long)]
         done: PathBuf,
@@ -146,10 +149,12 @@ fn main() -> Result<()> {
             let file = File::create(&to).with_context(|| to.display().to_string())?;
             capture::write(&mut BufWriter::new(file), &size.cluster(), flows)
         }
-        Command::Check { from, expect, frames, done, size } => {
+        Command::Check { from, expect, frames, flows_seen, done, size } => {
             let file = File::open(&from).with_context(|| from.display().to_string())?;
             let mut file = BufReader::new(file);
             let seen = capture::check(&mut file, &size.cluster(), expect, frames)?;
+            let wanted = flows_seen.unwrap_or(seen.flows);
+            ensure!(seen.flows == wanted, "{} flows of {wanted} in {frames} frames", seen.flows);
             println!("{{\"checked\": {}, \"flows\": {}}}", seen.frames, seen.flows);
             File::create(&done).with_context(|| done.display().to_string())?;
             std::io::copy(&mut file, &mut std::io::sink())?;

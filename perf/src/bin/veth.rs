@@ -269,7 +269,7 @@ fn arrival(device: &str, cluster: &Cluster, time: Duration) -> Result<()> {
         let node = u32::from_be_bytes(*addr).wrapping_sub(first.to_bits());
         ensure!(frame[..6] == site::node_mac(0), "destination MAC");
         frame[..6].copy_from_slice(&site::node_mac(node));
-        let number = Expected::Service.check(cluster, frame)?;
+        let number = Expected::Service.check(cluster, frame)?.flow;
         ensure!(number == Some(last(cluster).number), "flow {number:?}");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
         println!("{}", now.as_micros());

@@ -1,10 +1,10 @@
-use super::expect::Expected;
+use super::expect::{Expected, Sent};
 use crate::cluster::Cluster;
 use crate::frames::Builder;
 use crate::site::{self, CLUSTER, Family, Who};
 use crate::traffic::{Flow, Random};
 use anyhow::{Context, Result, ensure};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 /// The MAC of DPDK's first `net_pcap` device in a process.
@@ -63,7 +63,8 @@ pub struct Seen {
     pub flows: usize,
 }
 
-/// Checks the first `wanted` frames of a capture.
+/// Checks the first `wanted` frames of a capture, and that each flow goes where its first
+/// packet went, from where it came.
 ///
 /// # Errors
 /// What is wrong with one of them, or when there are not so many.
@@ -77,7 +78,7 @@ pub fn check(
     from.read_exact(&mut header).context("no capture")?;
     let magic = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
     ensure!([MAGIC, MAGIC_NANOSECONDS].contains(&magic), "no capture");
-    let (mut frames, mut flows) = (0, HashSet::new());
+    let (mut frames, mut flows) = (0, HashMap::new());
     let mut frame = vec![0; SNAP_LEN as usize];
     while frames < wanted {
         let mut header = [0; RECORD_HEADER_LEN];
@@ -92,8 +93,12 @@ pub fn check(
         // One device has the part of both ports.
         ensure!(frame.get(6..12) == Some(&DEVICE_MAC[..]), "source MAC");
         frame[6..12].copy_from_slice(&site::PORT_MACS[CLUSTER]);
-        let number = expected.check(cluster, frame).with_context(|| format!("frame {frames}"))?;
-        flows.extend(number);
+        let Sent { flow, ends } =
+            expected.check(cluster, frame).with_context(|| format!("frame {frames}"))?;
+        if let Some(flow) = flow {
+            let first = *flows.entry(flow).or_insert(ends);
+            ensure!(first == ends, "frame {frames}: flow {flow} was {first:?}, and is {ends:?}");
+        }
         frames += 1;
     }
     Ok(Seen { frames, flows: flows.len() })

@@ -4,6 +4,7 @@ use crate::site::{self, SERVICE_PORT, TARGET_PORT, TTL, Who, snat_number};
 use crate::traffic::Flow;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use std::net::IpAddr;
 
 /// What should come out for requests of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,14 +23,23 @@ pub enum Expected {
     Routed,
 }
 
+/// What was made of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The flow's number, if there is a trace of it: a client that is kept, or a number in
+    /// the payload.
+    pub flow: Option<u32>,
+    /// Source and destination, as it was sent.
+    pub ends: [(IpAddr, u16); 2],
+}
+
 impl Expected {
     /// Checks one frame: every byte that is known, and that what is translated belongs to
-    /// the flow that it names. Returns the flow's number, if there is a trace of it: a
-    /// client that is kept, or a number in the payload.
+    /// the flow that it names.
     ///
     /// # Errors
     /// What is wrong with the frame.
-    pub fn check(self, cluster: &Cluster, frame: &[u8]) -> Result<Option<u32>> {
+    pub fn check(self, cluster: &Cluster, frame: &[u8]) -> Result<Sent> {
         let family = cluster.family;
         let (node, packet) = match self {
             Expected::Service | Expected::KeptVxlan | Expected::Routed => {
@@ -38,7 +48,7 @@ impl Expected {
             Expected::Plain | Expected::Kept => check::open_underlay(family, frame, cluster.nodes)?,
             Expected::Request => (0, check::parse(frame, false)?),
         };
-        let id = check::id(&packet);
+        let (id, ends) = (check::id(&packet), [packet.src, packet.dst]);
         let number = match self {
             Expected::Service | Expected::Plain => {
                 self.check_source(cluster, &packet)?;
@@ -54,7 +64,7 @@ impl Expected {
         if self == Expected::Request {
             ensure!(packet.dst.1 == SERVICE_PORT && packet.ttl == TTL, "{packet:?}");
             ensure!(packet.dst_mac == site::node_mac(0), "destination MAC");
-            return Ok(number);
+            return Ok(Sent { flow: number, ends });
         }
         ensure!(number.is_some() || cluster.services == 1, "nothing tells whose it is");
         let flow = Flow { number: number.unwrap_or(0), ..Flow::default() };
@@ -66,7 +76,7 @@ impl Expected {
         let pod = cluster.backend(backend);
         ensure!(packet.dst == (pod.1, TARGET_PORT), "destination {:?}", packet.dst);
         ensure!(pod.0 == node, "another node's");
-        Ok(number)
+        Ok(Sent { flow: number, ends })
     }
 
     /// Checks a translated source. Without an overlay the kernel's masquerade is by the
@@ -117,9 +127,9 @@ mod tests {
         let ours = (Who::Snat(3).addr(Family::V4), 2000);
         let link = (Who::GatewayCluster.addr(Family::V4), 2000);
         let check = |expected: Expected, frame: &[u8]| expected.check(&CLUSTER, frame);
-        assert_eq!(check(Expected::Kept, &sent(client, 4, TTL - 1)).unwrap(), Some(7));
-        assert_eq!(check(Expected::Plain, &sent(ours, 4, TTL - 1)).unwrap(), Some(7));
-        assert_eq!(check(Expected::Plain, &sent(link, 4, TTL - 1)).unwrap(), Some(7));
+        assert_eq!(check(Expected::Kept, &sent(client, 4, TTL - 1)).unwrap().flow, Some(7));
+        assert_eq!(check(Expected::Plain, &sent(ours, 4, TTL - 1)).unwrap().flow, Some(7));
+        assert_eq!(check(Expected::Plain, &sent(link, 4, TTL - 1)).unwrap().flow, Some(7));
         assert!(check(Expected::Plain, &sent(client, 4, TTL - 1)).is_err());
         assert!(check(Expected::Kept, &sent(ours, 4, TTL - 1)).is_err());
         assert!(check(Expected::Service, &sent(ours, 4, TTL - 1)).is_err());

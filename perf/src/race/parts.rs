@@ -128,9 +128,10 @@ impl Part {
         }
         let row = |kind: &Kind| {
             let (_, rounds, reason) = found.iter_mut().find(|(row, ..)| *row == kind.name)?;
-            let what = match (rounds.is_empty(), &kind.what) {
-                (true, what) => format!("{what}: {reason}"),
-                (false, what) => what.clone(),
+            let what = match (rounds.is_empty(), *reason, &kind.what) {
+                (true, reason, what) => format!("{what}: {reason}"),
+                (false, "", what) => what.clone(),
+                (false, reason, what) => format!("{what}; in some rounds {reason}"),
             };
             Some(Row::new(&kind.name, &what, kind.unit, rounds))
         };
