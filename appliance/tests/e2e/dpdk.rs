@@ -1,8 +1,8 @@
 //! DPDK's own: what it cannot do is said before there is traffic, and its virtual devices.
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, SLUICE};
 use crate::kernel::assert_undamaged;
-use crate::lab::{FAMILIES, Lab, eventually};
+use crate::lab::{FAMILIES, Lab, V4, eventually};
 use crate::services;
 use std::fs::File;
 use std::path::Path;
@@ -166,6 +166,102 @@ fn shared_memory_carries_frames() {
     // Before that its links are down.
     let gateway = gateway.until_ready();
     services_are_reached(&lab);
+    // Whoever was at the other end is gone, and comes back.
     drop(bridge);
+    let why = eventually("a lost link", || match gateway.get("/readyz") {
+        (503, why) => Some(why),
+        _ => None,
+    });
+    assert!(why.contains("uplink") || why.contains("cluster"), "{why}");
+    assert!(gateway.ask(&["status"]).status.success());
+    let bridge = Bridge::start(&lab, [&sockets[0], &sockets[1]]);
+    let gateway = gateway.until_ready();
+    services_are_reached(&lab);
+    drop(bridge);
+    gateway.stop();
+}
+
+/// Addresses of the kernel's in the uplink's network, and the name of its device.
+const KERNEL: [&str; 2] = ["192.0.2.9", "2001:db8:1::9"];
+const TAP: &str = "outer";
+
+/// A lab whose gateway has them, and more of the uplink's configuration.
+fn with_kernel_addresses(lab: &Lab, more: &str) {
+    let [v4, v6] = KERNEL;
+    let sysctl = "sysctl -qw net.ipv6.conf.default.disable_ipv6=0";
+    lab.ok("gw", &sysctl.split(' ').collect::<Vec<_>>());
+    lab.edit_config("name: uplink", &format!("name: {TAP}"));
+    let own = "    addresses: [192.0.2.1/24";
+    lab.edit_config(own, &format!("    kernel_addresses: [{v4}, \"{v6}\"]\n{more}{own}"));
+}
+
+fn ping(lab: &Lab, from: &str, more: &[&str], to: &str) -> bool {
+    let ping = ["ping", "-n", "-q", "-c", "2", "-i", "0.2", "-W", "2"];
+    lab.run(from, &[&ping[..], more, &[to]].concat()).status.success()
+}
+
+#[test]
+fn the_kernel_has_its_addresses_until_somebody_takes_its_device_away() {
+    let Some(lab) = Lab::up(&["--io", "net_af_packet"]) else { return };
+    with_kernel_addresses(&lab, "");
+    let [v4, _] = KERNEL;
+    lab.edit_config("listen: \"127.0.0.1:9090\"", &format!("listen: \"{v4}:9090\""));
+    let gateway = Gateway::start(&lab);
+    let metrics = format!("http://{v4}:9090");
+    eventually("readiness", || {
+        (gateway.fetch(&format!("{metrics}/readyz")).0 == 200).then_some(())
+    });
+    let dropped = || {
+        let text = lab.curl("client", &format!("{metrics}/metrics"));
+        let line = format!("sluice_tap_packets_total{{port=\"{TAP}\",action=\"dropped\"}} ");
+        let count = text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<f64>().ok());
+        count.unwrap_or_else(|| panic!("{line}: {text}"))
+    };
+    for address in KERNEL {
+        assert!(ping(&lab, "client", &[], address), "{address}");
+    }
+    let config = lab.config().display().to_string();
+    let said = lab.ok("gw", &[SLUICE, "doctor", "--config", &config]);
+    assert!(said.contains("kernel_addresses are on outer while"), "{said}");
+
+    // Frames that are longer than the device takes.
+    let before = dropped();
+    lab.ok("gw", &["ip", "link", "set", TAP, "mtu", "4000"]);
+    assert!(!ping(&lab, "gw", &["-s", "3000", "-I", v4], V4.client));
+    assert!(dropped() >= before + 2.0);
+    lab.ok("gw", &["ip", "link", "set", TAP, "mtu", "1500"]);
+    assert!(ping(&lab, "gw", &["-I", v4], V4.client));
+
+    lab.ok("gw", &["ip", "link", "del", TAP]);
+    assert!(!ping(&lab, "client", &[], v4));
+    services_are_reached(&lab);
+    assert!(gateway.ask(&["status"]).status.success());
+    gateway.stop();
+}
+
+/// The port's tag is on the wire, and neither workers nor the kernel see it.
+#[test]
+fn a_port_with_a_tag_carries_what_the_kernel_says() {
+    let Some(lab) = Lab::up(&["--io", "net_af_packet"]) else { return };
+    with_kernel_addresses(&lab, "    vlan: 100\n");
+    for command in [
+        "ip link add link eth0 name eth0.100 type vlan id 100",
+        "ip address flush dev eth0",
+        "ip link set eth0.100 up",
+        "ip address add 192.0.2.10/24 dev eth0.100",
+        "ip address add 2001:db8:1::10/64 dev eth0.100 nodad",
+    ] {
+        lab.ok("client", &command.split(' ').collect::<Vec<_>>());
+    }
+    for family in FAMILIES {
+        lab.ok("client", &["ip", "route", "replace", family.web, "via", family.uplink]);
+    }
+    let gateway = Gateway::ready(&lab);
+    for address in KERNEL {
+        assert!(ping(&lab, "client", &[], address), "{address}");
+    }
+    services_are_reached(&lab);
+    let sent = gateway.metric("sluice_tap_packets_total", &["\"outer\"", "\"sent\""]);
+    assert!(sent >= 4.0, "{sent}");
     gateway.stop();
 }

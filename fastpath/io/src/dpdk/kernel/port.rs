@@ -111,3 +111,6 @@ impl Port for KernelPort {
         self.inner.close(cache);
     }
 }
+
+#[cfg(test)]
+mod tests;

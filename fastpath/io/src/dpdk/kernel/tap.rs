@@ -39,6 +39,11 @@ pub(super) struct Waker {
 }
 
 impl Waker {
+    pub(super) fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Waker { event, sleeps: AtomicBool::new(false) })
+    }
+
     pub(super) fn wake(&self) {
         // What was put into a ring is seen before the flag is looked at, as the thread sets
         // it before it looks at the rings for the last time.
@@ -58,9 +63,7 @@ pub(in crate::dpdk) struct KernelSide {
 impl KernelSide {
     /// None yet.
     pub fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let waker = Arc::new(Waker { event, sleeps: AtomicBool::new(false) });
-        Ok(KernelSide { taps: Vec::new(), waker })
+        Ok(KernelSide { taps: Vec::new(), waker: Arc::new(Waker::new()?) })
     }
 
     /// Makes a TAP device, with its addresses, and puts it behind the queues of its device.
