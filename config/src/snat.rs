@@ -91,7 +91,9 @@ pub(crate) static SECTION: Section = Section {
             kind: "`snat` or `preserve`",
             default: Default::Value("snat"),
             meaning: "translate the client's address, or keep it: then the nodes must route \
-                      replies back through the gateway",
+                      replies back through the gateway. It is kept on the way to pods in the \
+                      overlay only: where there is none, or the server is no pod, an address \
+                      of the pool takes its place all the same",
         },
         Key {
             name: "addresses",
