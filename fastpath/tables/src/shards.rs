@@ -4,19 +4,63 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 const WAYS: usize = 32;
+/// Words of a shard's filter: with the pointer to what is in the shard, a cache line.
+const FILTER_WORDS: usize = 7;
 /// Shards of a [`ShardMap`].
 pub const SHARDS: usize = WAYS * WAYS;
 
 /// A hash map in [`SHARDS`] shards. A clone shares everything; a change clones
-/// the one shard that it touches (and two arrays of 32 pointers above it), and
-/// not even that when nobody else holds them.
+/// the one shard that it touches (and two arrays of 32 above it), and
+/// not even that when nobody else holds them. Of most keys that are not there, and
+/// there are some hundred thousand that are, the arrays tell so themselves.
 pub struct ShardMap<K, V> {
     groups: Arc<[Arc<Group<K, V>>; WAYS]>,
     len: usize,
 }
 
 struct Group<K, V> {
-    shards: [Arc<HashTable<(K, V)>>; WAYS],
+    shards: [Shard<K, V>; WAYS],
+}
+
+#[repr(align(64))]
+struct Shard<K, V> {
+    table: Arc<HashTable<(K, V)>>,
+    /// Two bits are set for each key (Bloom, 1970).
+    filter: [u64; FILTER_WORDS],
+}
+
+impl<K, V> Clone for Shard<K, V> {
+    fn clone(&self) -> Self {
+        Shard { table: self.table.clone(), filter: self.filter }
+    }
+}
+
+impl<K, V> Default for Shard<K, V> {
+    fn default() -> Self {
+        Shard { table: Arc::new(HashTable::new()), filter: [0; FILTER_WORDS] }
+    }
+}
+
+impl<K: Hash, V> Shard<K, V> {
+    /// Whether a key of this hash may be here.
+    #[inline]
+    fn may_have(&self, hash: u64) -> bool {
+        let is_set = |(word, bit): (usize, u64)| self.filter[word] & bit != 0;
+        bits(hash).map(is_set) == [true; 2]
+    }
+
+    fn note(&mut self, hash: u64) {
+        for (word, bit) in bits(hash) {
+            self.filter[word] |= bit;
+        }
+    }
+
+    /// Forgets the keys that are gone.
+    fn refilter(&mut self) {
+        self.filter = [0; FILTER_WORDS];
+        let table = Arc::clone(&self.table);
+        table.iter().for_each(|(key, _)| self.note(hash_of(key)));
+    }
 }
 
 impl<K, V> Clone for Group<K, V> {
@@ -33,7 +77,7 @@ impl<K, V> Clone for ShardMap<K, V> {
 
 impl<K, V> Default for ShardMap<K, V> {
     fn default() -> Self {
-        let shard = Arc::new(HashTable::new());
+        let shard = Shard::default();
         let group = Arc::new(Group { shards: std::array::from_fn(|_| shard.clone()) });
         ShardMap { groups: Arc::new(std::array::from_fn(|_| group.clone())), len: 0 }
     }
@@ -55,17 +99,23 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
         let hash = hash_of(key);
         let (group, shard) = place(hash);
-        self.groups[group].shards[shard].find(hash, |entry| entry.0 == *key).map(|entry| &entry.1)
+        let shard = &self.groups[group].shards[shard];
+        if !shard.may_have(hash) {
+            return None;
+        }
+        shard.table.find(hash, |entry| entry.0 == *key).map(|entry| &entry.1)
     }
 
     /// Sets the value of a key and returns the one it had.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let hash = hash_of(&key);
         let shard = self.shard_mut(hash);
-        if let Some(entry) = shard.find_mut(hash, |entry| entry.0 == key) {
+        let table = Arc::make_mut(&mut shard.table);
+        if let Some(entry) = table.find_mut(hash, |entry| entry.0 == key) {
             return Some(std::mem::replace(&mut entry.1, value));
         }
-        shard.insert_unique(hash, (key, value), |entry| hash_of(&entry.0));
+        table.insert_unique(hash, (key, value), |entry| hash_of(&entry.0));
+        shard.note(hash);
         self.len += 1;
         None
     }
@@ -74,8 +124,11 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.get(key)?;
         let hash = hash_of(key);
-        let entry = self.shard_mut(hash).find_entry(hash, |entry| entry.0 == *key).ok()?;
+        let shard = self.shard_mut(hash);
+        let table = Arc::make_mut(&mut shard.table);
+        let entry = table.find_entry(hash, |entry| entry.0 == *key).ok()?;
         let ((_, value), _) = entry.remove();
+        shard.refilter();
         self.len -= 1;
         Some(value)
     }
@@ -85,7 +138,7 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
         self.groups
             .iter()
             .flat_map(|group| group.shards.iter())
-            .flat_map(|shard| shard.iter())
+            .flat_map(|shard| shard.table.iter())
             .map(|(key, value)| (key, value))
     }
 
@@ -93,10 +146,10 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
     /// among whatever else was made meanwhile, are on a page each, and who looks
     /// something up pays for that.
     pub fn lay_together(&mut self) {
-        let empty = Arc::new(HashTable::new());
-        let shard = |shard: &Arc<HashTable<(K, V)>>| match shard.is_empty() {
+        let empty = Shard::default();
+        let shard = |shard: &Shard<K, V>| match shard.table.is_empty() {
             true => empty.clone(),
-            false => Arc::new((**shard).clone()),
+            false => Shard { table: Arc::new((*shard.table).clone()), filter: shard.filter },
         };
         let group = |group: &Arc<Group<K, V>>| {
             Arc::new(Group { shards: group.shards.each_ref().map(shard) })
@@ -109,13 +162,12 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardMap<K, V> {
     pub fn shards_shared_with(&self, other: &Self) -> usize {
         let groups = self.groups.iter().zip(other.groups.iter());
         let shards = groups.flat_map(|(a, b)| a.shards.iter().zip(b.shards.iter()));
-        shards.filter(|(a, b)| Arc::ptr_eq(a, b)).count()
+        shards.filter(|(a, b)| Arc::ptr_eq(&a.table, &b.table)).count()
     }
 
-    fn shard_mut(&mut self, hash: u64) -> &mut HashTable<(K, V)> {
+    fn shard_mut(&mut self, hash: u64) -> &mut Shard<K, V> {
         let (group, shard) = place(hash);
-        let group = Arc::make_mut(&mut Arc::make_mut(&mut self.groups)[group]);
-        Arc::make_mut(&mut group.shards[shard])
+        &mut Arc::make_mut(&mut Arc::make_mut(&mut self.groups)[group]).shards[shard]
     }
 }
 
@@ -126,6 +178,16 @@ fn hash_of<K: Hash>(key: &K) -> u64 {
 /// Bits that hashbrown uses neither for the bucket nor for the tag first.
 fn place(hash: u64) -> (usize, usize) {
     ((hash >> 40) as usize % WAYS, (hash >> 48) as usize % WAYS)
+}
+
+/// The bits of a filter that a key of this hash sets, by hash bits that nothing else uses.
+#[inline]
+fn bits(hash: u64) -> [(usize, u64); 2] {
+    const BITS: u64 = FILTER_WORDS as u64 * 64;
+    [hash >> 8, hash >> 24].map(|part| {
+        let bit = (part & 0xffff) * BITS >> 16;
+        ((bit / 64) as usize, 1 << (bit % 64))
+    })
 }
 
 #[cfg(test)]
@@ -157,6 +219,24 @@ mod tests {
         for (key, value) in &oracle {
             assert_eq!(map.get(key), Some(value));
         }
+    }
+
+    #[test]
+    fn most_keys_that_are_not_there_are_known_by_the_filters() {
+        let mut map: ShardMap<u32, u32> = ShardMap::default();
+        for key in 0..200_000 {
+            map.insert(key, key);
+        }
+        let may_have = |map: &ShardMap<u32, u32>, key: u32| {
+            let (group, shard) = place(hash_of(&key));
+            map.groups[group].shards[shard].may_have(hash_of(&key))
+        };
+        for key in (0..200_000).filter(|key| key % 2 == 1) {
+            map.remove(&key);
+        }
+        assert!((0..200_000).all(|key| map.get(&key).is_some() == (key % 2 == 0)));
+        let taken_for_others = (200_000..300_000).filter(|key| may_have(&map, *key)).count();
+        assert!(taken_for_others < 20_000, "{taken_for_others} of 100,000");
     }
 
     #[test]
