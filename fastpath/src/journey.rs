@@ -15,8 +15,8 @@ use crate::reason::DropReason;
 use crate::stages::establish::Decision;
 use crate::stages::receive::{Arrivals, ArrivedFamily, receive};
 use crate::stages::{
-    answer, balance, conntrack, establish, fragment, icmp, output, policy, route, sanity, service,
-    snat, steer,
+    ahead, answer, balance, conntrack, establish, fragment, icmp, output, policy, route, sanity,
+    service, snat, steer,
 };
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::l4::{Kind, flags};
@@ -192,9 +192,10 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
     let table = F::flows(flows);
-    let mut has_fragments = false;
+    let (mut has_fragments, mut has_new) = (false, false);
     for packet in packets.iter_mut() {
         packet.candidate = table.suggest(packet.hash);
+        has_new |= packet.candidate == NO_ENTRY;
         if packet.ingress.vtep().is_none() {
             packet.frame.prefetch_headroom();
         }
@@ -202,6 +203,8 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     }
     if core.syn_gate.is_closed() {
         prefetch_gate(core, packets);
+    } else if has_new {
+        ahead::fetch(tables, packets);
     }
     if has_fragments || core.events.is_capturing() {
         return forward_mixed(core, table, tables, packets, handed);

@@ -9,6 +9,8 @@ pub mod shed;
 /// What routers say of tunnel packets.
 pub mod underlay;
 
+/// What new flows will ask of the tables.
+pub mod ahead;
 /// Answers of DNS servers.
 pub mod answer;
 /// Which endpoint, where a Service asks for more than a hash.

@@ -71,6 +71,15 @@ impl<F: Family> BackendSet<F> {
         self.backends.get(usize::from(self.winners[slot as usize]))
     }
 
+    /// Where the first of what [`BackendSet::choose`] reads is in memory, a cache line each.
+    #[inline]
+    pub fn lines(&self) -> [*const u8; 4] {
+        let rankings = self.rankings.as_ptr().cast::<u8>();
+        let backends = self.backends.as_ptr().cast::<u8>();
+        let next = |line: *const u8| line.wrapping_add(64);
+        [rankings, next(rankings), backends, next(backends)]
+    }
+
     /// The endpoint of an address and port, if it is in rotation.
     pub fn find(&self, addr: &F::Addr, l4_port: u16) -> Option<&BackendRef<F>> {
         let at = self.backends.binary_search_by_key(&(*addr, l4_port), |b| (b.addr, b.l4_port));
