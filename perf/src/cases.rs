@@ -1,5 +1,7 @@
 /// Flows that begin and expire.
 pub mod churn;
+/// The core's own clock.
+pub mod clock;
 /// The same few frames over and over.
 pub mod fixed;
 /// The port alone, and frames touched but not judged.

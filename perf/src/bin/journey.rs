@@ -5,6 +5,7 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use sluice_perf::cases::churn::Churn;
+use sluice_perf::cases::clock::Clock;
 use sluice_perf::cases::null::{Null, Touch};
 use sluice_perf::cases::pair::Pair;
 use sluice_perf::cases::steady::{Feed, Mix, Steady};
@@ -106,7 +107,13 @@ impl Variant {
 }
 
 fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
-    let mut plans = Vec::new();
+    let mut plans = vec![Plan {
+        name: "clock".to_owned(),
+        what: "the core's own clock: a chain of operations in registers".to_owned(),
+        unit: "ns/kcycle",
+        make: Box::new(|| Ok(Box::new(Clock))),
+        gateways: 1,
+    }];
     for (name, touch, what) in [
         ("null", Touch::Nothing, "the port alone: handles in, handles out"),
         ("l2", Touch::Macs, "MACs swapped instead of the journey"),
@@ -193,16 +200,18 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
     let what = "the same on two cores, elapsed time".to_owned();
     plans.push(Plan { name: "handoff-pair".into(), what, unit: "ns/packet", make, gateways: 1 });
     for family in [Family::V4, Family::V6] {
+        let label = family.label();
         let options = GatewayOptions { flows_max: 1 << 20, ..Variant::plain(family, 0).options() };
-        let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
-        let what = "flows begin and expire, 70 % of 1M in use, both first packets".to_owned();
-        plans.push(Plan {
-            name: format!("new-{}", family.label()),
-            what,
-            unit: "ns/flow",
-            make,
-            gateways: 1,
-        });
+        let cluster = Cluster { nodes: 500, ..Cluster::new(family, 100_000) };
+        let among_many = GatewayOptions { cluster, ..options };
+        for (name, options, what) in [
+            (format!("new-{label}"), options, "70 % of 1M in use, both first packets"),
+            (format!("new-{label}-services-100k"), among_many, "the same, 100,000 Services x 10"),
+        ] {
+            let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
+            let what = format!("flows begin and expire, {what}");
+            plans.push(Plan { name, what, unit: "ns/flow", make, gateways: 1 });
+        }
     }
     plans
 }
@@ -239,7 +248,11 @@ fn aims(report: &mut Report) {
     }
     for family in ["v4", "v6"] {
         let what = format!("new flows a second, {family}, millions");
-        report.aim(&what, 2.0, true, &[&format!("new-{family}")], |v| 1e3 / v[0]);
+        let one = format!("new-{family}");
+        report.aim(&what, 2.0, true, &[&one], |v| 1e3 / v[0]);
+        let what = format!("100,000 Services against one, new flows, {family}, ratio");
+        let many = format!("new-{family}-services-100k");
+        report.aim(&what, 1.05, false, &[&many, &one], |v| v[0] / v[1]);
     }
     for family in ["v4", "v6"] {
         for (of, what, aim) in [("64k", "established packets", 1.02), ("new", "new flows", 1.1)] {
