@@ -21,6 +21,7 @@ mod link;
 mod permit;
 mod sent;
 mod shared;
+mod spare;
 
 pub use answer::{AnswerBody, AnswerError};
 pub use config::UpstreamConfig;
