@@ -22,6 +22,7 @@ mod permit;
 mod sent;
 mod shared;
 mod spare;
+mod stir;
 
 pub use answer::{AnswerBody, AnswerError};
 pub use config::UpstreamConfig;
