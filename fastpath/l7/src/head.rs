@@ -1,7 +1,7 @@
 //! The head of a request, checked.
 
 use crate::L7Reason;
-use crate::chars::{is_token, is_value};
+use crate::chars::is_token;
 use ::http::Method;
 use ::http::request::Parts;
 use ::http::uri::Scheme;
@@ -12,6 +12,7 @@ use request_line::{RequestLine, is_of_method, is_target_of};
 mod fields;
 /// The first line, of HTTP/1.1.
 mod request_line;
+mod scan;
 
 /// What a head may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub struct RequestHead {
 /// `BareLineBreak`.
 pub(crate) fn end(bytes: &[u8], from: usize) -> Result<End, L7Reason> {
     let mut at = from;
-    while let Some(step) = bytes[at..].iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+    while let Some(step) = scan::line_break(&bytes[at..]) {
         at += step;
         match bytes[at..] {
             [b'\r'] => return Ok(End::After(at)),
@@ -99,7 +100,13 @@ pub(crate) enum End {
 
 /// Lines of a whole head or trailer section, without their line breaks.
 fn lines(section: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = section.split(|byte| *byte == b'\n');
+    let mut rest = Some(section);
+    let lines = std::iter::from_fn(move || {
+        let bytes = rest.take()?;
+        let Some(end) = scan::line_feed(bytes) else { return Some(bytes) };
+        rest = Some(&bytes[end + 1..]);
+        Some(&bytes[..end])
+    });
     lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).take_while(|line| !line.is_empty())
 }
 
@@ -220,7 +227,7 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), L7Reason> {
         return Err(L7Reason::BadHeaderName);
     }
     let value = &line[colon + 1..];
-    if !value.iter().all(|byte| is_value(*byte)) {
+    if !scan::is_value(value) {
         return Err(L7Reason::BadHeaderValue);
     }
     Ok((&line[..colon], value.trim_ascii()))

@@ -15,6 +15,7 @@ pub mod guard;
 mod head;
 pub mod http;
 pub mod kernel;
+mod names;
 pub mod net;
 mod reason;
 pub mod serving;

@@ -96,24 +96,26 @@ impl Counting {
     }
 }
 
+/// Has a subject that is known counted, or makes it known.
 fn subject(
     known: &RefCell<HashMap<Box<str>, Arc<Subject>>>,
     shown: &Mutex<Subjects>,
     name: &str,
-) -> Arc<Subject> {
+    count: impl FnOnce(&Subject),
+) {
     let mut known = known.borrow_mut();
     if let Some(subject) = known.get(name) {
-        return subject.clone();
+        return count(subject);
     }
     let name = if known.len() >= SUBJECTS_MAX { OTHERS } else { name };
     if let Some(subject) = known.get(name) {
-        return subject.clone();
+        return count(subject);
     }
     let subject: Arc<Subject> = Arc::default();
+    count(&subject);
     known.insert(name.into(), subject.clone());
     let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-    shown.push((name.into(), subject.clone()));
-    subject
+    shown.push((name.into(), subject));
 }
 
 /// The name under which requests without a route are counted.
@@ -123,14 +125,16 @@ impl Observer for Counting {
     fn request(&self, record: &Record<'_>) {
         let bytes = [record.bytes_in, record.bytes_out];
         let route = record.route.map_or(NO_ROUTE, |route| &route.object);
-        let of_route = subject(&self.routes, &self.stats.routes, route);
-        of_route.count(record.status, bytes, record.duration_ns);
+        subject(&self.routes, &self.stats.routes, route, |subject| {
+            subject.count(record.status, bytes, record.duration_ns);
+        });
         let Some(upstream) = record.upstream else { return };
-        let of_upstream = subject(&self.upstreams, &self.stats.upstreams, upstream);
         // An answer that we made is none of the upstream's.
         let status = if record.reason.is_some() { 0 } else { record.status };
         let duration_ns = record.upstream_ns.unwrap_or(record.duration_ns);
-        of_upstream.count(status, bytes, duration_ns);
+        subject(&self.upstreams, &self.stats.upstreams, upstream, |subject| {
+            subject.count(status, bytes, duration_ns);
+        });
     }
 
     fn connection_opened(&self, _: &ConnectionRecord<'_>) {}
@@ -161,8 +165,9 @@ mod tests {
     fn subjects_beyond_the_bound_are_counted_together() {
         let (known, shown) = (RefCell::default(), Mutex::default());
         for number in 0..SUBJECTS_MAX + 10 {
-            subject(&known, &shown, &format!("Ingress a/{number}")).count(200, [0, 0], 1);
-            subject(&known, &shown, "Ingress a/0").count(200, [0, 0], 1);
+            for name in [&*format!("Ingress a/{number}"), "Ingress a/0"] {
+                subject(&known, &shown, name, |subject| subject.count(200, [0, 0], 1));
+            }
         }
         let shown = shown.into_inner().unwrap();
         assert_eq!(shown.len(), SUBJECTS_MAX + 1);

@@ -5,7 +5,8 @@ use super::record::{Observer, Record};
 use super::tunnel::Carried;
 use crate::L7Reason;
 use crate::clock::Clock;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use crate::names::first;
+use http::{HeaderValue, Method, Uri, Version, header};
 use sluice_tables::l7::{HttpRoute, Upstream};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -79,14 +80,13 @@ impl Entry {
 
     /// What is asked for is known.
     pub(super) fn asks(&mut self, head: &http::request::Parts, host: Option<&HeaderValue>) {
-        let value = |headers: &HeaderMap, name| headers.get(name).cloned();
         self.request = Some(Asked {
             method: head.method.clone(),
             uri: head.uri.clone(),
             version: head.version,
             host: host.cloned(),
-            user_agent: value(&head.headers, header::USER_AGENT),
-            referer: value(&head.headers, header::REFERER),
+            user_agent: first(&head.headers, &header::USER_AGENT).cloned(),
+            referer: first(&head.headers, &header::REFERER).cloned(),
         });
     }
 

@@ -1,39 +1,50 @@
 //! Headers that are for one connection alone (RFC 9110 section 7.6.1).
 
+use crate::names::{Names, first};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+/// The most common value of Connection.
+const ALIVE: &[u8] = b"keep-alive";
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// Takes them out of a request, but for trailers that are understood. What is answered is
-/// the protocols that the client asks to go on with.
-pub(super) fn strip_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let upgrade = headers.get(header::UPGRADE).filter(|_| names(headers, "upgrade")).cloned();
+/// Takes them out of a request that has such headers, but for trailers that are understood.
+/// What is answered is the protocols that the client asks to go on with.
+pub(super) fn strip_request(headers: &mut HeaderMap, has: Names) -> Option<HeaderValue> {
+    let upgrade = upgrade(headers, has).filter(|_| names(headers, "upgrade"));
     let upgrade = upgrade.filter(may_be_asked_for);
-    let takes_trailers = has_token(headers, &header::TE, "trailers");
-    strip(headers);
-    headers.remove(HTTP2_SETTINGS);
-    headers.remove(header::TE);
+    let takes_trailers = has.has(Names::TE) && has_token(headers, &header::TE, "trailers");
+    strip(headers, has);
+    if has.has(Names::HTTP2_SETTINGS) {
+        headers.remove(HTTP2_SETTINGS);
+    }
+    if has.has(Names::TE) {
+        headers.remove(header::TE);
+    }
     if takes_trailers {
         headers.insert(header::TE, TRAILERS);
     }
     upgrade
 }
 
-/// Takes them out of an answer. What is answered is the protocol that it switches to.
-pub(super) fn strip_response(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let upgrade = headers.get(header::UPGRADE).cloned();
-    strip(headers);
-    headers.remove(header::TE);
+/// Takes them out of an answer that has such headers. What is answered is the protocol that
+/// it switches to.
+pub(super) fn strip_response(headers: &mut HeaderMap, has: Names) -> Option<HeaderValue> {
+    let upgrade = upgrade(headers, has);
+    strip(headers, has);
+    if has.has(Names::TE) {
+        headers.remove(header::TE);
+    }
     upgrade
 }
 
 /// Takes them out of trailers, with what says where an answer ends.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    strip(trailers);
+    let has = Names::of(trailers);
+    strip(trailers, has);
     trailers.remove(header::CONTENT_LENGTH);
     trailers.remove(header::TRAILER);
 }
@@ -44,18 +55,33 @@ pub(super) fn set_upgrade(headers: &mut HeaderMap, upgrade: HeaderValue) {
     headers.insert(header::UPGRADE, upgrade);
 }
 
-fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+fn upgrade(headers: &HeaderMap, has: Names) -> Option<HeaderValue> {
+    if has.has(Names::UPGRADE) { first(headers, &header::UPGRADE).cloned() } else { None }
+}
+
+fn strip(headers: &mut HeaderMap, has: Names) {
+    if !has.has(Names::HOPS) {
+        return;
+    }
+    if has.has(Names::CONNECTION) {
         let values: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for name in values.iter().filter_map(|value| value.to_str().ok()).flat_map(tokens) {
+        // What most say there is taken out below, or is none.
+        let named = values.iter().filter(|value| !value.as_bytes().eq_ignore_ascii_case(ALIVE));
+        for name in named.filter_map(|value| value.to_str().ok()).flat_map(tokens) {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::UPGRADE);
+    for (one, name) in [
+        (Names::KEEP_ALIVE, KEEP_ALIVE),
+        (Names::PROXY_CONNECTION, PROXY_CONNECTION),
+        (Names::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
+        (Names::UPGRADE, header::UPGRADE),
+    ] {
+        if has.has(one) {
+            headers.remove(name);
+        }
+    }
 }
 
 fn tokens(value: &str) -> impl Iterator<Item = &str> {
@@ -110,10 +136,12 @@ mod tests {
             ("http2-settings", "AAMAAABkAAQAAP__"),
             ("trailer", "checksum"),
         ]);
-        assert_eq!(strip_request(&mut of_request), None);
+        let has = Names::of(&of_request);
+        assert_eq!(strip_request(&mut of_request, has), None);
         assert_eq!(of_request, headers(&[("x-four", "4"), ("trailer", "checksum")]));
         let mut of_grpc = headers(&[("te", "trailers")]);
-        strip_request(&mut of_grpc);
+        let has = Names::of(&of_grpc);
+        strip_request(&mut of_grpc, has);
         assert_eq!(of_grpc, headers(&[("te", "trailers")]));
     }
 
@@ -130,7 +158,8 @@ mod tests {
             ("upgrade", "TLS/1.2", false),
         ] {
             let mut of = headers(&[("connection", connection), ("upgrade", upgrade)]);
-            let asked = strip_request(&mut of);
+            let has = Names::of(&of);
+            let asked = strip_request(&mut of, has);
             assert_eq!(asked.is_some(), is_asked_for, "{connection}: {upgrade}");
             assert!(of.is_empty());
         }

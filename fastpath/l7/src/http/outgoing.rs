@@ -2,6 +2,7 @@
 
 use super::body::RequestBody;
 use crate::L7Reason;
+use crate::names::Names;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -46,7 +47,7 @@ pub(super) fn target(
 /// # Errors
 /// `BadHost`, `BadPath`.
 pub(super) fn request(
-    mut head: Parts,
+    (mut head, has): (Parts, Names),
     target: PathAndQuery,
     host: Option<HeaderValue>,
     upstream: &Upstream,
@@ -54,7 +55,9 @@ pub(super) fn request(
 ) -> Result<Request<RequestBody>, L7Reason> {
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(target);
-    head.headers.remove(header::EXPECT);
+    if has.has(Names::EXPECT) {
+        head.headers.remove(header::EXPECT);
+    }
     if upstream.protocol.is_http2() {
         let host = host.ok_or(L7Reason::BadHost)?;
         let authority = Authority::try_from(host.as_bytes()).map_err(|_| L7Reason::BadHost)?;
@@ -64,9 +67,14 @@ pub(super) fn request(
         head.headers.remove(header::HOST);
         head.version = Version::HTTP_2;
     } else {
-        // No host at all is an empty one (RFC 9112 section 3.2).
-        head.headers.insert(header::HOST, host.unwrap_or(EMPTY));
-        join_cookies(&mut head.headers);
+        // No host at all is an empty one (RFC 9112 section 3.2). It stays where there is one:
+        // nobody may name it in Connection.
+        if !has.has(Names::HOST) {
+            head.headers.insert(header::HOST, host.unwrap_or(EMPTY));
+        }
+        if has.has(Names::COOKIE) {
+            join_cookies(&mut head.headers);
+        }
         head.version = Version::HTTP_11;
     }
     head.uri = Uri::from_parts(uri).map_err(|_| L7Reason::BadPath)?;
@@ -97,28 +105,28 @@ pub(super) fn set_body(headers: &mut HeaderMap, body: &RequestBody, upstream: &U
     }
 }
 
-/// Gives a request an id, unless a trusted proxy has.
-pub(super) fn set_request_id(headers: &mut HeaderMap, is_trusted: bool) {
-    let is_told = headers.get(REQUEST_ID).is_some_and(|id| !id.is_empty());
-    if is_trusted && is_told {
-        return;
+/// Gives a request an id, unless a trusted proxy has. What is answered is the id.
+pub(super) fn set_request_id(headers: &mut HeaderMap, is_trusted: bool) -> Option<HeaderValue> {
+    if is_trusted && let Some(id) = headers.get(REQUEST_ID).filter(|id| !id.is_empty()) {
+        return Some(id.clone());
     }
-    let id = uuid(fastrand::u128(..));
-    if let Ok(id) = HeaderValue::from_bytes(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    // It is made of visible characters, and has two owners from its beginning on.
+    let id = Bytes::from_owner(uuid(fastrand::u128(..)));
+    let id = HeaderValue::from_maybe_shared(id).ok()?;
+    headers.insert(REQUEST_ID, id.clone());
+    Some(id)
 }
+
+/// Where the digits of each byte of a UUID are.
+const UUID_PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// A random UUID (RFC 9562 section 5.4).
 fn uuid(random: u128) -> [u8; 36] {
     let bits = random & !(0xf << 76) & !(3 << 62) | 4 << 76 | 2 << 62;
     let mut text = [b'-'; 36];
-    let mut digit = 0;
-    for (at, byte) in text.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            *byte = b"0123456789abcdef"[(bits >> (124 - 4 * digit)) as usize & 0xf];
-            digit += 1;
-        }
+    let digit = |bits: u8| b"0123456789abcdef"[usize::from(bits & 0xf)];
+    for (at, byte) in UUID_PLACES.into_iter().zip(bits.to_be_bytes()) {
+        [text[at], text[at + 1]] = [digit(byte >> 4), digit(byte)];
     }
     text
 }

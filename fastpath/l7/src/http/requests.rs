@@ -8,23 +8,23 @@ use super::forwarded::{self, Told};
 use super::outgoing;
 use super::proxy::Proxy;
 use super::response::ResponseBody;
-use super::seams::{Accept, Forward, Sent, Terms};
+use super::seams::{Accept, Forward, Refusal, Sent, Terms};
 use super::tunnel::Tunnel;
 use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
+use crate::names::Names;
 use crate::net::Net;
 use crate::tcp::Pressure;
 use crate::{L7Reason, head};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
-use sluice_tables::l7::{HttpRoute, Upstream};
+use sluice_tables::l7::HttpRoute;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 /// Headers that a request has at most.
@@ -80,6 +80,8 @@ impl<N: Net, F: Forward, A: Accept> Clone for Requests<N, F, A> {
 /// A request, and what is asked of it on its way.
 struct Incident {
     head: Parts,
+    /// Headers that came with it.
+    has: Names,
     body: Incoming,
     host: Option<HeaderValue>,
     /// It may go on with another protocol.
@@ -101,7 +103,8 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         if !is_http1 {
             this.connection.begin_request();
         }
-        let asks_upgrade = is_http1 && request.headers().contains_key(header::UPGRADE);
+        let has = Names::of(request.headers());
+        let asks_upgrade = is_http1 && has.has(Names::UPGRADE);
         let (head, body) = request.into_parts();
         let host = way::host(&head);
         let mut entry = Entry::new(&shared.book, &this.connection);
@@ -109,7 +112,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let entry = Rc::new(RefCell::new(entry));
         let is_head = head.method == Method::HEAD;
         let may_leave_body = is_http1 && !body.is_end_stream();
-        let incident = Incident { head, body, host, asks_upgrade, entry: entry.clone() };
+        let incident = Incident { head, has, body, host, asks_upgrade, entry: entry.clone() };
         async move {
             let mut answer = {
                 let mut journey = pin!(this.journey(incident));
@@ -189,7 +192,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
     }
 
     async fn journey(&self, incident: Incident) -> Result<Answer<F>, Stop> {
-        let Incident { mut head, body, host, asks_upgrade, entry } = incident;
+        let Incident { mut head, has, body, host, asks_upgrade, entry } = incident;
         self.mind_memory()?;
         let (way, told) = self.way(&head, host.as_ref(), &entry)?;
         let (route, upstream, target) = match way {
@@ -200,20 +203,22 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             Way::Upstream { route, upstream, target } => (route, upstream, target),
         };
         let body = self.body(body, &route, &entry)?;
-        let switches_to = hops::strip_request(&mut head.headers)
+        let switches_to = hops::strip_request(&mut head.headers, has)
             .filter(|_| asks_upgrade && body.is_empty() && !upstream.protocol.is_http2());
         if route.client_auth.is_some() {
             forwarded::strip_certificate(&mut head.headers);
         }
         forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
-        outgoing::set_request_id(&mut head.headers, told.is_trusted);
-        entry.borrow_mut().request_id = head.headers.get(outgoing::REQUEST_ID).cloned();
+        entry.borrow_mut().request_id =
+            outgoing::set_request_id(&mut head.headers, told.is_trusted);
         outgoing::set_body(&mut head.headers, &body, &upstream);
         if let Some(protocol) = &switches_to {
             hops::set_upgrade(&mut head.headers, protocol.clone());
         }
-        let request = outgoing::request(head, target, host, &upstream, body)?;
-        let sent = self.send(&upstream, request, &route, told, &entry).await?;
+        let request = outgoing::request((head, has), target, host, &upstream, body)?;
+        // It is moved no more than it has to be.
+        let sending = self.proxy.0.forward.send(&upstream, request, self.terms(&route, told));
+        let sent = self.sent(sending.await, &entry)?;
         self.pass_back(sent, switches_to.is_some(), &route, entry)
     }
 
@@ -288,23 +293,24 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         Ok(body)
     }
 
-    async fn send(
-        &self,
-        upstream: &Arc<Upstream>,
-        request: Request<RequestBody>,
-        route: &HttpRoute,
-        told: Told,
-        entry: &RefCell<Entry>,
-    ) -> Result<Sent<F::Body>, Stop> {
+    /// On what terms a request is sent.
+    fn terms(&self, route: &HttpRoute, told: Told) -> Terms {
         let ends = self.connection.ends.get();
-        let terms = Terms {
+        Terms {
             ends: (ends.client, ends.local),
             connect_timeout: route.connect_timeout,
             read_timeout: route.read_timeout,
             send_timeout: route.send_timeout,
             client: told.client,
-        };
-        let sent = self.proxy.0.forward.send(upstream, request, terms).await;
+        }
+    }
+
+    /// Notes what became of a request.
+    fn sent(
+        &self,
+        sent: Result<Sent<F::Body>, Refusal>,
+        entry: &RefCell<Entry>,
+    ) -> Result<Sent<F::Body>, Stop> {
         let entry = &mut *entry.borrow_mut();
         match sent {
             Ok(sent) => {
@@ -331,7 +337,8 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         entry: Rc<RefCell<Entry>>,
     ) -> Result<Answer<F>, Stop> {
         let mut response = sent.response;
-        let protocol = hops::strip_response(response.headers_mut());
+        let has = Names::of(response.headers());
+        let protocol = hops::strip_response(response.headers_mut(), has);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let endpoint = sent.upgrade.filter(|_| asks_upgrade);
             let (Some(endpoint), Some(protocol)) = (endpoint, protocol) else {
@@ -349,7 +356,11 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             return Err(L7Reason::UpstreamProtocol.into());
         }
         entry.borrow_mut().status = response.status().as_u16();
-        response.headers_mut().entry(header::DATE).or_insert_with(|| self.proxy.0.answers.date());
+        // Connection may have named it.
+        if !has.has(Names::DATE) || has.has(Names::CONNECTION) {
+            let date = || self.proxy.0.answers.date();
+            response.headers_mut().entry(header::DATE).or_insert_with(date);
+        }
         Ok(response.map(|body| ResponseBody::endpoint(body, entry)))
     }
 }

@@ -7,6 +7,7 @@ use super::outgoing;
 use super::requests::HEADERS_MAX;
 use super::seams::Negotiated;
 use crate::L7Reason;
+use crate::names::first;
 use arrayvec::ArrayVec;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -93,7 +94,7 @@ pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
         let authority = head.uri.authority()?.as_str();
         HeaderValue::from_str(authority).ok()
     };
-    head.headers.get(header::HOST).cloned().or_else(of_target)
+    first(&head.headers, &header::HOST).cloned().or_else(of_target)
 }
 
 /// A request as routes are told by it.
@@ -107,7 +108,9 @@ pub(super) fn with_request<T>(
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some((name.as_str(), value))
     });
-    let headers: ArrayVec<_, HEADERS_MAX> = of_text.take(HEADERS_MAX).collect();
+    // Filled where it is: it is large.
+    let mut headers = ArrayVec::<_, HEADERS_MAX>::new();
+    headers.extend(of_text.take(HEADERS_MAX));
     with(&Request {
         method: head.method.as_str(),
         host,

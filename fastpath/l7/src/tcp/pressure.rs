@@ -20,11 +20,11 @@ impl Pressure {
     pub(super) fn of(used: usize, max: usize) -> Self {
         let has_reached = |percent: usize| used.saturating_mul(100) >= max.saturating_mul(percent);
         match () {
+            _ if !has_reached(50) => Pressure::None,
             _ if has_reached(95) => Pressure::Ends,
             _ if has_reached(85) => Pressure::Requests,
             _ if has_reached(75) => Pressure::Connections,
-            _ if has_reached(50) => Pressure::Windows,
-            _ => Pressure::None,
+            _ => Pressure::Windows,
         }
     }
 }

@@ -3,6 +3,7 @@ use super::host::Outstanding;
 use super::judge::{Fault, fault};
 use super::lease::Lease;
 use super::sent::Underway;
+use super::stir::Hold;
 use crate::L7Reason;
 use crate::clock::after;
 use bytes::Bytes;
@@ -108,6 +109,21 @@ impl<B> Open<B> {
     }
 }
 
+/// The next part of an answer. Whoever drives its connection has nothing to do when that was
+/// the last one.
+fn poll_held(
+    incoming: &mut Incoming,
+    hold: Option<Hold<'_>>,
+    context: &mut Context<'_>,
+) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    let polled = Pin::new(&mut *incoming).poll_frame(context);
+    if let Some(hold) = hold {
+        let has_come = matches!(polled, Poll::Ready(Some(Ok(_))));
+        hold.end(has_come && incoming.is_end_stream());
+    }
+    polled
+}
+
 impl<B> Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = AnswerError;
@@ -121,7 +137,10 @@ impl<B> Body for AnswerBody<B> {
         if !open.track.is_let() {
             return Poll::Ready(Some(Err(this.fail(L7Reason::PolicyDenied))));
         }
-        match Pin::new(&mut this.incoming).poll_frame(context) {
+        let is_http2 = open.lease.host.is_http2();
+        // In HTTP/2 the rest of the connection may have to hear of it.
+        let hold = if is_http2 { None } else { open.lease.link.hold() };
+        match poll_held(&mut this.incoming, hold, context) {
             Poll::Ready(Some(Ok(frame))) => {
                 open.waits_since_ns = None;
                 if frame.is_trailers() || this.incoming.is_end_stream() {
@@ -131,7 +150,7 @@ impl<B> Body for AnswerBody<B> {
             }
             // So hyper ends it where its stream was reset without an error, which only one whose
             // answer is whole may be (RFC 9113 section 8.1).
-            Poll::Ready(None) if open.lease.host.is_http2() && !this.incoming.is_end_stream() => {
+            Poll::Ready(None) if is_http2 && !this.incoming.is_end_stream() => {
                 Poll::Ready(Some(Err(this.fail(L7Reason::UpstreamReset))))
             }
             Poll::Ready(None) => {

@@ -6,13 +6,15 @@ use super::host::{Host, Outstanding};
 use super::judge::{Fault, fault, is_right};
 use super::lease::Lease;
 use super::permit::{Denied, Permit};
-use super::sent::{Phase, SentBody, Track, again, copy, prepare};
+use super::sent::{Phase, SentBody, Track, prepare};
+use super::spare::Spare;
 use super::{RequestBodies, Upstreams};
 use crate::L7Reason;
 use crate::clock::after;
 use crate::http::{Forward, Refusal, RequestBody, Sent, Terms, Upgrade};
+use crate::names::Names;
 use crate::net::Net;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use sluice_tables::l7::Upstream;
@@ -50,10 +52,23 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         request: Request<B>,
         terms: Terms,
     ) -> Result<Sent<AnswerBody<B>>, Refusal> {
+        let request = self.prepare(upstream, request);
+        self.send_prepared(upstream, request, terms).await
+    }
+
+    fn prepare(&self, upstream: &Upstream, request: Request<B>) -> Unsent<B> {
+        Box::new(prepare(request, &self.0.shared, upstream.protocol.is_http2()))
+    }
+
+    async fn send_prepared(
+        &self,
+        upstream: &Arc<Upstream>,
+        mut request: Unsent<B>,
+        terms: Terms,
+    ) -> Result<Sent<AnswerBody<B>>, Refusal> {
         let shared = &self.0.shared;
         let cluster = self.cluster(upstream);
         cluster.budget.earn(&shared.config, shared.now_ns());
-        let mut request = Box::new(prepare(request, shared, upstream.protocol.is_http2()));
         let mut tried: Vec<SocketAddr> = Vec::new();
         let (mut attempts, mut unseen) = (0_u8, 0);
         let mut last = None;
@@ -120,8 +135,8 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
             count(&counting.reused);
         }
         let is_http2 = host.is_http2();
-        let asks_upgrade = !is_http2 && request.headers().contains_key(header::UPGRADE);
-        let copied = copy(&request, is_http2).map(Box::new);
+        let asks_upgrade = !is_http2 && Names::of(request.headers()).has(Names::UPGRADE);
+        let spare = Spare::of(&request, is_http2);
         let track = request.body().begin(permit);
         // It may have waited for its connection.
         if !track.is_let() {
@@ -131,7 +146,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
         let answered = exchange(&mut lease, &track, request, terms).await;
         let response = match answered {
             Some(Ok(response)) => response,
-            Some(Err(error)) => return Err(not_answered(&lease, &track, error, copied)),
+            Some(Err(error)) => return Err(not_answered(&lease, &track, error, spare)),
             None => return Err(timed_out(&lease, &track)),
         };
         host.health.answered();
@@ -221,13 +236,13 @@ fn not_answered<B>(
     lease: &Lease<B>,
     track: &Track,
     mut error: TrySendError<Request<SentBody<B>>>,
-    copied: Option<Box<Request<()>>>,
+    spare: Option<Spare>,
 ) -> Failed<B> {
     let counting = &lease.host.shared.counting;
     if let Some(failed) = track.failed() {
         return Failed::at_once(failed.0.unwrap_or(L7Reason::RequestTimeout));
     }
-    let again = |copied: Box<Request<()>>| Box::new(again(*copied, &lease.host.shared));
+    let again = |spare: Spare| Box::new(spare.again(&lease.host.shared));
     let is_http2 = lease.host.is_http2();
     let reason = L7Reason::UpstreamReset;
     // The connection ended before the request was begun to be sent.
@@ -243,14 +258,14 @@ fn not_answered<B>(
         }
         Fault::Unseen => {
             count(&counting.stale);
-            Failed { reason, request: copied.map(again), is_endpoints: false }
+            Failed { reason, request: spare.map(again), is_endpoints: false }
         }
         Fault::Ended => {
             let is_stale = !is_http2 && lease.is_reused && lease.is_silent();
             count(if is_stale { &counting.stale } else { &counting.reset });
             // Where an answer has begun, the request was done.
-            let request = copied
-                .filter(|copied| copied.method().is_idempotent())
+            let request = spare
+                .filter(Spare::is_idempotent)
                 .filter(|_| is_http2 || lease.is_silent())
                 .map(again);
             Failed { reason, request, is_endpoints: !is_stale }
@@ -273,7 +288,8 @@ where
         terms: Terms,
     ) -> impl Future<Output = Result<Sent<Self::Body>, Refusal>> + 'static {
         let (upstreams, upstream) = (self.clone(), upstream.clone());
+        let request = self.prepare(&upstream, request);
         // On the heap: whoever awaits it is moved about while it is small.
-        Box::pin(async move { upstreams.send_to(&upstream, request, terms).await })
+        Box::pin(async move { upstreams.send_prepared(&upstream, request, terms).await })
     }
 }

@@ -1,4 +1,5 @@
 use super::sent::content_length;
+use crate::names::Names;
 use http::header::{self, HeaderMap};
 use http::{StatusCode, response};
 use std::error::Error;
@@ -46,16 +47,18 @@ fn of_http2(error: &h2::Error) -> Fault {
 /// several lengths, a length where there is no body, a switch that nobody asked for.
 pub(super) fn is_right(head: &response::Parts, is_http2: bool, asks_upgrade: bool) -> bool {
     let headers = &head.headers;
-    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    let has_length = headers.contains_key(header::CONTENT_LENGTH);
+    let has = Names::of(headers);
+    let is_chunked = has.has(Names::TRANSFER_ENCODING);
+    let has_length = has.has(Names::CONTENT_LENGTH);
+    let length = if has_length { content_length(headers) } else { None };
     if (is_chunked && (has_length || is_http2 || !is_chunked_alone(headers)))
-        || (has_length && content_length(headers).is_none())
+        || (has_length && length.is_none())
     {
         return false;
     }
     match head.status {
         StatusCode::SWITCHING_PROTOCOLS => asks_upgrade && !is_chunked && !has_length,
-        StatusCode::NO_CONTENT => !is_chunked && content_length(headers).unwrap_or(0) == 0,
+        StatusCode::NO_CONTENT => !is_chunked && length.unwrap_or(0) == 0,
         status => !status.is_informational(),
     }
 }

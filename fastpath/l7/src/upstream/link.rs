@@ -1,13 +1,15 @@
 use super::host::{Outstanding, Owner, Slot};
 use super::sent::Underway;
 use super::shared::Shared;
+use super::stir::{Hold, Stir};
 use crate::http::{Duplex, Upgrade};
 use arrayvec::ArrayVec;
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
@@ -37,6 +39,8 @@ pub(super) struct Link<B> {
     /// The endpoint has said how many streams it lets.
     is_settled: Cell<bool>,
     driver: RefCell<Option<Waker>>,
+    /// Who wakes its task, as the library has it.
+    stir: OnceCell<(Arc<Stir>, Waker)>,
     /// Who gets it when it goes on with another protocol.
     switched: Cell<Option<oneshot::Sender<Box<dyn Duplex>>>>,
     /// The request that it went on with another protocol for: it lasts as long.
@@ -59,6 +63,7 @@ impl<B> Link<B> {
             reader: RefCell::default(),
             is_settled: Cell::default(),
             driver: RefCell::default(),
+            stir: OnceCell::new(),
             switched: Cell::default(),
             tunnel: RefCell::default(),
         })
@@ -137,14 +142,26 @@ impl<B> Link<B> {
     /// What drives it: polls the connection until it ends or is doomed.
     pub(super) fn poll(
         &self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         connection: impl FnOnce(&mut Context<'_>) -> Poll<()>,
     ) -> Poll<()> {
-        if self.is_doomed.get() || connection(context).is_ready() {
+        let (stir, waker) = self.stir.get_or_init(|| {
+            let stir = Stir::new(context.waker());
+            (stir.clone(), stir.into())
+        });
+        // It is always the same task.
+        let waker = if stir.is_of(context.waker()) { waker } else { context.waker() };
+        let mut context = Context::from_waker(waker);
+        if self.is_doomed.get() || connection(&mut context).is_ready() {
             self.is_closed.set(true);
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    /// Holds back whoever wakes its task.
+    pub(super) fn hold(&self) -> Option<Hold<'_>> {
+        self.stir.get().map(|(stir, _)| stir.hold())
     }
 
     /// Whether the endpoint has said how many streams it lets; if not, the task is woken

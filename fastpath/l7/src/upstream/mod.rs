@@ -21,6 +21,8 @@ mod link;
 mod permit;
 mod sent;
 mod shared;
+mod spare;
+mod stir;
 
 pub use answer::{AnswerBody, AnswerError};
 pub use config::UpstreamConfig;

@@ -4,6 +4,7 @@ use super::permit::Permit;
 use super::shared::Shared;
 use crate::L7Reason;
 use crate::http::BodyError;
+use crate::names::Names;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request};
@@ -109,6 +110,16 @@ impl<B> SentBody<B> {
         SentBody { body, left, track }
     }
 
+    /// That of a request that has none.
+    pub(super) fn empty(shared: Rc<Shared>) -> Self {
+        SentBody::new(None, None, shared)
+    }
+
+    /// There is something to send.
+    pub(super) fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// It is about to be sent to somebody.
     pub(super) fn begin(&self, permit: Permit) -> Underway {
         let now_ns = self.track.shared.now_ns();
@@ -134,15 +145,17 @@ pub(super) fn prepare<B: Body<Data = Bytes> + Unpin>(
     let exact = request.body().size_hint().exact();
     let wants_length = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let headers = request.headers_mut();
-    let said = content_length(headers);
+    let has_length = Names::of(headers).has(Names::CONTENT_LENGTH);
+    let said = if has_length { content_length(headers) } else { None };
     match (is_empty, said) {
         (true, Some(0)) | (false, Some(_)) => {}
         (true, _) if wants_length => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        (true, _) => {
+        (true, _) if has_length => {
             headers.remove(header::CONTENT_LENGTH);
         }
+        (true, _) => {}
         (false, None) if exact.is_none() && !is_http2 => {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -151,25 +164,6 @@ pub(super) fn prepare<B: Body<Data = Bytes> + Unpin>(
     let left = said.or(exact);
     let shared = shared.clone();
     request.map(|body| SentBody::new((!is_empty).then_some(body), left, shared))
-}
-
-/// The same request, if it may be sent twice: it has no body, and to do it twice is to do
-/// it once (RFC 9110 section 9.2.2), or its endpoint says whether it has seen it.
-pub(super) fn copy<B>(request: &Request<SentBody<B>>, is_http2: bool) -> Option<Request<()>> {
-    if request.body().body.is_some() || !(is_http2 || request.method().is_idempotent()) {
-        return None;
-    }
-    let mut copy = Request::new(());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
-}
-
-/// A copy, to be sent.
-pub(super) fn again<B>(copy: Request<()>, shared: &Rc<Shared>) -> Request<SentBody<B>> {
-    copy.map(|()| SentBody::new(None, None, shared.clone()))
 }
 
 /// What the header says, if it is one number.

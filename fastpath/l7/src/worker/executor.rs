@@ -4,6 +4,7 @@ use async_task::{Builder, Runnable, Task};
 use crossbeam_queue::SegQueue;
 use sluice_tables::mailbox::Waker;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -13,6 +14,10 @@ use std::thread::ThreadId;
 thread_local! {
     /// The standard library's own would count references with each look.
     static THREAD: ThreadId = std::thread::current().id();
+
+    /// Tasks that were woken on the thread and can go on, by executor. Almost all are: what
+    /// no other thread sees needs no atomic operations.
+    static WOKEN: RefCell<Vec<VecDeque<Runnable>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Tasks of one thread. Those that can go on wait in a queue, in the order in which they
@@ -24,9 +29,40 @@ pub(super) struct Executor {
 }
 
 struct Queue {
-    runnable: SegQueue<Runnable>,
+    /// Tasks that other threads have woken.
+    from_others: SegQueue<Runnable>,
     home: ThreadId,
+    /// Where its own are among those of the thread; no other executor has it later.
+    place: usize,
     waker: Waker,
+}
+
+impl Queue {
+    fn push(&self, runnable: Runnable) {
+        if THREAD.with(|thread| *thread) != self.home {
+            self.from_others.push(runnable);
+            return self.waker.wake();
+        }
+        let mut given = Some(runnable);
+        self.with(|woken| {
+            if let Some(runnable) = given.take() {
+                woken.push_back(runnable);
+            }
+        });
+        // The thread is at its end.
+        if let Some(runnable) = given {
+            self.from_others.push(runnable);
+        }
+    }
+
+    /// What was woken on this thread, the executor's own.
+    fn with<T>(&self, with: impl FnOnce(&mut VecDeque<Runnable>) -> T) -> Option<T> {
+        WOKEN.try_with(|all| all.borrow_mut().get_mut(self.place).map(with)).ok().flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.with(|woken| woken.is_empty()).unwrap_or(true) && self.from_others.is_empty()
+    }
 }
 
 /// Handles of all tasks, so that none outlives the worker.
@@ -68,7 +104,12 @@ impl Executor {
     /// For tasks of this thread. `waker` wakes it when it sleeps.
     pub fn new(waker: Waker) -> Self {
         let home = THREAD.with(|thread| *thread);
-        let queue = Queue { runnable: SegQueue::new(), home, waker };
+        let place = WOKEN.with(|all| {
+            let mut all = all.borrow_mut();
+            all.push(VecDeque::new());
+            all.len() - 1
+        });
+        let queue = Queue { from_others: SegQueue::new(), home, place, waker };
         Executor { queue: Arc::new(queue), tasks: Rc::default(), panics: Cell::new(0) }
     }
 
@@ -81,12 +122,7 @@ impl Executor {
             future.await;
         };
         let queue = self.queue.clone();
-        let schedule = move |runnable| {
-            queue.runnable.push(runnable);
-            if THREAD.with(|thread| *thread) != queue.home {
-                queue.waker.wake();
-            }
-        };
+        let schedule = move |runnable| queue.push(runnable);
         let (runnable, task) = Builder::new().spawn_local(move |()| future, schedule);
         self.tasks.borrow_mut().places[place] = Some(task);
         runnable.schedule();
@@ -94,7 +130,7 @@ impl Executor {
 
     /// Whether a task can go on.
     pub fn has_work(&self) -> bool {
-        !self.queue.runnable.is_empty()
+        !self.queue.is_empty()
     }
 
     /// Tasks that have panicked; each of them has ended.
@@ -106,7 +142,7 @@ impl Executor {
     /// asked after each. Returns how many did.
     pub fn run(&self, mut is_over: impl FnMut() -> bool) -> usize {
         let mut ran = 0;
-        while let Some(runnable) = self.queue.runnable.pop() {
+        while let Some(runnable) = self.next() {
             ran += 1;
             if catch_unwind(AssertUnwindSafe(|| runnable.run())).is_err() {
                 self.panics.set(self.panics.get() + 1);
@@ -116,6 +152,21 @@ impl Executor {
             }
         }
         ran
+    }
+
+    /// The next task that can go on: those that other threads have woken take turns with
+    /// the others, where there are any.
+    fn next(&self) -> Option<Runnable> {
+        let queue = &self.queue;
+        let next = queue.with(|woken| {
+            if !queue.from_others.is_empty()
+                && let Some(runnable) = queue.from_others.pop()
+            {
+                woken.push_back(runnable);
+            }
+            woken.pop_front()
+        });
+        next.unwrap_or_else(|| queue.from_others.pop())
     }
 
     /// Ends all tasks.

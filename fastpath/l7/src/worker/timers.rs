@@ -84,7 +84,6 @@ impl Future for Sleep {
         }
         let (at_ns, place) = (self.at_ns, self.place);
         let mut inner = self.timers.inner.borrow_mut();
-        let waiting = Waiting { at_ns, waker: context.waker().clone() };
         let place = place.unwrap_or_else(|| {
             inner.free.pop().unwrap_or_else(|| {
                 inner.places.push(None);
@@ -92,9 +91,9 @@ impl Future for Sleep {
             })
         });
         match &mut inner.places[place as usize] {
-            Some(known) if known.waker.will_wake(&waiting.waker) => {}
+            Some(known) if known.waker.will_wake(context.waker()) => {}
             known => {
-                *known = Some(waiting);
+                *known = Some(Waiting { at_ns, waker: context.waker().clone() });
                 inner.wheel.set(place, at_ns);
             }
         }

@@ -200,6 +200,33 @@ fn every_second_full_segment_is_acknowledged_at_once() {
 }
 
 #[test]
+fn a_full_segment_and_a_bit_wait_for_data_but_not_for_long() {
+    for is_v4 in FAMILIES {
+        let mut bench = bench(is_v4);
+        let theirs = bench.establish(100);
+        let (mut seq, mut outbox) = (101, Outbox::default());
+        let mut give = |bench: &mut Bench, len: u32| {
+            let segment = Seg::new("A", seq, theirs).with(&vec![1; len as usize]);
+            seq += len;
+            let packet = segment.packet(bench.peer, bench.gateway);
+            let mut nothing = |_, _| None;
+            bench.engine.deliver(&packet, bench.now, &mut nothing, &mut outbox);
+            outbox.packets.drain(..).map(|packet| Seg::read(&packet).ack).collect::<Vec<_>>()
+        };
+        // The head of an answer and its body.
+        assert!(give(&mut bench, 240).is_empty());
+        assert!(give(&mut bench, 1_024).is_empty());
+        assert_eq!(bench.poll(), []);
+        bench.now += 1_500_000;
+        assert_eq!(bench.poll()[0].ack, 101 + 1_264);
+        // More than that.
+        assert!(give(&mut bench, 1_024).is_empty());
+        assert!(give(&mut bench, 1_023).is_empty());
+        assert_eq!(give(&mut bench, 1), [101 + 1_264 + 2_048]);
+    }
+}
+
+#[test]
 fn initial_sequence_numbers_go_with_the_clock() {
     for is_v4 in FAMILIES {
         let isn = |now: u64, port: u16| {

@@ -146,6 +146,8 @@ fn a_way_that_gets_narrower_is_told_to_the_connection() {
         let mut lab = Lab::new(is_v4, 1);
         let (client, pod) = open(&mut lab, 40_000);
         lab.transfer(client, pod, &data(50_000, 4));
+        // What was sent before has come, and its acknowledgment.
+        lab.step(Duration::from_millis(10));
         lab.topology.vxlan.mtu = 1_300;
         lab.publish(|tables| tables.route_epoch += 1);
         lab.longest = [0; 2];

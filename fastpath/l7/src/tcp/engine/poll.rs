@@ -38,12 +38,13 @@ impl TcpEngine {
         if self.is_over(slot, now_ns) {
             return;
         }
-        if self.send(slot, now_ns, sink) {
+        let has_sent = self.send(slot, now_ns, sink);
+        let place = self.slots[slot as usize].connection.as_deref_mut();
+        let Some(connection) = place.filter(|connection| connection.is_open) else { return };
+        if has_sent && connection.machine.may_have_more() {
             self.make_ready(slot);
             return;
         }
-        let place = self.slots[slot as usize].connection.as_deref_mut();
-        let Some(connection) = place.filter(|connection| connection.is_open) else { return };
         if connection.state() == TcpState::TimeWait && connection.machine.has_acknowledged() {
             let tomb = Tomb {
                 snd_nxt: connection.machine.nxt(),

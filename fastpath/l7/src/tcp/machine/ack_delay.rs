@@ -7,6 +7,11 @@ const MIN_MS: u8 = 10;
 /// peers wait for before they send again.
 const MAX_MS: u8 = 80;
 
+/// How long the ACK of a full segment and a bit waits, as the head of an answer and its body
+/// often are: who sent it takes that for lost two round trips and two milliseconds later (RFC
+/// 8985 section 7.2; Linux, `tcp_schedule_loss_probe`).
+const SHORT_NS: u64 = MS;
+
 /// How long an ACK waits for data that it can go with. It is what connections do: one whose
 /// answers come late waits for them, one whose peer sends nothing before it has an ACK does
 /// not let it wait.
@@ -24,8 +29,8 @@ impl Default for AckDelay {
 }
 
 impl AckDelay {
-    pub fn ns(&self) -> u64 {
-        u64::from(self.ms) * MS
+    pub fn ns(&self, is_for_more: bool) -> u64 {
+        if is_for_more { SHORT_NS } else { u64::from(self.ms) * MS }
     }
 
     /// An ACK goes without data.
@@ -59,15 +64,16 @@ mod tests {
         for _ in 0..4 {
             delay.is_over();
             delay.data_goes();
-            delays.push(delay.ns() / MS);
+            delays.push(delay.ns(false) / MS);
         }
         assert_eq!(delays, [20, 40, 80, 80]);
+        assert_eq!(delay.ns(true), MS);
         // Data that goes and comes in time says nothing.
         delay.data_comes();
         delay.data_goes();
-        assert_eq!(delay.ns() / MS, 80);
+        assert_eq!(delay.ns(false) / MS, 80);
         delay.is_over();
         delay.data_comes();
-        assert_eq!(delay.ns() / MS, 10);
+        assert_eq!(delay.ns(false) / MS, 10);
     }
 }

@@ -51,15 +51,17 @@ impl Pool {
     /// memory is scarce, so that a few who want much of it do not make it scarce for all;
     /// without memory, what one block is enough for.
     pub fn window_max(&self, share: Share) -> u32 {
-        match self.pressure(share) {
-            Pressure::None => {
-                let left = |lent: usize, max: usize| (max / 2).saturating_sub(lent);
-                let of_share = left(self.lent_of[share.index()], share.of(self.max));
-                let bytes = left(self.lent, self.max).min(of_share) / PART * BLOCK;
+        // Asked for several times with each segment.
+        let left = |lent: usize, max: usize| (lent < max.div_ceil(2)).then(|| max / 2 - lent);
+        let of_share = || left(self.lent_of[share.index()], share.of(self.max));
+        match left(self.lent, self.max).and_then(|left| Some(left.min(of_share()?))) {
+            // As long as there is no pressure.
+            Some(blocks) => {
+                let bytes = blocks / PART * BLOCK;
                 u32::try_from(bytes).unwrap_or(u32::MAX).max(PART_LEAST)
             }
-            _ if self.is_short(share) => BLOCK as u32 / 2,
-            _ => SMALL_WINDOW,
+            None if self.is_short(share) => BLOCK as u32 / 2,
+            None => SMALL_WINDOW,
         }
     }
 

@@ -42,6 +42,18 @@ impl Machine {
         self.send_ack(key, env, sink)
     }
 
+    /// Whether there may be something else to be sent after a segment.
+    pub fn may_have_more(&self) -> bool {
+        let is_quiet = !self.state.is_opening()
+            && self.state != TcpState::Closed
+            && self.owes_probe == Probe::None
+            && !self.owes_ack
+            && !self.owes_fin()
+            && self.unsent() == 0
+            && self.board.lost() == 0;
+        !is_quiet
+    }
+
     /// Sends an ACK, if one is owed; whether it was.
     pub fn send_ack(&mut self, key: &Key, env: &mut Env<'_>, sink: &mut dyn PacketSink) -> bool {
         let is_owed = self.owes_ack;

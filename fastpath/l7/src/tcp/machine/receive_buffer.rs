@@ -119,6 +119,9 @@ impl ReceiveBuffer {
     /// Reads.
     pub fn read(&mut self, into: &mut [u8], pool: &mut Pool) -> usize {
         let len = into.len().min(self.unread() as usize);
+        if len == 0 {
+            return 0;
+        }
         self.blocks.read(0, &mut into[..len]);
         self.read = self.read.wrapping_add(len as u32);
         if self.unread() == 0 && self.ranges.is_empty() {

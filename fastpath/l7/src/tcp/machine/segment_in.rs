@@ -204,13 +204,12 @@ impl Machine {
         self.is_readable |= taken.is_more;
         let window_max = env.pool.window_max(self.receive.share());
         self.receive.measure(self.rtt.smoothed_ns(), window_max, env.now_ns);
-        let unacknowledged = self.receive.next().wrapping_sub(self.acked);
-        // More than one full segment: who sent it and a bit takes that for all lost before
-        // the ACK would come.
-        if taken.is_urgent || unacknowledged > self.segment_seen.into() {
+        // Two full segments (RFC 9293 section 3.8.6.3).
+        if taken.is_urgent || self.unacknowledged() >= 2 * u32::from(self.segment_seen) {
             self.owes_ack = true;
         } else {
-            self.timers.ack_ns = self.timers.ack_ns.min(env.now_ns + self.ack_delay.ns());
+            let delay_ns = self.ack_delay.ns(self.owes_for_more());
+            self.timers.ack_ns = self.timers.ack_ns.min(env.now_ns + delay_ns);
         }
         self.is_active(env.now_ns);
         if self.receive.has_fin() && !had_fin {
@@ -221,6 +220,16 @@ impl Machine {
                 state => state,
             };
         }
+    }
+
+    /// Bytes that have come in order since the last ACK.
+    fn unacknowledged(&self) -> u32 {
+        self.receive.next().wrapping_sub(self.acked)
+    }
+
+    /// Whether more than a full segment is to be acknowledged.
+    pub(super) fn owes_for_more(&self) -> bool {
+        self.unacknowledged() > self.segment_seen.into()
     }
 
     /// PAWS (RFC 7323 section 5): a segment that was sent before one that has come.

@@ -60,7 +60,9 @@ impl Machine {
         }
         if is_due(&mut self.timers.ack_ns) {
             self.owes_ack = true;
-            self.ack_delay.is_over();
+            if !self.owes_for_more() {
+                self.ack_delay.is_over();
+            }
         }
         if is_due(&mut self.timers.quiet_ns) {
             self.board.shrink();
