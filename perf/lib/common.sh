@@ -36,7 +36,7 @@ end_group() {
   local try
   [[ -n $GROUP ]] || return 0
   kill -TERM -- "-$GROUP" 2>/dev/null
-  for ((try = 0; try < 40; try++)); do
+  for ((try = 0; try < 20; try++)); do
     kill -0 -- "-$GROUP" 2>/dev/null || break
     sleep 0.05
   done
