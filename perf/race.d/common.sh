@@ -1,15 +1,8 @@
 # shellcheck shell=bash
-# What all parts share: complaints, measurements, and that nothing stays.
+# What all parts share: what they need, measurements, huge pages.
 
 MISSING=()
 HUGE_PAGES_BEFORE=
-
-say() { printf '%s\n' "$*"; }
-
-die() {
-  printf 'race: %s\n' "$1" >&2
-  exit 2
-}
 
 # need PART PATH_OR_COMMAND PACKAGE: notes what is not there.
 need() {
@@ -38,47 +31,19 @@ part() {
   : >"$DIR/$1.rows"
 }
 
-# record PART ROW VALUE: one measurement.
+# record PART ROW VALUE...: one measurement, and what of it the measured core was busy for,
+# and packets in a turn of its loop.
 record() {
-  printf '%s %s\n' "$2" "$3" >>"$DIR/$1.rows"
-  printf '  %-24s %s\n' "$2" "$3"
+  local part=$1 row=$2
+  shift 2
+  printf '%s %s\n' "$row" "$*" >>"$DIR/$part.rows"
+  printf '  %-24s %s\n' "$row" "$*"
 }
 
 # report PART: what its measurements come to.
 report() {
   say
   "$BIN/race" report "$1" --rows "$DIR/$1.rows" --json "$JSON"
-}
-
-# Runs a command so that signals do not wait for its end.
-run() {
-  "$@" &
-  wait "$!"
-}
-
-# stop PID: ends a program of ours, and waits for it.
-stop() {
-  kill -TERM "$1" 2>/dev/null || true
-  wait "$1" 2>/dev/null || true
-}
-
-# wait_until SECONDS COMMAND...: false if it has not come true by then.
-wait_until() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < end)) || return 1
-    sleep 0.05
-  done
-}
-
-# ns SHORT: the whole name of a namespace of ours.
-ns() { printf '%s-%s' "$NAME" "$1"; }
-
-in_ns() {
-  local short=$1
-  shift
-  ip netns exec "$(ns "$short")" "$@"
 }
 
 # huge_pages N: has N free huge pages of 2 MiB, and notes how many there were.
@@ -107,19 +72,4 @@ huge_pages_back() {
   HUGE_PAGES_BEFORE=
 }
 
-clean_up() {
-  local status=$? left space
-  trap - EXIT
-  trap '' INT TERM HUP
-  set +e
-  mapfile -t left < <(jobs -p)
-  ((${#left[@]} == 0)) || kill "${left[@]}" 2>/dev/null
-  wait
-  while read -r space; do
-    ip netns del "$space"
-  done < <(ip netns list | awk -v name="$NAME-" 'index($1, name) == 1 { print $1 }')
-  huge_pages_back
-  # What DPDK leaves of each process.
-  rm -rf "$DIR" /run/dpdk/"$NAME"*
-  exit "$status"
-}
+clean_up_more() { huge_pages_back; }

@@ -8,12 +8,17 @@ readonly DPDK_FLOWS=(1:1 1k:1024 64k:65536)
 readonly DPDK_HUGE_PAGES=600
 # Room for all of a capture's frames, and those under way.
 readonly DPDK_FRAMES=131072
+# A capture has at least as many requests for each answer of ARP or ND in it.
+readonly DPDK_REQUESTS_MIN=2048
+# Frames in a driver's hands, and those that come between the reading of two counters.
+readonly DPDK_UNDER_WAY=16384
 # Frames that are checked of each program and job.
 readonly DPDK_CHECKED=8192
 
 needs_dpdk() {
   need dpdk ip iproute2
   need dpdk curl curl
+  need dpdk taskset util-linux
   need dpdk dpdk-testpmd dpdk
   needs_ovs dpdk
   need_built dpdk sluice veth race
@@ -72,7 +77,7 @@ dpdk_up() {
   in_ns gw ip link set lo up
   case $1 in
     sluice)
-      dpdk_config "$2" "$3" >"$DIR/gateway.yaml"
+      dpdk_config "$2" "$3"
       sluice_up "$DIR/gateway.yaml"
       ;;
     ovs) ovs_up "$2" "$3" ;;
@@ -81,35 +86,45 @@ dpdk_up() {
 
 dpdk_down() {
   case $1 in
-    sluice) stop "$SLUICE" ;;
+    sluice) sluice_down ;;
     ovs) ovs_down ;;
   esac
   ip netns del "$(ns gw)"
 }
 
-# dpdk_count WHO: packets that it has sent.
-dpdk_count() {
+# dpdk_counts WHO: packets that it has received, sent, and dropped, and when that was, in
+# microseconds.
+dpdk_counts() {
   case $1 in
-    sluice) sluice_count tx ;;
-    ovs) ovs_count ;;
+    sluice) sluice_counts ;;
+    ovs) ovs_counts ;;
   esac
 }
 
 # dpdk_row JOB FLOWS WHO
 dpdk_row() {
-  local before after began ended
+  local before after row=$1-$2-$3
   # What has more flows than its exact match cache has room is better off without.
   OVS_EMC=100
   (($(flows_of "$2") <= 8192)) || OVS_EMC=0
   dpdk_up "$3" "$1" "net_pcap0,rx_pcap=$(capture_of "$1" "$2"),infinite_rx=1"
   run sleep 1.5
-  before=$(dpdk_count "$3") began=${EPOCHREALTIME/./}
+  read -r -a before < <(dpdk_counts "$3") || die "row $row: $3 tells nothing"
   run sleep "$SECONDS_EACH"
-  after=$(dpdk_count "$3") ended=${EPOCHREALTIME/./}
+  read -r -a after < <(dpdk_counts "$3") || die "row $row: $3 tells nothing"
   dpdk_down "$3"
-  ((after > before)) || die "row $1-$2-$3 has sent nothing"
-  record dpdk "$1-$2-$3" "$(awk -v us=$((ended - began)) -v n=$((after - before)) \
+  nothing_lost "$row" $((after[0] - before[0])) $((after[1] - before[1])) $((after[2] - before[2]))
+  record dpdk "$row" "$(awk -v us=$((after[3] - before[3])) -v n=$((after[1] - before[1])) \
     'BEGIN { printf "%.1f", us * 1e3 / n }')"
+}
+
+# nothing_lost ROW RECEIVED SENT DROPPED: all that was received was sent, but for the answer of
+# ARP or ND in each turn of the capture, and what is under way while counters are read.
+nothing_lost() {
+  (($3 > 0)) || die "row $1 has sent nothing"
+  (($4 == 0)) || die "row $1 has dropped $4 packets of $2"
+  (($2 - $3 <= $2 / DPDK_REQUESTS_MIN + DPDK_UNDER_WAY && $3 - $2 <= DPDK_UNDER_WAY)) ||
+    die "row $1 has received $2 packets and sent $3"
 }
 
 # dpdk_check JOB WHO: what it sends goes to a pipe, and the check reads it.
@@ -146,35 +161,17 @@ dpdk_checked() {
 # dpdk_config JOB DEVICE: a gateway on one port for both sides. Without an overlay Sluice
 # translates clients, too.
 dpdk_config() {
-  local overlay=none snat="{addresses: [${SNAT_IP%.*}.0/24]}" addresses="$UPLINK_IP/$LINK_LEN, $CLUSTER_IP/$LINK_LEN" options=() family=v4
-  if [[ $1 == vxlan ]]; then
-    overlay=vxlan snat='{mode: preserve}'
-  fi
-  if [[ $1 == *-v6 ]]; then
-    snat="{addresses: ['${SNAT_IP6%:*}:80/121']}"
-    addresses="\"$UPLINK_IP6/$LINK_LEN6\", \"$CLUSTER_IP6/$LINK_LEN6\"" options=(--v6) family=v6
-  fi
-  mkdir -p "$DIR/manifests"
-  "$BIN/race" manifests "${options[@]}" >"$DIR/manifests/cluster.yaml"
-  cat <<END
-ports:
-  - name: trunk
-    device: "$2"
-    addresses: [$addresses]
-io:
-  backend: dpdk
-  frames: $DPDK_FRAMES
-  ring_len: 1024
-  dpdk: {huge_pages: true}
-snat: $snat
-END
-  sluice_common "$overlay" "$DIR/manifests" trunk "$family"
+  local options=(--trunk "$2" --frames "$DPDK_FRAMES") family=()
+  [[ $1 != vxlan ]] || options+=(--overlay --keep-clients)
+  [[ $1 != *-v6 ]] || family=(--v6)
+  sluice_objects "${family[@]}"
+  sluice_config "${options[@]}" "${family[@]}"
 }
 
 # dpdk_null FLOWS: packets that are received and sent untouched.
 dpdk_null() {
-  local device="net_pcap0,rx_pcap=$DIR/$1.pcap,infinite_rx=1" ns
-  run timeout $((SECONDS_EACH + 3)) dpdk-testpmd --lcores="0@$MAIN_CPU,1@$CPU" --in-memory --no-pci \
+  local device="net_pcap0,rx_pcap=$DIR/$1.pcap,infinite_rx=1" ns received sent dropped
+  run timeout $((SECONDS_EACH + 3)) dpdk-testpmd --lcores="0@$GENERATOR_CPU,1@$CPU" --in-memory --no-pci \
     --no-telemetry --file-prefix="$NAME-null" --vdev="$device" -- --forward-mode=io \
     --port-topology=loop --nb-cores=1 --stats-period=1 --total-num-mbufs="$DPDK_FRAMES" \
     </dev/null >"$DIR/null" 2>&1 || true
@@ -185,5 +182,13 @@ dpdk_null() {
     tail -n 20 "$DIR/null" >&2
     die 'dpdk-testpmd has sent nothing'
   }
+  # Its last statistics: RX-packets: N RX-missed: N, RX-errors: N, TX-packets: N TX-errors: N.
+  read -r received sent dropped < <(awk '
+    { for (i = 1; i < NF; i++) last[$i] = $(i + 1) }
+    END {
+      dropped = last["RX-missed:"] + last["RX-errors:"] + last["TX-errors:"]
+      printf "%d %d %d\n", last["RX-packets:"], last["TX-packets:"], dropped
+    }' "$DIR/null")
+  nothing_lost "null-$1" "$received" "$sent" "$dropped"
   record dpdk "null-$1" "$ns"
 }

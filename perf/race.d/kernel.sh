@@ -7,7 +7,7 @@
 kernel_forwards() {
   in_ns gw sysctl -qw net.ipv4.ip_forward=1
   # Forwarding runs on the core that the others have, not on the generator's.
-  printf '%x' "$((1 << CPU))" | in_ns gw tee /sys/class/net/uplink/queues/rx-0/rps_cpus >/dev/null
+  kernel_mask "$CPU" | in_ns gw tee /sys/class/net/uplink/queues/rx-0/rps_cpus >/dev/null
   ip -n "$(ns gw)" -batch - <<END
 address add $UPLINK_IP/$LINK_LEN dev uplink
 address add $CLUSTER_IP/$LINK_LEN dev cluster
@@ -26,6 +26,20 @@ route add $POD_NET/$POD_LEN via $POD_NET dev vxlan onlink
 END
   in_ns gw ethtool -K vxlan tx off gso off gro off >/dev/null
   bridge -n "$(ns gw)" fdb add "$VTEP_MAC" dev vxlan dst "$NODE_IP" self permanent
+}
+
+# kernel_mask CORE: a mask as sysfs takes it, with a comma before each eight digits.
+kernel_mask() { core_mask "$1" | sed -E ':again; s/^([0-9a-f]+)([0-9a-f]{8})/\1,\2/; t again'; }
+
+# kernel_answered RULES: every flow is there, and was answered, by the connections that the
+# kernel tracks. (Each packet of the tunnel's is one for it, too, which nobody answers.)
+kernel_answered() {
+  local flows unreplied
+  read -r flows unreplied < <(in_ns gw awk -v port="dport=$SERVICE_PORT " '
+    index($0, port) { flows++; unreplied += /UNREPLIED/ }
+    END { print flows + 0, unreplied + 0 }' /proc/net/nf_conntrack)
+  ((flows == FLOWS && unreplied == 0)) ||
+    die "$1 tracks $flows flows of $FLOWS, $unreplied of them unanswered"
 }
 
 # kernel_rules MODE: nftables or iptables.

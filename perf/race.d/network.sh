@@ -1,37 +1,24 @@
 # shellcheck shell=bash
-# A client, the gateway and a node in network namespaces, on two cables.
+# A row on veth pairs: clients and a node at the far ends of the gateway's cables, and what is
+# counted there.
+
+# Until all flows have begun, and have been answered.
+readonly FLOOD_BEGINS_SECONDS=60
 
 needs_network() {
   need "$1" ip iproute2
   need "$1" ethtool ethtool
   need "$1" nft nftables
   need "$1" sysctl procps
+  need "$1" setsid util-linux
 }
 
 # Built anew for each row: what a row has left in the kernel (hooks of iptables, learned
 # addresses) is not for the next one.
-network_up() {
-  local short place device
-  for short in client gw node; do
-    ip netns add "$(ns "$short")"
-    in_ns "$short" sysctl -qw net.ipv6.conf.default.disable_ipv6=1 \
-      net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
-    ip -n "$(ns "$short")" link set lo up
-  done
-  ip link add name uplink netns "$(ns gw)" address "$UPLINK_MAC" numtxqueues 1 numrxqueues 1 type veth \
-    peer name c0 netns "$(ns client)" address "$ROUTER_MAC" numtxqueues 1 numrxqueues 1
-  ip link add name cluster netns "$(ns gw)" address "$CLUSTER_MAC" numtxqueues 1 numrxqueues 1 type veth \
-    peer name n0 netns "$(ns node)" address "$NODE_MAC" numtxqueues 1 numrxqueues 1
-  for place in client:c0 gw:uplink gw:cluster node:n0; do
-    short=${place%:*} device=${place#*:}
-    in_ns "$short" ethtool -K "$device" tx off tso off gso off gro off >/dev/null
-    in_ns "$short" ethtool -K "$device" rxvlan off txvlan off >/dev/null 2>&1 || true
-    ip -n "$(ns "$short")" link set "$device" up
-  done
-  ip -n "$(ns client)" address add "$ROUTER_IP/$LINK_LEN" dev c0
-  ip -n "$(ns node)" address add "$NODE_IP/$LINK_LEN" dev n0
+race_network_up() {
+  network_up v4 1500
   # What arrives is counted, sampled, and goes no further.
-  in_ns node nft -f - <<END
+  in_ns lab nft -f - <<END
 table netdev sink {
   chain ingress {
     type filter hook ingress device n0 priority 0
@@ -41,25 +28,37 @@ table netdev sink {
 END
 }
 
-network_down() {
-  local short
-  for short in client gw node; do
-    ip netns del "$(ns "$short")"
-  done
+# flood PART ROW EXPECTED WORK [OPTION...]: floods, counts, checks and records the row; options
+# are the generator's. WORK is a command that prints for how many nanoseconds the gateway has
+# worked, for how many packets, and in how many turns of its loop; or `core`, for what the
+# kernel says of its core.
+flood() {
+  local part=$1 row=$2 expected=$3 work=$4 before after packet_ns core_ns
+  shift 4
+  rm -f "$DIR/counting"
+  begin ip netns exec "$(ns lab)" "$BIN/veth" flood --clients-device c0 --nodes-device n0 \
+    --cpu "$GENERATOR_CPU" --gateway-cpu "$CPU" --flows "$FLOWS" --seconds "$SECONDS_EACH" \
+    --expect "$expected" --counting "$DIR/counting" "$@" >"$DIR/flood"
+  wait_until "$FLOOD_BEGINS_SECONDS" flood_counts || die "row $row does not begin"
+  [[ $work == core ]] || read -r -a before < <("$work") || die "row $row: no counters"
+  finish || die "row $row did not do what it should"
+  read -r packet_ns core_ns _ <"$DIR/flood"
+  if [[ $work == core ]]; then
+    record "$part" "$row" "$packet_ns" "$core_ns"
+    return
+  fi
+  read -r -a after < <("$work") || die "row $row: no counters"
+  ((after[1] > before[1] && after[2] > before[2])) || die "row $row: its counters stand still"
+  # shellcheck disable=SC2046 # two numbers
+  record "$part" "$row" "$packet_ns" $(awk -v ns=$((after[0] - before[0])) \
+    -v packets=$((after[1] - before[1])) -v turns=$((after[2] - before[2])) \
+    'BEGIN { printf "%.1f %.1f", ns / packets, packets / turns }')
 }
 
-# flood PART ROW EXPECTED [OPTION...]: floods, counts, checks and records the row; options
-# are the generator's.
-flood() {
-  local part=$1 row=$2 expected=$3 generator rate
-  shift 3
-  ip netns exec "$(ns client)" "$BIN/veth" generate --device c0 --cpu "$MAIN_CPU" --flows "$FLOWS" \
-    --seconds $((SECONDS_EACH + 4)) "$@" >/dev/null &
-  generator=$!
-  run ip netns exec "$(ns node)" "$BIN/veth" sink --device n0 --expect "$expected" \
-    --seconds "$SECONDS_EACH" >"$DIR/sink" || die "row $row did not do what it should"
-  wait "$generator"
-  rate=$(sed -n 's/.*"packets_per_second": \([0-9]*\).*/\1/p' "$DIR/sink")
-  ((rate > 0)) || die "row $row has sent nothing"
-  record "$part" "$row" "$(awk -v rate="$rate" 'BEGIN { printf "%.1f", 1e9 / rate }')"
+flood_counts() {
+  kill -0 "$GROUP" 2>/dev/null || {
+    finish || true
+    die 'the flood has ended before it counts'
+  }
+  [[ -e $DIR/counting ]]
 }

@@ -62,8 +62,8 @@ ovs_options() {
   local line options=()
   while read -r line; do
     [[ -z $line || $line == '#'* ]] || options+=("other_config:$line")
-  done < <(fill "$PERF/peers/ovs.options" MAIN_MASK="$(printf '0x%x' $((1 << MAIN_CPU)))" \
-    PMD_MASK="$(printf '0x%x' $((1 << CPU)))" EMC="$OVS_EMC" EAL="--in-memory --no-pci --no-telemetry --file-prefix=$NAME")
+  done < <(fill "$PERF/peers/ovs.options" MAIN_MASK="0x$(core_mask "$GENERATOR_CPU")" \
+    PMD_MASK="0x$(core_mask "$CPU")" EMC="$OVS_EMC" EAL="--in-memory --no-pci --no-telemetry --file-prefix=$NAME")
   ovs_vsctl --no-wait set Open_vSwitch . "${options[@]}"
 }
 
@@ -97,11 +97,26 @@ ovs_rules() {
   ovs_ofctl add-flows "$OVS_BRIDGE" "$OVS/flows"
 }
 
-# Packets sent by the device, by its own statistics.
-ovs_count() {
-  ovs_appctl dpctl/show -s netdev@ovs-netdev | awk -v port="$OVS_PORT" '
+# Packets that were received by the device and sent by it, by its own statistics, and dropped
+# by anyone, and when that was. An answer of ARP or ND is for nobody here: the rules drop it,
+# and that does not count.
+ovs_counts() {
+  local port now dropped
+  port=$(ovs_appctl dpctl/show -s netdev@ovs-netdev)
+  now=${EPOCHREALTIME/./}
+  dropped=$(ovs_appctl coverage/show | awk '/^datapath_drop_/ { sum += $NF } END { printf "%d", sum }')
+  awk -v port="$OVS_PORT" -v dropped="$dropped" -v now="$now" '
     $1 == "port" { mine = $3 == port }
-    mine && $1 == "TX" && sub("packets:", "", $2) { print $2 }'
+    mine && /packets:/ {
+      for (i = 2; i <= NF; i++) {
+        split($i, pair, ":")
+        count[$1 pair[1]] = pair[2]
+      }
+    }
+    END {
+      dropped += count["RXerrors"] + count["RXdropped"] + count["TXerrors"] + count["TXdropped"]
+      printf "%.0f %.0f %.0f %.0f\n", count["RXpackets"], count["TXpackets"], dropped, now
+    }' <<<"$port"
 }
 
 ovs_down() {

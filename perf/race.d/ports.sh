@@ -6,13 +6,14 @@ readonly PORTS_HUGE_PAGES=400
 
 needs_ports() {
   need ports dpdk-testpmd dpdk
+  need ports setsid util-linux
   need_built ports dpdk race
 }
 
 part_ports() {
   part ports "frames by DPDK's drivers, ns a packet"
   huge_pages "$PORTS_HUGE_PAGES"
-  run "$BIN/dpdk" --huge-pages --rounds "$ROUNDS" --cpu "$CPU" --main-cpu "$MAIN_CPU" \
+  run "$BIN/dpdk" --huge-pages --rounds "$ROUNDS" --cpu "$CPU" --main-cpu "$GENERATOR_CPU" \
     --json "$DIR/ports.json"
   "$BIN/race" keep ports --from "$DIR/ports.json" --json "$JSON"
   huge_pages_back

@@ -80,7 +80,7 @@ program_rules() {
 
 # program_objects OPTION...: control and a worker as shipped, fed with typed objects.
 program_objects() {
-  limited taskset -c "$MAIN_CPU" "$BIN/race" objects --worker-cpu "$CPU" "$@" >"$DIR/ms" || : >"$DIR/ms"
+  limited taskset -c "$GENERATOR_CPU" "$BIN/race" objects --worker-cpu "$CPU" "$@" >"$DIR/ms" || : >"$DIR/ms"
 }
 
 # program_folder SIZE OPTION...: the whole program, with a file of manifests that appears in its
@@ -91,24 +91,24 @@ program_folder() {
   rm -rf "$DIR/manifests"
   mkdir "$DIR/manifests"
   "$BIN/race" manifests "$@" >"$DIR/cluster.yaml"
-  sluice_config vxlan "$DIR/manifests" >"$DIR/gateway.yaml"
-  network_up
+  sluice_config --overlay
+  race_network_up
   # The node's device has the addresses of all nodes.
   for ((number = 1; number < PROGRAM_NODES; number++)); do
     printf 'address add %s.%d/%d dev n0\n' "${NODE_IP%.*}" "$number" "$LINK_LEN"
-  done | ip -n "$(ns node)" -batch -
+  done | ip -n "$(ns lab)" -batch -
   sluice_up "$DIR/gateway.yaml"
   sleep 0.5
-  ip netns exec "$(ns client)" "$BIN/veth" probe --device c0 --services "$services" \
+  ip netns exec "$(ns lab)" "$BIN/veth" probe --device c0 --services "$services" \
     --seconds $((PROGRAM_SECONDS + 5)) &
   probe=$!
   began=${EPOCHREALTIME/./}
   mv "$DIR/cluster.yaml" "$DIR/manifests/"
-  run ip netns exec "$(ns node)" "$BIN/veth" arrival --device n0 "$@" \
+  run ip netns exec "$(ns lab)" "$BIN/veth" arrival --device n0 "$@" \
     --seconds "$PROGRAM_SECONDS" >"$DIR/arrival" 2>"$DIR/error" || true
   ended=$(<"$DIR/arrival")
   stop "$probe"
-  stop "$SLUICE"
+  sluice_down
   network_down
   if [[ -n $ended ]]; then
     took "$began" "$ended"

@@ -27,8 +27,6 @@ pub mod search;
 /// Devices in front of a gateway that runs.
 #[cfg(feature = "af-xdp")]
 pub mod devices;
-/// The configuration and the objects of such a gateway.
-pub mod gateway;
 /// The shipped worker on another core.
 pub mod memory;
 

@@ -35,6 +35,8 @@ pub mod lab;
 /// How backends share, and what moves when they change.
 pub mod shares;
 
+/// The program in its place: configuration, objects, addresses.
+pub mod program;
 /// Sluice beside other programs that do its job.
 pub mod race;
 

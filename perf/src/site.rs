@@ -74,6 +74,14 @@ pub const OVERLAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 3];
 /// The MAC of the router behind which all clients are.
 pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 4];
 
+/// The MAC of DPDK's first `net_pcap` device in a process.
+pub const DEVICE_MAC: [u8; 6] = [0x02, b'p', b'c', b'a', b'p', 0];
+
+/// A MAC as text.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// The MAC of a node on the underlay.
 pub fn node_mac(node: u32) -> [u8; 6] {
     let [a, b, c, d] = node.to_be_bytes();

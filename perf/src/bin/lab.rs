@@ -5,16 +5,21 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args as Group, Parser, Subcommand};
 use sluice_perf::lab::memory::{self, Worked};
 use sluice_perf::lab::outcome::Outcome;
+use sluice_perf::lab::plot;
 use sluice_perf::lab::profile::{
     Close, Count, Direction, Pace, Profile, Size, Traffic, Verify, Version,
 };
 use sluice_perf::lab::report::Report;
 use sluice_perf::lab::search::{Trial, maximum};
 use sluice_perf::lab::sweep::{self, Options, Sweep};
-use sluice_perf::lab::{gateway, plot};
+use sluice_perf::program::config::{Gateway, Ports};
+use sluice_perf::program::{addresses, manifests};
 use sluice_perf::tsc::Rate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Frames of 1,518 bytes fit the tunnel over either family.
+const UNDERLAY_MTU: u16 = 1600;
 
 /// Offers any load to a gateway, and looks at all that comes back.
 #[derive(Parser)]
@@ -90,8 +95,11 @@ enum Command {
         /// Its device towards nodes.
         #[arg(long, default_value = "cluster")]
         cluster: String,
+        /// The MTU there.
+        #[arg(long, default_value_t = UNDERLAY_MTU)]
+        underlay_mtu: u16,
     },
-    /// Prints the addresses that devices need, as variables of a shell.
+    /// Prints who has which address, as variables of a shell.
     Addresses {
         #[command(flatten)]
         load: Load,
@@ -279,16 +287,39 @@ fn main() -> Result<()> {
             out.write(&report)
         }
         Command::Plots { json, plots } => draw(&Report::read(&json)?, &plots),
-        Command::Gateway { load, folder, cpu, uplink, cluster } => {
-            let folder = std::path::absolute(&folder).context("the folder")?;
-            let place = gateway::Place { cpu, devices: [cluster, uplink] };
-            gateway::write(&load.profile()?, &place, &folder)
+        Command::Gateway { load, folder, cpu, uplink, cluster, underlay_mtu } => {
+            let ports = Ports::Pair { devices: [cluster, uplink], underlay_mtu };
+            write_gateway(&load.profile()?, ports, cpu, &folder)
         }
         Command::Addresses { load } => {
-            print!("{}", gateway::addresses(&load.profile()?));
+            print!("{}", addresses::shell_variables(load.profile()?.nodes));
             Ok(())
         }
     }
+}
+
+/// Writes configuration and objects into a folder.
+fn write_gateway(profile: &Profile, ports: Ports, cpu: usize, folder: &Path) -> Result<()> {
+    let folder = std::path::absolute(folder).context("the folder")?;
+    let objects = folder.join("manifests");
+    std::fs::create_dir_all(&objects)
+        .with_context(|| format!("cannot make {}", objects.display()))?;
+    let gateway = Gateway {
+        family: profile.ip(),
+        ports,
+        overlay: true,
+        keeps_clients: false,
+        cpu,
+        manifests: objects.clone(),
+        socket: folder.join("sluice.sock"),
+    };
+    for (path, text) in [
+        (folder.join("gateway.yaml"), gateway.config()),
+        (objects.join("cluster.yaml"), manifests::manifests(&profile.cluster())),
+    ] {
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "af-xdp")]

@@ -1,13 +1,14 @@
-//! What `perf/race` cannot do in a shell: the same Services as objects and as rules, packets
-//! in captures, the check of what comes out, the report.
+//! What `perf/race` cannot do in a shell: the same Services as objects and as rules, Sluice's
+//! configuration, packets in captures, the check of what comes out, the report.
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sluice_perf::cluster::Cluster;
-use sluice_perf::race::addresses;
+use sluice_perf::program::addresses;
+use sluice_perf::program::config::{Gateway, Ports};
+use sluice_perf::program::manifests::manifests;
 use sluice_perf::race::capture;
 use sluice_perf::race::expect::Expected;
-use sluice_perf::race::manifests::manifests;
 use sluice_perf::race::parts::{Part, keep};
 use sluice_perf::race::rules;
 use sluice_perf::site::Family;
@@ -46,10 +47,66 @@ impl Size {
     }
 }
 
+/// Where Sluice stands.
+#[derive(Args)]
+struct Place {
+    /// Pods are behind VXLAN, instead of a route to their node.
+    #[arg(long)]
+    overlay: bool,
+    /// Clients keep their addresses.
+    #[arg(long)]
+    keep_clients: bool,
+    /// The core of its worker.
+    #[arg(long)]
+    cpu: usize,
+    /// MTU of the device `cluster`.
+    #[arg(long, default_value_t = 1500)]
+    underlay_mtu: u16,
+    /// A device of DPDK's for both sides, instead of the devices `uplink` and `cluster`.
+    #[arg(long)]
+    trunk: Option<String>,
+    /// Frames for that.
+    #[arg(long, default_value_t = 131_072)]
+    frames: u32,
+    /// The folder with the objects.
+    #[arg(long)]
+    manifests: PathBuf,
+    /// Its admin socket.
+    #[arg(long)]
+    socket: PathBuf,
+    /// IPv6 instead of IPv4.
+    #[arg(long)]
+    v6: bool,
+}
+
+impl Place {
+    fn gateway(self) -> Gateway {
+        let Place { overlay, keep_clients, cpu, manifests, socket, .. } = self;
+        let ports = match self.trunk {
+            Some(device) => Ports::Trunk { device, frames: self.frames },
+            None => Ports::Pair {
+                devices: ["cluster", "uplink"].map(str::to_owned),
+                underlay_mtu: self.underlay_mtu,
+            },
+        };
+        let family = if self.v6 { Family::V6 } else { Family::V4 };
+        Gateway { family, ports, overlay, keeps_clients: keep_clients, cpu, manifests, socket }
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Prints who has which address, as variables of a shell.
-    Addresses,
+    Addresses {
+        /// Nodes.
+        #[arg(long, default_value_t = 1)]
+        nodes: u32,
+    },
+    /// Prints Sluice's configuration.
+    Config {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Prints Services, endpoints and nodes as objects of Kubernetes.
     Manifests {
         #[command(flatten)]
@@ -136,7 +193,8 @@ enum Mode {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Addresses => print(&addresses::shell_variables()),
+        Command::Addresses { nodes } => print(&addresses::shell_variables(nodes)),
+        Command::Config { place } => print(&place.gateway().config()),
         Command::Manifests { size } => print(&manifests(&size.cluster())),
         Command::Rules { mode, size } => {
             ensure!(!size.v6, "rules are for IPv4");

@@ -1,30 +1,32 @@
 //! The two ends of a comparison on veth pairs, and the simplest thing that can
-//! stand between them: a generator, a sink that counts and checks, and layer 2
-//! forwarding over the same ports as Sluice's. `perf/race` puts them together.
+//! stand between them: a generator that counts and checks what comes of its requests,
+//! and layer 2 forwarding over the same ports as Sluice's. `perf/race` puts them together.
 
 use anyhow::{Context, Result, bail, ensure};
 use arrayvec::ArrayVec;
 use clap::{Parser, Subcommand};
-use sluice_io::{
-    AfXdp, AfXdpOptions, AfXdpPortOptions, BURST, Frame, FrameCache, Port, PortId, RxBurst,
-};
+use sluice_io::{BURST, Frame, FrameCache, Port, RxBurst};
 use sluice_perf::cluster::Cluster;
 use sluice_perf::cpu;
 use sluice_perf::frames::Builder;
 use sluice_perf::packet_socket::PacketSocket;
+use sluice_perf::race::answers::Begin;
 use sluice_perf::race::expect::Expected;
-use sluice_perf::site::{self, Family, VXLAN_PORT, Who};
+use sluice_perf::race::flood::{Flood, open};
+use sluice_perf::site::{self, Family, Who};
 use sluice_perf::traffic::Flow;
+use sluice_perf::tsc::{Rate, ticks};
+use std::fs::File;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Frames that the sink looks at.
-const CHECKED: usize = 512;
-/// Time before the sink begins to count.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// How often layer 2 forwarding tells how much it has worked.
+const TELL: Duration = Duration::from_millis(50);
 
-/// Generator, sink and layer 2 forwarding for comparisons on veth pairs.
+/// Generator and layer 2 forwarding for comparisons on veth pairs.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
@@ -33,43 +35,39 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sends requests of many flows by a device, as fast as it takes them.
-    Generate {
-        /// The device.
+    /// Sends requests of many flows as fast as the device takes them, and counts what arrives
+    /// behind the gateway. Prints nanoseconds for each packet, those of them in which the
+    /// gateway's core was busy, and how many frames were checked.
+    Flood {
+        /// The device where clients are.
         #[arg(long)]
-        device: String,
+        clients_device: String,
+        /// The device where nodes are.
+        #[arg(long)]
+        nodes_device: String,
         /// The core to run on.
         #[arg(long)]
         cpu: usize,
+        /// The gateway's core.
+        #[arg(long)]
+        gateway_cpu: usize,
         /// Flows, in random order.
         #[arg(long, default_value_t = 4096)]
         flows: u32,
-        /// Services, among which flows are spread.
-        #[arg(long, default_value_t = 1)]
-        services: u32,
-        /// Asks endpoints instead of Services.
-        #[arg(long)]
-        direct: bool,
-        /// Seconds to run.
-        #[arg(long)]
-        seconds: u64,
-    },
-    /// Counts what arrives on a device, and checks a sample of it.
-    Sink {
-        /// The device.
-        #[arg(long)]
-        device: String,
-        /// What should arrive.
+        /// What should arrive; `routed`: requests are for pods instead of Services.
         #[arg(long)]
         expect: Expected,
-        /// Services, as of the generator.
-        #[arg(long, default_value_t = 1)]
-        services: u32,
+        /// Has each flow be answered once before.
+        #[arg(long)]
+        answer: bool,
         /// Seconds to count.
         #[arg(long)]
         seconds: u64,
+        /// A file to make as soon as anything is counted.
+        #[arg(long)]
+        counting: PathBuf,
     },
-    /// Forwards frames from one device to another, their MACs replaced.
+    /// Forwards frames from one device to another, their MACs replaced, until it is ended.
     Forward {
         /// Where frames come from.
         #[arg(long)]
@@ -80,9 +78,10 @@ enum Command {
         /// The core to run on.
         #[arg(long)]
         cpu: usize,
-        /// Seconds to run.
+        /// A file that tells for how many nanoseconds it has worked, for how many packets, and
+        /// in how many turns of its loop.
         #[arg(long)]
-        seconds: u64,
+        work: PathBuf,
     },
     /// Sends a request for the last Service again and again, a millisecond apart.
     Probe {
@@ -123,17 +122,36 @@ fn cluster(services: u32) -> Cluster {
 
 fn main() -> Result<()> {
     match Args::parse().command {
-        Command::Generate { device, cpu, flows, services, direct, seconds } => {
-            cpu::pin(cpu)?;
-            let cluster = cluster(services);
-            generate(&device, &cluster, flows, direct, Duration::from_secs(seconds))
+        Command::Flood {
+            clients_device,
+            nodes_device,
+            cpu,
+            gateway_cpu,
+            flows,
+            expect,
+            answer,
+            seconds,
+            counting,
+        } => {
+            ensure!(flows > 0, "no flows");
+            let flood = Flood {
+                begin: Begin { cluster: &cluster(1), expected: expect, flows },
+                answer,
+                clients: clients_device,
+                nodes: nodes_device,
+                cpu,
+                gateway_cpu,
+                time: Duration::from_secs(seconds),
+                counting,
+            };
+            let came = flood.run()?;
+            println!("{:.1} {:.1} {}", came.packet_ns, came.core_ns, came.looked_at);
+            Ok(())
         }
-        Command::Sink { device, expect, services, seconds } => {
-            sink(&device, &cluster(services), expect, seconds)
-        }
-        Command::Forward { from, to, cpu, seconds } => {
+        Command::Forward { from, to, cpu, work } => {
+            let rate = Rate::calibrate();
             cpu::pin(cpu)?;
-            forward(&from, &to, Duration::from_secs(seconds))
+            forward(&from, &to, &work, rate)
         }
         Command::Probe { device, services, seconds } => probe(&device, &cluster(services), seconds),
         Command::Arrival { device, services, backends, nodes, seconds } => {
@@ -141,101 +159,6 @@ fn main() -> Result<()> {
             arrival(&device, &cluster, Duration::from_secs(seconds))
         }
     }
-}
-
-/// Opens devices for one thread; the kernel keeps its own addresses.
-fn open(devices: &[(&str, Vec<IpAddr>)]) -> Result<AfXdp> {
-    let port = |(number, (device, kernel)): (usize, &(&str, Vec<IpAddr>))| AfXdpPortOptions {
-        id: PortId(number as u8),
-        name: (*device).to_owned(),
-        device: (*device).to_owned(),
-        kernel_addresses: kernel.clone(),
-        vteps: Vec::new(),
-        vxlan_udp_port: VXLAN_PORT,
-    };
-    let ports = devices.iter().enumerate().map(port).collect();
-    AfXdp::open(&AfXdpOptions::new(ports, 1)).context("cannot open the devices")
-}
-
-/// The ports of the only worker.
-fn take_ports(io: &mut AfXdp) -> Vec<Box<dyn Port>> {
-    io.ports.pop().unwrap_or_default()
-}
-
-fn generate(
-    device: &str,
-    cluster: &Cluster,
-    flows: u32,
-    direct: bool,
-    time: Duration,
-) -> Result<()> {
-    ensure!(flows > 0, "no flows");
-    let mut io = open(&[(device, vec![Who::Router.addr(cluster.family)])])?;
-    let mut ports = take_ports(&mut io);
-    let mut cache = FrameCache::new(io.umem(), 1024);
-    let mut builder = Builder::default();
-    let mut numbers: Vec<u32> = (0..flows).collect();
-    sluice_perf::traffic::Random::new(1).shuffle(&mut numbers);
-    let packets: Vec<Vec<u8>> = numbers
-        .into_iter()
-        .map(|number| {
-            let flow = Flow { number, ..Flow::default() };
-            match direct {
-                true => flow.direct(cluster, &mut builder).to_vec(),
-                false => flow.request(cluster, &mut builder).to_vec(),
-            }
-        })
-        .collect();
-    let mut next = packets.iter().cycle();
-    let mut out: ArrayVec<Frame, BURST> = ArrayVec::new();
-    let began = Instant::now();
-    let mut offered = 0u64;
-    while began.elapsed() < time {
-        while !out.is_full()
-            && let Some(mut frame) = cache.alloc()
-        {
-            let fits = next.next().is_some_and(|packet| frame.fill(packet));
-            ensure!(fits, "a packet does not fit");
-            out.push(frame);
-            offered += 1;
-        }
-        for port in &mut ports {
-            port.tx(&mut cache, &mut out);
-            port.flush(&mut cache);
-        }
-    }
-    println!("{{\"offered\": {offered}}}");
-    out.drain(..).for_each(|frame| cache.free(frame));
-    ports.iter_mut().for_each(|port| port.close(&mut cache));
-    Ok(())
-}
-
-fn received(device: &str) -> Result<u64> {
-    let path = format!("/sys/class/net/{device}/statistics/rx_packets");
-    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-    text.trim().parse().with_context(|| path)
-}
-
-fn sink(device: &str, cluster: &Cluster, expect: Expected, seconds: u64) -> Result<()> {
-    sleep(WARM_UP);
-    let (before, began) = (received(device)?, Instant::now());
-    sleep(Duration::from_secs(seconds));
-    let (after, took) = (received(device)?, began.elapsed());
-    let socket = PacketSocket::open(device)?;
-    let mut buffer = [0; 2048];
-    let mut checked = 0;
-    while checked < CHECKED {
-        let len = socket.receive(&mut buffer, 1000).context("nothing arrives any more")?;
-        // Hosts on a link speak ARP and ND, too.
-        if buffer[12..14] == cluster.family.ethertype().to_be_bytes() {
-            let frame = &buffer[..len];
-            expect.check(cluster, frame).with_context(|| format!("sampled frame {checked}"))?;
-            checked += 1;
-        }
-    }
-    let rate = (after - before) as f64 / took.as_secs_f64();
-    println!("{{\"packets_per_second\": {rate:.0}, \"checked\": {CHECKED}}}");
-    Ok(())
 }
 
 /// A request for the last Service.
@@ -278,19 +201,22 @@ fn arrival(device: &str, cluster: &Cluster, time: Duration) -> Result<()> {
     bail!("nothing arrives")
 }
 
-fn forward(from: &str, to: &str, time: Duration) -> Result<()> {
+fn forward(from: &str, to: &str, work: &Path, rate: Rate) -> Result<()> {
     let family = Family::V4;
     let uplink = vec![Who::GatewayUplink.addr(family)];
-    let mut io = open(&[(from, uplink), (to, vec![Who::GatewayCluster.addr(family)])])?;
-    let Ok([mut rx, mut tx]) = <[Box<dyn Port>; 2]>::try_from(take_ports(&mut io)) else {
+    let devices = [(from, uplink), (to, vec![Who::GatewayCluster.addr(family)])];
+    let (io, ports) = open(&devices)?;
+    let Ok([mut rx, mut tx]) = <[Box<dyn Port>; 2]>::try_from(ports) else {
         bail!("not two ports");
     };
     let mut cache = FrameCache::new(io.umem(), 1024);
     let mut burst = RxBurst::new();
     let mut out: ArrayVec<Frame, BURST> = ArrayVec::new();
-    let began = Instant::now();
-    while began.elapsed() < time {
-        rx.rx(&mut cache, &mut burst);
+    let file = File::create(work).with_context(|| work.display().to_string())?;
+    let (mut busy, mut packets, mut turns, mut told) = (0, 0, 0u64, 0);
+    let mut turn = ticks();
+    loop {
+        let received = rx.rx(&mut cache, &mut burst);
         burst.iter().for_each(Frame::prefetch);
         for mut frame in burst.drain(..) {
             if let Some(macs) = frame.data_mut().first_chunk_mut::<12>() {
@@ -300,11 +226,21 @@ fn forward(from: &str, to: &str, time: Duration) -> Result<()> {
             out.push(frame);
         }
         tx.tx(&mut cache, &mut out);
+        packets += received - out.len();
         out.drain(..).for_each(|frame| cache.free(frame));
         rx.flush(&mut cache);
         tx.flush(&mut cache);
+        let now = ticks();
+        if received > 0 {
+            busy += now - turn;
+            turns += 1;
+        }
+        turn = now;
+        if rate.nanos(now - told) > TELL.as_nanos() as f64 {
+            told = now;
+            // Always as long as before: who reads it reads all of it.
+            let line = format!("{:>20.0} {packets:>20} {turns:>20}\n", rate.nanos(busy));
+            file.write_all_at(line.as_bytes(), 0)?;
+        }
     }
-    rx.close(&mut cache);
-    tx.close(&mut cache);
-    Ok(())
 }

@@ -258,12 +258,20 @@ fn draw_on(
         let color = COLORS[number % COLORS.len()];
         let style = color.stroke_width(2);
         let points = line.points.iter().copied();
-        let drawn = if line.dashed {
-            chart.draw_series(std::iter::once(DashedPathElement::new(points, 6, 4, style)))
+        let dashed = line.dashed;
+        let drawn = if dashed {
+            chart.draw_series(std::iter::once(dashes(points, style)))
         } else {
             chart.draw_series(LineSeries::new(points, style))
         };
-        let key = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 22, y)], style);
+        let key = move |(x, y): (i32, i32)| {
+            let ends = [(x, y), (x + 22, y)];
+            if dashed {
+                dashes(ends, style).into_dyn()
+            } else {
+                PathElement::new(ends, style).into_dyn()
+            }
+        };
         drawn.map_err(failed)?.label(line.name.as_str()).legend(key);
         let dots = line.points.iter().map(|&point| Circle::new(point, 4, color.filled()));
         chart.draw_series(dots).map_err(failed)?;
@@ -278,6 +286,14 @@ fn draw_on(
         .margin(12)
         .draw()
         .map_err(failed)
+}
+
+/// A dashed line.
+fn dashes<I: Iterator + Clone>(
+    points: impl IntoIterator<IntoIter = I>,
+    style: ShapeStyle,
+) -> DashedPathElement<I, i32> {
+    DashedPathElement::new(points, 6, 4, style)
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 use super::expect::{Expected, Sent};
 use crate::cluster::Cluster;
 use crate::frames::Builder;
-use crate::site::{self, CLUSTER, Family, Who};
+use crate::site::{self, CLUSTER, DEVICE_MAC, Family, Who};
 use crate::traffic::{Flow, Random};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-
-/// The MAC of DPDK's first `net_pcap` device in a process.
-pub const DEVICE_MAC: [u8; 6] = [0x02, b'p', b'c', b'a', b'p', 0];
 
 /// Magic number of a classic capture with microseconds (draft-ietf-opsawg-pcap).
 const MAGIC: u32 = 0xa1b2_c3d4;

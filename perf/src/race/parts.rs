@@ -4,6 +4,7 @@ use crate::tsc::Rate;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Sizes of the part `program`.
@@ -36,6 +37,36 @@ impl Kind {
     fn new(name: impl Into<String>, what: impl Into<String>, unit: &'static str) -> Self {
         Kind { name: name.into(), what: what.into(), unit }
     }
+}
+
+/// The measurements of a row.
+#[derive(Default)]
+struct Measured<'a> {
+    rounds: Vec<f64>,
+    core: Vec<f64>,
+    per_turn: Vec<f64>,
+    reason: &'a str,
+}
+
+impl<'a> Measured<'a> {
+    fn add(&mut self, value: &'a str) -> Result<()> {
+        if let Some(reason) = value.strip_prefix("- ") {
+            self.reason = reason;
+            return Ok(());
+        }
+        let mut values = value.split(' ');
+        let first = values.next().unwrap_or_default();
+        self.rounds.push(number(first)?);
+        for into in [&mut self.core, &mut self.per_turn] {
+            into.extend(values.next().map(number).transpose()?);
+        }
+        ensure!(values.next().is_none(), "more than three numbers");
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Result<f64> {
+    text.parse().with_context(|| format!("{text:?} is no number"))
 }
 
 impl Part {
@@ -81,6 +112,8 @@ impl Part {
                 ] {
                     let what = format!("packets a second, of {of}");
                     report.aim(&what, 2.0, true, &["sluice", row], ratio);
+                    let what = format!("packets for a core's time, of {of}");
+                    report.aim_of_core(&what, 2.0, true, &["sluice", row], ratio);
                 }
             }
             Part::Plain => {
@@ -88,6 +121,8 @@ impl Part {
                     let what = format!("packets a second, of the kernel's, {rules}");
                     let row = format!("kernel-{rules}");
                     report.aim(&what, 1.3, true, &["sluice", &row], ratio);
+                    let what = format!("packets for a core's time, of the kernel's, {rules}");
+                    report.aim_of_core(&what, 1.3, true, &["sluice", &row], ratio);
                 }
             }
             Part::Dpdk => {
@@ -106,34 +141,29 @@ impl Part {
         }
     }
 
-    /// The report of a part from its measurements, a line each: a row and its value, or
-    /// a `-` and why there is none.
+    /// The report of a part from its measurements, a line each: a row and its value, what of
+    /// it the measured core was busy for, and packets in a turn of its loop, as far as they
+    /// were counted; or a `-` and why there is none.
     ///
     /// # Errors
     /// When a line is not of that kind.
     pub fn report(self, lines: &str) -> Result<Report> {
-        let mut found: Vec<(&str, Vec<f64>, &str)> = Vec::new();
+        let mut found: HashMap<&str, Measured<'_>> = HashMap::new();
         let kinds = self.kinds();
         for line in lines.lines() {
             let (name, value) = line.split_once(' ').with_context(|| format!("{line:?}"))?;
             ensure!(kinds.iter().any(|kind| kind.name == name), "no row {name}");
-            if !found.iter().any(|(row, ..)| *row == name) {
-                found.push((name, Vec::new(), ""));
-            }
-            let Some(row) = found.iter_mut().find(|(row, ..)| *row == name) else { continue };
-            match value.strip_prefix("- ") {
-                Some(reason) => row.2 = reason,
-                None => row.1.push(value.parse().with_context(|| format!("{line:?}"))?),
-            }
+            let row = found.entry(name).or_default();
+            row.add(value).with_context(|| format!("{line:?}"))?;
         }
         let row = |kind: &Kind| {
-            let (_, rounds, reason) = found.iter_mut().find(|(row, ..)| *row == kind.name)?;
+            let Measured { rounds, core, per_turn, reason } = found.get_mut(kind.name.as_str())?;
             let what = match (rounds.is_empty(), *reason, &kind.what) {
                 (true, reason, what) => format!("{what}: {reason}"),
                 (false, "", what) => what.clone(),
                 (false, reason, what) => format!("{what}; in some rounds {reason}"),
             };
-            Some(Row::new(&kind.name, &what, kind.unit, rounds))
+            Some(Row::new(&kind.name, &what, kind.unit, rounds).with_core(core, per_turn))
         };
         let rows = kinds.iter().filter_map(row).collect();
         let tsc_ghz = Rate::calibrate().ghz();
@@ -228,7 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_core_was_busy_for_has_aims_of_its_own() {
+        let lines = "sluice 1000 500 3.5\nkernel-vxlan 1600 1600\nsluice 1200 700 4\n";
+        let report = Part::Veth.report(lines).unwrap();
+        let found: Vec<[f64; 2]> = report.aims.iter().map(|aim| [aim.min, aim.median]).collect();
+        assert_eq!(found, [[1.6, 1600.0 / 1200.0], [3.2, 1600.0 / 700.0]]);
+        let turns = report.rows.iter().map(|row| row.core.unwrap().packets_per_turn);
+        assert_eq!(turns.collect::<Vec<_>>(), [Some(4.0), None]);
+    }
+
+    #[test]
     fn lines_of_another_kind_are_refused() {
+        assert!(Part::Veth.report("sluice 1 2 3 4").is_err());
         assert!(Part::Veth.report("sluice").is_err());
         assert!(Part::Veth.report("sluice fast").is_err());
         assert!(Part::Plain.report("kernel-vxlan 12").is_err());

@@ -1,4 +1,5 @@
 use crate::cluster::Cluster;
+use crate::program::config::PODS;
 use crate::site::{SERVICE_PORT, SNAT_PORTS, TARGET_PORT, Who};
 use std::fmt::Write;
 
@@ -7,14 +8,13 @@ const NFTABLES: &str = include_str!("../../peers/kube-proxy.nft");
 /// What its iptables mode has.
 const IPTABLES: &str = include_str!("../../peers/kube-proxy.iptables");
 
-/// All pods, as the `--cluster-cidr` of kube-proxy.
-const PODS: &str = "10.0.0.0/9";
-
 /// The rules of all Services as kube-proxy's nftables mode writes them, as one table
 /// for `nft -f`. Ports of masquerade are those of Sluice's pool, so that one check fits
 /// both.
 pub fn nftables(cluster: &Cluster) -> String {
     let (mut services, mut vips, mut chains) = (String::new(), String::new(), String::new());
+    // All pods, as kube-proxy's --cluster-cidr.
+    let [pods, _] = PODS;
     for service in 0..cluster.services {
         let (vip, name) = (Who::Vip(service).addr(cluster.family), service_name(service));
         let chain = format!("service-{}-{name}", hash(u64::from(service), 8));
@@ -34,7 +34,7 @@ pub fn nftables(cluster: &Cluster) -> String {
         let _ = writeln!(chains, "  chain {chain} {{");
         let _ = writeln!(
             chains,
-            "    ip daddr {vip} udp dport {SERVICE_PORT} ip saddr != {PODS} jump mark-for-masquerade"
+            "    ip daddr {vip} udp dport {SERVICE_PORT} ip saddr != {pods} jump mark-for-masquerade"
         );
         let count = cluster.backends;
         let _ = writeln!(chains, "    numgen random mod {count} vmap {{ {choices} }}\n  }}");
@@ -54,6 +54,7 @@ pub fn nftables(cluster: &Cluster) -> String {
 /// The same as its iptables mode writes them, for `iptables-restore`.
 pub fn iptables(cluster: &Cluster) -> String {
     let (mut declared, mut services, mut chains) = (String::new(), String::new(), String::new());
+    let [pods, _] = PODS;
     for service in 0..cluster.services {
         let (vip, name) = (Who::Vip(service).addr(cluster.family), service_name(service));
         let name = name.trim_end_matches("/udp/dns");
@@ -64,7 +65,7 @@ pub fn iptables(cluster: &Cluster) -> String {
              -m udp --dport {SERVICE_PORT}"
         );
         let _ = writeln!(services, "-A KUBE-SERVICES {portal} -j {chain}");
-        let _ = writeln!(chains, "-A {chain} ! -s {PODS} {portal} -j KUBE-MARK-MASQ");
+        let _ = writeln!(chains, "-A {chain} ! -s {pods} {portal} -j KUBE-MARK-MASQ");
         let mut after = String::new();
         for (number, (backend, pod)) in endpoints(cluster, service).enumerate() {
             let endpoint = format!("KUBE-SEP-{}", hash(u64::from(backend) | 1 << 32, 16));

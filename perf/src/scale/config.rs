@@ -12,7 +12,6 @@ pub fn config(source: &str) -> Result<Config> {
     let link = |who: Who| {
         [Family::V4, Family::V6].map(|f| format!("\"{}/{}\"", who.addr(f), who.prefix_len(f)))
     };
-    let mac = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
     let text = format!(
         "node_name: gateway
 ports:
@@ -37,7 +36,7 @@ source: {source}
         site::VNI,
         site::VXLAN_PORT,
         Who::GatewayCluster.addr(Family::V4),
-        mac(site::OVERLAY_MAC),
+        site::mac_text(site::OVERLAY_MAC),
         Who::Router.addr(Family::V4),
         Who::Router.addr(Family::V6),
         snat().join(", "),

@@ -46,7 +46,7 @@ impl Size {
     pub fn node(&self, node: u32, is_other: bool) -> Result<Object> {
         let mut mac = site::vtep_mac(node);
         mac[1] ^= u8::from(is_other);
-        let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mac = site::mac_text(mac);
         let addr = |family: Family| Who::Node(node).addr(family).to_string();
         let cidr = |family: Family| {
             let pods = Who::Pod(node, 0);
@@ -59,7 +59,7 @@ impl Size {
                 "metadata": {
                     "name": node_name(node),
                     "labels": {"topology.kubernetes.io/zone": zone_name(node)},
-                    "annotations": {"sluice.dev/vtep-mac": mac.join(":")},
+                    "annotations": {"sluice.dev/vtep-mac": mac},
                 },
                 "spec": {"podCIDRs": [cidr(Family::V4), cidr(Family::V6)]},
                 "status": {"addresses": [
