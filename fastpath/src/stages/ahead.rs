@@ -32,6 +32,6 @@ fn fetch_services<F: Ip>(tables: &Tables, packets: &[Packet<F>]) {
         prefetch(std::ptr::from_ref(&*frontend.backends).cast());
     }
     for frontend in &asked {
-        frontend.backends.lines().into_iter().for_each(prefetch);
+        frontend.backends.lines().into_iter().flatten().for_each(prefetch);
     }
 }

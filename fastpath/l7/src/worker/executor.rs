@@ -186,6 +186,14 @@ impl Executor {
     }
 }
 
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // Without an end in order, what can go on is let go of while the thread is whole.
+        let left = self.queue.with(std::mem::take);
+        drop(left);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +273,33 @@ mod tests {
         assert!(executor.has_work());
         executor.run(|| false);
         assert!(done.get());
+    }
+
+    #[test]
+    fn what_others_wake_takes_turns_with_a_task_that_wakes_itself() {
+        let executor = executor();
+        let (tell, told) = std::sync::mpsc::channel();
+        let polls = Rc::new(Cell::new(0));
+        let polled = polls.clone();
+        executor.spawn(poll_fn(move |context| -> Poll<()> {
+            polled.set(polled.get() + 1);
+            let _ = tell.send(context.waker().clone());
+            Poll::Pending
+        }));
+        executor.run(|| false);
+        executor.spawn(poll_fn(|context| -> Poll<()> {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let waker = told.recv().unwrap();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        let mut left = 4;
+        executor.run(|| {
+            left -= 1;
+            left == 0
+        });
+        assert_eq!(polls.get(), 2);
+        executor.close();
     }
 
     #[test]

@@ -227,6 +227,27 @@ fn a_full_segment_and_a_bit_wait_for_data_but_not_for_long() {
 }
 
 #[test]
+fn full_segments_may_get_shorter() {
+    for is_v4 in FAMILIES {
+        let mut bench = bench(is_v4);
+        let theirs = bench.establish(100);
+        let (mut seq, mut outbox) = (101, Outbox::default());
+        let mut give = |bench: &mut Bench, len: u32| {
+            let segment = Seg::new("A", seq, theirs).with(&vec![1; len as usize]);
+            seq += len;
+            let packet = segment.packet(bench.peer, bench.gateway);
+            bench.engine.deliver(&packet, bench.now, &mut |_, _| None, &mut outbox);
+            outbox.packets.drain(..).count()
+        };
+        for len in [1_400, 1_200, 524] {
+            assert_eq!([give(&mut bench, len), give(&mut bench, len)], [0, 1], "{len}");
+        }
+        // No full ones.
+        assert_eq!([give(&mut bench, 100), give(&mut bench, 100)], [0, 0]);
+    }
+}
+
+#[test]
 fn initial_sequence_numbers_go_with_the_clock() {
     for is_v4 in FAMILIES {
         let isn = |now: u64, port: u16| {

@@ -71,13 +71,15 @@ impl<F: Family> BackendSet<F> {
         self.backends.get(usize::from(self.winners[slot as usize]))
     }
 
-    /// Where the first of what [`BackendSet::choose`] reads is in memory, a cache line each.
+    /// Where what [`BackendSet::choose`] compares is in memory, the first two cache lines of
+    /// it, and the first two of the endpoints. Where there are too many to be compared, one
+    /// cannot tell beforehand.
     #[inline]
-    pub fn lines(&self) -> [*const u8; 4] {
-        let rankings = self.rankings.as_ptr().cast::<u8>();
+    pub fn lines(&self) -> Option<[*const u8; 4]> {
+        let rankings = self.rankings.first().map(|first| std::ptr::from_ref(first).cast::<u8>())?;
         let backends = self.backends.as_ptr().cast::<u8>();
         let next = |line: *const u8| line.wrapping_add(64);
-        [rankings, next(rankings), backends, next(backends)]
+        Some([rankings, next(rankings), backends, next(backends)])
     }
 
     /// The endpoint of an address and port, if it is in rotation.

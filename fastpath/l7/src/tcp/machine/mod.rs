@@ -103,8 +103,9 @@ pub(super) struct Machine {
     /// The path's, and the peer's.
     mss: u16,
     peer_mss: u16,
-    /// The largest segment that has come.
+    /// The largest segment that has come, and the largest since the last ACK.
     segment_seen: u16,
+    segment_since_ack: u16,
 
     /// The first number that is not acknowledged, the next that was never sent, the
     /// peer's window and the segment that it is from (RFC 9293 section 3.3.1).
@@ -167,6 +168,7 @@ impl Machine {
             mss: setup.mss,
             peer_mss: MSS_DEFAULT,
             segment_seen: MSS_DEFAULT,
+            segment_since_ack: 0,
             iss: setup.iss,
             una: setup.iss,
             nxt: setup.iss,

@@ -294,6 +294,7 @@ impl Machine {
             self.ack_delay.data_goes();
         }
         (self.acked, self.owes_ack, self.timers.ack_ns) = (ack, false, NEVER);
+        self.segment_since_ack = 0;
         let bare = Bare {
             seq,
             ack,

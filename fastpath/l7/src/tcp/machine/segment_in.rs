@@ -10,6 +10,9 @@ use crate::tcp::parse::{ACK, FIN, RST, SYN, Segment, before};
 /// section 5.5): 24 days.
 const STAMP_LASTS_NS: u64 = 24 * 86_400 * super::SECOND;
 
+/// A segment that is shorter is no full one: 536 bytes (RFC 9293 section 3.7.1), less options.
+const FULL_MIN: u16 = 500;
+
 /// What a segment led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tcp) enum Verdict {
@@ -197,15 +200,19 @@ impl Machine {
         }
         self.ack_delay.data_comes();
         let had_fin = self.receive.has_fin();
-        self.segment_seen = self.segment_seen.max(data.len().min(self.mss.into()) as u16);
+        let segment = data.len().min(self.mss.into()) as u16;
+        self.segment_seen = self.segment_seen.max(segment);
+        self.segment_since_ack = self.segment_since_ack.max(segment);
         let taken = self.receive.take(seq, data, has_fin, env.pool);
         env.counters.scattered += u64::from(taken.is_scattered);
         env.counters.refused_memory += u64::from(taken.is_out_of_memory);
         self.is_readable |= taken.is_more;
         let window_max = env.pool.window_max(self.receive.share());
         self.receive.measure(self.rtt.smoothed_ns(), window_max, env.now_ns);
-        // Two full segments (RFC 9293 section 3.8.6.3).
-        if taken.is_urgent || self.unacknowledged() >= 2 * u32::from(self.segment_seen) {
+        // Two full segments (RFC 9293 section 3.8.6.3), of the size that they have now: a
+        // path may have got narrower.
+        let full = self.segment_since_ack.max(FULL_MIN);
+        if taken.is_urgent || self.unacknowledged() >= 2 * u32::from(full) {
             self.owes_ack = true;
         } else {
             let delay_ns = self.ack_delay.ns(self.owes_for_more());
