@@ -185,7 +185,7 @@ fn place(hash: u64) -> (usize, usize) {
 fn bits(hash: u64) -> [(usize, u64); 2] {
     const BITS: u64 = FILTER_WORDS as u64 * 64;
     [hash >> 8, hash >> 24].map(|part| {
-        let bit = (part & 0xffff) * BITS >> 16;
+        let bit = ((part & 0xffff) * BITS) >> 16;
         ((bit / 64) as usize, 1 << (bit % 64))
     })
 }
