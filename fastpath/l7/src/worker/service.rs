@@ -23,7 +23,7 @@ use std::time::Duration;
 const BUDGET: usize = 256;
 
 /// How long tasks run in one turn, as the gateway is shipped.
-pub const SLICE: Duration = Duration::from_micros(50);
+pub const SLICE: Duration = Duration::from_micros(30);
 
 /// How often what is counted is published.
 const PUBLISH_INTERVAL_NS: u64 = Nanos::SECOND / 4;
