@@ -76,8 +76,6 @@ pub fn receive(
     }
 }
 
-/// Takes an IP packet apart. Functions that are not part of this one get copies of what was
-/// parsed: it stays in registers then, and need not be moved through memory in pieces.
 #[inline]
 fn ip<F: ArrivedFamily>(
     core: &mut Core,
@@ -99,17 +97,17 @@ fn ip<F: ArrivedFamily>(
         && !multicast
         && decap::is_tunnel(tables, port, &ip)
     {
-        return decap::decap::<F>(core, flows, tables, frame, &{ ip }, arrivals);
+        return decap::decap::<F>(core, flows, tables, frame, &ip, arrivals);
     }
     if ip.header.protocol == F::ICMP
         && !multicast
         && F::vtep_address(&tables.local) == Some(ip.dst)
-        && underlay::too_big(core, tables, port, frame.data(), &{ ip })
+        && underlay::too_big(core, tables, port, frame.data(), &ip)
     {
         return core.consume(frame);
     }
     if !F::IS_V4 && ip.header.protocol == F::ICMP && ip.header.fragment == Fragment::Whole {
-        match link::nd::<F>(core, tables, port, frame, &{ ip }) {
+        match link::nd::<F>(core, tables, port, frame, &ip) {
             Some(returned) => frame = returned,
             None => return,
         }
@@ -132,6 +130,8 @@ pub(super) fn arrived<F: ArrivedFamily>(
     ingress: Ingress,
     arrivals: &mut Arrivals,
 ) {
+    // A copy: what was parsed stays in registers then, and is not moved through memory in
+    // pieces, although this is seldom asked.
     if core.shed != 0 && shed::arriving(core, tables, &{ ip }) {
         return dropped(core, frame, DropReason::Overload);
     }

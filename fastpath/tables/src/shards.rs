@@ -45,8 +45,8 @@ impl<K: Hash, V> Shard<K, V> {
     /// Whether a key of this hash may be here.
     #[inline]
     fn may_have(&self, hash: u64) -> bool {
-        let is_set = |(word, bit): (usize, u64)| self.filter[word] & bit != 0;
-        bits(hash).map(is_set) == [true; 2]
+        let [(one, bit), (other, other_bit)] = bits(hash);
+        self.filter[one] & bit != 0 && self.filter[other] & other_bit != 0
     }
 
     fn note(&mut self, hash: u64) {
@@ -183,11 +183,13 @@ fn place(hash: u64) -> (usize, usize) {
 /// The bits of a filter that a key of this hash sets, by hash bits that nothing else uses.
 #[inline]
 fn bits(hash: u64) -> [(usize, u64); 2] {
-    const BITS: u64 = FILTER_WORDS as u64 * 64;
-    [hash >> 8, hash >> 24].map(|part| {
-        let bit = ((part & 0xffff) * BITS) >> 16;
-        ((bit / 64) as usize, 1 << (bit % 64))
-    })
+    [bit(hash >> 8), bit(hash >> 24)]
+}
+
+#[inline]
+fn bit(part: u64) -> (usize, u64) {
+    let bit = ((part & 0xffff) * (FILTER_WORDS as u64 * 64)) >> 16;
+    ((bit / 64) as usize, 1 << (bit % 64))
 }
 
 #[cfg(test)]
