@@ -192,10 +192,9 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     Packet<F>: Into<Handed> + Into<LocalPacket>,
 {
     let table = F::flows(flows);
-    let (mut has_fragments, mut has_new) = (false, false);
+    let mut has_fragments = false;
     for packet in packets.iter_mut() {
         packet.candidate = table.suggest(packet.hash);
-        has_new |= packet.candidate == NO_ENTRY;
         if packet.ingress.vtep().is_none() {
             packet.frame.prefetch_headroom();
         }
@@ -203,7 +202,7 @@ fn forward<F: FragmentFamily + ArrivedFamily>(
     }
     if core.syn_gate.is_closed() {
         prefetch_gate(core, packets);
-    } else if has_new {
+    } else {
         ahead::fetch(tables, packets);
     }
     if has_fragments || core.events.is_capturing() {

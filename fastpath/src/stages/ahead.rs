@@ -20,6 +20,7 @@ pub fn fetch<F: Ip>(tables: &Tables, packets: &[Packet<F>]) {
     }
 }
 
+#[inline(never)]
 fn fetch_services<F: Ip>(tables: &Tables, packets: &[Packet<F>]) {
     let mut asked: ArrayVec<&Frontend<F>, BURST> = ArrayVec::new();
     let new = packets.iter().filter(|packet| packet.candidate == NO_ENTRY).take(BURST);

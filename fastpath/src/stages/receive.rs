@@ -130,9 +130,7 @@ pub(super) fn arrived<F: ArrivedFamily>(
     ingress: Ingress,
     arrivals: &mut Arrivals,
 ) {
-    // A copy: what was parsed stays in registers then, and is not moved through memory in
-    // pieces, although this is seldom asked.
-    if core.shed != 0 && shed::arriving(core, tables, &{ ip }) {
+    if core.shed != 0 && shed::arriving(core, tables, &ip) {
         return dropped(core, frame, DropReason::Overload);
     }
     let key = Key {

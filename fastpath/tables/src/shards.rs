@@ -25,7 +25,7 @@ struct Group<K, V> {
 #[repr(align(64))]
 struct Shard<K, V> {
     table: Arc<HashTable<(K, V)>>,
-    /// Two bits are set for each key (Bloom, 1970).
+    /// Two bits of a word are set for each key (Bloom, 1970).
     filter: [u64; FILTER_WORDS],
 }
 
@@ -45,14 +45,13 @@ impl<K: Hash, V> Shard<K, V> {
     /// Whether a key of this hash may be here.
     #[inline]
     fn may_have(&self, hash: u64) -> bool {
-        let [(one, bit), (other, other_bit)] = bits(hash);
-        self.filter[one] & bit != 0 && self.filter[other] & other_bit != 0
+        let (word, bits) = place_in_filter(hash);
+        self.filter[word] & bits == bits
     }
 
     fn note(&mut self, hash: u64) {
-        for (word, bit) in bits(hash) {
-            self.filter[word] |= bit;
-        }
+        let (word, bits) = place_in_filter(hash);
+        self.filter[word] |= bits;
     }
 
     /// Forgets the keys that are gone.
@@ -180,16 +179,12 @@ fn place(hash: u64) -> (usize, usize) {
     ((hash >> 40) as usize % WAYS, (hash >> 48) as usize % WAYS)
 }
 
-/// The bits of a filter that a key of this hash sets, by hash bits that nothing else uses.
+/// The word of a filter and the two bits of it that a key of this hash sets, by hash bits that
+/// nothing else uses.
 #[inline]
-fn bits(hash: u64) -> [(usize, u64); 2] {
-    [bit(hash >> 8), bit(hash >> 24)]
-}
-
-#[inline]
-fn bit(part: u64) -> (usize, u64) {
-    let bit = ((part & 0xffff) * (FILTER_WORDS as u64 * 64)) >> 16;
-    ((bit / 64) as usize, 1 << (bit % 64))
+fn place_in_filter(hash: u64) -> (usize, u64) {
+    let word = (((hash >> 8) & 0xffff) * FILTER_WORDS as u64) >> 16;
+    (word as usize, (1 << ((hash >> 24) % 64)) | (1 << ((hash >> 30) % 64)))
 }
 
 #[cfg(test)]
