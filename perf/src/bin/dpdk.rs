@@ -177,7 +177,7 @@ fn testpmd(args: &Args) -> Result<f64> {
     command.args(["--", "--forward-mode=io", "--nb-cores=1", "--stats-period=1"]);
     command.args([format!("--burst={BURST}"), format!("--total-num-mbufs={FRAMES}")]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().context("cannot run dpdk-testpmd (package dpdk)")?;
+    let mut child = command.spawn().context("cannot run dpdk-testpmd (package dpdk-dev)")?;
     let stdout = child.stdout.take().context("its output is piped")?;
     // A line for each of two ports in each period.
     let rates = BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| {
