@@ -157,24 +157,19 @@ pub fn run(
 /// journey; up to a burst. Returns how many there were.
 pub fn run_handed(core: &mut Core, flows: &mut Flows, tables: &Tables, turn: usize) -> usize {
     let mut arrivals = Arrivals::default();
-    let mut received = 0;
-    while received < BURST {
-        match core.mesh.receive(turn) {
-            Some(Handed::V4(packet)) => {
-                // Its headers are near the core that has received it.
-                packet.frame.prefetch();
-                flows.v4.prefetch_bucket(packet.hash);
-                arrivals.v4.push(packet);
-            }
-            Some(Handed::V6(packet)) => {
-                packet.frame.prefetch();
-                flows.v6.prefetch_bucket(packet.hash);
-                arrivals.v6.push(packet);
-            }
-            None => break,
+    let received = core.mesh.receive(turn, BURST, |handed| match handed {
+        Handed::V4(packet) => {
+            // Its headers are near the core that has received it.
+            packet.frame.prefetch_to_write();
+            flows.v4.prefetch_bucket(packet.hash);
+            arrivals.v4.push(packet);
         }
-        received += 1;
-    }
+        Handed::V6(packet) => {
+            packet.frame.prefetch_to_write();
+            flows.v6.prefetch_bucket(packet.hash);
+            arrivals.v6.push(packet);
+        }
+    });
     core.counters.handed_in.add(received as u64);
     forward(core, flows, tables, &mut arrivals.v4, true);
     forward(core, flows, tables, &mut arrivals.v6, true);

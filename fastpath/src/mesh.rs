@@ -120,10 +120,19 @@ impl MeshEnd {
         hear(&mut self.news_from, start)
     }
 
-    /// The next packet of any other worker; `start` rotates who comes first.
+    /// Takes packets of other workers out of their rings, `max` at most; `start` rotates who
+    /// comes first. Returns how many there were.
     #[inline]
-    pub fn receive(&mut self, start: usize) -> Option<Handed> {
-        hear(&mut self.from, start)
+    pub fn receive(&mut self, start: usize, max: usize, mut take: impl FnMut(Handed)) -> usize {
+        let (count, mut received) = (self.from.len(), 0);
+        for i in 0..count {
+            let ring = &mut self.from[(start + i) % count];
+            let waiting = ring.slots().min(max - received);
+            let Ok(chunk) = ring.read_chunk(waiting) else { break };
+            chunk.into_iter().for_each(&mut take);
+            received += waiting;
+        }
+        received
     }
 
     /// True when nothing waits.

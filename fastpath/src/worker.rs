@@ -18,6 +18,7 @@ use crate::stages::{answer, fragment, link, snat, underlay};
 use crate::syn_gate::SynGate;
 use crate::time::Nanos;
 use crate::wire::ip::Ip;
+use arrayvec::ArrayVec;
 pub(crate) use share::SHED_ALL;
 use share::TimeShare;
 use sluice_io::{BURST, FrameCache, Port, PortId, RxBurst};
@@ -276,11 +277,14 @@ impl Worker {
         fragment::close(&mut self.core);
         answer::close(&mut self.core);
         self.core.count_held();
-        while let Some(handed) = self.core.mesh.receive(0) {
-            self.core.counters.handed_in.add(1);
-            match handed {
-                Handed::V4(packet) => self.core.drop_packet(packet, DropReason::Stopping),
-                Handed::V6(packet) => self.core.drop_packet(packet, DropReason::Stopping),
+        let mut handed = ArrayVec::<Handed, BURST>::new();
+        while self.core.mesh.receive(0, BURST, |packet| handed.push(packet)) > 0 {
+            self.core.counters.handed_in.add(handed.len() as u64);
+            for packet in handed.drain(..) {
+                match packet {
+                    Handed::V4(packet) => self.core.drop_packet(packet, DropReason::Stopping),
+                    Handed::V6(packet) => self.core.drop_packet(packet, DropReason::Stopping),
+                }
             }
         }
         self.core.local.close();
