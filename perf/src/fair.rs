@@ -14,6 +14,8 @@ mod pods;
 mod port;
 /// What was found.
 pub mod report;
+/// Requests by the guard's clock.
+pub mod requests;
 mod segment;
 /// L7 as it is shipped, and its tables.
 mod serving;
@@ -101,7 +103,7 @@ fn of_family(options: &Options, family: Family, rate: Rate) -> Result<Outcome> {
         cpu::pin(generator)?;
     }
     let mut stamps = None;
-    let tables = serving::tables(&cluster, &issued)?;
+    let tables = serving::tables(&cluster, Some(&issued))?;
     let subject = Subject::with_ports(cluster, tables, FLOWS_MAX, true, |port| {
         if usize::from(port.info().id.0) != CLUSTER {
             return Box::new(port);
@@ -155,12 +157,12 @@ impl Trial<'_> {
         let none = Load::default();
         let loads = [
             ("l4", "frames at half of what is forwarded at most", Load { frames: half, ..none }),
-            ("http", "all clients ask all the time", Load { requests: true, ..none }),
-            ("l4+http", "both of them", Load { frames: half, requests: true, ..none }),
+            ("http", "all clients ask all the time", Load { requests: u64::MAX, ..none }),
+            ("l4+http", "both of them", Load { frames: half, requests: u64::MAX, ..none }),
             (
                 "l4x2+http",
                 "frames as many as are forwarded at most, and requests",
-                Load { frames: full, requests: true, ..none },
+                Load { frames: full, requests: u64::MAX, ..none },
             ),
             (
                 "l4-naps",

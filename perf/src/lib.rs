@@ -58,4 +58,5 @@ pub mod baseline;
 /// Instruction counts from callgrind.
 pub mod callgrind;
 /// Small fixed workloads for the instruction guard.
+#[cfg(feature = "l7")]
 pub mod workloads;

@@ -5,6 +5,7 @@ use crate::cases::fixed::{Fate, Fixed};
 use crate::cases::steady::{Feed, Mix, Steady};
 use crate::cases::{Case, PACKETS};
 use crate::cluster::Cluster;
+use crate::fair::requests::Requests;
 use crate::frames::{Builder, Udp};
 use crate::gateway::GatewayOptions;
 use crate::site::{self, CLUSTER, Family, TARGET_PORT, UPLINK, Who};
@@ -13,11 +14,13 @@ use sluice_fastpath::DropReason;
 
 /// Flows of the workloads whose flows are established.
 const FLOWS: usize = 256;
+/// Connections of the workloads of requests.
+const CLIENTS: usize = 64;
 /// Neighbors that ask, and destinations that are routed to.
 const HOSTS: u32 = 64;
 
 /// The workloads' names, and what they are.
-pub const ALL: [(&str, &str); 11] = [
+pub const ALL: [(&str, &str); 13] = [
     ("v4-decap-hit", "IPv4 reply of a pod: out of VXLAN, known flow, out by the uplink"),
     ("v4-encap-hit", "IPv4 request of a client: known flow, into VXLAN"),
     ("v6-decap-hit", "the same as v4-decap-hit in IPv6"),
@@ -29,6 +32,8 @@ pub const ALL: [(&str, &str); 11] = [
     ("nd", "Neighbor Solicitation for an address of the gateway, answered"),
     ("truncated", "frame cut off inside its IPv4 header, dropped"),
     ("handoff", "v4 requests and replies through the worker that does not own them"),
+    ("v4-request", "HTTP/1.1 over IPv4: a KiB on a kept connection, from a pod; per request"),
+    ("v6-request", "the same in IPv6"),
 ];
 
 /// Where counting begins: callgrind forgets what came before it.
@@ -51,6 +56,8 @@ pub fn make(name: &str) -> Result<Box<dyn Case>> {
         "v4-new-flow" => Box::new(Churn::new(&options(v4, 1, 1 << 15))?),
         "v6-new-flow" => Box::new(Churn::new(&options(v6, 1, 1 << 15))?),
         "handoff" => steady(v4, Mix::Both, Feed::Handed)?,
+        "v4-request" => Box::new(Requests::new(v4, CLIENTS)?),
+        "v6-request" => Box::new(Requests::new(v6, CLIENTS)?),
         "routed-hit" => fixed(v4, UPLINK, HOSTS, Fate::Leaves(CLUSTER), |builder, host| {
             let src = (Who::Client(host).addr(v4), 1024);
             let udp = Udp { src, dst: (Who::Node(host).addr(v4), TARGET_PORT), id: host };

@@ -21,14 +21,14 @@ const NAMED: usize = 6;
 struct Args {
     #[command(subcommand)]
     command: Option<Internal>,
-    /// Writes the counts as the new baseline.
+    /// Writes the counts as the new baseline; with --only, those of the others stay.
     #[arg(long, requires = "why")]
     update: bool,
     /// Why the baseline changes; kept in the file.
     #[arg(long, requires = "update")]
     why: Option<String>,
     /// Only workloads whose name contains one of these words.
-    #[arg(long, value_delimiter = ',', conflicts_with = "update")]
+    #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The baseline.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/guard/baseline.json"))]
@@ -93,21 +93,29 @@ fn guard(args: &Args) -> Result<bool> {
     std::fs::remove_dir_all(&folder).ok();
     measured?;
     ensure!(!costs.is_empty(), "no workload has such a name");
-    if let Some(why) = &args.why {
+    let update = args.why.as_deref();
+    if let Some(why) = update.filter(|_| args.only.is_empty()) {
         let compiler = COMPILER.to_owned();
-        let baseline = Baseline { compiler, why: why.clone(), workloads: costs };
+        let baseline = Baseline { compiler, why: why.to_owned(), workloads: costs };
         baseline.write(&args.baseline)?;
         print(&baseline.workloads, None);
         return Ok(true);
     }
-    let baseline = Baseline::read(&args.baseline)?;
+    let mut baseline = Baseline::read(&args.baseline)?;
     ensure!(
         baseline.compiler == COMPILER,
         "the baseline holds for {}, this program was built by {COMPILER}: look at the change of \
          compiler by itself, then make a new baseline with --update --why REASON",
         baseline.compiler
     );
-    Ok(print(&costs, Some(&baseline)))
+    let good = print(&costs, Some(&baseline));
+    if let Some(why) = update {
+        baseline.why = format!("{} {why}", baseline.why);
+        baseline.workloads.extend(costs);
+        baseline.write(&args.baseline)?;
+        return Ok(true);
+    }
+    Ok(good)
 }
 
 /// valgrind without an environment: that lies above the stack, as the arguments
@@ -132,6 +140,7 @@ fn measure(name: &str, folder: &Path) -> Result<Cost> {
         .current_dir(at)
         .args(["--tool=callgrind", "--quiet"])
         .arg("--toggle-collect=sluice_perf::cases::drive")
+        .arg("--toggle-collect=sluice_perf::cases::turn")
         .arg("--zero-before=sluice_perf::workloads::begin")
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(Path::new(".").join(program))

@@ -12,6 +12,8 @@ use sluice_perf::cases::steady::{Feed, Mix, Steady};
 use sluice_perf::cases::two::Two;
 use sluice_perf::cases::{Case, Check, PACKETS};
 use sluice_perf::cluster::Cluster;
+#[cfg(feature = "l7")]
+use sluice_perf::fair::requests::Requests;
 use sluice_perf::gateway::GatewayOptions;
 use sluice_perf::report::{Report, Row};
 use sluice_perf::site::Family;
@@ -211,6 +213,15 @@ fn plans(rate: tsc::Rate, cpus: [usize; 2]) -> Vec<Plan> {
             let make: Make = Box::new(move || Ok(Box::new(Churn::new(&options)?)));
             let what = format!("flows begin and expire, {what}");
             plans.push(Plan { name, what, unit: "ns/flow", make, gateways: 1 });
+        }
+    }
+    #[cfg(feature = "l7")]
+    for family in [Family::V4, Family::V6] {
+        for clients in [64, 1000] {
+            let make: Make = Box::new(move || Ok(Box::new(Requests::new(family, clients)?)));
+            let what = format!("HTTP/1.1, {clients} connections that are kept, a KiB from pods");
+            let name = format!("http-{}-{clients}", family.label());
+            plans.push(Plan { name, what, unit: "ns/request", make, gateways: 1 });
         }
     }
     plans

@@ -36,7 +36,8 @@ pub struct Clients {
     pub latencies: Latencies,
     family: Family,
     clients: Vec<Client>,
-    is_asking: bool,
+    /// Requests that are still to be asked.
+    left: u64,
     begun: u32,
     bytes: Vec<u8>,
 }
@@ -46,6 +47,17 @@ struct Client {
     answer: Answer,
     /// When it has asked, if it waits.
     asked_ns: Option<u64>,
+}
+
+impl Client {
+    /// Asks, if a request is left to be asked.
+    fn ask(&mut self, left: &mut u64, now_ns: u64) {
+        if *left > 0 {
+            *left -= 1;
+            self.asked_ns = Some(now_ns);
+            self.conn.write(REQUEST);
+        }
+    }
 }
 
 impl Clients {
@@ -58,7 +70,7 @@ impl Clients {
             latencies: Latencies::default(),
             family,
             clients: Vec::new(),
-            is_asking: false,
+            left: 0,
             begun: 0,
             bytes: Vec::new(),
         };
@@ -91,16 +103,15 @@ impl Clients {
         self.clients.iter().filter(|client| client.asked_ns.is_some()).count()
     }
 
-    /// All begin to ask, or ask nothing more.
+    /// All begin to ask, until so many requests more have been asked.
     ///
     /// # Errors
     /// When there is no frame left.
-    pub fn ask(&mut self, wires: &mut Wires, ask: bool, now_ns: u64) -> Result<()> {
-        self.is_asking = ask;
+    pub fn ask(&mut self, wires: &mut Wires, requests: u64, now_ns: u64) -> Result<()> {
+        self.left = requests;
         for client in &mut self.clients {
-            if ask && client.asked_ns.is_none() {
-                client.asked_ns = Some(now_ns);
-                client.conn.write(REQUEST);
+            if client.asked_ns.is_none() {
+                client.ask(&mut self.left, now_ns);
             }
             send(wires, &mut client.conn, now_ns)?;
         }
@@ -125,17 +136,17 @@ impl Clients {
         segment: &Segment<'_>,
         now_ns: u64,
     ) -> Result<()> {
-        let Client { conn, answer, asked_ns } = &mut self.clients[number];
-        if !conn.is_between(segment.dst, segment.src) {
+        let client = &mut self.clients[number];
+        if !client.conn.is_between(segment.dst, segment.src) {
             return refuse(wires, segment);
         }
         self.bytes.clear();
-        let lost = conn.lost;
-        conn.receive(segment, now_ns, &mut self.bytes);
-        self.lost += conn.lost - lost;
+        let lost = client.conn.lost;
+        client.conn.receive(segment, now_ns, &mut self.bytes);
+        self.lost += client.conn.lost - lost;
         let mut is_over = false;
-        if let Some(whole) = answer.take(&self.bytes) {
-            match asked_ns.take() {
+        if let Some(whole) = client.answer.take(&self.bytes) {
+            match client.asked_ns.take() {
                 Some(asked) if whole.is_good => {
                     self.latencies.record(now_ns.saturating_sub(asked));
                     self.requests += 1;
@@ -143,23 +154,19 @@ impl Clients {
                 _ => self.failed += 1,
             }
             is_over = whole.is_last;
-            if self.is_asking && !is_over {
-                *asked_ns = Some(now_ns);
-                conn.write(REQUEST);
+            if !is_over {
+                client.ask(&mut self.left, now_ns);
             }
         }
-        if conn.peer_is_done() {
-            self.failed += u64::from(asked_ns.is_some());
+        if client.conn.peer_is_done() {
+            self.failed += u64::from(client.asked_ns.is_some());
             is_over = true;
         }
         if is_over {
-            conn.close();
-            send(wires, conn, now_ns)?;
+            client.conn.close();
+            send(wires, &mut client.conn, now_ns)?;
             let mut client = self.client(number);
-            if self.is_asking {
-                client.asked_ns = Some(now_ns);
-                client.conn.write(REQUEST);
-            }
+            client.ask(&mut self.left, now_ns);
             self.clients[number] = client;
         }
         send(wires, &mut self.clients[number].conn, now_ns)

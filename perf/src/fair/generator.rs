@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Load {
     /// Frames a second that are forwarded.
     pub frames: f64,
-    /// All clients ask, one request after the other.
-    pub requests: bool,
+    /// What all clients ask at most, one request after the other.
+    pub requests: u64,
     /// Handshakes under way.
     pub handshakes: usize,
     /// How long the generator sleeps after each look around: others have its core as
@@ -77,7 +77,7 @@ impl Generator {
         let flows = super::forwarding::FLOWS as f64;
         self.run(&Load { frames: 20.0 * flows, ..Load::default() }, PATIENCE / 20)?;
         let now_ns = self.now_ns();
-        self.clients.ask(&mut self.wires, false, now_ns)?;
+        self.clients.ask(&mut self.wires, 0, now_ns)?;
         self.run_until(|generator| generator.clients.unopened() == 0)?;
         let left = self.clients.unopened();
         ensure!(left == 0, "{left} connections do not open");
@@ -91,7 +91,7 @@ impl Generator {
     pub fn finish(&mut self) -> Result<()> {
         self.tls.keep(0);
         let now_ns = self.now_ns();
-        self.clients.ask(&mut self.wires, false, now_ns)?;
+        self.clients.ask(&mut self.wires, 0, now_ns)?;
         let is_done = |all: &Self| all.clients.waiting() == 0 && all.tls.under_way() == 0;
         self.run_until(is_done)?;
         let (asked, shaking) = (self.clients.waiting(), self.tls.under_way());

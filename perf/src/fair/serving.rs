@@ -107,11 +107,11 @@ impl Issued {
     }
 }
 
-/// The tables of a cluster, and on top of it requests, plain and in TLS.
+/// The tables of a cluster, and on top of it requests, plain and, with a certificate, in TLS.
 ///
 /// # Errors
 /// When an address is not of the cluster's family.
-pub fn tables(cluster: &Cluster, issued: &Issued) -> Result<Tables> {
+pub fn tables(cluster: &Cluster, issued: Option<&Issued>) -> Result<Tables> {
     let mut tables = cluster.tables(1)?;
     let vip = vip(cluster.family);
     if let Some(addr) = V4::from_ip(vip) {
@@ -132,7 +132,7 @@ fn listeners<A: std::hash::Hash + Eq + Copy>(addr: A) -> Listeners<A> {
     [((addr, HTTP_PORT), ListenerId(0)), ((addr, HTTPS_PORT), ListenerId(1))].into()
 }
 
-fn l7(cluster: &Cluster, issued: &Issued) -> Result<L7> {
+fn l7(cluster: &Cluster, issued: Option<&Issued>) -> Result<L7> {
     let matches = HttpRoutes::new([Match {
         host: Host::Exact(NAME.into()),
         path: Path::Prefix("/".into()),
@@ -158,8 +158,8 @@ fn l7(cluster: &Cluster, issued: &Issued) -> Result<L7> {
         let (routes, trusted) = (routes.clone(), Arc::default());
         Some(Arc::new(Listener { name: name.into(), certificates, routes, trusted }))
     };
-    let certificates =
-        Certificates { default: Some(issued.row.clone()), ..Certificates::default() };
+    let default = issued.map(|issued| issued.row.clone());
+    let certificates = Certificates { default, ..Certificates::default() };
     let listeners = vec![listener("http", None), listener("https", Some(Arc::new(certificates)))];
     let mut l7 = L7 { listeners: Arc::new(listeners), ..L7::default() };
     let endpoint = |addr| Endpoint { addr, id: BackendId::NONE };

@@ -110,6 +110,30 @@ impl Subject {
         Ok(())
     }
 
+    /// Gives the worker something, which takes the tables in its next turn. It stays on this
+    /// thread.
+    ///
+    /// # Errors
+    /// What `equip` returns, or when the mailbox is full.
+    pub fn equip(&mut self, equip: impl FnOnce(&mut Worker) -> Result<()>) -> Result<()> {
+        equip(&mut self.worker)?;
+        self.publish_again()
+    }
+
+    /// Its worker, and the time that it was told.
+    pub fn parts(&mut self) -> (&mut Worker, &mut Nanos) {
+        (&mut self.worker, &mut self.now)
+    }
+
+    fn publish_again(&mut self) -> Result<()> {
+        while self.control.receive().is_some() {}
+        let version = self.tables.version + 1;
+        let again = Arc::new(Tables { version, ..Tables::clone(&self.tables) });
+        let sent = self.control.send(ToWorker::Tables(again));
+        ensure!(sent.is_ok(), "the worker's mailbox is full");
+        Ok(())
+    }
+
     /// What its tables take.
     pub fn memory(&self) -> Memory {
         self.memory.clone()
@@ -134,16 +158,13 @@ impl Subject {
     /// # Errors
     /// As [`Subject::with_worker`], and what `equip` returns.
     pub fn with_equipped<T>(
-        self,
+        mut self,
         cpu: Option<usize>,
         equip: impl FnOnce(&mut Worker) -> Result<()> + Send,
         f: impl FnOnce(&WorkerCounters) -> Result<T>,
     ) -> Result<T> {
-        let Subject { mut worker, tables, counters, mut control, umem, now, .. } = self;
-        while control.receive().is_some() {}
-        let again = Tables { version: tables.version + 1, ..Tables::clone(&tables) };
-        let sent = control.send(ToWorker::Tables(Arc::new(again)));
-        ensure!(sent.is_ok(), "the worker's mailbox is full");
+        self.publish_again()?;
+        let Subject { mut worker, counters, mut control, umem, now, .. } = self;
         let outcome = std::thread::scope(|scope| {
             let running = scope.spawn(move || -> Result<()> {
                 if let Some(cpu) = cpu {
