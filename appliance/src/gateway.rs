@@ -3,8 +3,8 @@ use crate::metrics::baselines::Baselines;
 use crate::observe::Hub;
 use crate::reloads::Reloads;
 use crate::start::threads::WorkerState;
-use sluice_io::device::OperState;
-use sluice_io::{AfXdpHandle, AllMulticast, Device, PortMode, Umem};
+use sluice_io::device::{OperState, link_of};
+use sluice_io::{AfXdpHandle, AllMulticast, PortMode, Umem};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -99,12 +99,7 @@ impl PortState {
     /// `up`, `gone`, or what else is said of the link. Asks the kernel or the driver.
     pub fn link(&self) -> String {
         let state = match &self.link {
-            Link::Kernel { ifindex } => match Device::inspect(&self.device) {
-                Ok(device) if device.ifindex != *ifindex => OperState::NotPresent,
-                Ok(device) if !device.admin_up => OperState::Down,
-                Ok(device) => device.oper_state,
-                Err(_) => OperState::NotPresent,
-            },
+            Link::Kernel { ifindex } => link_of(&self.device, *ifindex),
             #[cfg(feature = "dpdk")]
             Link::Dpdk(link) => link.state(),
         };

@@ -141,14 +141,30 @@ pub(crate) static DPDK_SECTION: Section = Section {
 /// Most arguments for EAL.
 const ARGUMENTS_MAX: usize = 64;
 
-/// Arguments of EAL that follow from the rest of the file, and the keys that they follow from.
+/// Arguments of EAL that are not to be given, and what is expected instead.
 const RESERVED: [(&[&str], &str); 4] = [
-    (&["-a", "--allow", "-b", "--block", "--no-pci", "--vdev"], "`ports[].device`"),
+    (
+        &["-a", "--allow", "-b", "--block", "--no-pci", "--vdev"],
+        "none of those that follow from `ports[].device`",
+    ),
     (
         &["-c", "-l", "--lcores", "-s", "-S", "--main-lcore"],
-        "`workers`, whose threads are no lcores of EAL's",
+        "none of those that follow from `workers`, whose threads are no lcores of EAL's",
     ),
-    (&["-m", "--no-huge", "--huge-unlink"], "`io.frames` and `io.dpdk.huge_pages`"),
+    (
+        &[
+            "-m",
+            "--no-huge",
+            "--huge-unlink",
+            "--huge-dir",
+            "--huge-worker-stack",
+            "--legacy-mem",
+            "--match-allocations",
+            "--socket-limit",
+            "--socket-mem",
+        ],
+        "none of those that follow from `io.frames` and `io.dpdk.huge_pages`",
+    ),
     (
         &[
             "--in-memory",
@@ -162,7 +178,8 @@ const RESERVED: [(&[&str], &str); 4] = [
             "-v",
             "--",
         ],
-        "nothing else: the gateway runs, and has all of it in memory",
+        "none of those that say how the process runs: it is a gateway, alone, and has all of it in \
+         memory",
     ),
 ];
 
@@ -177,10 +194,9 @@ impl Dpdk {
         let arguments = fields.optional(reader, "arguments", list(0..=ARGUMENTS_MAX, argument));
         let arguments = arguments?.map(|list| list.value).unwrap_or_default();
         for argument in &arguments {
-            if let Some(key) = follows_from(&argument.value) {
+            if let Some(expected) = reserved(&argument.value) {
                 let message = format!("`{}` is not to be given", argument.value);
-                let expected = format!("none of those that follow from {key}");
-                reader.error(&argument.spot, message, &*expected);
+                reader.error(&argument.spot, message, expected);
             }
         }
         let arguments = arguments.into_iter().map(|argument| argument.value).collect();
@@ -188,8 +204,8 @@ impl Dpdk {
     }
 }
 
-/// What an argument of EAL follows from, if it does.
-fn follows_from(argument: &str) -> Option<&'static str> {
+/// What is expected instead of an argument of EAL, if it is not to be given.
+fn reserved(argument: &str) -> Option<&'static str> {
     let name = argument.split('=').next().unwrap_or_default();
     let is = |reserved: &&str| match reserved.starts_with("--") {
         // EAL takes the beginning of a name for all of it.
@@ -197,7 +213,7 @@ fn follows_from(argument: &str) -> Option<&'static str> {
         // A short one may have its value behind it.
         false => argument.starts_with(*reserved) && !argument.starts_with("--"),
     };
-    RESERVED.iter().find(|(names, _)| names.iter().any(is)).map(|(_, key)| *key)
+    RESERVED.iter().find(|(names, _)| names.iter().any(is)).map(|(_, expected)| *expected)
 }
 
 impl Io {

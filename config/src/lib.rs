@@ -225,6 +225,19 @@ impl Config {
         &self.ports[index.0]
     }
 
+    /// The device of the kernel's that a port's frames come from: its own or, with DPDK, that
+    /// below a virtual one, if there is any.
+    ///
+    /// # Panics
+    /// As [`Config::port`].
+    pub fn kernel_device(&self, index: PortIndex) -> Option<&str> {
+        let device = &self.port(index).device;
+        match self.io.backend {
+            Backend::AfXdp => Some(device),
+            Backend::Dpdk => ports::dpdk::kernel_device(device),
+        }
+    }
+
     /// Whose overlay it is; without one it does not matter.
     pub fn overlay_mode(&self) -> OverlayMode {
         self.overlay.as_ref().map_or(OverlayMode::default(), |overlay| overlay.vxlan.mode)

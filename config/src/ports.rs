@@ -12,6 +12,9 @@ use crate::read::{
 };
 use crate::schema::{Default, Key, Section};
 
+/// Devices as DPDK takes them.
+pub(crate) mod dpdk;
+
 /// Most ports that one gateway may have.
 pub const PORTS_MAX: usize = 16;
 
@@ -153,12 +156,19 @@ impl RawPort {
         let name = fields.required(reader, "name", port_name);
         let device = match backend {
             Backend::AfXdp => fields.required(reader, "device", device),
-            Backend::Dpdk => fields.required(reader, "device", dpdk_device),
+            Backend::Dpdk => fields.required(reader, "device", dpdk::device),
         };
         let addresses =
             fields.required(reader, "addresses", list(1..=ADDRESSES_MAX, interface_address));
         let kernel_addresses =
             fields.optional(reader, "kernel_addresses", list(0..=ADDRESSES_MAX, kernel_address));
+        if let (Backend::Dpdk, Ok(device)) = (backend, &device)
+            && dpdk::kernel_device(&device.value).is_none()
+            && let Some(key) = fields.get("allow_default_route")
+        {
+            let expected = "this key beside a device that the kernel has, too";
+            reader.error(&key.spot, "of no use with this device", expected);
+        }
         Ok(Self {
             name,
             device,
@@ -230,24 +240,6 @@ fn device(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported>
     read(reader, field)
 }
 
-/// Reads a device as DPDK takes it, up to 255 characters.
-fn dpdk_device(reader: &mut Reader<'_>, field: Field<'_>) -> Result<String, Reported> {
-    let expected = "an address on the PCI bus such as `0000:3b:00.0`, or a virtual device such as \
-                    `net_af_packet0,iface=eth1`";
-    let read = text(expected, |text| {
-        let name = text.split(',').next().unwrap_or_default();
-        let function = name.rsplit_once('.').filter(|(front, _)| front.contains(':'));
-        let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_hexdigit());
-        let is_pci = function
-            .is_some_and(|(front, function)| is_hex(function) && front.split(':').all(is_hex));
-        let is_virtual = name.starts_with("net_")
-            && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
-        let valid = text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic());
-        if valid && (is_pci || is_virtual) { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
-    read(reader, field)
-}
-
 fn mtu(reader: &mut Reader<'_>, field: Field<'_>) -> Result<u16, Reported> {
     let why = ": IPv6 needs 1280, and a 2048-byte UMEM chunk holds 1792 bytes, of which Ethernet \
                takes 14 and an 802.1Q tag 4";
@@ -291,6 +283,12 @@ pub(crate) fn check_unique(reader: &mut Reader<'_>, ports: &[RawPort]) {
         .map(|device| (device.value.split(',').next().unwrap_or_default(), &device.spot))
         .collect();
     report_repeated(reader, &devices, "a device of its own for each port");
+    let below: Vec<_> = ports
+        .iter()
+        .filter_map(|port| port.device.as_ref().ok())
+        .filter_map(|device| Some((dpdk::kernel_device(&device.value)?, &device.spot)))
+        .collect();
+    report_repeated(reader, &below, "a device of the kernel's of its own for each port");
 }
 
 fn report_repeated(reader: &mut Reader<'_>, values: &[(&str, &Spot)], expected: &'static str) {

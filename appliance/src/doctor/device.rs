@@ -7,6 +7,9 @@ use sluice_io::Device;
 use sluice_io::device::{OperState, Rings};
 use std::path::Path;
 
+/// What DPDK drives.
+mod dpdk;
+
 /// Drivers whose XDP sockets the NIC reads and writes itself (Linux 6.12).
 const ZERO_COPY: &[&str] =
     &["gve", "i40e", "ice", "idpf", "igb", "igc", "ixgbe", "mlx5_core", "nfp", "stmmac"];
@@ -39,12 +42,7 @@ pub(super) fn findings(loaded: &Loaded, index: usize) -> Vec<Finding> {
     let config = &loaded.config;
     let port = &config.ports[index];
     if config.io.backend == Backend::Dpdk {
-        let text = "a device of DPDK's: `sluice run` looks at it when it starts, and refuses it \
-                    before there is traffic";
-        let name = port.device.split(',').next().unwrap_or_default();
-        let numa = cores::numa(config, &Path::new("/sys/bus/pci/devices").join(name));
-        let own = [Finding::ok("device", text)].into_iter().chain(numa);
-        return own.chain(tap(port)).collect();
+        return dpdk::findings(loaded, index);
     }
     let device = match Device::inspect(&port.device) {
         Ok(device) => device,

@@ -1,4 +1,4 @@
-use super::{Finding, Level, cores};
+use super::{Finding, cores};
 use crate::cli::units;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, getrlimit};
@@ -169,12 +169,10 @@ fn huge_pages(config: Option<&Config>) -> Finding {
         return Finding::ok(TOPIC, format!("{free} of {size_kib} KiB are free, {wanted} are used"));
     }
     let total = number("HugePages_Total").unwrap_or(0);
-    // AF_XDP goes on in usual pages.
-    let level = if dpdk.is_some() { Level::Bad } else { Level::Warn };
     let text =
         format!("{free} of {size_kib} KiB are free; {wanted} would hold the packets' memory");
-    Finding::new(level, TOPIC, text)
-        .mend(format!("sysctl -w vm.nr_hugepages={}", total + wanted - free))
+    // AF_XDP goes on in usual pages.
+    Finding::warn(TOPIC, text).mend(format!("sysctl -w vm.nr_hugepages={}", total + wanted - free))
 }
 
 #[cfg(feature = "dpdk")]

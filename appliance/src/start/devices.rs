@@ -3,7 +3,7 @@ use sluice_config::{
     Backend, Config, Diagnostic, Errors, Loaded, MTU_MAX, MTU_MIN, MtuError, Places, PortIndex,
 };
 use sluice_control::PortFacts;
-use sluice_io::Device;
+use sluice_io::{Device, DeviceError};
 
 // What the configuration allows, packet I/O carries.
 const _: () = assert!(MTU_MAX as usize == sluice_io::MTU_MAX);
@@ -75,21 +75,28 @@ pub fn inspect(loaded: &Loaded) -> Result<Found, Errors> {
 fn of_kernel(config: &Config) -> Result<Devices, Vec<Misfit>> {
     let (mut devices, mut misfits) = (Vec::new(), Vec::new());
     for (index, port) in config.ports.iter().enumerate() {
-        let found = match Device::inspect(&port.device) {
-            Ok(device) => facts(config, index, &device).map(|facts| (device, facts)),
-            Err(error) => Err(vec![Misfit {
-                path: key(index, "device"),
-                message: error.to_string(),
-                expected: "a device that is there".to_owned(),
-                help: None,
-            }]),
-        };
+        let found = there(index, &port.device)
+            .and_then(|device| facts(config, index, &device).map(|facts| (device, facts)));
         match found {
             Ok(found) => devices.push(found),
             Err(more) => misfits.extend(more),
         }
     }
     if misfits.is_empty() { Ok(Devices::AfXdp(devices)) } else { Err(misfits) }
+}
+
+/// The kernel's device of the port at `index`.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn there(index: usize, name: &str) -> Result<Device, Vec<Misfit>> {
+    let misfit = |error: DeviceError| Misfit {
+        path: key(index, "device"),
+        message: error.to_string(),
+        expected: "a device that is there".to_owned(),
+        help: None,
+    };
+    Device::inspect(name).map_err(|error| vec![misfit(error)])
 }
 
 /// The path of a port's key.
@@ -102,38 +109,52 @@ pub(super) fn key(index: usize, name: &str) -> String {
 /// # Errors
 /// With everything that keeps it from being used.
 fn facts(config: &Config, index: usize, device: &Device) -> Result<PortFacts, Vec<Misfit>> {
-    let name = &device.name;
     let mut misfits = Vec::new();
-    let mut wrong = |message: String, expected: &str, help: Option<String>| {
-        let path = key(index, "device");
-        misfits.push(Misfit { path, message, expected: expected.to_owned(), help });
-    };
     if device.mac.is_none() {
-        wrong(format!("device `{name}` has no Ethernet address"), "an Ethernet device", None);
+        misfits.push(Misfit {
+            path: key(index, "device"),
+            message: format!("device `{}` has no Ethernet address", device.name),
+            expected: "an Ethernet device".to_owned(),
+            help: None,
+        });
     }
-    if !device.admin_up {
-        let help = format!("`ip link set dev {name} up`");
-        wrong(format!("device `{name}` is down"), "a device that is set up", Some(help));
-    }
-    if device.has_default_route && !config.ports[index].allow_default_route {
-        wrong(
-            format!(
-                "device `{name}` carries the kernel's default route: taking it may cut this \
-                 machine off"
-            ),
-            "a device that this machine can do without",
-            Some(
-                "set `allow_default_route: true` for this port if there is another way in"
-                    .to_owned(),
-            ),
-        );
-    }
+    misfits.extend(usable(config, index, device));
     misfits.extend(queues(config, index, device));
     let mtu = mtu(config, index, device.mtu).map_err(|misfit| misfits.push(misfit));
     match (device.mac, mtu) {
         (Some(mac), Ok(mtu)) if misfits.is_empty() => Ok(PortFacts { mac, mtu }),
         _ => Err(misfits),
     }
+}
+
+/// What keeps a device of the kernel's from being taken, whatever takes it.
+pub(super) fn usable(config: &Config, index: usize, device: &Device) -> Vec<Misfit> {
+    let name = &device.name;
+    let misfit = |message: String, expected: &str, help: String| Misfit {
+        path: key(index, "device"),
+        message,
+        expected: expected.to_owned(),
+        help: Some(help),
+    };
+    let mut misfits = Vec::new();
+    if !device.admin_up {
+        misfits.push(misfit(
+            format!("device `{name}` is down"),
+            "a device that is set up",
+            format!("`ip link set dev {name} up`"),
+        ));
+    }
+    if device.has_default_route && !config.ports[index].allow_default_route {
+        misfits.push(misfit(
+            format!(
+                "device `{name}` carries the kernel's default route: taking it may cut this \
+                 machine off"
+            ),
+            "a device that this machine can do without",
+            "set `allow_default_route: true` for this port if there is another way in".to_owned(),
+        ));
+    }
+    misfits
 }
 
 /// A worker without a queue could not send; packets of a queue without a
@@ -165,7 +186,9 @@ pub fn queues(config: &Config, index: usize, device: &Device) -> Option<Misfit> 
 /// When the device's, the configured one and the tunnel's do not go together.
 pub fn mtu(config: &Config, index: usize, has: u32) -> Result<u16, Misfit> {
     let path = key(index, "mtu");
-    let (name, configured) = (&config.ports[index].device, config.ports[index].mtu);
+    let port = &config.ports[index];
+    let name = config.kernel_device(PortIndex(index)).unwrap_or(&port.device);
+    let configured = port.mtu;
     let command = |bytes: u16| Some(format!("`ip link set dev {name} mtu {bytes}`"));
     // What the device takes in must fit into a chunk, whatever is sent.
     let has = match u16::try_from(has) {

@@ -9,7 +9,7 @@ use crate::observe::{Observer, Setup};
 use crate::{log, metrics};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use sluice_config::{Backend, Config, Loaded};
+use sluice_config::{Backend, Config, Errors, Loaded};
 use sluice_control::election::Elector;
 use sluice_control::kubernetes::Access;
 use sluice_control::source::kubernetes::Kubernetes;
@@ -102,7 +102,14 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let (event_sender, events) = unbounded();
     // From here on a signal ends the gateway in order, also while it starts.
     watch_signals(event_sender.clone())?;
-    let running = Running::start(loaded.config, found, event_sender)?;
+    let running = match Running::start(loaded, found, event_sender) {
+        // They name their places themselves.
+        Err(error) if error.is::<Errors>() => {
+            eprintln!("{error}");
+            return Ok(ExitCode::FAILURE);
+        }
+        running => running?,
+    };
     let outcome = running.wait(path, &events);
     Ok(running.stop(outcome, &events))
 }
@@ -148,8 +155,8 @@ enum Outcome {
 impl Running {
     /// Starts everything, from what fails early and without a trace to what
     /// takes the devices.
-    fn start(config: Config, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
-        let config = own_node::named(config);
+    fn start(loaded: Loaded, found: Found, events: Sender<Event>) -> anyhow::Result<Self> {
+        let config = own_node::named(loaded.config);
         let Found { cores, devices } = found;
         // An address of the kernel's on a device of DPDK's is there when that is open.
         let listen = config.metrics.listen;
@@ -157,7 +164,7 @@ impl Running {
             || !config.ports.iter().any(|port| port.kernel_addresses.contains(&listen.ip()));
         let listener = is_early.then(|| metrics::http::bind(listen)).transpose()?;
         let socket = crate::admin::server::Socket::bind(&config.admin.socket)?;
-        let opened = ports::open(&config, devices)?;
+        let opened = ports::open(&config, &loaded.places, devices)?;
         let listener = listener.map_or_else(|| metrics::http::bind(listen), Ok)?;
 
         let started = Instant::now();

@@ -2,7 +2,9 @@ use super::devices::Devices;
 use super::options;
 use crate::gateway::{Attached, Link, PortState};
 use anyhow::Context;
-use sluice_config::Config;
+#[cfg(feature = "dpdk")]
+use sluice_config::Errors;
+use sluice_config::{Config, Places};
 use sluice_control::PortFacts;
 use sluice_io::{AfXdp, AllMulticast, Device, Port, PortMode, Umem};
 
@@ -23,13 +25,17 @@ pub struct Opened {
 /// Opens the devices that were found, and says how.
 ///
 /// # Errors
-/// When one does not work as asked.
-pub fn open(config: &Config, devices: Devices) -> anyhow::Result<Opened> {
+/// When one does not work as asked: [`Errors`] where the file has the place that is meant.
+pub fn open(config: &Config, places: &Places, devices: Devices) -> anyhow::Result<Opened> {
     let (opened, huge_pages) = match devices {
         Devices::AfXdp(devices) => af_xdp(config, devices)?,
         #[cfg(feature = "dpdk")]
-        Devices::Dpdk(devices, facts) => (dpdk(config, devices, facts)?, config.io.dpdk.huge_pages),
+        Devices::Dpdk(devices, facts) => {
+            (dpdk(config, places, devices, facts)?, config.io.dpdk.huge_pages)
+        }
     };
+    #[cfg(not(feature = "dpdk"))]
+    let _ = places;
     for port in &opened.states {
         for (queue, mode) in port.queues.iter().enumerate() {
             let (name, device) = (&port.name, &port.device);
@@ -65,6 +71,7 @@ fn af_xdp(config: &Config, found: Vec<(Device, PortFacts)>) -> anyhow::Result<(O
 #[cfg(feature = "dpdk")]
 fn dpdk(
     config: &Config,
+    places: &Places,
     devices: sluice_io::DpdkDevices,
     facts: Vec<PortFacts>,
 ) -> anyhow::Result<Opened> {
@@ -76,7 +83,9 @@ fn dpdk(
             tracing::warn!(port, driver, "no RSS: one worker may get all packets of this port");
         }
     }
-    let opened = devices.open().context("cannot open the ports")?;
+    let opened = devices.open().map_err(|error| Errors {
+        diagnostics: vec![super::dpdk::misfit(config, &error).at(places)],
+    })?;
     let states = opened.handle.links().into_iter().map(Link::Dpdk).zip(&facts).enumerate();
     let states =
         states.map(|(index, (link, facts))| state(config, index, link, facts, &opened.ports));

@@ -29,16 +29,24 @@ fn what_dpdk_cannot_do_is_said_before_there_is_traffic() {
     let two = one.replace("  count: 1\n", "  count: 2\n");
     let uplink = "net_af_packet0,iface=uplink";
     let small = "  dpdk: {huge_pages: false}";
+    let device = "ports[0].device";
+    let tall = one.replace("name: uplink\n", "name: uplink\n    mtu: 1774\n");
     for (config, uplink, more, place, said) in [
+        (&one, "net_af_packet0,iface=nosuch0", small, device, "no network device `nosuch0`"),
+        (&one, "net_nosuch0", small, device, "parse device 'net_nosuch0'"),
+        (&two, uplink, small, device, "has 1 queues, and each of 2 workers needs one"),
+        // The kernel would give frames to four.
+        (&one, "net_af_packet0,iface=uplink,qpairs=4", small, device, "say `qpairs=1`"),
+        // The kernel would have the frames of a queue that the driver has not.
+        (&two, "net_af_xdp0,iface=uplink", small, device, "has 1 receive and"),
+        (&tall, uplink, small, "ports[0].mtu", "ip link set dev uplink mtu 1774"),
         (
             &one,
-            "net_af_packet0,iface=nosuch0",
-            small,
-            "ports[0].device",
-            "no device `net_af_packet0`",
+            uplink,
+            "  dpdk: {huge_pages: false, arguments: [--mbuf-pool-ops-name=nosuch]}",
+            "io.frames",
+            "makes no pool",
         ),
-        (&one, "net_nosuch0", small, "ports[0].device", "parse device 'net_nosuch0'"),
-        (&two, uplink, small, "ports[0].device", "has 1 queues, and each of 2 workers needs one"),
         (
             &one,
             uplink,
@@ -53,6 +61,35 @@ fn what_dpdk_cannot_do_is_said_before_there_is_traffic() {
         let log = refused(&lab, config, uplink, more);
         let error = format!("error: {place}: ");
         assert!(log.contains(&error) && log.contains(said), "{place}: {said}: {log}");
+    }
+    lab.ok("gw", &["ip", "route", "add", "default", "dev", "uplink"]);
+    let log = refused(&lab, &one, uplink, small);
+    assert!(log.contains("error: ports[0].device: device `uplink` carries the kernel's"), "{log}");
+}
+
+/// Drivers on devices of the kernel's do not learn that those are gone.
+#[test]
+fn a_device_that_goes_down_or_away_is_noticed() {
+    for driver in ["net_af_packet", "net_af_xdp"] {
+        let Some(lab) = Lab::up(&["--io", driver]) else { return };
+        // More than fit where frames of usual pages are not reckoned with.
+        lab.edit_config("  frames: 32768\n", "  frames: 73728\n");
+        let gateway = Gateway::ready(&lab);
+        let lost = |gateway: &Gateway<'_>| {
+            let why = eventually("a lost link", || match gateway.get("/readyz") {
+                (503, why) => Some(why),
+                _ => None,
+            });
+            assert!(why.contains("uplink"), "{why}");
+        };
+        lab.ok("gw", &["ip", "link", "set", "uplink", "down"]);
+        lost(&gateway);
+        lab.ok("gw", &["ip", "link", "set", "uplink", "up"]);
+        let gateway = gateway.until_ready();
+        lab.ok("gw", &["ip", "link", "del", "uplink"]);
+        lost(&gateway);
+        assert_eq!(gateway.show(&["ports"])[0]["link"], "gone");
+        gateway.stop();
     }
 }
 

@@ -14,8 +14,6 @@
 #include <rte_mempool.h>
 #include <rte_version.h>
 
-/* Frames of a burst, at most. */
-#define BURST 64
 /* Buffers that a thread's cache of the pool holds, at most. */
 #define CACHE 256
 /* refcnt and nb_segs of an mbuf, as they lie there. */
@@ -147,6 +145,7 @@ int sluice_dpdk_start(uint16_t port, struct sluice_dpdk_setup *setup)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf;
+	struct rte_eth_rxconf rx_conf;
 	struct rte_eth_txconf tx_conf;
 	int error = rte_eth_dev_info_get(port, &info);
 	if (error != 0)
@@ -172,12 +171,15 @@ int sluice_dpdk_start(uint16_t port, struct sluice_dpdk_setup *setup)
 	error = rte_eth_dev_adjust_nb_rx_tx_desc(port, &setup->rx_len, &setup->tx_len);
 	if (error != 0)
 		return fail(setup, "size the rings", error);
+	rx_conf = info.default_rxconf;
+	/* A worker that stands still costs the others nothing, where a NIC would wait for it. */
+	rx_conf.rx_drop_en = setup->queues > 1;
 	tx_conf = info.default_txconf;
 	tx_conf.offloads = conf.txmode.offloads;
 	for (uint16_t queue = 0; queue < setup->queues; queue++) {
 		error = rte_eth_rx_queue_setup(port, queue, setup->rx_len,
-					       (unsigned int)rte_eth_dev_socket_id(port), NULL,
-					       setup->pool);
+					       (unsigned int)rte_eth_dev_socket_id(port),
+					       &rx_conf, setup->pool);
 		if (error != 0)
 			return fail(setup, "set up a receive queue", error);
 		error = rte_eth_tx_queue_setup(port, queue, setup->tx_len,
@@ -222,9 +224,9 @@ static __attribute__((noinline)) int take_in(struct rte_mbuf *mbuf)
 uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet *packets,
 			uint16_t count, uint64_t *dropped)
 {
-	struct rte_mbuf *mbufs[BURST];
+	struct rte_mbuf *mbufs[SLUICE_DPDK_BURST];
 	uint16_t received =
-		rte_eth_rx_burst(port, queue, mbufs, (uint16_t)RTE_MIN(count, BURST));
+		rte_eth_rx_burst(port, queue, mbufs, (uint16_t)RTE_MIN(count, SLUICE_DPDK_BURST));
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < received; i++) {
@@ -253,9 +255,9 @@ uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet
 uint16_t sluice_dpdk_tx(uint16_t port, uint16_t queue, const struct sluice_dpdk_packet *packets,
 			uint16_t count)
 {
-	struct rte_mbuf *mbufs[BURST];
+	struct rte_mbuf *mbufs[SLUICE_DPDK_BURST];
 
-	count = (uint16_t)RTE_MIN(count, BURST);
+	count = (uint16_t)RTE_MIN(count, SLUICE_DPDK_BURST);
 	for (uint16_t i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = mbuf_of(packets[i].buffer);
 		uint64_t len = packets[i].len;

@@ -93,13 +93,16 @@ struct sluice_dpdk_packet {
 /* Bytes of a buffer that a frame may lie in: the chunk of one. */
 #define SLUICE_DPDK_CHUNK 2048
 
+/* Frames of a burst, at most. */
+#define SLUICE_DPDK_BURST 64
+
 /* Receives up to `count` frames of one queue, each within the chunk of its buffer. Frames
  * of several buffers, of foreign ones or longer than a chunk are dropped, and counted in
  * `dropped`. */
 uint16_t sluice_dpdk_rx(uint16_t port, uint16_t queue, struct sluice_dpdk_packet *packets,
 			uint16_t count, uint64_t *dropped);
 
-/* Sends frames, at most 64; returns how many the queue took, from the front. The rest
+/* Sends frames, a burst at most; returns how many the queue took, from the front. The rest
  * stay the caller's. */
 uint16_t sluice_dpdk_tx(uint16_t port, uint16_t queue, const struct sluice_dpdk_packet *packets,
 			uint16_t count);

@@ -148,6 +148,18 @@ pub struct Device {
     pub has_default_route: bool,
 }
 
+/// The link of a device, which is known by its number, too: a later one of the same name is
+/// another. Asks the kernel.
+pub fn link_of(name: &str, ifindex: u32) -> OperState {
+    match netlink::link(name) {
+        Ok(Some(link)) if link.ifindex == ifindex => match link.admin_up {
+            true => link.oper_state,
+            false => OperState::Down,
+        },
+        _ => OperState::NotPresent,
+    }
+}
+
 impl Device {
     /// Asks the kernel about a device.
     ///

@@ -40,7 +40,7 @@ pub mod multicast;
 #[cfg(feature = "af-xdp")]
 pub use af_xdp::{AfXdp, AfXdpError, AfXdpHandle, AfXdpOptions, AfXdpPortOptions};
 pub use decorate::{FaultPort, Faults, PcapPort, SharedClock};
-pub use device::Device;
+pub use device::{Device, DeviceError};
 #[cfg(feature = "dpdk")]
 pub use dpdk::{Dpdk, DpdkDevices, DpdkError, DpdkHandle, DpdkLink, DpdkOptions, DpdkPortOptions};
 pub use frame::{CHUNK_LEN, Frame, HEADROOM, MTU_MAX};

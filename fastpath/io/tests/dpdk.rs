@@ -58,6 +58,32 @@ fn each_frame_is_whose_it_is() {
     assert!(kept.map(|(_, frame, _)| none.judge(&frame)).all(|judged| judged.is_none()));
 }
 
+/// The kernel's device of a tagged port is in its VLAN alone.
+#[test]
+fn of_a_tagged_port_the_kernel_gets_what_has_its_tag() {
+    use steering::{KERNEL_V4, KERNEL_V6, VTEP_V4, VXLAN_PORT};
+    let kernel = [KERNEL_V4.into(), KERNEL_V6.into()];
+    let vteps = [&kernel[..], &[VTEP_V4.into()]].concat();
+    let untagged = Steering::new(&kernel, &vteps, VXLAN_PORT);
+    let tagged = untagged.clone().tagged(Some(100));
+    let with_tag = |frame: &[u8], tag: [u8; 4]| [&frame[..12], &tag, &frame[12..]].concat();
+    let mut link_level = 0;
+    for (name, frame, _) in steering::cases().into_iter().filter(|(_, frame, _)| frame.len() > 14) {
+        let is_tagged = matches!(frame[12..14], [0x81, 0] | [0x88, 0xa8]);
+        let is_link_level = matches!(frame[12..14], [0x88, 0x09 | 0x8e | 0xcc]);
+        link_level += usize::from(is_link_level);
+        let expected = if is_link_level { Some(Passed::Control) } else { None };
+        assert_eq!(tagged.judge(&frame), expected, "{name}, as it is");
+        let other = with_tag(&frame, [0x81, 0, 0, 101]);
+        assert_eq!(tagged.judge(&other), None, "{name}, of another VLAN");
+        if !is_tagged {
+            let own = with_tag(&frame, [0x81, 0, 0xe0, 100]);
+            assert_eq!(tagged.judge(&own), untagged.judge(&frame), "{name}, of its VLAN");
+        }
+    }
+    assert!(link_level > 0);
+}
+
 #[test]
 fn frames_go_out_and_come_in_and_none_is_lost() {
     let twice = DpdkOptions::new(&["net_ring0", "net_ring0,nodeaction=x"], FRAMES);

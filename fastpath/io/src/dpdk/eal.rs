@@ -25,6 +25,10 @@ const LINES_MAX: usize = 8;
 /// Bytes of a frame in a pool: its room, the headroom, DPDK's own descriptions of it.
 const FRAME_LEN: u64 = CHUNK_LEN as u64 + 512;
 
+/// The same in usual pages: none lies in two of them, whose places in memory are not side by
+/// side.
+const FRAME_LEN_IN_PAGES: u64 = 4096;
+
 /// MiB that DPDK needs besides: rings, drivers' tables, caches.
 const BESIDES_MIB: u64 = 96;
 
@@ -106,7 +110,7 @@ fn arguments(options: &DpdkOptions, cores: &str) -> Vec<String> {
         true => arguments.push("--in-memory".to_owned()),
         false => {
             arguments.extend(["--no-huge", "--no-shconf"].map(str::to_owned));
-            arguments.push(format!("-m{}", memory_mib(options.frames)));
+            arguments.push(format!("-m{}", memory_mib(options.frames, FRAME_LEN_IN_PAGES)));
         }
     }
     arguments.push("--no-telemetry".to_owned());
@@ -127,12 +131,12 @@ fn arguments(options: &DpdkOptions, cores: &str) -> Vec<String> {
 /// # Errors
 /// How many are missing.
 pub fn check_memory(frames: u32) -> Result<(), DpdkError> {
-    check_huge_pages(memory_mib(frames), &free_huge_pages())
+    check_huge_pages(memory_mib(frames, FRAME_LEN), &free_huge_pages())
 }
 
-/// MiB that DPDK needs.
-fn memory_mib(frames: u32) -> u64 {
-    u64::from(frames) * FRAME_LEN / (1 << 20) + BESIDES_MIB
+/// MiB that DPDK needs for so many frames of so many bytes.
+fn memory_mib(frames: u32, frame_len: u64) -> u64 {
+    u64::from(frames) * frame_len / (1 << 20) + BESIDES_MIB
 }
 
 /// Huge pages of a size: bytes of one, and how many are free and there.
@@ -209,7 +213,7 @@ mod tests {
         options.huge_pages = false;
         let told = arguments(&options, "0").join(" ");
         assert!(
-            told.contains("--no-huge --no-shconf -m176 ")
+            told.contains("--no-huge --no-shconf -m224 ")
                 && told.contains("--no-pci --vdev=net_tap0"),
             "{told}"
         );

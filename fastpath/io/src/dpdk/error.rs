@@ -82,6 +82,35 @@ pub enum DpdkError {
         /// Workers.
         workers: usize,
     },
+    /// The kernel's device below it is not there.
+    #[error("port `{port}`: device `{device}` is on a device of the kernel's: {source}")]
+    Below {
+        /// The port's name.
+        port: String,
+        /// The device.
+        device: String,
+        /// What is wrong with the one below.
+        source: crate::device::DeviceError,
+    },
+    /// More queues than workers, and all of them take frames.
+    #[error(
+        "port `{port}`: device `{device}` ({driver}) has {queues} queues, and {workers} workers \
+         read one each: what comes to the others would be lost; {}, or set \
+         `workers.count: {queues}`",
+        fewer_queues(driver, *workers)
+    )]
+    QueuesUnread {
+        /// The port's name.
+        port: String,
+        /// The device.
+        device: String,
+        /// Its driver.
+        driver: String,
+        /// Its queues.
+        queues: u16,
+        /// Workers.
+        workers: usize,
+    },
     /// An MTU that the device cannot have.
     #[error(
         "port `{port}`: device `{device}` has an MTU of {min} to {max} bytes, and not of {mtu}"
@@ -98,13 +127,15 @@ pub enum DpdkError {
         /// Largest, in bytes.
         max: u16,
     },
-    /// No memory for the UMEM.
-    #[error("DPDK has no memory for {frames} frames: {source}; lower `io.frames`")]
+    /// No pool for the UMEM.
+    #[error("DPDK makes no pool of {frames} frames: {source}{}{}", lower(source), said(log))]
     Pool {
         /// Frames asked for.
         frames: u32,
         /// DPDK's errno.
         source: io::Error,
+        /// What it has logged as errors.
+        log: Vec<String>,
     },
     /// No TAP device for the kernel's addresses.
     #[error(
@@ -137,6 +168,22 @@ pub enum DpdkError {
     },
 }
 
+/// How a device of a driver gets as many queues as there are workers.
+fn fewer_queues(driver: &str, workers: usize) -> String {
+    match driver {
+        "net_af_packet" => format!("say `qpairs={workers}`"),
+        "net_vhost" => format!("say `queues={workers}`"),
+        _ => "give it fewer".to_owned(),
+    }
+}
+
+fn lower(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => " (fewer `io.frames` take less)",
+        _ => "",
+    }
+}
+
 fn said(log: &[String]) -> String {
     log.iter().map(|line| format!("\n  {line}")).collect()
 }
@@ -146,7 +193,9 @@ impl DpdkError {
     pub fn port(&self) -> Option<&str> {
         match self {
             DpdkError::Device { port, .. }
+            | DpdkError::Below { port, .. }
             | DpdkError::Queues { port, .. }
+            | DpdkError::QueuesUnread { port, .. }
             | DpdkError::Mtu { port, .. }
             | DpdkError::Tap { port, .. }
             | DpdkError::Start { port, .. } => Some(port),

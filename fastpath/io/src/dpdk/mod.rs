@@ -2,7 +2,7 @@
 //! of one pool of DPDK's, which is the UMEM here. Of a port's frames the kernel gets those for
 //! its own addresses there.
 
-use crate::device::OperState;
+use crate::device::{Device, OperState};
 use crate::port::Port;
 use crate::umem::Umem;
 
@@ -34,6 +34,9 @@ use std::sync::{Arc, Weak};
 /// Most queues of a device: one for each worker.
 const QUEUES_MAX: usize = 64;
 
+/// Drivers whose queues all take frames from the start, those that nobody asks for, too.
+const OPEN_FROM_THE_START: [&str; 3] = ["net_af_packet", "net_pcap", "net_vhost"];
+
 /// The devices of all ports, found and not started.
 #[derive(Debug)]
 pub struct DpdkDevices {
@@ -56,6 +59,9 @@ pub struct DpdkDevice {
     sets_mtu: bool,
     /// It spreads flows over its queues by itself (RSS).
     pub has_rss: bool,
+    /// The kernel's device below it, by name and number: a later one of the same name is
+    /// another.
+    kernel_device: Option<(String, u32)>,
 }
 
 /// The link of a device that runs.
@@ -190,6 +196,22 @@ fn find(options: &DpdkOptions, port: &DpdkPortOptions) -> Result<DpdkDevice, Dpd
             workers: options.workers,
         });
     }
+    if usize::from(queues) > options.workers && OPEN_FROM_THE_START.contains(&&*driver) {
+        return Err(DpdkError::QueuesUnread {
+            port: port.name.clone(),
+            device: name.to_owned(),
+            driver,
+            queues,
+            workers: options.workers,
+        });
+    }
+    let kernel_device = port.kernel_device.as_deref().map(Device::inspect).transpose();
+    let kernel_device = kernel_device.map_err(|source| DpdkError::Below {
+        port: port.name.clone(),
+        device: name.to_owned(),
+        source,
+    })?;
+    let kernel_device = kernel_device.map(|device| (device.name, device.ifindex));
     let mtu = port.mtu.unwrap_or(found.mtu);
     if mtu > found.mtu.max(found.mtu_max) || mtu < found.mtu_min {
         return Err(DpdkError::Mtu {
@@ -201,5 +223,5 @@ fn find(options: &DpdkOptions, port: &DpdkPortOptions) -> Result<DpdkDevice, Dpd
         });
     }
     let (sets_mtu, has_rss) = (mtu != found.mtu, found.has_rss != 0);
-    Ok(DpdkDevice { number, driver, mac: found.mac, mtu, sets_mtu, has_rss })
+    Ok(DpdkDevice { number, driver, mac: found.mac, mtu, sets_mtu, has_rss, kernel_device })
 }

@@ -32,6 +32,9 @@ pub struct DpdkPortOptions {
     /// The device as EAL takes it (`-a`, `--vdev`): an address on the PCI bus or a
     /// driver's name and number, with arguments behind a comma.
     pub device: String,
+    /// The kernel's device that its frames come from, if it has one (`iface=` of
+    /// `net_af_packet`).
+    pub kernel_device: Option<String>,
     /// The MTU of IP packets in bytes; `None`: as the device has it.
     pub mtu: Option<u16>,
     /// Addresses of the kernel's, with the lengths of their networks, if it is to have any:
@@ -68,6 +71,7 @@ impl DpdkOptions {
             id: PortId(index as u8),
             name: format!("port{index}"),
             device: (*device).to_owned(),
+            kernel_device: None,
             mtu: None,
             kernel_addresses: Vec::new(),
             vteps: Vec::new(),

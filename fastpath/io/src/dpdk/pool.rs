@@ -29,8 +29,11 @@ impl Pool {
         let raw = unsafe {
             dpdk_sys::sluice_dpdk_pool(c"sluice".as_ptr(), frames, CHUNK_LEN as u16, -1, &mut error)
         };
-        let raw = NonNull::new(raw)
-            .ok_or_else(|| DpdkError::Pool { frames, source: eal::errno(error) })?;
+        let raw = NonNull::new(raw).ok_or_else(|| DpdkError::Pool {
+            frames,
+            source: eal::errno(error),
+            log: eal::take_errors(),
+        })?;
         Ok(Pool { raw, frames })
     }
 

@@ -119,6 +119,7 @@ impl Port for DpdkPort {
 const _: () = {
     use std::mem::{align_of, offset_of, size_of};
     type Packet = sluice_dpdk_packet;
+    assert!(dpdk_sys::SLUICE_DPDK_BURST as usize == BURST);
     assert!(size_of::<Frame>() == size_of::<Packet>());
     assert!(align_of::<Frame>() == align_of::<Packet>());
     let [base, chunk, head, len] = Frame::OFFSETS;

@@ -1,10 +1,10 @@
 use super::DpdkDevice;
-use crate::device::OperState;
+use crate::device::{OperState, link_of};
 use crate::port::PortStats;
 use dpdk_sys::sluice_dpdk_stats;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// Between two looks at what a device counts: some drivers ask the NIC's firmware, and
@@ -15,6 +15,11 @@ const READ_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Started {
     number: u16,
+    /// The kernel's device below it, by name and number.
+    kernel_device: Option<(String, u32)>,
+    /// Held by who asks the driver something: that is not done by two at once
+    /// (`rte_ethdev.h`).
+    asking: Mutex<()>,
     /// Frames that are refused, and stay Sluice's, are among its errors of transmission.
     counts_refused: bool,
     rx_missed: AtomicU64,
@@ -28,6 +33,8 @@ impl Started {
     pub fn new(device: &DpdkDevice) -> Self {
         Started {
             number: device.number,
+            kernel_device: device.kernel_device.clone(),
+            asking: Mutex::new(()),
             counts_refused: device.driver == "net_af_xdp",
             rx_missed: AtomicU64::new(0),
             rx_errors: AtomicU64::new(0),
@@ -41,9 +48,17 @@ impl Started {
         self.number
     }
 
-    /// The state of its link.
+    /// The state of its link. Drivers on a device of the kernel's do not learn what becomes of
+    /// that one: the kernel does.
     pub fn link(&self) -> OperState {
-        // SAFETY: the device is open while this is there; any thread may ask.
+        if let Some((name, ifindex)) = &self.kernel_device {
+            let below = link_of(name, *ifindex);
+            if !matches!(below, OperState::Up | OperState::Unknown) {
+                return below;
+            }
+        }
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the device is open while this is there, and nobody else asks it now.
         match unsafe { dpdk_sys::sluice_dpdk_link(self.number) } {
             1 => OperState::Up,
             0 => OperState::Down,
@@ -66,9 +81,13 @@ impl Started {
 
     fn read(&self) {
         let mut found = sluice_dpdk_stats::default();
-        // SAFETY: the device is open while this is there, and `found` outlives the call.
-        if unsafe { dpdk_sys::sluice_dpdk_read_stats(self.number, &mut found) } != 0 {
-            return;
+        {
+            let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: the device is open while this is there, `found` outlives the call, and
+            // nobody else asks the device now.
+            if unsafe { dpdk_sys::sluice_dpdk_read_stats(self.number, &mut found) } != 0 {
+                return;
+            }
         }
         let tx_errors = if self.counts_refused { 0 } else { found.tx_errors };
         self.rx_missed.store(found.rx_missed, Ordering::Relaxed);

@@ -1,3 +1,4 @@
+use super::tag::VLAN_BITS;
 use std::net::IpAddr;
 
 const IPV4: u16 = 0x0800;
@@ -39,6 +40,8 @@ pub struct Steering {
     vteps_v4: Vec<[u8; 4]>,
     vteps_v6: Vec<[u8; 16]>,
     vxlan_udp_port: u16,
+    /// The tag of the port, whose VLAN alone the kernel's device of it is in.
+    vlan: Option<u16>,
 }
 
 impl Steering {
@@ -59,7 +62,13 @@ impl Steering {
             addresses.iter().filter_map(of).collect()
         };
         let (vteps_v4, vteps_v6) = (v4(vteps), v6(vteps));
-        Steering { v4: v4(kernel), v6: v6(kernel), vteps_v4, vteps_v6, vxlan_udp_port }
+        let (v4, v6) = (v4(kernel), v6(kernel));
+        Steering { v4, v6, vteps_v4, vteps_v6, vxlan_udp_port, vlan: None }
+    }
+
+    /// The same for a port that all frames carry a tag at.
+    pub fn tagged(self, vlan: Option<u16>) -> Self {
+        Steering { vlan, ..self }
     }
 
     /// Why the kernel gets a frame; `None`: it is Sluice's, as those are that are too short
@@ -67,6 +76,13 @@ impl Steering {
     pub fn judge(&self, frame: &[u8]) -> Option<Passed> {
         let mut ethertype = be16(frame, 12)?;
         let mut at = 14;
+        if let Some(vlan) = self.vlan {
+            let is_its = ethertype == VLAN && be16(frame, at)? & VLAN_BITS == vlan;
+            // What the ends of a link tell each other has no tag, whatever else has.
+            if !is_its && !matches!(ethertype, LLDP | SLOW | EAPOL) {
+                return None;
+            }
+        }
         for _ in 0..2 {
             if ethertype != VLAN && ethertype != QINQ {
                 break;

@@ -5,7 +5,7 @@ const AT: usize = 12;
 /// IEEE 802.1Q.
 const ETHERTYPE: [u8; 2] = [0x81, 0x00];
 /// The bits of a tag that are the VLAN's number.
-const VLAN_BITS: u16 = 0x0fff;
+pub(super) const VLAN_BITS: u16 = 0x0fff;
 
 /// Takes a port's own tag off a frame for the kernel, whose device of the port has none.
 /// Frames of other VLANs stay as they are.

@@ -135,7 +135,8 @@ impl Tap {
         device.set_nonblocking(true)?;
         let kernel: Vec<IpAddr> =
             options.kernel_addresses.iter().map(|(address, _)| *address).collect();
-        let steering = Steering::new(&kernel, &options.vteps, options.vxlan_udp_port);
+        let steering =
+            Steering::new(&kernel, &options.vteps, options.vxlan_udp_port).tagged(options.vlan);
         Ok(Tap {
             device,
             steering: Arc::new(steering),
