@@ -1,4 +1,4 @@
-use sluice_config::{Config, IdleMode, PortIndex};
+use sluice_config::{Config, IdleMode};
 use sluice_fastpath::flow::{FlowLimits, State, Timeouts};
 use sluice_fastpath::idle::IdleMode as FastpathIdleMode;
 use sluice_fastpath::{FragmentOptions, NeighborOptions, WorkerOptions};
@@ -53,7 +53,7 @@ pub fn dpdk(config: &Config) -> sluice_io::DpdkOptions {
             id: PortId(index as u8),
             name: port.name.to_string(),
             device: port.device.clone(),
-            kernel_device: config.kernel_device(PortIndex(index)).map(str::to_owned),
+            kernel_device: config.kernel_device(sluice_config::PortIndex(index)).map(str::to_owned),
             mtu: port.mtu,
             kernel_addresses: port.kernel_addresses.iter().map(with_len).collect(),
             vteps: overlay.iter().flat_map(|overlay| overlay.vxlan.addresses.iter()).collect(),
