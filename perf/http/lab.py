@@ -17,8 +17,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-SLUICE = os.path.join(ROOT, "target", "release", "sluice")
-TOOLS = os.path.join(ROOT, "target", "release")
+TOOLS = os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target"), "release")
+SLUICE = os.path.join(TOOLS, "sluice")
 DIRECT = "direct"
 CLONE_NEWNET = 0x40000000
 RUN = f"race-{os.getpid()}"

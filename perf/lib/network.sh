@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Two network namespaces on two cables: in `gw` the gateway, with `uplink` and `cluster`; in
 # `lab` whoever plays clients and nodes at their other ends, `c0` and `n0`. The addresses are
-# variables, as `lab addresses` and `race addresses` print them.
+# variables, as `lab addresses` and `race addresses` print them. Of more than one node, each of
+# the others is at a device of its own on top of `n0`.
 
 # network_up FAMILY UNDERLAY_MTU: one queue a device, checksums whole, nothing merged.
 network_up() {
@@ -30,8 +31,22 @@ network_up() {
     ip -n "$(ns "$short")" link set "$device" up
   done
   ip -n "$(ns lab)" address add "$router/$len" dev c0 "${nodad[@]}"
-  for address in "${node_ips[@]}"; do
-    printf 'address add %s/%d dev n0 %s\n' "$address" "$len" "${nodad[*]}"
+  ip -n "$(ns lab)" address add "${node_ips[0]}/$len" dev n0 "${nodad[@]}"
+  more_nodes "${node_ips[@]:1}"
+}
+
+# more_nodes ADDRESS...: each node has a MAC of its own, and so a device that answers for it,
+# and nobody else does.
+more_nodes() {
+  local address number=0
+  (($#)) || return 0
+  in_ns lab sysctl -qw net.ipv4.conf.all.arp_ignore=1
+  for address in "$@"; do
+    number=$((number + 1))
+    printf 'link add link n0 name n%d address %s:%02x:%02x type macvlan mode bridge\n' \
+      "$number" "${NODE_MAC%:*:*}" $((number / 256)) $((number % 256))
+    printf 'address add %s dev n%d nodad\n' "$address" "$number"
+    printf 'link set n%d up\n' "$number"
   done | ip -n "$(ns lab)" -batch -
 }
 

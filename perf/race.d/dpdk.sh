@@ -19,7 +19,7 @@ needs_dpdk() {
   need dpdk ip iproute2
   need dpdk curl curl
   need dpdk taskset util-linux
-  need dpdk dpdk-testpmd dpdk
+  need dpdk dpdk-testpmd dpdk-dev
   needs_ovs dpdk
   need_built dpdk sluice veth race
   sluice_has_dpdk || MISSING+=('part dpdk needs a sluice with DPDK (see --help for how to build it)')

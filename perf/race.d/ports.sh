@@ -5,7 +5,7 @@
 readonly PORTS_HUGE_PAGES=400
 
 needs_ports() {
-  need ports dpdk-testpmd dpdk
+  need ports dpdk-testpmd dpdk-dev
   need ports setsid util-linux
   need_built ports dpdk race
 }

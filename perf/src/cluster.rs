@@ -33,7 +33,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// 10 endpoints a Service on 100 nodes, over UDP.
-    pub fn new(family: Family, services: u32) -> Self {
+    pub const fn new(family: Family, services: u32) -> Self {
         Cluster { family, services, backends: 10, nodes: 100, protocol: UDP, policies: 0 }
     }
 

@@ -18,9 +18,10 @@ pub(crate) mod subject;
 
 use crate::cluster::{self, Cluster};
 use crate::cpu;
+use crate::limits::check_rate;
 use crate::site::{Family, UPLINK};
 use crate::tsc::{Rate, ticks};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use generator::Generator;
 use load::{Flood, Load};
 pub use people::ESTABLISHED_MAX;
@@ -89,6 +90,11 @@ pub enum Offer {
 /// When something cannot be set up, or a byte is wrong that the worker has sent.
 pub fn run(options: &Options) -> Result<Outcome> {
     ensure!(options.established <= ESTABLISHED_MAX, "at most {ESTABLISHED_MAX} flows");
+    let data = f64::from(options.established) * options.established_rate;
+    check_rate(data).map_err(|expected| {
+        let Options { established, established_rate, .. } = options;
+        anyhow!("established rate: {established_rate} of {established} flows each; {expected}")
+    })?;
     if let Some([_, generator]) = options.cpus {
         cpu::pin(generator)?;
     }

@@ -46,6 +46,8 @@ pub mod scale;
 
 /// Threads on cores.
 pub mod cpu;
+/// What generators can be asked for.
+pub mod limits;
 /// Raw packet sockets: what arrives on a device.
 pub mod packet_socket;
 /// Minimum, median, and the table of results.

@@ -24,6 +24,9 @@ NODE, GATEWAY, POD = "172.16.1.0", "172.16.0.1", "10.0.0.2"
 SERVICE_PORT, VXLAN_PORT, VNI = 53, 4789, 42
 # TRex adds the check sequence.
 CHECK_SEQUENCE = 4
+# Clients' addresses, and source ports of each, or of a pod.
+CLIENTS, PORT_MIN = 65536, 1024
+PORTS = 65536 - PORT_MIN
 # Bytes with check sequence, and how often of 12.
 IMIX = [(64, 7), (594, 4), (1518, 1)]
 
@@ -48,15 +51,24 @@ def tunneled_request(size):
     return outer / VXLAN(vni=VNI, flags="Instance") / inner
 
 
+def check_flows(flows, most):
+    """Refuses more flows than there are addresses and ports for: a field would overflow."""
+    if not 0 < flows <= most:
+        raise ValueError(f"--flows {flows}: expected 1 to {most}, as many as addresses have ports")
+
+
 def client_flows(flows):
     """Up to 65,536 clients, and ports of theirs, as many as make so many flows."""
-    clients = min(flows, 65536)
+    check_flows(flows, CLIENTS * PORTS)
+    clients = min(flows, CLIENTS)
     ports = max(1, flows // clients)
     last = 0x64400000 + clients
     return STLScVmRaw(
         [
             STLVmFlowVar("client", min_value=0x64400001, max_value=last, size=4, op="inc"),
-            STLVmFlowVar("port", min_value=1024, max_value=1023 + ports, size=2, op="random"),
+            STLVmFlowVar(
+                "port", min_value=PORT_MIN, max_value=PORT_MIN + ports - 1, size=2, op="random"
+            ),
             STLVmWrFlowVar(fv_name="client", pkt_offset="IP.src"),
             STLVmWrFlowVar(fv_name="port", pkt_offset="UDP.sport"),
             STLVmFixChecksumHw(
@@ -68,12 +80,15 @@ def client_flows(flows):
 
 def pod_flows(flows):
     """Ports of a pod, and the tunnel's own, by which receive queues are chosen."""
+    check_flows(flows, PORTS)
     outer_ip, outer_udp = 14, 34
     inner_ip = outer_udp + 8 + 8 + 14
     inner_udp = inner_ip + 20
     return STLScVmRaw(
         [
-            STLVmFlowVar("port", min_value=1024, max_value=1023 + flows, size=2, op="inc"),
+            STLVmFlowVar(
+                "port", min_value=PORT_MIN, max_value=PORT_MIN + flows - 1, size=2, op="inc"
+            ),
             STLVmFlowVar("entropy", min_value=49152, max_value=65535, size=2, op="inc"),
             STLVmWrFlowVar(fv_name="port", pkt_offset=inner_udp),
             STLVmWrFlowVar(fv_name="entropy", pkt_offset=outer_udp),

@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use sluice_l7::worker::SLICE;
 use sluice_perf::fair::{self, Options};
+use sluice_perf::limits;
 use sluice_perf::site::Family;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +39,8 @@ struct Args {
     #[arg(long)]
     slice: Option<u64>,
     /// Seconds of a row that are measured.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = limits::seconds,
+        allow_negative_numbers = true)]
     seconds: f64,
     /// A file for the results as JSON.
     #[arg(long)]
@@ -86,4 +88,23 @@ fn main() -> Result<()> {
         report.write(path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_takes_time() {
+        let read = |seconds| {
+            let args = Args::try_parse_from(["fair", "--seconds", seconds]);
+            args.map(|args| args.seconds).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("0.5"), Ok(0.5));
+        for wrong in ["-1", "0", "nan", "1e9"] {
+            let error = read(wrong).unwrap_err();
+            let says = format!("invalid value '{wrong}' for '--seconds <SECONDS>': expected");
+            assert!(error.contains(&says), "{error}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use sluice_perf::flood::{self, Offer, Options};
+use sluice_perf::limits;
 use sluice_perf::site::Family;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,25 +23,31 @@ struct Args {
     generator_cpu: usize,
     /// Rates of the flood, one phase for each, in percent of the measured
     /// capacity.
-    #[arg(long, value_delimiter = ',', default_values_t = [80.0, 200.0])]
+    #[arg(long, value_delimiter = ',', default_values_t = [80.0, 200.0],
+        value_parser = limits::percent, allow_negative_numbers = true)]
     percent: Vec<f64>,
     /// More phases, with these rates of the flood in SYNs a second.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = limits::rate,
+        allow_negative_numbers = true)]
     rates: Vec<f64>,
     /// Seconds of each phase.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 24,
+        value_parser = clap::value_parser!(u64).range(1..=limits::SECONDS_MAX))]
     seconds: u64,
     /// Seconds at the end of a phase in which no honest client begins.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8,
+        value_parser = clap::value_parser!(u64).range(..=limits::SECONDS_MAX))]
     patience: u64,
     /// Established flows.
     #[arg(long, default_value_t = 1000)]
     established: u32,
     /// Data segments a second of each.
-    #[arg(long, default_value_t = 100.0)]
+    #[arg(long, default_value_t = 100.0, value_parser = limits::rate,
+        allow_negative_numbers = true)]
     established_rate: f64,
     /// Honest clients a second.
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = 200.0, value_parser = limits::rate,
+        allow_negative_numbers = true)]
     honest_rate: f64,
     /// Pods do not answer SYNs of the flood.
     #[arg(long)]
@@ -90,4 +97,33 @@ fn main() -> Result<()> {
         outcome.write(path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_that_cannot_be_are_refused_by_their_options() {
+        let read = |options: &[&str]| {
+            let command = ["flood", "--family", "v4"].iter().chain(options);
+            Args::try_parse_from(command).map_err(|error| error.to_string())
+        };
+        let args = read(&["--rates", "0,1e6", "--percent", "50"]).ok().unwrap();
+        assert_eq!((args.rates, args.percent), (vec![0.0, 1e6], vec![50.0]));
+        for (option, value, wrong) in [
+            ("--rates", "-5", "-5"),
+            ("--rates", "1000,nan", "nan"),
+            ("--rates", "1e15", "1e15"),
+            ("--percent", "-80", "-80"),
+            ("--established-rate", "-1", "-1"),
+            ("--honest-rate", "inf", "inf"),
+            ("--seconds", "0", "0"),
+            ("--patience", "3601", "3601"),
+        ] {
+            let error = read(&[option, value]).err().unwrap();
+            let says = format!("invalid value '{wrong}' for '{option} <");
+            assert!(error.contains(&says), "{option} {value}: {error}");
+        }
+    }
 }

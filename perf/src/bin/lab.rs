@@ -99,7 +99,7 @@ enum Command {
         #[arg(long, default_value_t = UNDERLAY_MTU)]
         underlay_mtu: u16,
     },
-    /// Prints who has which address, as variables of a shell.
+    /// Prints the family, and who has which address, as variables of a shell.
     Addresses {
         #[command(flatten)]
         load: Load,
@@ -292,7 +292,9 @@ fn main() -> Result<()> {
             write_gateway(&load.profile()?, ports, cpu, &folder)
         }
         Command::Addresses { load } => {
-            print!("{}", addresses::shell_variables(load.profile()?.nodes));
+            let profile = load.profile()?;
+            println!("FAMILY={}", profile.ip().label());
+            print!("{}", addresses::shell_variables(profile.nodes));
             Ok(())
         }
     }

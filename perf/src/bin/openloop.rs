@@ -6,6 +6,7 @@ use clap::Parser;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use serde::Serialize;
+use sluice_perf::limits;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -37,16 +38,18 @@ struct Args {
     length: usize,
     /// Requests a second, over all connections; without it each connection asks again as
     /// soon as it is answered.
-    #[arg(long)]
+    #[arg(long, value_parser = limits::some_rate, allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Seconds that count.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = limits::seconds,
+        allow_negative_numbers = true)]
     seconds: f64,
     /// Seconds before those, which do not.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = limits::warm_up,
+        allow_negative_numbers = true)]
     warm_up: f64,
 }
 
@@ -93,7 +96,7 @@ struct Connection {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    ensure!(args.rate.is_none_or(|rate| rate > 0.0) && args.connections > 0, "no requests");
+    ensure!(args.connections > 0, "--connections 0: without one there are no requests");
     // Else the kernel wakes sleepers late on purpose.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
     println!("{}", serde_json::to_string(&run(&args)?)?);
@@ -230,4 +233,48 @@ fn is_answered(connection: &mut Connection, length: usize) -> Result<bool> {
     ensure!(told == Some(length) && body == length, "an answer of {body} bytes, {told:?} told");
     connection.answer.clear();
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_rates_that_cannot_be_are_refused_by_their_options() {
+        let read = |option, value| {
+            let args = Args::try_parse_from(["openloop", "10.0.0.1:80", option, value]);
+            args.map_err(|error| error.to_string())
+        };
+        assert_eq!(read("--warm-up", "0").ok().unwrap().warm_up, 0.0);
+        assert_eq!(read("--rate", "1e5").ok().unwrap().rate, Some(1e5));
+        for (option, wrong) in [
+            ("--seconds", "-1"),
+            ("--seconds", "0"),
+            ("--warm-up", "-1"),
+            ("--warm-up", "nan"),
+            ("--rate", "0"),
+            ("--rate", "-5"),
+            ("--rate", "inf"),
+        ] {
+            let error = read(option, wrong).err().unwrap();
+            let says = format!("invalid value '{wrong}' for '{option} <");
+            assert!(error.contains(&says), "{option} {wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn latency_says_who_cannot_be_measured_and_why() {
+        let script = "import runpy\n\
+                      maximum = runpy.run_path('latency')['maximum']\n\
+                      assert maximum('nginx', {'rate': 5.0}) == 5.0\n\
+                      maximum('haproxy', {'failed': 'a connection has ended'})";
+        let mut python = std::process::Command::new("python3");
+        python.args(["-B", "-c", script]);
+        let done = python.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/http")).output();
+        let error = String::from_utf8(done.expect("python3 runs").stderr).unwrap();
+        assert_eq!(
+            error,
+            "latency: the maximum of haproxy cannot be measured: a connection has ended\n"
+        );
+    }
 }

@@ -8,15 +8,14 @@ pub use values::{
 use super::packet::{STAMP_LEN, tunnel_len};
 use super::people::{CLIENTS_MAX, flows_max, pods_max};
 use crate::cluster::{self, Cluster};
+use crate::limits::{check_rate, check_seconds};
 use crate::site::Family;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use values::text;
 
 /// Bytes of a frame's preamble and gap on a wire.
 const GAP_LEN: usize = 20;
-/// No core writes a frame in less than 10 ns.
-const RATE_MAX: f64 = 1e8;
 /// What is taken for as many as go, where it must be known how many that are.
 const RATE_UNKNOWN: f64 = 1e7;
 /// Flows of which the generator remembers what has come, at most: some 50 bytes each.
@@ -133,11 +132,8 @@ impl Profile {
     pub fn check(&self, bounds: &Bounds) -> Result<()> {
         self.check_cluster()?;
         self.check_flows(bounds)?;
-        ensure!(
-            self.seconds.is_finite() && self.seconds > 0.0 && self.seconds <= 3600.0,
-            "seconds: {} is not above 0, and an hour at most",
-            self.seconds
-        );
+        let seconds = self.seconds;
+        check_seconds(seconds).map_err(|expected| anyhow!("seconds: {seconds}; {expected}"))?;
         match self.traffic {
             Traffic::Udp => {}
             Traffic::Openings => ensure!(
@@ -232,7 +228,7 @@ impl Profile {
     fn check_rate(&self, bounds: &Bounds) -> Result<()> {
         let Some(rate) = self.packets() else { return Ok(()) };
         let all = rate + self.new_flows.0;
-        ensure!(all <= RATE_MAX, "rate: {all:.0} a second; no core makes more than {RATE_MAX:.0}");
+        check_rate(all).map_err(|expected| anyhow!("rate: {all:.0} a second; {expected}"))?;
         ensure!(rate * self.seconds >= 1.0, "rate: not one in {} seconds", self.seconds);
         let Some(line) = bounds.line_bits else { return Ok(()) };
         let bits = all * 8.0 * (self.size.mean(self.ip()) + GAP_LEN as f64);

@@ -157,16 +157,8 @@ fn answer<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::race::CLUSTER_OF_ONE;
     use crate::site::{Family, PORT_MACS, UPLINK};
-
-    const CLUSTER_OF_ONE: Cluster = Cluster {
-        family: Family::V4,
-        services: 1,
-        backends: 10,
-        nodes: 1,
-        protocol: crate::cluster::UDP,
-        policies: 0,
-    };
 
     fn begin(expected: Expected) -> Begin<'static> {
         Begin { cluster: &CLUSTER_OF_ONE, expected, flows: 8 }

@@ -95,20 +95,12 @@ impl Expected {
 mod tests {
     use super::*;
     use crate::frames::{Builder, Tunnel, Udp};
+    use crate::race::CLUSTER_OF_ONE;
     use crate::site::{Family, PORT_MACS};
-
-    const CLUSTER: Cluster = Cluster {
-        family: Family::V4,
-        services: 1,
-        backends: 10,
-        nodes: 1,
-        protocol: crate::cluster::UDP,
-        policies: 0,
-    };
 
     /// A request of flow 7 as it leaves for the node, without an overlay.
     fn sent(src: (std::net::IpAddr, u16), backend: u32, ttl: u8) -> Vec<u8> {
-        let udp = Udp { src, dst: (CLUSTER.backend(backend).1, TARGET_PORT), id: 7 };
+        let udp = Udp { src, dst: (CLUSTER_OF_ONE.backend(backend).1, TARGET_PORT), id: 7 };
         let macs = Tunnel::to_node(Family::V4, 0).macs;
         let mut builder = Builder::default();
         let mut frame = builder.plain(Family::V4, site::CLUSTER, macs[0], &udp).to_vec();
@@ -126,7 +118,7 @@ mod tests {
         let client = Flow { number: 7, ..Flow::default() }.client(Family::V4);
         let ours = (Who::Snat(3).addr(Family::V4), 2000);
         let link = (Who::GatewayCluster.addr(Family::V4), 2000);
-        let check = |expected: Expected, frame: &[u8]| expected.check(&CLUSTER, frame);
+        let check = |expected: Expected, frame: &[u8]| expected.check(&CLUSTER_OF_ONE, frame);
         assert_eq!(check(Expected::Kept, &sent(client, 4, TTL - 1)).unwrap().flow, Some(7));
         assert_eq!(check(Expected::Plain, &sent(ours, 4, TTL - 1)).unwrap().flow, Some(7));
         assert_eq!(check(Expected::Plain, &sent(link, 4, TTL - 1)).unwrap().flow, Some(7));
@@ -140,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_found() {
         let ours = (Who::Snat(3).addr(Family::V4), 2000);
-        let check = |frame: &[u8]| Expected::Plain.check(&CLUSTER, frame);
+        let check = |frame: &[u8]| Expected::Plain.check(&CLUSTER_OF_ONE, frame);
         assert!(check(&sent(ours, 10, TTL - 1)).is_err(), "no endpoint");
         assert!(check(&sent(ours, 4, TTL)).is_err(), "not forwarded");
         let good = sent(ours, 4, TTL - 1);

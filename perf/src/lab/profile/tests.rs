@@ -74,7 +74,7 @@ fn what_cannot_be_is_refused() {
         ("an MTU of 1500", refused(|p| p.size = Size::Fixed(1519))),
         ("no core makes more", refused(|p| p.rate = Pace::Packets(1.1e8))),
         ("not one in", refused(|p| p.rate = Pace::Packets(0.01))),
-        ("an hour at most", refused(|p| p.seconds = 0.0)),
+        ("(an hour) at most", refused(|p| p.seconds = 0.0)),
         ("room for 4094 pods", refused(|p| p.services = 410)),
         ("no Services", refused(|p| p.services = 0)),
         ("not of bits", refused(|p| (p.traffic, p.rate) = (Traffic::Openings, Pace::Bits(1e9)))),
