@@ -33,8 +33,6 @@ pub(super) struct Setup {
     /// Makes the one who is told of requests, on the thread.
     pub observer: Box<dyn FnOnce() -> Access + Send>,
     pub seed: u64,
-    /// How long what has begun may take at the end.
-    pub drain: Duration,
 }
 
 /// The tables that the thread takes next. They are moved there, so that no worker frees
@@ -72,6 +70,7 @@ pub(super) struct Kernel {
     pub tables: Arc<Newest>,
     pub told: Arc<Mutex<L7Told>>,
     pub asks: Sender<Ask>,
+    leave: Option<oneshot::Sender<Duration>>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -85,6 +84,7 @@ impl Kernel {
         let tables: Arc<Newest> = Arc::default();
         let received = Arc::clone(&tables);
         let (stop, stopped) = oneshot::channel();
+        let (leave, leaves) = oneshot::channel();
         let (tell, listens) = crossbeam_channel::bounded(1);
         let told: Arc<Mutex<L7Told>> = Arc::default();
         let publish = Arc::clone(&told);
@@ -95,7 +95,7 @@ impl Kernel {
                 match Serves::new(&net, setup) {
                     Ok(serves) => {
                         let _ = tell.send(Ok(()));
-                        serves.run(&net, received, stopped, publish, asked).await;
+                        serves.run(&net, received, leaves, stopped, publish, asked).await;
                     }
                     Err(error) => drop(tell.send(Err(error))),
                 }
@@ -106,10 +106,17 @@ impl Kernel {
         });
         let thread = thread.context("cannot start the thread of requests")?;
         listens.recv().context("the thread of requests has ended")??;
-        Ok(Kernel { tables, told, asks, stop, thread })
+        Ok(Kernel { tables, told, asks, leave: Some(leave), stop, thread })
     }
 
-    /// Ends it: nobody is let in, and what has begun may come to its end.
+    /// Ends what there is in order, in a time; those who come up to then are served.
+    pub fn drain(&mut self, wait: Duration) {
+        if let Some(leave) = self.leave.take() {
+            let _ = leave.send(wait);
+        }
+    }
+
+    /// Ends it: nobody is let in, and what is there is cut.
     pub fn stop(self) {
         let Kernel { stop, thread, .. } = self;
         let _ = stop.send(());
@@ -123,23 +130,23 @@ impl Kernel {
 struct Serves {
     server: KernelServer,
     serving: Rc<Serving<KernelNet>>,
-    drain: Duration,
 }
 
 impl Serves {
     fn new(net: &KernelNet, setup: Setup) -> anyhow::Result<Self> {
-        let Setup { addrs, serving, handshakes, observer, seed, drain } = setup;
+        let Setup { addrs, serving, handshakes, observer, seed } = setup;
         let server = KernelServer::bind(net, addrs).context("cannot listen for requests")?;
         let observer = Rc::new(observer());
         let serving = Serving::new(net.clone(), &serving, &handshakes, observer, seed);
         let serving = Rc::new(serving.context("cannot set up TLS with endpoints")?);
-        Ok(Serves { server, serving, drain })
+        Ok(Serves { server, serving })
     }
 
     async fn run(
         self,
         net: &KernelNet,
         tables: Arc<Newest>,
+        leaves: oneshot::Receiver<Duration>,
         stopped: oneshot::Receiver<()>,
         told: Arc<Mutex<L7Told>>,
         asked: Receiver<Ask>,
@@ -163,11 +170,18 @@ impl Serves {
                 time.sleep_until(time.now_ns() + PUBLISH_INTERVAL_NS).await;
             }
         });
+        let (serving, time) = (self.serving.clone(), net.clone());
+        net.spawn(async move {
+            if let Ok(wait) = leaves.await {
+                let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+                serving.drain(time.now_ns().saturating_add(wait_ns));
+            }
+        });
         let stop = async {
             // Whoever would say it is gone: that says it, too.
             let _ = stopped.await;
         };
-        self.server.serve(self.serving.proxy().clone(), stop, self.drain).await;
+        self.server.serve(self.serving.proxy().clone(), stop, Duration::ZERO).await;
     }
 }
 

@@ -99,7 +99,6 @@ impl L7 {
             handshakes: self.handshakes.clone(),
             observer: Box::new(move || Access::new(Counting::new(stats), lines)),
             seed: seed(&options.secret),
-            drain: self.config.drain.wait,
         })
     }
 
@@ -168,8 +167,11 @@ impl L7 {
         }
     }
 
-    /// Lets what has begun come to its end in a time, and nothing begin any more.
+    /// Ends what there is in order, in a time; those who come up to then are served.
     pub fn drain(&self, wait: Duration) {
+        if let Some(kernel) = &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
+            kernel.drain(wait);
+        }
         let until = self.started.elapsed().saturating_add(wait).as_nanos();
         self.ends_at_ns.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }

@@ -39,7 +39,7 @@ pub(crate) static SECTION: Section = Section {
         },
         Key {
             name: "headers",
-            kind: "integer, 16 to 1000",
+            kind: "integer, 16 to 128",
             default: Default::Value("100"),
             meaning: "most headers of a request",
         },
@@ -54,7 +54,7 @@ impl L7Limits {
         let requests =
             fields.defaulted(reader, "requests_per_connection", integer(1..=1_000_000_000));
         let header_bytes = fields.defaulted(reader, "header_bytes", integer(1024..=262_144));
-        let headers = fields.defaulted(reader, "headers", integer(16..=1000));
+        let headers = fields.defaulted(reader, "headers", integer(16..=128));
         Ok(Self {
             connections: connections?.value,
             requests_per_connection: requests?.value,

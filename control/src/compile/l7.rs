@@ -253,7 +253,7 @@ impl Compiler {
                 }
                 None => RouteAction::Unsupported,
             };
-            let is_certified = requests.certified.has(&route.host);
+            let is_certified = requests.certified.is_to_have(&route.host);
             let options = &route.options;
             let route = HttpRoute {
                 object: format!("Ingress {}", route.ingress).into(),

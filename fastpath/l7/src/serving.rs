@@ -86,10 +86,14 @@ impl<N: Net> Serving<N> {
         drop(self.proxy.set_tables(tables.clone()));
     }
 
-    /// Ends everything in order ([`Proxy::drain`]), what is kept to endpoints included.
+    /// Ends everything in order ([`Proxy::drain`]), and then what is kept to endpoints.
     pub fn drain(&self, until_ns: u64) {
         self.proxy.drain(until_ns);
-        self.upstreams.drain();
+        let (net, upstreams) = (self.net.clone(), self.upstreams.clone());
+        self.net.spawn(async move {
+            net.sleep_until(until_ns).await;
+            upstreams.drain();
+        });
     }
 
     /// What has been done so far.

@@ -61,6 +61,18 @@ fn endpoints_are_left_without_open_connections() {
         (under_way == short.len() + long.len()).then_some(())
     });
     gateway.signal(Signal::TERM);
+    eventually("the end is near", || (gateway.get("/readyz").0 == 503).then_some(()));
+    // Whoever has not noticed yet is served, and told.
+    for family in &FAMILIES {
+        for _ in 0..3 {
+            let answer = shop.curl(family, "http://shop.example/", &[]);
+            let head = answer.to_ascii_lowercase();
+            assert!(
+                head.starts_with("http/1.1 200 ") && head.contains("connection: close"),
+                "{head}"
+            );
+        }
+    }
     for request in short {
         let output = request.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -77,7 +77,7 @@ impl Default for Options {
 pub enum HttpsRedirect {
     /// None.
     Never,
-    /// Those for a host that has a certificate.
+    /// Those for a host that an Ingress wants a certificate for (`spec.tls`).
     WithCertificate,
     /// All.
     Always,

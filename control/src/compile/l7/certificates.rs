@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Certified {
     table: Arc<Certificates>,
-    /// Hosts that Ingresses give one: by their Secrets, or else the default.
+    /// Hosts that Ingresses want one for, whether it is there or not.
     hosts: BTreeSet<Host>,
 }
 
@@ -23,8 +23,9 @@ impl Certified {
         &self.table
     }
 
-    /// Whether a host is one that has a certificate by an Ingress.
-    pub(super) fn has(&self, host: &Host) -> bool {
+    /// Whether a host is one that an Ingress wants a certificate for. While that is missing,
+    /// nothing of what is meant to be encrypted goes in clear.
+    pub(super) fn is_to_have(&self, host: &Host) -> bool {
         if self.hosts.contains(host) {
             return true;
         }
@@ -33,8 +34,8 @@ impl Certified {
         suffix.is_some_and(|suffix| self.hosts.contains(&suffix))
     }
 
-    /// Looks at some hosts, or at all. `None`: nothing is different; else the hosts that have
-    /// one by an Ingress and had none, or the other way round.
+    /// Looks at some hosts, or at all. `None`: nothing is different; else the hosts that are to
+    /// have one by an Ingress and were not, or the other way round.
     pub(super) fn update(
         &mut self,
         ingresses: &Ingresses,
@@ -61,8 +62,7 @@ impl Certified {
         for host in hosts {
             let certificate = ingresses.certificate(host);
             let own = certificate.and_then(|of| of.secret.as_ref()).and_then(of);
-            let has_some = certificate.is_some() && (own.is_some() || default.is_some());
-            let is_other = match has_some {
+            let is_other = match certificate.is_some() {
                 true => self.hosts.insert(host.clone()),
                 false => self.hosts.remove(host),
             };

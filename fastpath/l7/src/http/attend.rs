@@ -62,6 +62,8 @@ enum Then {
     Cut(Limit),
     /// It ends in order.
     End(Limit),
+    /// It ends in order, as all of them do.
+    Leave,
     /// It ends with an answer.
     Refuse(Limit),
     /// It rests.
@@ -124,6 +126,7 @@ impl<S: Stream> Attendance<'_, S> {
                         self.counters.limited(limit);
                         self.wire.borrow_mut().violate(L7Reason::RequestTimeout);
                     }
+                    Then::Leave => self.connection.is_ending.set(true),
                     Then::End(limit) => {
                         self.counters.limited(limit);
                         let at_ns = self.clock.now_ns();
@@ -172,7 +175,10 @@ impl<S: Stream> Attendance<'_, S> {
     fn next(&self, is_shut: bool, may_rest: bool) -> Option<(u64, Then)> {
         let (connection, options) = (self.connection, self.options);
         let after = |since: u64, timeout| since.saturating_add(ns(timeout));
-        let end = connection.ends_at.get().map(|(at_ns, limit)| (at_ns, Then::Cut(limit)));
+        let end = connection.ends_at.get().map(|(at_ns, limit)| match connection.is_idle() {
+            true => (at_ns, Then::Leave),
+            false => (at_ns, Then::Cut(limit)),
+        });
         let blocked = connection.blocked_since.get();
         let rests = may_rest && blocked.is_none();
         let blocked =

@@ -132,10 +132,28 @@ impl Connection {
     /// No request begins any more, and everything is over at a time.
     pub(super) fn end(&self, at_ns: u64, limit: Limit) {
         self.is_ending.set(true);
+        self.over_at(at_ns, limit);
+    }
+
+    /// Everything is over at a time. Where something is under way nothing follows it; where
+    /// nothing is, one more request may: it may be on its way.
+    pub(super) fn leave(&self, at_ns: u64) {
+        if self.in_flight.get() > 0 || self.spoken.get() == Spoken::Http2 {
+            self.is_ending.set(true);
+        }
+        self.over_at(at_ns, Limit::DrainTime);
+    }
+
+    fn over_at(&self, at_ns: u64, limit: Limit) {
         if self.ends_at.get().is_none_or(|(before, _)| at_ns < before) {
             self.ends_at.set(Some((at_ns, limit)));
         }
         self.wake();
+    }
+
+    /// Nothing is under way, and nobody has ended it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0 && self.head_since.get().is_none() && !self.is_ending.get()
     }
 
     /// What counts that something has not come in time: its own limit, unless it is

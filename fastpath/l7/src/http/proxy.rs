@@ -111,14 +111,21 @@ impl<N: Net, F: Forward, A: Accept> Proxy<N, F, A> {
         })
     }
 
-    /// Ends everything in order: no connection begins any more, those that are idle are
-    /// ended, and the others when what they have begun is over; at a time (of
-    /// [`Net::now_ns`]) all that are left.
+    /// Ends everything in order, until a time (of [`Net::now_ns`]). Whoever comes is served up
+    /// to then, since not everybody knows at once that there is somewhere else to go, and is
+    /// told with the answer to go there: it is the last one of its connection. Connections that
+    /// are idle are ended then, and those with something under way are cut; HTTP/2, in which
+    /// nothing is lost by that, is told at once (GOAWAY, RFC 9113 section 6.8).
     pub fn drain(&self, until_ns: u64) {
         self.0.ends_at.set(Some(until_ns));
         for connection in self.0.connections.borrow().all.values() {
-            connection.end(until_ns, Limit::DrainTime);
+            connection.leave(until_ns);
         }
+    }
+
+    /// Whether the answers that begin now are the last ones of their connections.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.ends_at.get().is_some()
     }
 
     /// Waits until there are no connections.
@@ -157,7 +164,9 @@ impl<N: Net, F: Forward, A: Accept> Proxy<N, F, A> {
     pub(super) fn admit(&self, stream: &impl Stream, id: ListenerId) -> Option<Admitted<N, F, A>> {
         let shared = &self.0;
         let name = shared.tables.borrow().listener(id).map(|listener| listener.name.clone());
-        let Some(name) = name.filter(|_| shared.ends_at.get().is_none()) else {
+        let ends_at = shared.ends_at.get();
+        let is_over = ends_at.is_some_and(|end| end <= self.now_ns());
+        let Some(name) = name.filter(|_| !is_over) else {
             shared.book.counters.limited(Limit::Stopped);
             return None;
         };
@@ -169,6 +178,7 @@ impl<N: Net, F: Forward, A: Accept> Proxy<N, F, A> {
         *connections.of_listener(id) += 1;
         let ends = (stream.remote(), stream.local());
         let connection = Rc::new(Connection::new(id, name, ends, self.now_ns()));
+        connection.ends_at.set(ends_at.map(|end| (end, Limit::DrainTime)));
         let number = connections.next;
         connections.next += 1;
         connections.all.insert(number, connection.clone());

@@ -151,6 +151,9 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             self.connection.is_ending.set(true);
             self.connection.wake();
         }
+        if self.proxy.is_leaving() && !self.connection.is_ending.replace(true) {
+            self.connection.wake();
+        }
     }
 
     /// Where too much memory is used, a request is not served, and is its connection's last.

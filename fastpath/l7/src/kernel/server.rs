@@ -51,7 +51,7 @@ impl KernelServer {
         self.failures.clone()
     }
 
-    /// Serves who comes until it is told to stop; then nobody is let in any more, and what
+    /// Serves who comes until it is told to stop; then nobody is taken in any more, and what
     /// has begun has so long to come to its end.
     pub async fn serve<F: Forward, A: Accept>(
         self,

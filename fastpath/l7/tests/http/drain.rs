@@ -31,21 +31,50 @@ fn what_has_begun_is_ended_in_order() {
         let (answer, ()) = tokio::join!(asked, async {
             pass(Duration::from_secs(1)).await;
             drain(&world, 20);
-            // An idle one ends at once, and nobody is let in any more.
-            idle.is_ended().await;
-            world.client().is_cut_behind("").await;
-            assert_eq!(world.proxy.counts().limits(Limit::Stopped), 1);
+            // Whoever is idle, or comes now, has one more answer.
+            for mut client in [idle, world.client()] {
+                client.send("GET /0 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                let answer = client.answer().await;
+                assert_eq!((answer.text(), answer.all("connection")), ("done", vec!["close"]));
+                client.is_ended().await;
+            }
+            let mut other = Client2::new(&world.net, world.client()).await;
+            let answer = other.send(h2_request("GET", "http://a/1", &[], "")).await.unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "done");
+            pass(Duration::from_millis(1)).await;
+            assert!(other.is_over.get(), "told to go elsewhere");
             let answer = busy.answer().await;
             assert_eq!((answer.text(), answer.all("connection")), ("done", vec!["close"]));
             busy.is_ended().await;
         });
         let body = answer.unwrap().into_body().collect().await.unwrap();
         assert_eq!(body.to_bytes(), "done");
-        drop((idle, busy));
+        drop(busy);
         world.proxy.ended().await;
         assert!(two.is_over.get());
         assert!(two.send(h2_request("GET", "http://a/", &[], "")).await.is_err());
         assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 0);
+        assert_eq!(world.proxy.counts().limits(Limit::Stopped), 0);
+    });
+}
+
+/// Of those who are idle nobody loses anything.
+#[test]
+fn who_is_idle_at_the_end_is_let_go_of() {
+    run(async {
+        let world = slow();
+        let (mut asked, mut silent) = (world.client(), world.client());
+        assert_eq!(asked.get("a", "/0").await.status, 200);
+        drain(&world, 5);
+        pass(Duration::from_millis(4_900)).await;
+        assert_eq!(world.proxy.connections(), 2);
+        asked.is_ended().await;
+        // Of one that has said nothing it is not known what it would understand.
+        silent.is_cut_behind("").await;
+        world.proxy.ended().await;
+        assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 1);
+        world.client().is_cut_behind("").await;
+        assert_eq!(world.proxy.counts().limits(Limit::Stopped), 1);
     });
 }
 
@@ -92,6 +121,6 @@ fn a_connection_without_a_request_ends_in_time_too() {
         drain(&world, 1);
         pass(Duration::from_millis(1005)).await;
         assert_eq!(world.proxy.connections(), 0);
-        assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 5, "all that were not idle");
+        assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 6);
     });
 }

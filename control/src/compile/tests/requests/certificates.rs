@@ -18,9 +18,13 @@ fn hosts_have_the_certificates_of_their_ingresses_or_the_default() {
     ]);
     world.apply(Kind::Ingress, object);
     world.apply(Kind::Ingress, ingress("b", "x.b.example", &[]));
+    let other = ingress("c", "x.c.example", &[path("/", "s", json!({"number": 80}))]);
+    world.apply(Kind::Ingress, other);
     let tables = world.compile().unwrap();
     let is_sent_on = |tables: &Tables| route(tables, "a.example", "/").unwrap().https_redirect;
-    assert!(certificate(&tables, Some("a.example")).is_none() && !is_sent_on(&tables));
+    // Nothing goes in clear while it is missing.
+    assert!(certificate(&tables, Some("a.example")).is_none() && is_sent_on(&tables));
+    assert!(!route(&tables, "x.c.example", "/").unwrap().https_redirect);
     let lacks: Vec<_> = said(&world).into_iter().filter(|text| text.contains("spec.tls")).collect();
     assert_eq!(
         lacks,
