@@ -140,11 +140,15 @@ fn what_a_request_says_of_itself_counts() {
         asked.from = Some("198.51.100.1".parse().unwrap());
     });
     assert_eq!(of.client, Some("203.0.113.9".parse().unwrap()));
-    let of = shop.ask("http://secure.example/", |asked| {
-        header("x-forwarded-proto: https")(asked);
-        asked.from = Some("198.51.100.1".parse().unwrap());
-    });
-    assert!(said(&of).starts_with("endpoint /;"), "{}", said(&of));
+    for claim in ["x-forwarded-proto: https", "Forwarded: for=203.0.113.9;proto=https"] {
+        let of = shop.ask("http://secure.example/", |asked| {
+            header(claim)(asked);
+            asked.from = Some("198.51.100.1".parse().unwrap());
+        });
+        assert!(said(&of).starts_with("endpoint /;"), "{}", said(&of));
+        let client = if claim.contains("for=") { "203.0.113.9" } else { "198.51.100.1" };
+        assert_eq!(of.client, Some(client.parse().unwrap()));
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What would become of a request that nobody has sent: its head is checked and its way is
 //! found by what checks and finds those of requests that come.
 
-use super::forwarded;
 use super::options::ProxyOptions;
 use super::seams::{Negotiated, TlsVersion};
+use super::told;
 use super::way::{self, Asked, Seen, Way};
 use crate::guard::{Guard, Limits, Step};
 use crate::{Framing, L7Reason};
@@ -114,7 +114,7 @@ pub fn foresee(
     };
     let mut seen = Seen::default();
     let found = head(of, options).and_then(|(head, framing)| {
-        let told = forwarded::told(&head.headers, of.peer, tls.is_some(), &listener.trusted);
+        let told = told::told(&head.headers, of.peer, tls.is_some(), &listener.trusted);
         foreseen.client = told.client;
         let asked = Asked { head: &head, host: of.host, tls: tls.as_ref(), told };
         let way = way::find(tables, listener, &asked, &mut seen)?;

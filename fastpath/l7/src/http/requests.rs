@@ -4,11 +4,12 @@ use super::body::{RequestBody, Terms as BodyTerms};
 use super::connection::Connection;
 use super::counters::{Limit, count};
 use super::entry::Entry;
-use super::forwarded::{self, Told};
+use super::forwarded;
 use super::outgoing;
 use super::proxy::Proxy;
 use super::response::ResponseBody;
 use super::seams::{Accept, Forward, Refusal, Sent, Terms};
+use super::told::{self, Told};
 use super::tunnel::Tunnel;
 use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
@@ -235,7 +236,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         }
         let tables = shared.tables.borrow();
         let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
-        let told = forwarded::told(
+        let told = told::told(
             &head.headers,
             self.connection.ends.get().client.ip(),
             self.connection.is_encrypted(),

@@ -1,11 +1,11 @@
 //! Where a request goes: decided here for requests that come, and for those that somebody
 //! only wants to know of ([`foresee`](super::foresee)).
 
-use super::forwarded::Told;
 use super::options::ProxyOptions;
 use super::outgoing;
 use super::requests::HEADERS_MAX;
 use super::seams::Negotiated;
+use super::told::Told;
 use crate::L7Reason;
 use crate::names::first;
 use arrayvec::ArrayVec;

@@ -87,6 +87,7 @@ fn what_is_foreseen_is_what_becomes_of_a_request() {
                         "transfer-encoding: gzip",
                         "x-forwarded-proto: https",
                         "x-forwarded-for: 203.0.113.9",
+                        "forwarded: for=203.0.113.9;proto=https",
                         "expect: x",
                     ],
                 );
