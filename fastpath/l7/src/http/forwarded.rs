@@ -4,6 +4,7 @@
 
 use super::connection::Connection;
 use super::told::Told;
+use crate::names::{CLAIMS, Names, is_lookalike};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Write;
@@ -30,6 +31,22 @@ const CERTIFICATE: [HeaderName; 4] = [
 pub(super) fn strip_certificate(headers: &mut HeaderMap) {
     for name in CERTIFICATE {
         headers.remove(name);
+    }
+}
+
+/// Takes out what is nobody's to say: whatever some backends take for what the gateway tells
+/// them, and of those who are not trusted what is told in yet other words.
+pub(super) fn strip_claims(headers: &mut HeaderMap, has: Names, told: Told) {
+    if has.has(Names::LOOKALIKES) {
+        let lookalikes = headers.keys().filter(|name| is_lookalike(name.as_str().as_bytes()));
+        for name in lookalikes.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
+        }
+    }
+    if has.has(Names::CLAIMS) && !told.is_trusted {
+        for name in CLAIMS {
+            headers.remove(name);
+        }
     }
 }
 

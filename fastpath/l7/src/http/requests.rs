@@ -209,6 +209,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         if route.client_auth.is_some() {
             forwarded::strip_certificate(&mut head.headers);
         }
+        forwarded::strip_claims(&mut head.headers, has, told);
         forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
         entry.borrow_mut().request_id =
             outgoing::set_request_id(&mut head.headers, told.is_trusted);

@@ -118,3 +118,49 @@ fn proxies_say_whether_their_client_came_in_tls() {
         }
     });
 }
+
+/// Many servers behind take `_` and `-` for the same.
+#[test]
+fn nobody_says_with_low_lines_what_the_gateway_says() {
+    run(async {
+        let world = world();
+        let lookalikes = [
+            "x_forwarded_for",
+            "X-Forwarded_Host",
+            "X_FORWARDED_PROTO",
+            "x_forwarded_port",
+            "x_forwarded_ssl",
+            "x_real_ip",
+            "x_request-id",
+            "x_scheme",
+            "ssl_client_verify",
+            "ssl_client_subject_dn",
+        ];
+        let claims =
+            ["X-Scheme", "X-Forwarded-Scheme", "X-Forwarded-SSL", "X-Original-Forwarded-For"];
+        let others = ["x_other", "x-forwarded-prefix", "traceparent", "my_header"];
+        let all = lookalikes.iter().chain(&claims).chain(&others);
+        let lines: String = all.map(|name| format!("{name}: 1\r\n{name}: 2\r\n")).collect();
+        for (from, is_trusted) in [("192.0.2.1:1", false), ("10.0.0.8:1", true)] {
+            let mut client = world.client_from(from);
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).await;
+            assert_eq!(client.answer().await.status, 200);
+            let seen = world.seen().pop().unwrap();
+            for name in lookalikes {
+                assert!(seen.all(&name.to_ascii_lowercase()).is_empty(), "{name}");
+            }
+            for name in claims {
+                let is_there = !seen.all(&name.to_ascii_lowercase()).is_empty();
+                assert_eq!(is_there, is_trusted, "{name}");
+            }
+            for name in others {
+                assert_eq!(seen.all(name), ["1", "2"], "{name}");
+            }
+            // Neither are they said behind a body.
+            let trailer = "1\r\na\r\n0\r\nX_Real_IP: 1\r\n\r\n";
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+            client.send(format!("{head}{trailer}")).await;
+            assert_eq!(client.answer().await.status, 400);
+        }
+    });
+}
