@@ -83,7 +83,7 @@ l7_reasons! {
     NotTls = "not_tls", 400,
     /// A host other than the one whose certificate the connection was made with, which
     /// another certificate is for, or whose clients have to show what this one was not asked
-    /// for (RFC 9110 section 15.5.20).
+    /// for; or a target of https without TLS (RFC 9110 section 7.4 and 15.5.20).
     MisdirectedRequest = "misdirected_request", 421,
     /// A head or a body that took longer to come than configured.
     RequestTimeout = "request_timeout", 408,

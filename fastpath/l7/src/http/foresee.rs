@@ -116,7 +116,7 @@ pub fn foresee(
     let found = head(of, options).and_then(|(head, framing)| {
         let told = told::told(&head.headers, of.peer, tls.is_some(), &listener.trusted);
         foreseen.client = told.client;
-        let asked = Asked { head: &head, host: of.host, tls: tls.as_ref(), told };
+        let asked = Asked { head: &head, host: of.host, tls: tls.as_ref(), told, peer: of.peer };
         let way = way::find(tables, listener, &asked, &mut seen)?;
         Ok((way, framing))
     });

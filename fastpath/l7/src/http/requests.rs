@@ -105,7 +105,8 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
             this.connection.begin_request();
         }
         let has = Names::of(request.headers());
-        let asks_upgrade = is_http1 && has.has(Names::UPGRADE);
+        // HTTP/1.0 knows of none (RFC 9110 section 7.8).
+        let asks_upgrade = request.version() == Version::HTTP_11 && has.has(Names::UPGRADE);
         let (head, body) = request.into_parts();
         let host = way::host(&head);
         let mut entry = Entry::new(&shared.book, &this.connection);
@@ -245,7 +246,8 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         );
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let (tls, mut seen) = (self.connection.tls.borrow(), Seen::default());
-        let asked = Asked { head, host, tls: tls.as_deref(), told };
+        let peer = self.connection.peer.ip();
+        let asked = Asked { head, host, tls: tls.as_deref(), told, peer };
         let way = way::find(&tables, listener, &asked, &mut seen);
         let entry = &mut *entry.borrow_mut();
         entry.real_client = told.client;
