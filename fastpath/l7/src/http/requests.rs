@@ -101,6 +101,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         count(&shared.book.counters.requests);
         this.count_request();
         let is_http1 = request.version() != Version::HTTP_2;
+        let is_http1_0 = request.version() == Version::HTTP_10;
         if !is_http1 {
             this.connection.begin_request();
         }
@@ -131,14 +132,23 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
                     Err(Stop::Gone) => return Err(Gone),
                 }
             };
-            *answer.version_mut() = if is_http1 { Version::HTTP_11 } else { Version::HTTP_2 };
             let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
             if asks_upgrade {
                 (this.answered_upgrade)(switches);
             }
-            if is_http1 && !switches && this.connection.is_ending.get() {
+            // HTTP/1.0 knows of no chunks: what is of unknown length ends with its connection
+            // (RFC 9112 section 6.3).
+            let is_end_of_body = is_http1_0 && answer.body().size_hint().exact().is_none();
+            let is_last = is_end_of_body || this.connection.is_ending.get();
+            if is_http1 && !switches && is_last {
                 this.say_close(&mut answer);
             }
+            *answer.version_mut() = match is_http1 {
+                false => Version::HTTP_2,
+                // Else the library says beside it that the connection stays.
+                true if is_http1_0 && this.connection.has_said_close.get() => Version::HTTP_10,
+                true => Version::HTTP_11,
+            };
             Ok(answer)
         }
     }
