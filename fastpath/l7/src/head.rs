@@ -191,7 +191,12 @@ pub(crate) fn check_parts(head: &Parts, limits: &HeadLimits) -> Result<(), L7Rea
         if HOP_BY_HOP.contains(&name) {
             return Err(L7Reason::BadConnectionHeader);
         }
-        fields.take(name, value.as_bytes().trim_ascii())?;
+        let value = value.as_bytes();
+        // It would be another value in HTTP/1.1 (RFC 9113 section 8.2.1).
+        if value.trim_ascii().len() != value.len() {
+            return Err(L7Reason::BadHeaderValue);
+        }
+        fields.take(name, value)?;
     }
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     // The one of the two stands for the other.

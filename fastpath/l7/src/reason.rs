@@ -49,7 +49,8 @@ l7_reasons! {
     /// A header whose name is no token, is followed by a space, or that goes on in
     /// another line (RFC 9112 section 5).
     BadHeaderName = "bad_header_name", 400,
-    /// A header value with control characters (RFC 9110 section 5.5).
+    /// A header value with control characters (RFC 9110 section 5.5), or in HTTP/2 with
+    /// spaces around it (RFC 9113 section 8.2.1).
     BadHeaderValue = "bad_header_value", 400,
     /// More headers than configured.
     TooManyHeaders = "too_many_headers", 431,
