@@ -36,7 +36,8 @@ l7_reasons! {
     BadRequestLine = "bad_request_line", 400,
     /// A version of HTTP other than 1.0 and 1.1 in a request line.
     BadVersion = "bad_version", 505,
-    /// A method that is not served: CONNECT, or one with letters that no method has.
+    /// A method that is not served: CONNECT, one with letters that no method has, or a TRACE
+    /// that is not to go on (RFC 9110 section 7.6.2).
     BadMethod = "bad_method", 501,
     /// A target that is neither a path, an absolute http URI nor, for OPTIONS, an
     /// asterisk; or that has characters which no URI has (RFC 9112 section 3.2).

@@ -207,13 +207,19 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let Incident { mut head, has, body, host, asks_upgrade, entry } = incident;
         self.mind_memory()?;
         let (way, told) = self.way(&head, host.as_ref(), &entry)?;
+        let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
         let (route, upstream, target) = match way {
             Way::Redirect(location) => {
-                let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
-                return Ok(self.redirect(location, leaves_body, entry));
+                let mut answer =
+                    self.own_answer(StatusCode::PERMANENT_REDIRECT, leaves_body, entry);
+                answer.headers_mut().insert(header::LOCATION, location);
+                return Ok(answer);
             }
             Way::Upstream { route, upstream, target } => (route, upstream, target),
         };
+        if let Some(status) = hops::count_hop(&head.method, &mut head.headers)? {
+            return Ok(self.own_answer(status, leaves_body, entry));
+        }
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers, has)
             .filter(|_| asks_upgrade && body.is_empty() && !upstream.protocol.is_http2());
@@ -265,16 +271,16 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         Ok((way?, told))
     }
 
-    fn redirect(
+    /// What the gateway says itself without a refusal, and without a body.
+    fn own_answer(
         &self,
-        location: HeaderValue,
+        status: StatusCode,
         leaves_body: bool,
         entry: Rc<RefCell<Entry>>,
     ) -> Answer<F> {
-        entry.borrow_mut().status = StatusCode::PERMANENT_REDIRECT.as_u16();
+        entry.borrow_mut().status = status.as_u16();
         let mut answer = Response::new(ResponseBody::own(None, entry));
-        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        answer.headers_mut().insert(header::LOCATION, location);
+        *answer.status_mut() = status;
         answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
         if leaves_body {
             self.say_close(&mut answer);
