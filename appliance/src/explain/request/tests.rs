@@ -250,6 +250,16 @@ fn a_broken_request_says_where_it_breaks() {
         "not ours  Ingress shop/foreign names the host, but its class other is not this gateway's"
     );
     assert_eq!(line(&foreign, "route"), "route     none is of the host");
+    let outside = shop.ask("http://shop.example/../x", |_| {});
+    assert!(line(&outside, "route").ends_with(" none is asked: the path is none"));
+    assert!(line(&outside, "answer").contains("400 by the gateway: bad_path: "));
+    let verb = shop.ask("http://shop.example/", |asked| asked.method = Verb("CONNECT".to_owned()));
+    assert!(line(&verb, "route").ends_with(" none is asked: the request is refused before"));
+    let last = shop.ask("http://shop.example/old/x", |asked| {
+        header("max-forwards: 0")(asked);
+        asked.method = Verb("OPTIONS".to_owned());
+    });
+    assert!(line(&last, "answer").contains("200 by the gateway: it goes no further"));
     let nobody = shop.ask("https://shop.example/", |_| {});
     assert!(line(&nobody, "answer").contains("there is no certificate for the name"));
     let secure = shop.ask("https://secure.example/", |_| {});
