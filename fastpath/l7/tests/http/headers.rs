@@ -94,6 +94,7 @@ fn the_real_client_is_found_however_it_is_written() {
             ("X-Forwarded-For: 203.0.113.5:1234, 10.1.2.3", "203.0.113.5"),
             ("X-Forwarded-For: [2001:db8::7]:99", "2001:db8::7"),
             ("X-Forwarded-For: 2001:db8::7", "2001:db8::7"),
+            ("X-Forwarded-For: ::ffff:203.0.113.5, ::ffff:10.1.2.3", "203.0.113.5"),
             ("X-Forwarded-For: 10.3.3.3,10.2.2.2", "10.3.3.3"),
             ("X-Forwarded-For: unknown, 10.2.2.2", "10.2.2.2"),
             ("X-Forwarded-For: unknown", "10.0.0.8"),
