@@ -88,8 +88,9 @@ pub(crate) static SECTION: Section = Section {
             name: "trusted_proxies",
             kind: "list of at most 256 prefixes",
             default: Default::Words("none"),
-            meaning: "proxies that are believed about their clients: by `X-Forwarded-*` and \
-                      `Forwarded`, or by the PROXY protocol; of others these headers are replaced",
+            meaning: "proxies that are believed about their clients: by `X-Forwarded-*`, where \
+                      that is not given by `Forwarded`, or by the PROXY protocol; of others these \
+                      headers are replaced",
         },
         Key {
             name: "proxy_protocol",

@@ -114,7 +114,8 @@ pub(crate) static LOGGING: Section = Section {
             name: "level",
             kind: "`error`, `warn`, `info`, `debug` or `trace`",
             default: Default::Value("info"),
-            meaning: "the least severe level that is logged",
+            meaning: "the least severe level that is logged; what libraries say of what clients \
+                      send is logged at `debug` and `trace` alone",
         },
     ],
 };

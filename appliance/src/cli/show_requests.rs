@@ -74,6 +74,7 @@ fn options(of: &RouteOptionsView) -> String {
         of.client_certificates.as_ref().map(|secret| format!("clients={secret}")),
         of.rewrite.as_ref().map(|target| format!("rewrite={target}")),
         (of.protocol != usual.protocol).then(|| of.protocol.clone()),
+        of.sends_proxy_protocol.then(|| "send-proxy-protocol".to_owned()),
         (of.body_bytes_max != usual.body_bytes_max).then_some(body),
         time("connect", of.connect_ms, usual.connect_ms),
         time("read", of.read_ms, usual.read_ms),

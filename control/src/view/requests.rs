@@ -89,6 +89,9 @@ pub struct RouteOptionsView {
     /// The Secret, as `namespace/name`, of those whose certificates clients show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificates: Option<String>,
+    /// Connections to endpoints begin with a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sends_proxy_protocol: bool,
 }
 
 impl Default for RouteOptionsView {
@@ -115,6 +118,7 @@ impl RouteOptionsView {
             send_ms: ms(options.send_timeout),
             protocol: protocol.to_owned(),
             client_certificates: asked.map(|asked| asked.secret.to_string()),
+            sends_proxy_protocol: options.sends_proxy_protocol,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::L7Reason;
 use crate::chars::is_token;
+use crate::names::{is_lookalike, is_spelled};
 use ::http::Method;
 use ::http::request::Parts;
 use ::http::uri::Scheme;
@@ -154,9 +155,10 @@ pub(crate) fn check_trailers(section: &[u8], limits: &HeadLimits) -> Result<(), 
     Ok(())
 }
 
-/// Whether a name says neither where a request ends nor where it goes.
+/// Whether a name says neither where a request ends nor where it goes, and nobody takes it
+/// for one that does.
 pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
-    !FRAMING.iter().chain(ROUTING).any(|one| name.eq_ignore_ascii_case(one))
+    !FRAMING.iter().chain(ROUTING).any(|one| is_spelled(name, one)) && !is_lookalike(name)
 }
 
 /// Checks the head of a request of HTTP/2 as that of one of HTTP/1.1 (RFC 9113 section 8.3.1
@@ -189,7 +191,12 @@ pub(crate) fn check_parts(head: &Parts, limits: &HeadLimits) -> Result<(), L7Rea
         if HOP_BY_HOP.contains(&name) {
             return Err(L7Reason::BadConnectionHeader);
         }
-        fields.take(name, value.as_bytes().trim_ascii())?;
+        let value = value.as_bytes();
+        // It would be another value in HTTP/1.1 (RFC 9113 section 8.2.1).
+        if value.trim_ascii().len() != value.len() {
+            return Err(L7Reason::BadHeaderValue);
+        }
+        fields.take(name, value)?;
     }
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     // The one of the two stands for the other.

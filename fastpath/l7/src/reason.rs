@@ -36,7 +36,8 @@ l7_reasons! {
     BadRequestLine = "bad_request_line", 400,
     /// A version of HTTP other than 1.0 and 1.1 in a request line.
     BadVersion = "bad_version", 505,
-    /// A method that is not served: CONNECT, or one with letters that no method has.
+    /// A method that is not served: CONNECT, one with letters that no method has, or a TRACE
+    /// that is not to go on (RFC 9110 section 7.6.2).
     BadMethod = "bad_method", 501,
     /// A target that is neither a path, an absolute http URI nor, for OPTIONS, an
     /// asterisk; or that has characters which no URI has (RFC 9112 section 3.2).
@@ -49,7 +50,8 @@ l7_reasons! {
     /// A header whose name is no token, is followed by a space, or that goes on in
     /// another line (RFC 9112 section 5).
     BadHeaderName = "bad_header_name", 400,
-    /// A header value with control characters (RFC 9110 section 5.5).
+    /// A header value with control characters (RFC 9110 section 5.5), or in HTTP/2 with
+    /// spaces around it (RFC 9113 section 8.2.1).
     BadHeaderValue = "bad_header_value", 400,
     /// More headers than configured.
     TooManyHeaders = "too_many_headers", 431,
@@ -83,7 +85,7 @@ l7_reasons! {
     NotTls = "not_tls", 400,
     /// A host other than the one whose certificate the connection was made with, which
     /// another certificate is for, or whose clients have to show what this one was not asked
-    /// for (RFC 9110 section 15.5.20).
+    /// for; or a target of https without TLS (RFC 9110 section 7.4 and 15.5.20).
     MisdirectedRequest = "misdirected_request", 421,
     /// A head or a body that took longer to come than configured.
     RequestTimeout = "request_timeout", 408,

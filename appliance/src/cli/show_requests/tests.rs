@@ -55,6 +55,7 @@ fn a_route_shows_what_it_does_beside_what_all_do() {
         send_ms: 120_000,
         protocol: "GRPCS".to_owned(),
         client_certificates: Some("shop/ca".to_owned()),
+        sends_proxy_protocol: true,
     };
     let text = http_routes(&[
         of(usual(), Some("shop/web:80"), &[]),
@@ -66,8 +67,8 @@ fn a_route_shows_what_it_does_beside_what_all_do() {
     assert_eq!(
         words(&text, 2),
         format!(
-            "{path} - 3 to-https,clients=shop/ca,rewrite=/$2,GRPCS,body=any,connect=1.0s,read=1h0min,\
-             send=2min0s asks for what is not supported; b"
+            "{path} - 3 to-https,clients=shop/ca,rewrite=/$2,GRPCS,send-proxy-protocol,body=any,\
+             connect=1.0s,read=1h0min,send=2min0s asks for what is not supported; b"
         )
     );
     assert_eq!(words(&text, 3), format!("{path} shop/web:80 3 body=8.0MiB -"));

@@ -275,6 +275,7 @@ fn answer(outcome: &Outcome) -> AnswerView {
         Outcome::Redirected { status, location } => {
             AnswerView { status: Some(*status), location: Some(location.clone()), ..none }
         }
+        Outcome::Answered { status } => AnswerView { status: Some(*status), ..none },
         Outcome::Sent { target } => {
             AnswerView { by: "endpoint".to_owned(), target: Some(target.clone()), ..none }
         }

@@ -140,11 +140,15 @@ fn what_a_request_says_of_itself_counts() {
         asked.from = Some("198.51.100.1".parse().unwrap());
     });
     assert_eq!(of.client, Some("203.0.113.9".parse().unwrap()));
-    let of = shop.ask("http://secure.example/", |asked| {
-        header("x-forwarded-proto: https")(asked);
-        asked.from = Some("198.51.100.1".parse().unwrap());
-    });
-    assert!(said(&of).starts_with("endpoint /;"), "{}", said(&of));
+    for claim in ["x-forwarded-proto: https", "Forwarded: for=203.0.113.9;proto=https"] {
+        let of = shop.ask("http://secure.example/", |asked| {
+            header(claim)(asked);
+            asked.from = Some("198.51.100.1".parse().unwrap());
+        });
+        assert!(said(&of).starts_with("endpoint /;"), "{}", said(&of));
+        let client = if claim.contains("for=") { "203.0.113.9" } else { "198.51.100.1" };
+        assert_eq!(of.client, Some(client.parse().unwrap()));
+    }
 }
 
 #[test]
@@ -246,6 +250,16 @@ fn a_broken_request_says_where_it_breaks() {
         "not ours  Ingress shop/foreign names the host, but its class other is not this gateway's"
     );
     assert_eq!(line(&foreign, "route"), "route     none is of the host");
+    let outside = shop.ask("http://shop.example/../x", |_| {});
+    assert!(line(&outside, "route").ends_with(" none is asked: the path is none"));
+    assert!(line(&outside, "answer").contains("400 by the gateway: bad_path: "));
+    let verb = shop.ask("http://shop.example/", |asked| asked.method = Verb("CONNECT".to_owned()));
+    assert!(line(&verb, "route").ends_with(" none is asked: the request is refused before"));
+    let last = shop.ask("http://shop.example/old/x", |asked| {
+        header("max-forwards: 0")(asked);
+        asked.method = Verb("OPTIONS".to_owned());
+    });
+    assert!(line(&last, "answer").contains("200 by the gateway: it goes no further"));
     let nobody = shop.ask("https://shop.example/", |_| {});
     assert!(line(&nobody, "answer").contains("there is no certificate for the name"));
     let secure = shop.ask("https://secure.example/", |_| {});

@@ -30,7 +30,7 @@ pub fn render(explanation: &RequestExplanation) -> String {
         row("route", format!("and {} more of the host", of.considered_left_out));
     }
     if of.route.is_none() && of.considered.is_empty() {
-        row("route", "none is of the host".to_owned());
+        row("route", no_route(of).to_owned());
     }
     for line in &of.strangers {
         row("not ours", line.clone());
@@ -83,6 +83,17 @@ fn considered(of: &ConsideredView) -> String {
     match &of.why_not {
         None => format!("{what}: this one"),
         Some(why_not) => format!("{what}: no, {why_not}"),
+    }
+}
+
+/// Why no route was considered.
+fn no_route(of: &RequestExplanation) -> &'static str {
+    match of.answer.reason.as_deref() {
+        Some("bad_path") => "none is asked: the path is none",
+        Some(reason) if !["no_route", "misdirected_request"].contains(&reason) => {
+            "none is asked: the request is refused before"
+        }
+        _ => "none is of the host",
     }
 }
 
@@ -167,6 +178,7 @@ fn answer(of: &RequestExplanation) -> String {
         (_, Some(status), None, Some(location)) => {
             format!("{status} by the gateway: the client is sent to {location}")
         }
+        (_, Some(status), None, None) => format!("{status} by the gateway: it goes no further"),
         _ => "none".to_owned(),
     }
 }

@@ -246,6 +246,9 @@ fn endpoints_are_told_of_clients_where_an_ingress_asks_for_it() {
         let tables = world.compiler.tables();
         assert_eq!(upstream(tables, "a.example", "/").sends_proxy_protocol, expected, "{text}");
         assert!(!upstream(tables, "b.example", "/").sends_proxy_protocol);
+        let shown = crate::view::http_routes(&world.cluster, &world.compiler);
+        let shown: Vec<_> = shown.iter().map(|of| of.options.sends_proxy_protocol).collect();
+        assert_eq!(shown, [expected, false], "{text}");
         let names = ["a.example", "b.example"].map(|host| &*upstream(tables, host, "/").name);
         assert_eq!(names, ["default/s:80"; 2]);
         let is_said = said(&world).iter().any(|text| text.contains("send-proxy-protocol"));

@@ -1,6 +1,7 @@
 use super::{FRAMING, Framing, ROUTING, RequestLine, Version};
 use crate::L7Reason;
 use crate::chars::{is_host, is_token};
+use crate::names::is_spelled;
 
 /// What headers say that is of consequence for where a request ends and goes.
 #[derive(Default)]
@@ -90,11 +91,7 @@ impl<'a> Fields<'a> {
 /// Names that some servers take for headers which say where a request ends: with `_`
 /// for `-`.
 fn is_taken_for_framing(name: &[u8]) -> bool {
-    let is = |other: &&[u8]| {
-        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
-        name.len() == other.len() && name.iter().zip(*other).all(same)
-    };
-    name.contains(&b'_') && FRAMING.iter().any(is)
+    name.contains(&b'_') && FRAMING.iter().any(|one| is_spelled(name, one))
 }
 
 /// Digits and nothing else, of a number that fits 63 bits.

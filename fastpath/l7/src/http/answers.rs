@@ -56,6 +56,11 @@ impl Answers {
         (status, headers, self.bodies[reason as usize].clone())
     }
 
+    /// Bytes of the body of an answer.
+    pub(super) fn body_bytes(&self, reason: L7Reason) -> u64 {
+        self.bodies[reason as usize].len() as u64
+    }
+
     /// A whole answer of HTTP/1.1, the last one of its connection.
     pub(super) fn last(&self, reason: L7Reason) -> Vec<u8> {
         let (status, headers, body) = self.of(reason);

@@ -1,9 +1,10 @@
 //! What would become of a request that nobody has sent: its head is checked and its way is
 //! found by what checks and finds those of requests that come.
 
-use super::forwarded;
+use super::hops;
 use super::options::ProxyOptions;
 use super::seams::{Negotiated, TlsVersion};
+use super::told;
 use super::way::{self, Asked, Seen, Way};
 use crate::guard::{Guard, Limits, Step};
 use crate::{Framing, L7Reason};
@@ -65,6 +66,11 @@ pub enum Outcome {
         /// The place.
         location: String,
     },
+    /// The gateway answers what asks to go no further (RFC 9110 section 7.6.2).
+    Answered {
+        /// The status.
+        status: u16,
+    },
     /// An endpoint is asked.
     Sent {
         /// For this.
@@ -113,20 +119,25 @@ pub fn foresee(
         (None, false) => None,
     };
     let mut seen = Seen::default();
-    let found = head(of, options).and_then(|(head, framing)| {
-        let told = forwarded::told(&head.headers, of.peer, tls.is_some(), &listener.trusted);
+    let found = head(of, options).and_then(|(mut head, framing)| {
+        let told = told::told(&head.headers, of.peer, tls.is_some(), &listener.trusted);
         foreseen.client = told.client;
-        let asked = Asked { head: &head, host: of.host, tls: tls.as_ref(), told };
+        let asked = Asked { head: &head, host: of.host, tls: tls.as_ref(), told, peer: of.peer };
         let way = way::find(tables, listener, &asked, &mut seen)?;
-        Ok((way, framing))
+        let answer = match way {
+            Way::Redirect(_) => None,
+            Way::Upstream { .. } => hops::count_hop(&head.method, &mut head.headers)?,
+        };
+        Ok((way, framing, answer))
     });
     foreseen.outcome = match found {
         Err(reason) => Outcome::Refused(reason),
-        Ok((Way::Redirect(location), _)) => Outcome::Redirected {
+        Ok((.., Some(status))) => Outcome::Answered { status: status.as_u16() },
+        Ok((Way::Redirect(location), ..)) => Outcome::Redirected {
             status: StatusCode::PERMANENT_REDIRECT.as_u16(),
             location: String::from_utf8_lossy(location.as_bytes()).into_owned(),
         },
-        Ok((Way::Upstream { route, upstream, target }, framing)) => {
+        Ok((Way::Upstream { route, upstream, target }, framing, None)) => {
             let bytes_max = way::body_bytes_max(&route, options);
             match framing {
                 Framing::Length(bytes) if bytes > bytes_max => {

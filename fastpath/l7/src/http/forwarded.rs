@@ -3,17 +3,18 @@
 //! and added to; what anybody else says of it goes no further.
 
 use super::connection::Connection;
+use super::told::Told;
+use crate::names::{CLAIMS, Names, is_lookalike};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use sluice_tables::l7::TrustedSources;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -25,64 +26,27 @@ const CERTIFICATE: [HeaderName; 4] = [
     HeaderName::from_static("ssl-client-issuer-dn"),
 ];
 
-/// What trusted proxies say of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// The client: the last one that is no such proxy.
-    pub(super) client: IpAddr,
-    /// They are believed.
-    pub(super) is_trusted: bool,
-    /// It came to the first one of them in TLS.
-    pub(super) is_encrypted: bool,
-}
-
-/// What is told of a request that comes from `peer`, in TLS or not.
-pub(super) fn told(
-    headers: &HeaderMap,
-    peer: IpAddr,
-    is_encrypted: bool,
-    trusted: &TrustedSources,
-) -> Told {
-    if !trusted.contains(peer) {
-        return Told { client: peer, is_trusted: false, is_encrypted };
-    }
-    let told = headers.get(PROTO).map(HeaderValue::as_bytes);
-    let is_encrypted = told.map_or(is_encrypted, |proto| proto.eq_ignore_ascii_case(b"https"));
-    Told { client: client(headers, trusted, peer), is_trusted: true, is_encrypted }
-}
-
-/// The last client that is no trusted proxy; the first one of all if they all are.
-fn client(headers: &HeaderMap, trusted: &TrustedSources, peer: IpAddr) -> IpAddr {
-    let mut client = peer;
-    let mut is_told = false;
-    for value in headers.get_all(FOR).iter().rev() {
-        for one in value.as_bytes().rsplit(|byte| *byte == b',') {
-            let Some(addr) = addr(one) else { return client };
-            (client, is_told) = (addr, true);
-            if !trusted.contains(client) {
-                return client;
-            }
-        }
-    }
-    match headers.get(REAL_IP).and_then(|value| addr(value.as_bytes())) {
-        Some(real) if !is_told => real,
-        _ => client,
-    }
-}
-
-/// An address, with a port or without.
-fn addr(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '"']);
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse().map(|addr: SocketAddr| addr.ip());
-    bare.parse().or_else(|_| with_port()).ok()
-}
-
 /// Takes out what a client says of its certificate: backends may believe that the gateway
 /// has said it.
 pub(super) fn strip_certificate(headers: &mut HeaderMap) {
     for name in CERTIFICATE {
         headers.remove(name);
+    }
+}
+
+/// Takes out what is nobody's to say: whatever some backends take for what the gateway tells
+/// them, and of those who are not trusted what is told in yet other words.
+pub(super) fn strip_claims(headers: &mut HeaderMap, has: Names, told: Told) {
+    if has.has(Names::LOOKALIKES) {
+        let lookalikes = headers.keys().filter(|name| is_lookalike(name.as_str().as_bytes()));
+        for name in lookalikes.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
+        }
+    }
+    if has.has(Names::CLAIMS) && !told.is_trusted {
+        for name in CLAIMS {
+            headers.remove(name);
+        }
     }
 }
 
@@ -119,9 +83,14 @@ pub(super) fn tell(
         headers.insert(header::FORWARDED, forwarded);
         return;
     }
+    if told.client != ends.client.ip() && !headers.contains_key(FOR) {
+        // They have told it in other words, which not everybody reads.
+        headers.insert(FOR, value(format_args!("{}", told.client)));
+    }
     append(headers, FOR, &client);
     append(headers, header::FORWARDED, &forwarded);
     headers.insert(REAL_IP, value(format_args!("{}", told.client)));
+    let proto = if told.is_encrypted { HTTPS } else { HTTP };
     for (name, value) in [(HOST, host), (PORT, port), (PROTO, proto)] {
         headers.entry(name).or_insert(value);
     }

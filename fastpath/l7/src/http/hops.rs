@@ -1,7 +1,8 @@
 //! Headers that are for one connection alone (RFC 9110 section 7.6.1).
 
+use crate::L7Reason;
 use crate::names::{Names, first};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -28,6 +29,35 @@ pub(super) fn strip_request(headers: &mut HeaderMap, has: Names) -> Option<Heade
         headers.insert(header::TE, TRAILERS);
     }
     upgrade
+}
+
+/// Counts the hop to an endpoint, of a request that asks for few: OPTIONS or TRACE (RFC 9110
+/// section 7.6.2). What is answered is the status of the gateway's own answer, if the request
+/// goes no further.
+///
+/// # Errors
+/// `BadMethod`: it would have to be shown as it came, with what proxies have added.
+pub(super) fn count_hop(
+    method: &Method,
+    headers: &mut HeaderMap,
+) -> Result<Option<StatusCode>, L7Reason> {
+    if *method != Method::OPTIONS && *method != Method::TRACE {
+        return Ok(None);
+    }
+    let left = headers.get(header::MAX_FORWARDS).map_or(&b""[..], HeaderValue::as_bytes);
+    // What is no number says nothing.
+    if left.is_empty() || !left.iter().all(u8::is_ascii_digit) {
+        return Ok(None);
+    }
+    let add = |left: u32, digit: &u8| left.saturating_mul(10).saturating_add((digit - b'0').into());
+    match left.iter().fold(0, add).checked_sub(1) {
+        Some(left) => {
+            headers.insert(header::MAX_FORWARDS, left.into());
+            Ok(None)
+        }
+        None if *method == Method::TRACE => Err(L7Reason::BadMethod),
+        None => Ok(Some(StatusCode::OK)),
+    }
 }
 
 /// Takes them out of an answer that has such headers. What is answered is the protocol that
@@ -143,6 +173,25 @@ mod tests {
         let has = Names::of(&of_grpc);
         strip_request(&mut of_grpc, has);
         assert_eq!(of_grpc, headers(&[("te", "trailers")]));
+    }
+
+    #[test]
+    fn hops_are_counted_of_requests_that_ask_for_few() {
+        for (method, few, answer, left) in [
+            (Method::OPTIONS, "0", Ok(Some(StatusCode::OK)), "0"),
+            (Method::TRACE, "00", Err(L7Reason::BadMethod), "00"),
+            (Method::OPTIONS, "1", Ok(None), "0"),
+            (Method::TRACE, "10", Ok(None), "9"),
+            (Method::TRACE, "99999999999", Ok(None), "4294967294"),
+            (Method::OPTIONS, "-1", Ok(None), "-1"),
+            (Method::OPTIONS, "", Ok(None), ""),
+            (Method::GET, "0", Ok(None), "0"),
+        ] {
+            let mut of = headers(&[("max-forwards", few)]);
+            assert_eq!(count_hop(&method, &mut of), answer, "{method} {few}");
+            assert_eq!(of, headers(&[("max-forwards", left)]));
+        }
+        assert_eq!(count_hop(&Method::TRACE, &mut HeaderMap::new()), Ok(None));
     }
 
     #[test]

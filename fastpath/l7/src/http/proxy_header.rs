@@ -97,8 +97,9 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, NotAHeader> {
         (0x20, _) => None,
         (0x21, 0x11) => Some(ends::<4>(rest, |octets| Ipv4Addr::from(octets).into())?),
         (0x21, 0x21) => Some(ends::<16>(rest, |octets| Ipv6Addr::from(octets).into())?),
-        // Another kind of address, which is nobody's that is known here.
-        (0x21, 0x00) => None,
+        // Another kind of address, which is nobody's that is known here: none at all, that of
+        // a datagram, or of a Unix socket. It is as if the proxy spoke for itself.
+        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => None,
         _ => return Err(NotAHeader),
     };
     Ok(Some(Header { len, ends }))
@@ -225,7 +226,10 @@ mod tests {
         is_header(&binary(0x21, 0x21, &v6), ends_of("[2000::1]:3", "[::2]:4"));
         is_header(&binary(0x20, 0x11, &v4), None);
         is_header(&binary(0x20, 0, &[]), None);
-        is_header(&binary(0x21, 0, &[]), None);
+        for family in [0, 0x12, 0x22, 0x31, 0x32] {
+            is_header(&binary(0x21, family, &[]), None);
+            is_header(&binary(0x21, family, &[0; 216]), None);
+        }
         is_header(&binary(0x20, 0, &[7; REST_MAX]), None);
     }
 
@@ -234,8 +238,10 @@ mod tests {
         for (version, family, rest) in [
             (0x11, 0x11, &[0; 12][..]),
             (0x22, 0x11, &[0; 12]),
-            (0x21, 0x12, &[0; 12]),
-            (0x21, 0x31, &[0; 216]),
+            (0x21, 0x13, &[0; 12]),
+            (0x21, 0x10, &[0; 12]),
+            (0x21, 0x01, &[]),
+            (0x21, 0x41, &[0; 216]),
             (0x21, 0x11, &[0; 11]),
             (0x21, 0x21, &[0; 35]),
             (0x20, 0, &[0; REST_MAX + 1]),

@@ -4,11 +4,12 @@ use super::body::{RequestBody, Terms as BodyTerms};
 use super::connection::Connection;
 use super::counters::{Limit, count};
 use super::entry::Entry;
-use super::forwarded::{self, Told};
+use super::forwarded;
 use super::outgoing;
 use super::proxy::Proxy;
 use super::response::ResponseBody;
 use super::seams::{Accept, Forward, Refusal, Sent, Terms};
+use super::told::{self, Told};
 use super::tunnel::Tunnel;
 use super::way::{self, Asked, Seen, Way};
 use super::{hops, options};
@@ -100,11 +101,13 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         count(&shared.book.counters.requests);
         this.count_request();
         let is_http1 = request.version() != Version::HTTP_2;
+        let is_http1_0 = request.version() == Version::HTTP_10;
         if !is_http1 {
             this.connection.begin_request();
         }
         let has = Names::of(request.headers());
-        let asks_upgrade = is_http1 && has.has(Names::UPGRADE);
+        // HTTP/1.0 knows of none (RFC 9110 section 7.8).
+        let asks_upgrade = request.version() == Version::HTTP_11 && has.has(Names::UPGRADE);
         let (head, body) = request.into_parts();
         let host = way::host(&head);
         let mut entry = Entry::new(&shared.book, &this.connection);
@@ -129,14 +132,23 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
                     Err(Stop::Gone) => return Err(Gone),
                 }
             };
-            *answer.version_mut() = if is_http1 { Version::HTTP_11 } else { Version::HTTP_2 };
             let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
             if asks_upgrade {
                 (this.answered_upgrade)(switches);
             }
-            if is_http1 && !switches && this.connection.is_ending.get() {
+            // HTTP/1.0 knows of no chunks: what is of unknown length ends with its connection
+            // (RFC 9112 section 6.3).
+            let is_end_of_body = is_http1_0 && answer.body().size_hint().exact().is_none();
+            let is_last = is_end_of_body || this.connection.is_ending.get();
+            if is_http1 && !switches && is_last {
                 this.say_close(&mut answer);
             }
+            *answer.version_mut() = match is_http1 {
+                false => Version::HTTP_2,
+                // Else the library says beside it that the connection stays.
+                true if is_http1_0 && this.connection.has_said_close.get() => Version::HTTP_10,
+                true => Version::HTTP_11,
+            };
             Ok(answer)
         }
     }
@@ -198,19 +210,26 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         let Incident { mut head, has, body, host, asks_upgrade, entry } = incident;
         self.mind_memory()?;
         let (way, told) = self.way(&head, host.as_ref(), &entry)?;
+        let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
         let (route, upstream, target) = match way {
             Way::Redirect(location) => {
-                let leaves_body = head.version != Version::HTTP_2 && !body.is_end_stream();
-                return Ok(self.redirect(location, leaves_body, entry));
+                let mut answer =
+                    self.own_answer(StatusCode::PERMANENT_REDIRECT, leaves_body, entry);
+                answer.headers_mut().insert(header::LOCATION, location);
+                return Ok(answer);
             }
             Way::Upstream { route, upstream, target } => (route, upstream, target),
         };
+        if let Some(status) = hops::count_hop(&head.method, &mut head.headers)? {
+            return Ok(self.own_answer(status, leaves_body, entry));
+        }
         let body = self.body(body, &route, &entry)?;
         let switches_to = hops::strip_request(&mut head.headers, has)
             .filter(|_| asks_upgrade && body.is_empty() && !upstream.protocol.is_http2());
         if route.client_auth.is_some() {
             forwarded::strip_certificate(&mut head.headers);
         }
+        forwarded::strip_claims(&mut head.headers, has, told);
         forwarded::tell(&mut head.headers, &self.connection, told, host.as_ref());
         entry.borrow_mut().request_id =
             outgoing::set_request_id(&mut head.headers, told.is_trusted);
@@ -238,7 +257,7 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         }
         let tables = shared.tables.borrow();
         let listener = tables.listener(self.connection.listener).ok_or(L7Reason::Stopping)?;
-        let told = forwarded::told(
+        let told = told::told(
             &head.headers,
             self.connection.ends.get().client.ip(),
             self.connection.is_encrypted(),
@@ -246,7 +265,8 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         );
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let (tls, mut seen) = (self.connection.tls.borrow(), Seen::default());
-        let asked = Asked { head, host, tls: tls.as_deref(), told };
+        let peer = self.connection.peer.ip();
+        let asked = Asked { head, host, tls: tls.as_deref(), told, peer };
         let way = way::find(&tables, listener, &asked, &mut seen);
         let entry = &mut *entry.borrow_mut();
         entry.real_client = told.client;
@@ -254,16 +274,16 @@ impl<N: Net, F: Forward, A: Accept> Requests<N, F, A> {
         Ok((way?, told))
     }
 
-    fn redirect(
+    /// What the gateway says itself without a refusal, and without a body.
+    fn own_answer(
         &self,
-        location: HeaderValue,
+        status: StatusCode,
         leaves_body: bool,
         entry: Rc<RefCell<Entry>>,
     ) -> Answer<F> {
-        entry.borrow_mut().status = StatusCode::PERMANENT_REDIRECT.as_u16();
+        entry.borrow_mut().status = status.as_u16();
         let mut answer = Response::new(ResponseBody::own(None, entry));
-        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        answer.headers_mut().insert(header::LOCATION, location);
+        *answer.status_mut() = status;
         answer.headers_mut().insert(header::DATE, self.proxy.0.answers.date());
         if leaves_body {
             self.say_close(&mut answer);

@@ -175,6 +175,7 @@ fn refusal<N: Net, F: Forward, A: Accept>(
     let mut entry = Entry::new(&proxy.0.book, connection);
     entry.refuse(reason);
     entry.is_complete = true;
+    entry.bytes_out = proxy.0.answers.body_bytes(reason);
     proxy.0.answers.last(reason)
 }
 

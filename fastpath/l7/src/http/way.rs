@@ -1,19 +1,20 @@
 //! Where a request goes: decided here for requests that come, and for those that somebody
 //! only wants to know of ([`foresee`](super::foresee)).
 
-use super::forwarded::Told;
 use super::options::ProxyOptions;
 use super::outgoing;
 use super::requests::HEADERS_MAX;
 use super::seams::Negotiated;
+use super::told::Told;
 use crate::L7Reason;
 use crate::names::first;
 use arrayvec::ArrayVec;
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, header};
 use sluice_tables::http_routes::{Path, Request};
 use sluice_tables::l7::{ClientAuthMode, HttpRoute, L7, Listener, RouteAction, Upstream};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request whose head is right.
@@ -24,6 +25,9 @@ pub(super) struct Asked<'a> {
     /// What was agreed on, if it comes in TLS.
     pub(super) tls: Option<&'a Negotiated>,
     pub(super) told: Told,
+    /// Whose connection it comes by: perhaps a trusted proxy's, which may have it from a
+    /// client in TLS.
+    pub(super) peer: IpAddr,
 }
 
 /// What was seen on the way, however far it went.
@@ -51,8 +55,11 @@ pub(super) fn find(
     asked: &Asked<'_>,
     seen: &mut Seen,
 ) -> Result<Way, L7Reason> {
-    let Asked { head, host, tls, told } = *asked;
-    if is_misdirected(listener, tls, host) {
+    let Asked { head, host, tls, told, peer } = *asked;
+    let asks_https = head.uri.scheme() == Some(&Scheme::HTTPS);
+    let is_elsewhere =
+        asks_https && tls.is_none() && !told.is_trusted && !listener.trusted.contains(peer);
+    if is_elsewhere || is_misdirected(listener, tls, host) {
         return Err(L7Reason::MisdirectedRequest);
     }
     let path = Path::normal(head.uri.path()).ok_or(L7Reason::BadPath)?;

@@ -114,6 +114,7 @@ fn no_request_is_refused_without_a_reason() {
                 let logged = &world.logged()[logged..];
                 assert_eq!(logged.len(), 1, "{text:?}");
                 assert_eq!(logged[0].status, answers[0].status, "{text:?}");
+                assert_eq!(logged[0].bytes.1, answers[0].body.len() as u64, "{text:?}");
                 match answers[0].status {
                     200 => served += 1,
                     status => {

@@ -46,9 +46,10 @@ fn what_is_foreseen_is_what_becomes_of_a_request() {
         drop(world.proxy.set_tables(tables.clone()));
         let mut random = fastrand::Rng::with_seed(443);
         let pick = |random: &mut fastrand::Rng, of: &[&'static str]| of[random.usize(..of.len())];
+        let mut answered = 0;
         let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
         for _ in 0..3_000 {
-            let method = pick(&mut random, &["GET", "POST", "DELETE", "CONNECT", "get"]);
+            let method = pick(&mut random, &["GET", "POST", "OPTIONS", "TRACE", "CONNECT", "get"]);
             let host = pick(
                 &mut random,
                 &["shop.example", "SHOP.example.:80", "secure.example", "other.example", "a b"],
@@ -87,7 +88,9 @@ fn what_is_foreseen_is_what_becomes_of_a_request() {
                         "transfer-encoding: gzip",
                         "x-forwarded-proto: https",
                         "x-forwarded-for: 203.0.113.9",
+                        "forwarded: for=203.0.113.9;proto=https",
                         "expect: x",
+                        "max-forwards: 0",
                     ],
                 );
                 let (name, value) = header.split_once(": ").unwrap();
@@ -133,6 +136,10 @@ fn what_is_foreseen_is_what_becomes_of_a_request() {
                         (*status, vec![&**location])
                     );
                 }
+                Outcome::Answered { status } => {
+                    assert_eq!((answer.status, &*answer.body), (*status, &b""[..]), "{about}");
+                    answered += 1;
+                }
                 Outcome::NoCertificate => panic!("{about}"),
             }
             // What is taken is the first that fits.
@@ -142,6 +149,7 @@ fn what_is_foreseen_is_what_becomes_of_a_request() {
                 assert!(first.is_some_and(|(_, first)| Arc::ptr_eq(first, route)), "{about}");
             }
         }
+        assert!(answered > 5, "{answered}");
         for status in [200, 308, 400, 404, 417, 501, 503] {
             assert!(statuses.get(&status).is_some_and(|count| *count > 10), "{statuses:?}");
         }

@@ -1,6 +1,7 @@
 use super::aid::{
     Client2, Reply, Upstreams, World, client_hello, h2_request, listener, route, run,
 };
+use sluice_l7::L7Reason;
 use sluice_l7::http::ProxyOptions;
 use sluice_tables::l7::BackendProtocol;
 
@@ -93,6 +94,7 @@ fn the_real_client_is_found_however_it_is_written() {
             ("X-Forwarded-For: 203.0.113.5:1234, 10.1.2.3", "203.0.113.5"),
             ("X-Forwarded-For: [2001:db8::7]:99", "2001:db8::7"),
             ("X-Forwarded-For: 2001:db8::7", "2001:db8::7"),
+            ("X-Forwarded-For: ::ffff:203.0.113.5, ::ffff:10.1.2.3", "203.0.113.5"),
             ("X-Forwarded-For: 10.3.3.3,10.2.2.2", "10.3.3.3"),
             ("X-Forwarded-For: unknown, 10.2.2.2", "10.2.2.2"),
             ("X-Forwarded-For: unknown", "10.0.0.8"),
@@ -206,5 +208,36 @@ fn http2_and_http1_are_said_each_in_its_own_words() {
             assert_eq!(of_two.all("cookie"), joined);
         }
         assert_eq!(world.logged()[0].protocol, "HTTP/2.0");
+    });
+}
+
+/// RFC 9110 section 7.6.2.
+#[test]
+fn requests_that_may_go_no_further_are_answered_here() {
+    run(async {
+        let world = world();
+        let mut client = world.client();
+        for (method, few, status, left) in [
+            ("OPTIONS", "0", 200, None),
+            ("TRACE", "0", 501, None),
+            ("OPTIONS", "1", 200, Some("0")),
+            ("TRACE", "7", 200, Some("6")),
+            ("GET", "0", 200, Some("0")),
+            ("OPTIONS", "x", 200, Some("x")),
+        ] {
+            let before = world.seen().len();
+            let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {few}\r\n\r\n");
+            client.send(request).await;
+            let answer = client.answer().await;
+            assert_eq!(answer.status, status, "{method} {few}");
+            assert_eq!(world.logged().pop().unwrap().status, status);
+            let seen = world.seen();
+            let passed = seen.get(before).map(|seen| seen.all("max-forwards"));
+            assert_eq!(passed, left.map(|left| vec![left]), "{method} {few}");
+            if left.is_none() && status == 200 {
+                assert_eq!((answer.text(), answer.all("content-length")), ("", vec!["0"]));
+            }
+        }
+        assert_eq!(world.proxy.counts().answers(L7Reason::BadMethod), 1);
     });
 }

@@ -32,6 +32,8 @@ fn requests_are_as_strict_as_those_of_http1() {
             ("GET", &long, none, L7Reason::TargetTooLong),
             ("POST", "http://a/", &[("expect", "more")], L7Reason::BadExpectation),
             ("POST", "http://a/", &[("content_length", "1")], L7Reason::BadHeaderName),
+            ("GET", "http://a/", &[("x", " 1")], L7Reason::BadHeaderValue),
+            ("GET", "http://a/", &[("x", "1\t")], L7Reason::BadHeaderValue),
             ("GET", "http://a/", &many, L7Reason::TooManyHeaders),
             ("GET", "http://a/../x", none, L7Reason::BadPath),
         ] {
@@ -44,7 +46,8 @@ fn requests_are_as_strict_as_those_of_http1() {
         }
         assert!(world.seen().is_empty());
         let mut client = Client2::new(&world.net, world.client()).await;
-        let same = h2_request("GET", "http://a.example/", &[("host", "A.example")], "");
+        let headers = [("host", "A.example"), ("x", "1 \t2"), ("y", "")];
+        let same = h2_request("GET", "http://a.example/", &headers, "");
         assert_eq!(client.ask(same).await.0, 200);
         assert_eq!(world.seen()[0].all("host"), ["A.example"]);
     });

@@ -7,6 +7,7 @@ mod client_auth;
 mod corpus;
 mod drain;
 mod foreseen;
+mod forwarded;
 mod headers;
 mod http2;
 mod kernel;

@@ -1,4 +1,6 @@
 use super::aid::{Reply, Upstreams, World, answers_of, listener, pass, route, run};
+use bytes::Bytes;
+use http_body::Frame;
 use sluice_l7::L7Reason;
 use sluice_l7::http::ProxyOptions;
 use std::time::Duration;
@@ -110,5 +112,37 @@ fn answers_that_are_long_come_whole() {
             assert_eq!(answer.body.len(), bytes);
             assert!(answer.body.chunks(1000).enumerate().all(|(at, one)| one[999] == at as u8));
         }
+    });
+}
+
+/// It knows of no chunks (RFC 9112 section 6.3), and is told so (section 9.6).
+#[test]
+fn to_http_1_0_an_answer_of_unknown_length_is_the_last_one() {
+    run(async {
+        let upstreams = Upstreams::answering(|seen| match &*seen.uri {
+            "/known" => Reply::text("hello"),
+            _ => Reply::frames(vec![Ok(Frame::data(Bytes::from_static(b"hello")))]),
+        });
+        let listeners = vec![listener("http").route(route("", "/"))];
+        let world = World::with(ProxyOptions::default(), listeners, upstreams);
+        let mut client = world.client();
+        let request = |path: &str| {
+            format!("GET {path} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+        };
+        client.send(request("/known")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.text(), answer.all("connection")), ("hello", vec!["keep-alive"]));
+        client.send(request("/unknown")).await;
+        let rest = String::from_utf8(client.rest().await).unwrap().to_lowercase();
+        assert!(rest.contains("\r\nconnection: close\r\n"), "{rest}");
+        assert!(!rest.contains("keep-alive") && !rest.contains("chunked"), "{rest}");
+        assert!(rest.ends_with("\r\n\r\nhello"), "{rest}");
+        // So is one whose request has a body that nobody reads.
+        let mut client = world.client();
+        let request = request("/../x").replace("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n");
+        client.send(request).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.all("connection")), (400, vec!["close"]));
+        client.is_ended().await;
     });
 }

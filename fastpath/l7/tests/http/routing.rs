@@ -1,4 +1,4 @@
-use super::aid::{Reply, Upstreams, World, listener, route, run};
+use super::aid::{Client2, Reply, Upstreams, World, h2_request, listener, route, run};
 use sluice_l7::L7Reason;
 use sluice_l7::http::ProxyOptions;
 
@@ -128,6 +128,39 @@ fn clients_are_redirected_to_tls() {
         client.send("GET / HTTP/1.0\r\n\r\n").await;
         assert_eq!(client.answer().await.status, 400);
         assert_eq!(world.proxy.counts().answers(L7Reason::BadHost), 1);
+    });
+}
+
+/// RFC 9110 section 7.4.
+#[test]
+fn https_is_not_asked_for_without_tls() {
+    run(async {
+        let listeners = vec![
+            listener("http").trusts("192.0.2.128", 25).speaks_proxy().route(route("", "/")),
+            listener("https").certificates(&[""]).route(route("", "/")),
+            listener("http").trusts("192.0.2.128", 25).route(route("", "/")),
+        ];
+        let world = World::with(ProxyOptions::default(), listeners, answering());
+        let request = |uri: &str| format!("GET {uri} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let line = "PROXY TCP4 203.0.113.5 198.51.100.1 12345 81\r\n";
+        for (listener, from, before, uri, status) in [
+            (0, "192.0.2.1:1", "", "https://a/x", 421),
+            (0, "192.0.2.1:1", "", "HTTPS://a", 421),
+            (0, "192.0.2.1:1", "", "http://a/x", 200),
+            // Proxies may have it from a client in TLS.
+            (0, "192.0.2.129:1", line, "https://a/x", 200),
+            (2, "192.0.2.129:1", "", "https://a/x", 200),
+            (1, "192.0.2.1:1", "\x16\x01\0", "https://a/x", 200),
+            (1, "192.0.2.1:1", "\x16\x01\0", "http://a/x", 200),
+        ] {
+            let mut client = world.client_of(listener, from);
+            client.send(format!("{before}{}", request(uri))).await;
+            assert_eq!(client.answer().await.status, status, "{listener} {from} {uri}");
+        }
+        let mut client = Client2::new(&world.net, world.client()).await;
+        let answer = client.ask(h2_request("GET", "https://a/x", &[], "")).await;
+        assert_eq!(answer.0, L7Reason::MisdirectedRequest.status());
+        assert_eq!(world.proxy.counts().answers(L7Reason::MisdirectedRequest), 3);
     });
 }
 

@@ -1,4 +1,4 @@
-use super::aid::{TestNet, Upstreams, World, listener, pass, route, run};
+use super::aid::{Reply, TestNet, Upstreams, World, listener, pass, route, run};
 use sluice_l7::L7Reason;
 use sluice_l7::http::{Limit, ProxyOptions};
 use sluice_l7::kernel::KernelNet;
@@ -158,5 +158,22 @@ fn two_ends_have_as_long_as_there_is_when_the_gateway_ends() {
         assert_eq!(world.proxy.counts().limits(Limit::DrainTime), 1);
         let logged = world.logged().pop().unwrap();
         assert_eq!((logged.is_aborted, logged.bytes), (true, (11, 17)));
+    });
+}
+
+/// RFC 9110 section 7.8.
+#[test]
+fn http_1_0_knows_of_no_other_protocol() {
+    run(async {
+        let upstreams = Upstreams::answering(|_| Reply::text("hello"));
+        let listeners = vec![listener("http").route(route("", "/"))];
+        let world = World::with(ProxyOptions::default(), listeners, upstreams);
+        let mut client = world.client();
+        client.send(UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).await;
+        assert_eq!(client.answer().await.status, 200);
+        let seen = world.seen().pop().unwrap();
+        assert!(seen.all("upgrade").is_empty() && seen.all("connection").is_empty());
+        // What follows is a request as any other.
+        assert_eq!(client.get("a", "/").await.status, 200);
     });
 }
