@@ -12,9 +12,9 @@ use super::{RequestBodies, Upstreams};
 use crate::L7Reason;
 use crate::clock::after;
 use crate::http::{Forward, Refusal, RequestBody, Sent, Terms, Upgrade};
-use crate::names::Names;
+use crate::names::first;
 use crate::net::Net;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use sluice_tables::l7::Upstream;
@@ -135,7 +135,7 @@ impl<N: Net, E: Encrypt<N::Stream>, B: RequestBodies> Upstreams<N, E, B> {
             count(&counting.reused);
         }
         let is_http2 = host.is_http2();
-        let asks_upgrade = !is_http2 && Names::of(request.headers()).has(Names::UPGRADE);
+        let asks_upgrade = !is_http2 && first(request.headers(), &header::UPGRADE).is_some();
         let spare = Spare::of(&request, is_http2);
         let track = request.body().begin(permit);
         // It may have waited for its connection.

@@ -4,7 +4,7 @@ use super::permit::Permit;
 use super::shared::Shared;
 use crate::L7Reason;
 use crate::http::BodyError;
-use crate::names::Names;
+use crate::names::first;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request};
@@ -145,7 +145,7 @@ pub(super) fn prepare<B: Body<Data = Bytes> + Unpin>(
     let exact = request.body().size_hint().exact();
     let wants_length = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let headers = request.headers_mut();
-    let has_length = Names::of(headers).has(Names::CONTENT_LENGTH);
+    let has_length = first(headers, &header::CONTENT_LENGTH).is_some();
     let said = if has_length { content_length(headers) } else { None };
     match (is_empty, said) {
         (true, Some(0)) | (false, Some(_)) => {}
