@@ -76,6 +76,8 @@ struct Watcher {
     /// The end comes after so many packets.
     count: Option<u64>,
     to: mpsc::Sender<Piece>,
+    /// Workers have been told of it.
+    has_begun: bool,
     /// It is to be told that it is over, and goes.
     is_ending: bool,
 }
@@ -120,7 +122,7 @@ impl Hub {
         desk.next_id += 1;
         // One more, for what is said at the end.
         let (to, pieces) = mpsc::channel(PIECES_MAX + 1);
-        desk.watchers.push(Watcher { id, want, count, to, is_ending: false });
+        desk.watchers.push(Watcher { id, want, count, to, has_begun: false, is_ending: false });
         desk.is_changed = true;
         self.bell.notify_all();
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -144,12 +146,12 @@ impl Hub {
         self.desk().watchers.iter().any(|of| of.is_ending)
     }
 
-    /// Those who follow drops, and those who capture packets.
+    /// Those who follow drops, and those who capture packets, once workers have been told.
     pub fn watchers(&self) -> [usize; 2] {
         let desk = self.desk();
-        let captures =
-            desk.watchers.iter().filter(|of| matches!(of.want, Want::Packets(_))).count();
-        [desk.watchers.len() - captures, captures]
+        let begun = desk.watchers.iter().filter(|of| of.has_begun);
+        let captures = begun.clone().filter(|of| matches!(of.want, Want::Packets(_))).count();
+        [begun.count() - captures, captures]
     }
 }
 
