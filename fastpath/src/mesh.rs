@@ -181,7 +181,10 @@ fn hear<T>(from: &mut [Consumer<T>], start: usize) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_io::PortId;
+    use crate::flow::Key;
+    use crate::packet::Ingress;
+    use crate::wire::ip::IpHeader;
+    use sluice_io::{FrameCache, PortId, Umem};
     use sluice_tables::mailbox::mailbox;
 
     #[test]
@@ -206,5 +209,47 @@ mod tests {
             News::Path(_) => unreachable!("nobody told of a path"),
         });
         assert_eq!(heard.collect::<Vec<_>>(), [0, 1, 0, 0]);
+    }
+
+    /// Each worker's in its order, no more than are wanted, and another worker's first each
+    /// time; nothing is lost where the ring's end lies between.
+    #[test]
+    fn packets_are_taken_from_each_worker_in_turn() {
+        let wakers: Vec<Waker> = (0..3).map(|_| mailbox().unwrap().0.waker()).collect();
+        let mut ends = mesh(&wakers, 8);
+        let umem = Umem::new(64).unwrap();
+        let mut cache = FrameCache::new(&umem, 64);
+        for _ in 0..3 {
+            for from in 0..2u16 {
+                for number in 0..5 {
+                    let packet = Packet::<V4> {
+                        key: Key { src_port: from, dst_port: number, ..Key::default() },
+                        ip: IpHeader::default(),
+                        ingress: Ingress::UNSEEN,
+                        candidate: 0,
+                        datagram: None,
+                        hash: 0,
+                        frame: cache.alloc().unwrap(),
+                    };
+                    assert!(ends[usize::from(from)].send(2, Handed::V4(packet)).is_ok());
+                }
+            }
+            let mut take = |start, max| {
+                let mut taken = Vec::new();
+                let count = ends[2].receive(start, max, |handed| match handed {
+                    Handed::V4(packet) => {
+                        taken.push((packet.key.src_port, packet.key.dst_port));
+                        cache.free(packet.frame);
+                    }
+                    Handed::V6(_) => unreachable!("nobody sent one"),
+                });
+                assert_eq!(count, taken.len());
+                taken
+            };
+            assert_eq!(take(0, 2), [(0, 0), (0, 1)]);
+            assert_eq!(take(1, 6), [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (0, 2)]);
+            assert_eq!(take(1, 8), [(0, 3), (0, 4)]);
+            assert_eq!(take(0, 8), []);
+        }
     }
 }

@@ -135,6 +135,20 @@ impl Hub {
         self.bell.notify_all();
     }
 
+    /// Workers have been told of these.
+    fn begin(&self, ids: &[u64]) {
+        let mut desk = self.desk();
+        let begun = desk.watchers.iter_mut().filter(|of| ids.contains(&of.id));
+        begun.for_each(|of| of.has_begun = true);
+    }
+
+    /// The same of all, in place of an observer.
+    #[cfg(test)]
+    pub fn begin_all(&self) {
+        let ids: Vec<u64> = self.desk().watchers.iter().map(|of| of.id).collect();
+        self.begin(&ids);
+    }
+
     /// True while somebody has not been sent all.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0

@@ -259,6 +259,9 @@ fn the_kernel_has_its_addresses_until_somebody_takes_its_device_away() {
     let config = lab.config().display().to_string();
     let said = lab.ok("gw", &[SLUICE, "doctor", "--config", &config]);
     assert!(said.contains("kernel_addresses are on outer while"), "{said}");
+    for found in ["net_af_packet: the kernel copies each frame", "1, one a worker"] {
+        assert_eq!(said.matches(found).count(), 2, "{found}, of both ports: {said}");
+    }
 
     // Frames that are longer than the device takes.
     let before = dropped();

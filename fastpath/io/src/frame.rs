@@ -193,25 +193,24 @@ impl Frame {
     /// three of the data, as far as it reaches.
     #[inline]
     pub fn prefetch(&self) {
-        self.prefetch_line(self.head());
-        if self.len() > LINE {
-            self.prefetch_line(self.head() + LINE);
-        }
-        if self.len() > 2 * LINE {
-            self.prefetch_line(self.head() + 2 * LINE);
-        }
+        self.each_header_line(Self::prefetch_line);
     }
 
     /// The same lines, to be written: those that another core has written last come here once,
     /// not once to be read and again to be written.
     #[inline]
     pub fn prefetch_to_write(&self) {
-        self.prefetch_line_to_write(self.head());
+        self.each_header_line(Self::prefetch_line_to_write);
+    }
+
+    #[inline(always)]
+    fn each_header_line(&self, fetch: impl Fn(&Self, usize)) {
+        fetch(self, self.head());
         if self.len() > LINE {
-            self.prefetch_line_to_write(self.head() + LINE);
+            fetch(self, self.head() + LINE);
         }
         if self.len() > 2 * LINE {
-            self.prefetch_line_to_write(self.head() + 2 * LINE);
+            fetch(self, self.head() + 2 * LINE);
         }
     }
 

@@ -21,6 +21,9 @@ fn piece() -> Piece {
 async fn a_client_that_takes_nothing_gives_its_seat_up() {
     let hub = Arc::new(Hub::default());
     let (watch, to) = watch(&hub);
+    assert_eq!(hub.watchers(), [0, 0], "workers have not been told");
+    hub.begin_all();
+    assert_eq!((hub.watchers(), hub.is_open()), ([1, 0], true));
     let (ours, _stopped) = UnixStream::pair().unwrap();
     to.send(piece()).await.unwrap();
     let patience = Duration::from_millis(20);

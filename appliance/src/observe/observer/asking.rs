@@ -57,10 +57,7 @@ impl Observing {
             Ok(()) => {
                 let (now, new) = (self.now(), new.clone());
                 self.asked = None;
-                let mut desk = self.hub.desk();
-                let begun = desk.watchers.iter_mut().filter(|of| new.contains(&of.id));
-                begun.for_each(|of| of.has_begun = true);
-                drop(desk);
+                self.hub.begin(&new);
                 for seat in self.seats.iter_mut().filter(|seat| new.contains(&seat.id)) {
                     let counts = counts_of(seat, &self.workers);
                     seat.begin(now, counts);
